@@ -1,0 +1,52 @@
+#ifndef MODEL_TENSOR_H_
+#define MODEL_TENSOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace ulpscope {
+
+// Element types in which weights are stored and kept in memory.
+enum class DType { kF32, kF16, kBF16 };
+
+absl::string_view DTypeName(DType dtype);  // "F32", as in safetensors
+size_t DTypeSize(DType dtype);             // bytes
+
+// "[2, 3]", for messages.
+std::string ShapeText(absl::Span<const int64_t> shape);
+
+// A row-major tensor. `data` is aligned to its element and stays valid as long
+// as `owner` (a file mapping, or a buffer of its own).
+struct Tensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  const void* data = nullptr;
+  std::shared_ptr<const void> owner;
+};
+
+// Where weights come from, by Hugging Face name ("model.layers.0.mlp.up_proj.
+// weight"), one tensor at a time so that a loader never holds two copies of
+// more than one of them.
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+
+  virtual bool Has(absl::string_view name) const = 0;
+
+  // The tensor, whose shape must be `shape`: a missing tensor, another shape or
+  // a dtype that cannot be computed with is an error naming file and tensor.
+  virtual absl::StatusOr<Tensor> Load(absl::string_view name,
+                                      absl::Span<const int64_t> shape) = 0;
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_TENSOR_H_
