@@ -1,0 +1,37 @@
+#ifndef KERNELS_MATMUL_H_
+#define KERNELS_MATMUL_H_
+
+#include "kernels/matrix.h"
+#include "kernels/panels.h"
+#include "kernels/parallel.h"
+#include "kernels/strategy.h"
+
+namespace ulpscope {
+
+// C = (A B^T + bias) * scale, A m x k, B n x k in panels, C m x n. m, n, k
+// >= 1.
+template <typename T>
+struct MatMulArgs {
+  Matrix<const T> a;
+  PanelsView b;
+  const double* bias = nullptr;  // n values, or null
+  double scale = 1;
+  Matrix<T> c;  // must not overlap a
+};
+
+// Each output is the strategy's textbook sum over ascending k; bias is its last
+// term; a scale other than 1 multiplies the sum, rounded to bf16 first if the
+// result is bf16 (as PyTorch scales attention scores), and the result is
+// rounded once. T is float or double: what activations are stored in. A
+// strategy with f64 results needs T = double.
+template <typename T>
+void MatMul(Strategy strategy, const MatMulArgs<T>& args, Parallel& parallel);
+
+extern template void MatMul<float>(Strategy, const MatMulArgs<float>&,
+                                   Parallel&);
+extern template void MatMul<double>(Strategy, const MatMulArgs<double>&,
+                                    Parallel&);
+
+}  // namespace ulpscope
+
+#endif  // KERNELS_MATMUL_H_

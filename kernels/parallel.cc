@@ -1,0 +1,29 @@
+#include "kernels/parallel.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "hwy/contrib/thread_pool/thread_pool.h"
+
+namespace ulpscope {
+
+Parallel::Parallel(size_t num_threads)
+    : num_threads_(num_threads < 1 ? 1 : num_threads) {
+  if (num_threads_ > 1) pool_ = std::make_unique<hwy::ThreadPool>(num_threads_);
+}
+
+Parallel::~Parallel() = default;
+
+void Parallel::For(size_t count, absl::FunctionRef<void(size_t)> task) {
+  if (pool_ == nullptr || count < 2) {
+    for (size_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  pool_->Run(0, count, [&task](uint64_t i, size_t /*thread*/) {
+    task(static_cast<size_t>(i));
+  });
+}
+
+}  // namespace ulpscope

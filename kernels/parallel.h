@@ -1,0 +1,38 @@
+#ifndef KERNELS_PARALLEL_H_
+#define KERNELS_PARALLEL_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+
+namespace hwy {
+class ThreadPool;
+}
+
+namespace ulpscope {
+
+// Runs independent tasks on a fixed number of threads. Kernels divide outputs
+// among tasks, never a sum, so the number of threads cannot change a bit.
+class Parallel {
+ public:
+  // `num_threads` counts the caller; 1 runs everything in the caller.
+  explicit Parallel(size_t num_threads = 1);
+  ~Parallel();
+  Parallel(const Parallel&) = delete;
+  Parallel& operator=(const Parallel&) = delete;
+
+  size_t num_threads() const { return num_threads_; }
+
+  // Calls task(i) once for each i < count, in any order and at the same time.
+  // Not re-entrant: a task that calls kernels gives them a Parallel of its own.
+  void For(size_t count, absl::FunctionRef<void(size_t)> task);
+
+ private:
+  size_t num_threads_;
+  std::unique_ptr<hwy::ThreadPool> pool_;  // null for one thread
+};
+
+}  // namespace ulpscope
+
+#endif  // KERNELS_PARALLEL_H_

@@ -1,0 +1,67 @@
+#include "kernels/strategy.h"
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+// Only the list is used, so one target is enough: no foreach_target here.
+#include "kernels/accumulation-inl.h"
+
+namespace ulpscope {
+namespace {
+
+template <class... S>
+absl::Span<const StrategyInfo> InfosOf(
+    HWY_NAMESPACE::StrategyList<S...> /*all*/) {
+  static constexpr StrategyInfo kInfos[] = {S::kInfo...};
+  return kInfos;
+}
+
+}  // namespace
+
+absl::string_view KernelName(Kernel kernel) {
+  static constexpr absl::string_view kNames[kNumKernels] = {
+      "matmul", "rmsnorm", "softmax", "elementwise", "residual"};
+  return kNames[static_cast<size_t>(kernel)];
+}
+
+double Gamma(double n, double unit_roundoff) {
+  const double nu = n * unit_roundoff;
+  return nu < 1 ? nu / (1 - nu) : std::numeric_limits<double>::infinity();
+}
+
+const StrategyInfo& Strategy::info() const { return Strategies()[index_]; }
+
+absl::Span<const StrategyInfo> Strategies() {
+  return InfosOf(HWY_NAMESPACE::AllStrategies());
+}
+
+absl::StatusOr<Strategy> FindStrategy(absl::string_view name, Kernel kernel) {
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    const Strategy strategy(i);
+    if (strategy.name() != name) continue;
+    if (strategy.Takes(kernel)) return strategy;
+    return absl::InvalidArgumentError(
+        absl::StrCat(KernelName(kernel), " does not take the strategy '", name,
+                     "': it takes ", StrategyNames(kernel)));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown strategy '", name, "': ", KernelName(kernel),
+                   " takes ", StrategyNames(kernel)));
+}
+
+std::string StrategyNames(Kernel kernel) {
+  std::vector<absl::string_view> names;
+  for (const StrategyInfo& info : Strategies()) {
+    if (info.kernels & KernelBit(kernel)) names.push_back(info.name);
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,42 @@
+// The table that a kernel file exports per target: one function per strategy,
+// null where the strategy does not take the kernel.
+#if defined(KERNELS_TABLE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KERNELS_TABLE_INL_H_
+#undef KERNELS_TABLE_INL_H_
+#else
+#define KERNELS_TABLE_INL_H_
+#endif
+
+#include "kernels/accumulation-inl.h"
+#include "kernels/strategy.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ulpscope {
+namespace HWY_NAMESPACE {
+
+// Implementation<S>::Run is the kernel under strategy S. T is the type that
+// activations are stored in: f64 results do not fit into f32 activations.
+template <template <class, class> class Implementation, class T, Kernel kKernel,
+          typename Fn, class S>
+constexpr Fn EntryOf() {
+  if constexpr ((S::kInfo.kernels & KernelBit(kKernel)) != 0 &&
+                (S::kInfo.result != Format::kF64 || sizeof(T) == 8)) {
+    return &Implementation<S, T>::Run;
+  } else {
+    return nullptr;
+  }
+}
+
+template <template <class, class> class Implementation, class T, Kernel kKernel,
+          typename Fn, class... S>
+const Fn* TableOf(StrategyList<S...> /*all*/) {
+  static constexpr Fn kTable[] = {
+      EntryOf<Implementation, T, kKernel, Fn, S>()...};
+  return kTable;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
