@@ -48,9 +48,7 @@ static_assert(RowsAreInOrder(), "kOps is indexed by Op");
 
 }  // namespace
 
-absl::string_view OpName(Op op) {
-  return kOps[static_cast<size_t>(op)].name;
-}
+absl::string_view OpName(Op op) { return kOps[static_cast<size_t>(op)].name; }
 
 Kernel OpKernel(Op op) { return kOps[static_cast<size_t>(op)].kernel; }
 

@@ -132,9 +132,9 @@ absl::Status Plan::Apply(absl::string_view entry) {
 
   const std::vector<Op> ops = Select(selector);
   if (ops.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", selector, "' is neither an op nor a group of ops: ",
-                     SelectorNames()));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", selector,
+        "' is neither an op nor a group of ops: ", SelectorNames()));
   }
   std::pair<size_t, size_t> layers = {1, num_layers_};
   if (at != absl::string_view::npos) {

@@ -10,20 +10,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "kernels/dtype.h"
 
 namespace ulpscope {
-
-// Element types in which weights are stored and kept in memory.
-enum class DType { kF32, kF16, kBF16 };
-
-absl::string_view DTypeName(DType dtype);  // "F32", as in safetensors
-size_t DTypeSize(DType dtype);             // bytes
 
 // "[2, 3]", for messages.
 std::string ShapeText(absl::Span<const int64_t> shape);
 
-// A row-major tensor. `data` is aligned to its element and stays valid as long
-// as `owner` (a file mapping, or a buffer of its own).
+// A row-major tensor of F32, F16 or BF16. `data` is aligned to its element and
+// stays valid as long as `owner` (a file mapping, or a buffer of its own).
 struct Tensor {
   std::string name;
   DType dtype = DType::kF32;
