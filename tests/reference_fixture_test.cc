@@ -73,7 +73,7 @@ INSTANTIATE_TEST_SUITE_P(All, ReferenceFixtureTest,
                          testing::Values("qwen3_untied", "qwen3_tied",
                                          "qwen3_bias", "qwen2", "llama",
                                          "qwen3_bf16", "qwen3_sharded"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 TEST(ReferenceFixture, NamesTheFileThatIsMissing) {
   EXPECT_THAT(LoadReferenceFixture("none"),
