@@ -108,9 +108,9 @@ void FillCancelling(double /*condition*/, Operands operands, uint64_t seed,
     a[i + 1] = -Nudge(operands, a[i], steps);
     b[i + 1] = b[i];
   }
-  if (n % 2 == 1) {  // without a partner, so small that the rest still cancels
-    a[n - 1] = RoundTo(operands, random.Gaussian() * 0x1p-20);
-    b[n - 1] = RoundTo(operands, random.Gaussian());
+  if (n % 2 == 1) {  // so small beside the first pair that the rest cancels
+    a[n - 1] = n > 1 ? a[0] * 0x1p-20F : RoundTo(operands, random.Gaussian());
+    b[n - 1] = n > 1 ? b[0] : RoundTo(operands, random.Gaussian());
   }
   Shuffle(random, a, b);
 }

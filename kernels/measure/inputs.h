@@ -33,8 +33,9 @@ struct InputFamily {
 //   there. With the block sums added exactly, full blocks err by 63 / 4 u
 //   sum|ab| or more.
 // - cancelling: pairs that cancel but for up to 3 units in a's last place,
-//   shuffled; the condition number is above 2^17 (f32) or 4 (bf16) from n = 2
-//   on.
+//   shuffled; the condition number is above 2^21 (f32) or 2^6 (bf16) from n = 2
+//   on: at most 3 spacings of each a are left, and 2^-20 of the first pair for
+//   an odd n.
 // - outlier_channel: like weights and activations with one massive channel.
 // - condition_1eX: ill-conditioned by Algorithm 6.1 (GenDot) of Ogita, Rump and
 //   Oishi (2005). From n = 16 on the condition number is within a factor of 2
