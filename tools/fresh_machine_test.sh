@@ -10,6 +10,7 @@
 #                                                  # and uses it if it is there
 #   RELEASE=trixie tools/fresh_machine_test.sh     # not Debian 12 (bookworm)
 set -euo pipefail
+[[ -z ${KEEP:-} ]] || KEEP=$(realpath "$KEEP")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 command=${1:-./bazelw test //...}
 release=${RELEASE:-bookworm}
