@@ -50,6 +50,7 @@ fetch_tarballs() {
       missing+=("$package|$name|$sha256|$options")
   done <<<"$tarballs"
   [[ ${#missing[@]} -gt 0 ]] || return 0
+  command -v python3 >/dev/null || die "retar.py needs python3"
   say "fetching ${#missing[@]} source packages of Debian $suite into $cache"
 
   mkdir -p "$cache"
