@@ -1,6 +1,5 @@
 #include "kernels/strategy.h"
 
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -29,11 +28,6 @@ absl::string_view KernelName(Kernel kernel) {
   static constexpr absl::string_view kNames[kNumKernels] = {
       "matmul", "rmsnorm", "softmax", "elementwise", "residual"};
   return kNames[static_cast<size_t>(kernel)];
-}
-
-double Gamma(double n, double unit_roundoff) {
-  const double nu = n * unit_roundoff;
-  return nu < 1 ? nu / (1 - nu) : std::numeric_limits<double>::infinity();
 }
 
 const StrategyInfo& Strategy::info() const { return Strategies()[index_]; }

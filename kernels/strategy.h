@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "kernels/format.h"
 
 namespace ulpscope {
 
@@ -22,21 +23,6 @@ absl::string_view KernelName(Kernel kernel);
 constexpr uint32_t KernelBit(Kernel kernel) {
   return 1u << static_cast<uint32_t>(kernel);
 }
-
-// Formats that operands and results are rounded to.
-enum class Format { kF64, kF32, kBF16 };
-
-// Half the spacing of `format` in [1, 2): the largest relative error of one
-// rounding to nearest (Higham 2002, section 2.1). 2^-53, 2^-24 or 2^-8.
-constexpr double UnitRoundoff(Format format) {
-  return format == Format::kF64   ? 0x1p-53
-         : format == Format::kF32 ? 0x1p-24
-                                  : 0x1p-8;
-}
-
-// gamma_n = n u / (1 - n u), Higham 2002, lemma 3.1. Infinite for n u >= 1,
-// where the analysis says nothing.
-double Gamma(double n, double unit_roundoff);
 
 // What is known of a sum of n products a_i b_i when a strategy is chosen.
 struct SumTerms {

@@ -18,7 +18,7 @@ namespace ulpscope {
 namespace {
 
 constexpr double kU = 0x1p-24;
-constexpr Operands kBothOperands[] = {Operands::kF32, Operands::kBf16};
+constexpr Operands kBothOperands[] = {Operands::kF32, Operands::kBF16};
 constexpr size_t kOddSizes[] = {1, 2, 3, 5, 16, 31, 63, 64, 65, 1000};
 
 const InputFamily& Family(absl::string_view name) {
@@ -154,7 +154,7 @@ TEST(InputsTest, ProductsNeitherOverflowNorUnderflow) {
 
 TEST(InputsTest, Bf16OperandsAreBf16AndOthersAreNot) {
   for (const InputFamily& family : InputFamilies()) {
-    const Vectors bf16 = Filled(family, Operands::kBf16, 3, 500);
+    const Vectors bf16 = Filled(family, Operands::kBF16, 3, 500);
     EXPECT_TRUE(std::all_of(bf16.a.begin(), bf16.a.end(), IsBf16));
     EXPECT_TRUE(std::all_of(bf16.b.begin(), bf16.b.end(), IsBf16));
     const Vectors f32 = Filled(family, Operands::kF32, 3, 500);
@@ -239,7 +239,7 @@ TEST(InputsTest, CancellingPairsCancel) {
       const Vectors f32 = Filled(Family("cancelling"), Operands::kF32, seed, n);
       EXPECT_GT(ConditionNumber(f32.a, f32.b), 0x1p21) << n << " " << seed;
       const Vectors bf16 =
-          Filled(Family("cancelling"), Operands::kBf16, seed, n);
+          Filled(Family("cancelling"), Operands::kBF16, seed, n);
       EXPECT_GT(ConditionNumber(bf16.a, bf16.b), 0x1p6) << n << " " << seed;
     }
   }
@@ -294,7 +294,7 @@ TEST(InputsTest, RowsAreFiniteOfAnySizeAndFormat) {
         std::vector<float> x(n, NAN);
         FillRow(family, Operands::kF32, 1, absl::MakeSpan(x));
         for (const float value : x) ASSERT_TRUE(std::isfinite(value));
-        FillRow(family, Operands::kBf16, 1, absl::MakeSpan(x));
+        FillRow(family, Operands::kBF16, 1, absl::MakeSpan(x));
         EXPECT_TRUE(std::all_of(x.begin(), x.end(), IsBf16)) << family.name;
       }
     }

@@ -18,7 +18,7 @@ struct FormatLimits {
 
 FormatLimits LimitsOf(Format format) {
   switch (format) {
-    case Format::kBf16:
+    case Format::kBF16:
       return {8, -126, 127};
     case Format::kF32:
       return {24, -126, 127};
@@ -56,12 +56,7 @@ double UlpError(Format format, double result, double reference) {
 
 double ErrorInU(double error, double sum_abs) {
   if (error == 0.0) return 0.0;
-  return std::fabs(error) / sum_abs / kUnitRoundoffF32;
-}
-
-double Gamma(double n, double u) {
-  const double nu = n * u;
-  return nu < 1.0 ? nu / (1.0 - nu) : kInfinity;
+  return std::fabs(error) / sum_abs / UnitRoundoff(Format::kF32);
 }
 
 Quantiles QuantilesOf(std::vector<double> values) {

@@ -4,12 +4,9 @@
 #include <cstddef>
 #include <vector>
 
+#include "kernels/format.h"
+
 namespace ulpscope {
-
-// u, half the spacing of floats at 1.
-inline constexpr double kUnitRoundoffF32 = 0x1p-24;
-
-enum class Format { kBf16, kF32, kF64 };
 
 // Distance of the neighbours of `x` in `format`, which need not hold x itself:
 // 2^(e - p + 1) for |x| in [2^e, 2^(e+1)) and p bits of precision, so a
@@ -27,10 +24,6 @@ double UlpError(Format format, double result, double reference);
 // |error| / sum_abs in units of u = 2^-24, where sum_abs = sum |a[i] b[i]|:
 // what bounds like Gamma(n) limit, whatever the condition number. 0 / 0 is 0.
 double ErrorInU(double error, double sum_abs);
-
-// gamma_n = n u / (1 - n u), the relative error of n roundings in a row (Higham
-// 2002, section 3.1). Infinite from n u = 1 on, where it says nothing.
-double Gamma(double n, double u = kUnitRoundoffF32);
 
 struct Quantiles {
   double p50, p99, max;

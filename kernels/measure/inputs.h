@@ -8,9 +8,9 @@
 
 namespace ulpscope {
 
-// What the generated numbers are rounded to: with kBf16 a strategy that rounds
+// What the generated numbers are rounded to: with kBF16 a strategy that rounds
 // its operands to bf16 sees them exactly, so only its sum is judged.
-enum class Operands { kF32, kBf16 };
+enum class Operands { kF32, kBF16 };
 
 // Operands of a dot product of a given difficulty. Every |a[i] b[i]| is 0 or in
 // [2^-100, 2^100]: neither the product nor, in f32, its rounding error

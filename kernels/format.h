@@ -1,0 +1,28 @@
+#ifndef KERNELS_FORMAT_H_
+#define KERNELS_FORMAT_H_
+
+#include <limits>
+
+namespace ulpscope {
+
+// Formats that operands and results are rounded to.
+enum class Format { kF64, kF32, kBF16 };
+
+// Half the spacing of `format` in [1, 2): the largest relative error of one
+// rounding to nearest (Higham 2002, section 2.1). 2^-53, 2^-24 or 2^-8.
+constexpr double UnitRoundoff(Format format) {
+  return format == Format::kF64   ? 0x1p-53
+         : format == Format::kF32 ? 0x1p-24
+                                  : 0x1p-8;
+}
+
+// gamma_n = n u / (1 - n u), the relative error of n roundings in a row (Higham
+// 2002, lemma 3.1). Infinite for n u >= 1, where the analysis says nothing.
+constexpr double Gamma(double n, double unit_roundoff) {
+  const double nu = n * unit_roundoff;
+  return nu < 1 ? nu / (1 - nu) : std::numeric_limits<double>::infinity();
+}
+
+}  // namespace ulpscope
+
+#endif  // KERNELS_FORMAT_H_
