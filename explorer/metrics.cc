@@ -1,0 +1,186 @@
+#include "explorer/metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/format.h"
+#include "kernels/matrix.h"
+#include "kernels/measure/error.h"
+#include "model/trace.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// 0 / 0 is 0: no error, relative to nothing.
+double Ratio(double error, double size) {
+  return error == 0 ? 0 : error / size;
+}
+
+// log(sum(exp(row))).
+double LogSumExp(const double* row, size_t n) {
+  const double max = *std::max_element(row, row + n);
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
+  return max + std::log(sum);
+}
+
+// Indices of the k largest values, largest first; of equal ones the first.
+std::vector<size_t> Top(const double* row, size_t n, size_t k) {
+  std::vector<size_t> order(n);
+  std::iota(order.begin(), order.end(), size_t{0});
+  k = std::min(k, n);
+  std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(k),
+                    order.end(), [row](size_t a, size_t b) {
+                      // NaN is largest, so that the order is strict and weak.
+                      const bool a_nan = std::isnan(row[a]);
+                      const bool b_nan = std::isnan(row[b]);
+                      if (a_nan || b_nan) {
+                        return a_nan != b_nan ? a_nan : a < b;
+                      }
+                      return row[a] != row[b] ? row[a] > row[b] : a < b;
+                    });
+  order.resize(k);
+  return order;
+}
+
+LayerMetrics MetricsOfLayer(const Trace& value, const Trace& reference,
+                            size_t layer) {
+  const Matrix<const double> state = reference.State(layer);
+  LayerMetrics metrics;
+  metrics.layer = layer;
+  metrics.error = Compare(value.State(layer), state);
+  metrics.cancellation = reference.CancellationAt(layer);
+  double sum = 0, sum_squares = 0;
+  for (size_t r = 0; r < state.rows; ++r) {
+    for (size_t c = 0; c < state.cols; ++c) {
+      const double x = state.Row(r)[c];
+      sum += x;
+      sum_squares += x * x;
+      if (std::fabs(x) > std::fabs(metrics.max_activation)) {
+        metrics.max_activation = x;
+        metrics.max_position = r;
+        metrics.max_channel = c;
+      }
+    }
+  }
+  const double n = static_cast<double>(state.rows * state.cols);
+  const double mean = sum / n;
+  metrics.std = std::sqrt(std::max(0.0, sum_squares / n - mean * mean));
+  return metrics;
+}
+
+}  // namespace
+
+ErrorMetrics Compare(Matrix<const double> value,
+                     Matrix<const double> reference) {
+  ErrorMetrics metrics;
+  double sum_abs = 0, sum = 0, sum_squares = 0;
+  double value_squares = 0, reference_squares = 0, dot = 0;
+  std::vector<double> ulps;
+  ulps.reserve(value.rows * value.cols);
+  for (size_t r = 0; r < value.rows; ++r) {
+    for (size_t c = 0; c < value.cols; ++c) {
+      const double v = value.Row(r)[c];
+      const double ref = reference.Row(r)[c];
+      const double error = v - ref;
+      sum += error;
+      sum_abs += std::fabs(error);
+      sum_squares += error * error;
+      value_squares += v * v;
+      reference_squares += ref * ref;
+      dot += v * ref;
+      // The first NaN stays: no comparison with it is true.
+      if (std::fabs(error) > metrics.max_abs || std::isnan(error)) {
+        if (!std::isnan(metrics.max_abs)) {
+          metrics.max_abs = std::fabs(error);
+          metrics.max_row = r;
+          metrics.max_col = c;
+        }
+      }
+      ulps.push_back(UlpError(Format::kF32, v, ref));
+    }
+  }
+  const double n = static_cast<double>(value.rows * value.cols);
+  metrics.mean_abs = sum_abs / n;
+  metrics.mean_signed = sum / n;
+  metrics.rmse = std::sqrt(sum_squares / n);
+  metrics.rel_l2 = Ratio(std::sqrt(sum_squares), std::sqrt(reference_squares));
+  metrics.cosine = dot / std::sqrt(value_squares * reference_squares);
+  metrics.ulps = QuantilesOf(std::move(ulps));
+  return metrics;
+}
+
+LogitMetrics CompareLogits(Matrix<const double> value,
+                           Matrix<const double> reference) {
+  LogitMetrics metrics;
+  if (value.rows == 0) return metrics;
+  const size_t n = value.cols;
+  double agree = 0, overlap = 0;
+  for (size_t r = 0; r < value.rows; ++r) {
+    const double* v = value.Row(r);
+    const double* ref = reference.Row(r);
+    const double v_norm = LogSumExp(v, n);
+    const double ref_norm = LogSumExp(ref, n);
+    double kl = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const double log_p = ref[i] - ref_norm;
+      kl += std::exp(log_p) * (log_p - (v[i] - v_norm));
+      const double error = std::fabs(v[i] - ref[i]);
+      if (!(error <= metrics.max_abs)) metrics.max_abs = error;
+    }
+    // Rounding can take a KL divergence of nothing below 0.
+    kl = kl < 0 ? 0 : kl;
+    metrics.kl += kl;
+    if (!(kl <= metrics.kl_max)) metrics.kl_max = kl;
+    const std::vector<size_t> top = Top(v, n, 10);
+    const std::vector<size_t> ref_top = Top(ref, n, 10);
+    if (top[0] == ref_top[0]) agree += 1;
+    for (const size_t token : ref_top) {
+      if (std::find(top.begin(), top.end(), token) != top.end()) {
+        overlap += 1 / static_cast<double>(ref_top.size());
+      }
+    }
+  }
+  const double rows = static_cast<double>(value.rows);
+  metrics.kl /= rows;
+  metrics.top1_agreement = agree / rows;
+  metrics.top10_overlap = overlap / rows;
+  return metrics;
+}
+
+TraceMetrics CompareTraces(const Trace& value, const Trace& reference) {
+  TraceMetrics metrics;
+  double previous = 0;
+  for (size_t layer = 1; layer <= reference.num_layers(); ++layer) {
+    metrics.layers.push_back(MetricsOfLayer(value, reference, layer));
+    LayerMetrics& row = metrics.layers.back();
+    row.growth = previous > 0 ? row.error.mean_abs / previous : kNaN;
+    previous = row.error.mean_abs;
+  }
+  const double first = metrics.layers.front().error.mean_abs;
+  const double steps = static_cast<double>(metrics.layers.size()) - 1;
+  metrics.mean_growth = steps > 0 && first > 0
+                            ? std::pow(previous / first, 1 / steps)
+                            : kNaN;
+  metrics.final_norm = Compare(value.FinalNorm(), reference.FinalNorm());
+  metrics.logits = CompareLogits(value.Logits(), reference.Logits());
+  return metrics;
+}
+
+std::string StatusOf(double mean_abs_error) {
+  if (mean_abs_error < 1e-3) return "[OK] Excellent";
+  if (mean_abs_error < 1e-2) return "[OK] Good";
+  if (mean_abs_error < 1e-1) return "[WARN] Acceptable";
+  if (mean_abs_error < 1) return "[WARN] Degraded";
+  return "[ERR] Poor";
+}
+
+}  // namespace ulpscope

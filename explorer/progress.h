@@ -1,0 +1,34 @@
+#ifndef EXPLORER_PROGRESS_H_
+#define EXPLORER_PROGRESS_H_
+
+#include <cstddef>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace ulpscope {
+
+// Progress of one long task on stderr: a bar with the time left on a terminal,
+// a plain line now and then elsewhere.
+class Progress {
+ public:
+  Progress(absl::string_view task, size_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // `done` of the total are done; `what` says what is next.
+  void Update(size_t done, absl::string_view what);
+
+ private:
+  std::string task_;
+  size_t total_;
+  bool terminal_;
+  absl::Time start_;
+  absl::Time last_shown_;
+};
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_PROGRESS_H_

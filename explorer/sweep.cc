@@ -1,0 +1,298 @@
+#include "explorer/sweep.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "explorer/evaluation.h"
+#include "explorer/metrics.h"
+#include "explorer/progress.h"
+#include "kernels/parallel.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr RankMetric kRankMetrics[] = {
+    {"rmse", "RMSE of the final hidden state (before the final norm), prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().rmse;
+     }},
+    {"rel_l2", "relative L2 error of the final hidden state, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().rel_l2;
+     }},
+    {"mean_abs", "mean absolute error of the final hidden state, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().mean_abs;
+     }},
+    {"max_abs", "largest absolute error of the final hidden state, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().max_abs;
+     }},
+    {"growth", "geometric mean growth of the mean absolute error per layer, "
+               "prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.mean_growth;
+     }},
+    {"kl", "mean KL divergence of the next-token distributions, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.logits.kl;
+     }},
+    {"token_rmse", "RMSE of the final hidden state, token at position 0",
+     [](const TraceMetrics& token, const TraceMetrics&) {
+       return token.final_hidden().rmse;
+     }},
+};
+
+// NaN, of a plan that broke down, ranks last.
+double Rankable(double score) {
+  return std::isnan(score) ? std::numeric_limits<double>::infinity() : score;
+}
+
+// Share of the variance of `values` that lies between the groups.
+double EtaSquared(const std::vector<double>& values,
+                  const std::vector<size_t>& group, size_t num_groups) {
+  double mean = 0;
+  for (const double v : values) mean += v / static_cast<double>(values.size());
+  std::vector<double> sums(num_groups, 0), counts(num_groups, 0);
+  double total = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    sums[group[i]] += values[i];
+    counts[group[i]] += 1;
+    total += (values[i] - mean) * (values[i] - mean);
+  }
+  if (!(total > 0)) return std::numeric_limits<double>::quiet_NaN();
+  double between = 0;
+  for (size_t g = 0; g < num_groups; ++g) {
+    if (counts[g] == 0) continue;
+    const double difference = sums[g] / counts[g] - mean;
+    between += counts[g] * difference * difference;
+  }
+  return between / total;
+}
+
+// All combinations of levels, the last axis varying fastest.
+std::vector<std::vector<size_t>> Factorial(const std::vector<Axis>& axes) {
+  std::vector<std::vector<size_t>> combinations = {{}};
+  for (const Axis& axis : axes) {
+    std::vector<std::vector<size_t>> longer;
+    for (const std::vector<size_t>& combination : combinations) {
+      for (size_t level = 0; level < axis.levels.size(); ++level) {
+        longer.push_back(combination);
+        longer.back().push_back(level);
+      }
+    }
+    combinations = std::move(longer);
+  }
+  return combinations;
+}
+
+struct Candidate {
+  Plan plan;
+  std::vector<size_t> levels;
+};
+
+absl::StatusOr<std::vector<Candidate>> Candidates(const SweepOptions& options,
+                                                  size_t num_layers) {
+  std::vector<Candidate> candidates;
+  for (const std::string& text : options.plans) {
+    auto plan = Plan::Parse(text, num_layers);
+    if (!plan.ok()) return plan.status();
+    candidates.push_back({*std::move(plan), {}});
+  }
+  if (!options.plans.empty()) return candidates;
+  for (std::vector<size_t>& levels : Factorial(options.axes)) {
+    std::vector<std::string> entries;
+    for (size_t a = 0; a < levels.size(); ++a) {
+      entries.push_back(absl::StrCat(options.axes[a].selector, "=",
+                                     options.axes[a].levels[levels[a]]));
+    }
+    auto plan = Plan::Parse(absl::StrJoin(entries, ","), num_layers);
+    if (!plan.ok()) return plan.status();
+    candidates.push_back({*std::move(plan), std::move(levels)});
+  }
+  return candidates;
+}
+
+absl::Status TimePlans(const Weights& weights, const SweepOptions& options,
+                       const std::vector<Candidate>& candidates,
+                       Parallel& parallel, std::vector<PlanResult>& results) {
+  // Rounds over all plans, so that a slow spell of the machine hits all alike.
+  constexpr size_t kLeastRounds = 2;
+  const absl::Time start = absl::Now();
+  Progress progress("timing", options.max_rounds * candidates.size());
+  for (size_t round = 0; round < options.max_rounds; ++round) {
+    const double spent = absl::ToDoubleSeconds(absl::Now() - start);
+    if (round >= kLeastRounds && spent > options.timing_seconds) break;
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      progress.Update(round * candidates.size() + i, results[i].plan);
+      const absl::Status status =
+          TimePlan(weights, candidates[i].plan, options.prompt,
+                   options.decode_steps, parallel, results[i].timing);
+      if (!status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Span<const RankMetric> RankMetrics() { return kRankMetrics; }
+
+absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
+                                            size_t num_layers) {
+  std::vector<Axis> axes;
+  std::set<std::string> selectors;
+  for (absl::string_view entry : absl::StrSplit(text, ';')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(entry, absl::MaxSplits('=', 1));
+    Axis axis;
+    axis.selector = std::string(absl::StripAsciiWhitespace(parts.first));
+    std::set<std::string> levels;
+    for (absl::string_view level : absl::StrSplit(parts.second, ',')) {
+      axis.levels.emplace_back(absl::StripAsciiWhitespace(level));
+      const std::string plan =
+          absl::StrCat(axis.selector, "=", axis.levels.back());
+      const auto parsed = Plan::Parse(plan, num_layers);
+      if (!parsed.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "axis '", entry, "': expected SELECTOR=STRATEGY,...: ",
+            parsed.status().message()));
+      }
+      if (!levels.insert(axis.levels.back()).second) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "axis '", entry, "': ", axis.levels.back(), " stands twice"));
+      }
+    }
+    if (!selectors.insert(axis.selector).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "axes '", text, "': ", axis.selector, " stands twice"));
+    }
+    axes.push_back(std::move(axis));
+  }
+  return axes;
+}
+
+void RankPlans(std::vector<PlanResult>& plans) {
+  std::stable_sort(plans.begin(), plans.end(),
+                   [](const PlanResult& a, const PlanResult& b) {
+                     const double a_score = Rankable(a.score);
+                     const double b_score = Rankable(b.score);
+                     if (a_score != b_score) return a_score < b_score;
+                     return a.decode_rate.median > b.decode_rate.median;
+                   });
+  double fastest = -1;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    plans[i].rank = i + 1;
+    // All plans before this one are at least as accurate.
+    plans[i].pareto = plans[i].decode_rate.median > fastest &&
+                      !std::isnan(plans[i].score);
+    fastest = std::max(fastest, plans[i].decode_rate.median);
+  }
+}
+
+std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
+                                    const std::vector<PlanResult>& plans) {
+  // A plan without any error (score 0) has no logarithm: it counts as the
+  // smallest normal number. One that broke down (NaN, inf) as the largest.
+  const auto log_of = [](double x) {
+    constexpr double kMin = std::numeric_limits<double>::min();
+    constexpr double kMax = std::numeric_limits<double>::max();
+    return std::log(std::isnan(x) ? kMax : std::clamp(x, kMin, kMax));
+  };
+  std::vector<double> error, decode, prefill;
+  for (const PlanResult& plan : plans) {
+    error.push_back(log_of(plan.score));
+    decode.push_back(log_of(plan.decode_rate.median));
+    prefill.push_back(log_of(plan.prefill_rate.median));
+  }
+  std::vector<MainEffect> effects;
+  for (size_t a = 0; a < axes.size(); ++a) {
+    const size_t num_levels = axes[a].levels.size();
+    std::vector<size_t> group;
+    for (const PlanResult& plan : plans) group.push_back(plan.levels[a]);
+    MainEffect effect;
+    effect.selector = axes[a].selector;
+    for (size_t level = 0; level < num_levels; ++level) {
+      double count = 0, e = 0, d = 0, p = 0;
+      for (size_t i = 0; i < plans.size(); ++i) {
+        if (group[i] != level) continue;
+        count += 1;
+        e += error[i];
+        d += decode[i];
+        p += prefill[i];
+      }
+      effect.levels.push_back({axes[a].levels[level], std::exp(e / count),
+                               std::exp(d / count), std::exp(p / count)});
+    }
+    effect.error_share = EtaSquared(error, group, num_levels);
+    effect.decode_share = EtaSquared(decode, group, num_levels);
+    effect.prefill_share = EtaSquared(prefill, group, num_levels);
+    effects.push_back(std::move(effect));
+  }
+  return effects;
+}
+
+absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
+                                     const SweepOptions& options,
+                                     Parallel& parallel) {
+  const auto candidates = Candidates(options, weights.layers.size());
+  if (!candidates.ok()) return candidates.status();
+
+  SweepResult result;
+  {
+    Progress progress("errors", candidates->size() + 1);
+    progress.Update(0, "oracle");
+    const auto on_token =
+        Evaluation::Create(weights, {options.token}, parallel);
+    if (!on_token.ok()) return on_token.status();
+    const auto on_prompt =
+        Evaluation::Create(weights, options.prompt, parallel);
+    if (!on_prompt.ok()) return on_prompt.status();
+    for (size_t i = 0; i < candidates->size(); ++i) {
+      const Candidate& candidate = (*candidates)[i];
+      PlanResult plan;
+      plan.plan = candidate.plan.Text();
+      plan.levels = candidate.levels;
+      progress.Update(i + 1, plan.plan);
+      auto token = on_token->Measure(candidate.plan);
+      if (!token.ok()) return token.status();
+      auto prompt = on_prompt->Measure(candidate.plan);
+      if (!prompt.ok()) return prompt.status();
+      plan.token = *std::move(token);
+      plan.prompt = *std::move(prompt);
+      plan.score = options.metric->of(plan.token, plan.prompt);
+      result.plans.push_back(std::move(plan));
+    }
+  }
+  const absl::Status timed =
+      TimePlans(weights, options, *candidates, parallel, result.plans);
+  if (!timed.ok()) return timed;
+  for (PlanResult& plan : result.plans) {
+    plan.decode_rate = RateOf(plan.timing.decode, 1);
+    plan.prefill_rate = RateOf(plan.timing.prefill,
+                               static_cast<double>(options.prompt.size()));
+  }
+  result.effects = MainEffects(options.axes, result.plans);
+  RankPlans(result.plans);
+  return result;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,99 @@
+#ifndef EXPLORER_SWEEP_H_
+#define EXPLORER_SWEEP_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/evaluation.h"
+#include "explorer/metrics.h"
+#include "kernels/parallel.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// One factor of the factorial: a plan's selector, and strategies to give it.
+struct Axis {
+  std::string selector;             // "matmul", "down_proj@22-23"
+  std::vector<std::string> levels;  // strategy names
+};
+
+// {f32, kahan, bf16} for each of matmul, rmsnorm and softmax: 27 plans.
+inline constexpr char kDefaultAxes[] =
+    "matmul=f32,kahan,bf16;rmsnorm=f32,kahan,bf16;softmax=f32,kahan,bf16";
+
+// Reads "matmul=f32,kahan;residual=f32,bf16". Levels must be strategies that
+// the selector takes, each once, and selectors must differ.
+absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
+                                            size_t num_layers);
+
+// What plans can be ranked by; smaller is better for all of them.
+struct RankMetric {
+  const char* name;
+  const char* summary;
+  double (*of)(const TraceMetrics& token, const TraceMetrics& prompt);
+};
+
+absl::Span<const RankMetric> RankMetrics();  // the first is the default
+
+struct SweepOptions {
+  std::vector<Axis> axes;        // of a factorial, or
+  std::vector<std::string> plans;  // these plans, if axes is empty
+  int32_t token = 0;             // alone at position 0
+  std::vector<int32_t> prompt;
+  const RankMetric* metric = nullptr;
+  size_t max_rounds = 5;  // of timing; at least 2 are made
+  double timing_seconds = 60;  // no further round starts after that
+  size_t decode_steps = 3;     // per round
+};
+
+struct PlanResult {
+  std::string plan;                 // canonical text
+  std::vector<size_t> levels;       // per axis
+  TraceMetrics token, prompt;       // errors
+  PlanTiming timing;
+  Spread decode_rate, prefill_rate;  // tokens per second
+  double score = 0;                  // the metric
+  size_t rank = 0;                   // by score, from 1
+  bool pareto = false;  // no other plan is at least as accurate and faster
+};
+
+// How much one axis moves the outcome, over the whole factorial.
+struct MainEffect {
+  std::string selector;
+  struct Level {
+    std::string strategy;
+    double error = 0;        // geometric mean of the metric
+    double decode_rate = 0;  // geometric means, tokens per second
+    double prefill_rate = 0;
+  };
+  std::vector<Level> levels;
+  // Share of the variance of the logarithm that the axis' levels explain (eta
+  // squared of a main effect); NaN where nothing varies.
+  double error_share = 0;
+  double decode_share = 0;
+  double prefill_share = 0;
+};
+
+struct SweepResult {
+  std::vector<PlanResult> plans;  // best first
+  std::vector<MainEffect> effects;
+};
+
+// Measures every plan's errors, then times the plans in interleaved rounds.
+absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
+                                     const SweepOptions& options,
+                                     Parallel& parallel);
+
+// For tests: main effects and Pareto marks of results with score and rates.
+void RankPlans(std::vector<PlanResult>& plans);
+std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
+                                    const std::vector<PlanResult>& plans);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_SWEEP_H_
