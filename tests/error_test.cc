@@ -105,6 +105,9 @@ TEST(QuantilesTest, AreNearestRanks) {
   const Quantiles odd = QuantilesOf({3.0, 1.0, 2.0});
   EXPECT_EQ(odd.p50, 2.0);
   EXPECT_EQ(odd.p99, 3.0);
+  values.assign(59, 0.0);
+  values.push_back(1.0);
+  EXPECT_EQ(QuantilesOf(values).p99, 1.0);  // rank 59.4 is the 60th
   const Quantiles one = QuantilesOf({7.0});
   EXPECT_EQ(one.p50, 7.0);
   EXPECT_EQ(one.max, 7.0);

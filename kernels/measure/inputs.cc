@@ -236,7 +236,7 @@ void FillSwampedLogits(Operands operands, uint64_t seed, absl::Span<float> x) {
 
 constexpr InputFamily kInputFamilies[] = {
     {"gaussian", "both operands normal", 0.0, &FillGaussian},
-    {"positive", "both operands uniform in (0, 1)", 0.0, &FillPositive},
+    {"positive", "both operands uniform in (0, 1]", 0.0, &FillPositive},
     {"swamped", "one product of 1, the rest too small to add to it", 0.0,
      &FillSwamped},
     {"swamped_blocks", "swamped anew every 64 products", 0.0,

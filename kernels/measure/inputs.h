@@ -14,7 +14,8 @@ enum class Operands { kF32, kBF16 };
 
 // Operands of a dot product of a given difficulty. Every |a[i] b[i]| is 0 or in
 // [2^-100, 2^100]: neither the product nor, in f32, its rounding error
-// underflows. All families are 1 pair or more; u = 2^-24.
+// underflows. Any number of pairs will do, although one pair cannot be hard:
+// its condition number is 2. u = 2^-24.
 struct InputFamily {
   absl::string_view name;     // as in tests, tables and reports
   absl::string_view summary;  // one line
@@ -27,11 +28,12 @@ struct InputFamily {
 // - gaussian, positive: the errors of these hide most faults of a sum.
 // - swamped: a[0] b[0] in [1, 1.25), then positive products in (u/2, u), each
 //   below half a spacing of the running sum: an f32 sum in order loses all of
-//   them and errs by (n - 1) / 4 u sum|ab| or more (n <= 2^22), and a sum in 16
-//   lanes by (n / 16 - 1) / 4.
+//   them (n <= 2^22) and errs by ((n - 1) / 4 - 1) u sum|ab| or more, where
+//   the last 1 is what rounding a[0] b[0] may give back. A sum in 16 lanes errs
+//   by (n / 16 - 1) / 4 but for its roundings.
 // - swamped_blocks: the same in every 64 products, for a sum that starts anew
 //   there. With the block sums added exactly, full blocks err by 63 / 4 u
-//   sum|ab| or more.
+//   sum|ab| or more: 0.46 u per term, less the rounding of the first.
 // - cancelling: pairs that cancel but for up to 3 units in a's last place,
 //   shuffled; the condition number is above 2^21 (f32) or 2^6 (bf16) from n = 2
 //   on: at most 3 spacings of each a are left, and 2^-20 of the first pair for
