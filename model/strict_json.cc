@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/tensor.h"
 
@@ -45,6 +46,11 @@ absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text,
     }
     return !too_deep;  // what is too deep is parsed, but not kept
   };
+  // nlohmann would take a NUL for the end of the text, whatever follows it.
+  if (absl::StrContains(text, '\0')) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": not valid JSON (a NUL byte)"));
+  }
   nlohmann::json parsed = nlohmann::json::parse(text.begin(), text.end(), watch,
                                                 /*allow_exceptions=*/false);
   if (too_deep) {
