@@ -42,6 +42,9 @@ struct ModelConfig {
   double rope_theta = 0;
   double rope_linear_factor = 1;  // rope_scaling {"type": "linear"}
   std::optional<Llama3RopeScaling> llama3_rope_scaling;
+  // Divisor of each pair's frequency, or empty: GGUF's rope_freqs.weight, into
+  // which its converter turns llama3_rope_scaling.
+  std::vector<double> rope_divisors;
   bool tie_word_embeddings = false;
   bool qkv_bias = false;     // Qwen2; Llama and Qwen3 with attention_bias
   bool output_bias = false;  // o_proj: Llama and Qwen3 with attention_bias

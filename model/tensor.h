@@ -17,6 +17,10 @@ namespace ulpscope {
 // "[2, 3]", for messages.
 std::string ShapeText(absl::Span<const int64_t> shape);
 
+// A name read from a file, for messages: quoted, what is not printable ASCII
+// escaped, and cut where it is longer than a tensor's name would be.
+std::string NameText(absl::string_view name);
+
 // A row-major tensor of F32, F16 or BF16. `data` is aligned to its element and
 // stays valid as long as `owner` (a file mapping, or a buffer of its own).
 struct Tensor {
@@ -26,6 +30,17 @@ struct Tensor {
   const void* data = nullptr;
   std::shared_ptr<const void> owner;
 };
+
+// A tensor's data where a file holds it: `bytes` is used as it is, kept alive
+// by `owner`, if its address suits the dtype; otherwise it is copied.
+// ResourceExhausted if there is no memory for a copy.
+absl::StatusOr<Tensor> TensorOverBytes(absl::string_view name, DType dtype,
+                                       absl::Span<const int64_t> shape,
+                                       absl::Span<const uint8_t> bytes,
+                                       std::shared_ptr<const void> owner);
+
+// A buffer of `size` bytes aligned for any dtype, or null without memory.
+std::shared_ptr<uint8_t[]> NewTensorBuffer(size_t size);
 
 // Where weights come from, by Hugging Face name ("model.layers.0.mlp.up_proj.
 // weight"), one tensor at a time so that a loader never holds two copies of

@@ -1,0 +1,61 @@
+#ifndef MODEL_GGUF_FILE_H_
+#define MODEL_GGUF_FILE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "model/gguf_dequantize.h"
+#include "model/mapped_file.h"
+
+namespace ulpscope {
+
+// An array in the metadata. Only its extent has been checked; the elements stay
+// in the file.
+struct GgufArray {
+  uint64_t count = 0;
+};
+
+// A metadata value; the integer types widened to 64 bits, strings within the
+// file's mapping.
+using GgufValue =
+    std::variant<bool, uint64_t, int64_t, double, absl::string_view, GgufArray>;
+
+struct GgufTensor {
+  const GgmlType* type = nullptr;
+  std::vector<int64_t> shape;  // slowest dimension first, as in safetensors
+  absl::Span<const uint8_t> bytes;
+};
+
+// The container format GGUF (github.com/ggml-org/ggml, docs/gguf.md), versions
+// 2 and 3, little-endian: metadata, and a table of tensors.
+class GgufFile {
+ public:
+  // Checks every count, length, shape and offset in the file; errors name the
+  // file, and the key or tensor with what was expected and found.
+  static absl::StatusOr<GgufFile> Open(absl::string_view path);
+
+  const MappedFile& file() const { return *file_; }
+
+  // Null if there is none. Valid as long as this object.
+  const GgufValue* FindValue(absl::string_view key) const;
+  const GgufTensor* FindTensor(absl::string_view name) const;
+
+ private:
+  explicit GgufFile(std::shared_ptr<const MappedFile> file)
+      : file_(std::move(file)) {}
+
+  std::shared_ptr<const MappedFile> file_;
+  absl::flat_hash_map<std::string, GgufValue> values_;
+  absl::flat_hash_map<std::string, GgufTensor> tensors_;
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_GGUF_FILE_H_
