@@ -167,9 +167,8 @@ TraceMetrics CompareTraces(const Trace& value, const Trace& reference) {
   }
   const double first = metrics.layers.front().error.mean_abs;
   const double steps = static_cast<double>(metrics.layers.size()) - 1;
-  metrics.mean_growth = steps > 0 && first > 0
-                            ? std::pow(previous / first, 1 / steps)
-                            : kNaN;
+  metrics.mean_growth =
+      steps > 0 && first > 0 ? std::pow(previous / first, 1 / steps) : kNaN;
   metrics.final_norm = Compare(value.FinalNorm(), reference.FinalNorm());
   metrics.logits = CompareLogits(value.Logits(), reference.Logits());
   return metrics;

@@ -30,9 +30,9 @@ ErrorMetrics Compare(Matrix<const double> value,
 
 // How far next-token distributions are from a reference, over positions.
 struct LogitMetrics {
-  double max_abs = 0;        // of the logits
-  double kl = 0;             // mean KL(reference || value), nats
-  double kl_max = 0;         // of any position
+  double max_abs = 0;         // of the logits
+  double kl = 0;              // mean KL(reference || value), nats
+  double kl_max = 0;          // of any position
   double top1_agreement = 1;  // share of positions
   double top10_overlap = 1;   // mean share of the reference's ten likeliest
 };

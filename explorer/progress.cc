@@ -39,9 +39,8 @@ void Progress::Update(size_t done, absl::string_view what) {
   last_shown_ = now;
   std::string left;
   if (done > 0) {
-    const double share =
-        static_cast<double>(total_ - std::min(done, total_)) /
-        static_cast<double>(done);
+    const double share = static_cast<double>(total_ - std::min(done, total_)) /
+                         static_cast<double>(done);
     left = absl::StrCat(", ", Seconds((now - start_) * share), " left");
   }
   if (terminal_) {

@@ -46,8 +46,9 @@ constexpr RankMetric kRankMetrics[] = {
      [](const TraceMetrics&, const TraceMetrics& prompt) {
        return prompt.final_hidden().max_abs;
      }},
-    {"growth", "geometric mean growth of the mean absolute error per layer, "
-               "prompt",
+    {"growth",
+     "geometric mean growth of the mean absolute error per layer, "
+     "prompt",
      [](const TraceMetrics&, const TraceMetrics& prompt) {
        return prompt.mean_growth;
      }},
@@ -173,8 +174,8 @@ absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
       const auto parsed = Plan::Parse(plan, num_layers);
       if (!parsed.ok()) {
         return absl::InvalidArgumentError(absl::StrCat(
-            "axis '", entry, "': expected SELECTOR=STRATEGY,...: ",
-            parsed.status().message()));
+            "axis '", entry,
+            "': expected SELECTOR=STRATEGY,...: ", parsed.status().message()));
       }
       if (!levels.insert(axis.levels.back()).second) {
         return absl::InvalidArgumentError(absl::StrCat(
@@ -182,8 +183,8 @@ absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
       }
     }
     if (!selectors.insert(axis.selector).second) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "axes '", text, "': ", axis.selector, " stands twice"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("axes '", text, "': ", axis.selector, " stands twice"));
     }
     axes.push_back(std::move(axis));
   }
@@ -202,8 +203,8 @@ void RankPlans(std::vector<PlanResult>& plans) {
   for (size_t i = 0; i < plans.size(); ++i) {
     plans[i].rank = i + 1;
     // All plans before this one are at least as accurate.
-    plans[i].pareto = plans[i].decode_rate.median > fastest &&
-                      !std::isnan(plans[i].score);
+    plans[i].pareto =
+        plans[i].decode_rate.median > fastest && !std::isnan(plans[i].score);
     fastest = std::max(fastest, plans[i].decode_rate.median);
   }
 }
@@ -287,8 +288,8 @@ absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
   if (!timed.ok()) return timed;
   for (PlanResult& plan : result.plans) {
     plan.decode_rate = RateOf(plan.timing.decode, 1);
-    plan.prefill_rate = RateOf(plan.timing.prefill,
-                               static_cast<double>(options.prompt.size()));
+    plan.prefill_rate =
+        RateOf(plan.timing.prefill, static_cast<double>(options.prompt.size()));
   }
   result.effects = MainEffects(options.axes, result.plans);
   RankPlans(result.plans);

@@ -41,20 +41,20 @@ struct RankMetric {
 absl::Span<const RankMetric> RankMetrics();  // the first is the default
 
 struct SweepOptions {
-  std::vector<Axis> axes;        // of a factorial, or
+  std::vector<Axis> axes;          // of a factorial, or
   std::vector<std::string> plans;  // these plans, if axes is empty
-  int32_t token = 0;             // alone at position 0
+  int32_t token = 0;               // alone at position 0
   std::vector<int32_t> prompt;
   const RankMetric* metric = nullptr;
-  size_t max_rounds = 5;  // of timing; at least 2 are made
+  size_t max_rounds = 5;       // of timing; at least 2 are made
   double timing_seconds = 60;  // no further round starts after that
   size_t decode_steps = 3;     // per round
 };
 
 struct PlanResult {
-  std::string plan;                 // canonical text
-  std::vector<size_t> levels;       // per axis
-  TraceMetrics token, prompt;       // errors
+  std::string plan;            // canonical text
+  std::vector<size_t> levels;  // per axis
+  TraceMetrics token, prompt;  // errors
   PlanTiming timing;
   Spread decode_rate, prefill_rate;  // tokens per second
   double score = 0;                  // the metric

@@ -47,8 +47,8 @@ class Trace : public Observer {
   std::vector<double> final_norm_;
   std::vector<double> logits_;
   std::vector<Cancellation> cancellations_;  // [layers + 1]
-  double stream_norm_ = 0;  // before the next residual add
-  double update_norm_ = 0;  // what that add adds
+  double stream_norm_ = 0;                   // before the next residual add
+  double update_norm_ = 0;                   // what that add adds
 };
 
 }  // namespace ulpscope
