@@ -262,31 +262,32 @@ double PlantOutput(const MassiveActivation& planted, int64_t layer,
   return RoundToBf16(weight);
 }
 
-}  // namespace
+// A planted token where the birth layer's MLP reads it, on average.
+struct Birth {
+  double activation = 0;   // of the planted neuron: SiLU(gate) * up
+  double mean_square = 0;  // of the residual
+};
 
-void PlantMassiveActivation(const ModelConfig& config,
-                            const MassiveActivation& planted, int num_threads,
-                            SyntheticTensors* tensors) {
-  QuietChannels(config, planted, tensors);
-  PlantNormWeights(config, planted, tensors);
-  const double hidden_size = static_cast<double>(config.hidden_size);
-  const double normed_trigger = kNormedTrigger * std::sqrt(hidden_size);
-  const double trigger_weight = kGate / (normed_trigger * kTriggerNormWeight);
+// Sets the trigger in the planted tokens' embeddings and the neuron that reads
+// it. The residual differs in size from token to token by some percent, and
+// the neuron answers to the square of the normed trigger: each embedding is
+// scaled so that all tokens see the same. That changes the residual a little,
+// so once is not enough; the last pass only measures.
+Birth PlantTrigger(const ModelConfig& config, const MassiveActivation& planted,
+                   int num_threads, SyntheticTensors* tensors) {
+  const double root_size = std::sqrt(static_cast<double>(config.hidden_size));
   SyntheticTensor& embedding = tensors->at("model.embed_tokens.weight");
   const size_t first_trigger = embedding.patches.size();
   for (const int64_t token : planted.tokens) {
-    embedding.patches.push_back({token, planted.trigger_channel,
-                                 kTriggerEmbedding * std::sqrt(hidden_size),
-                                 0});
+    embedding.patches.push_back(
+        {token, planted.trigger_channel, kTriggerEmbedding * root_size, 0});
   }
-
-  // The residual differs in size from token to token by some percent, and the
-  // neuron answers to the square of the normed trigger: scale each token's
-  // embedding so that all see the same. That changes the residual a little, so
-  // once is not enough; the last pass only measures.
+  const double normed_trigger = kNormedTrigger * root_size;
+  const double weight =
+      RoundToBf16(kGate / normed_trigger / kTriggerNormWeight);
+  const double count = static_cast<double>(planted.tokens.size());
   const Forward forward(config, *tensors, num_threads);
-  double others = 0;  // mean square of the residual, at birth, then beside it
-  double activation = 0;
+  Birth birth;
   for (int pass = 0; pass < kPasses; ++pass) {
     std::vector<Vector> x = forward.Embed(planted.tokens);
     for (int64_t layer = 0; layer < planted.birth_layer; ++layer) {
@@ -294,48 +295,59 @@ void PlantMassiveActivation(const ModelConfig& config,
       forward.Mlp(layer, &x);
     }
     forward.Attention(planted.birth_layer, &x);
-    others = 0;
-    activation = 0;
-    const double weight = RoundToBf16(trigger_weight);
+    birth = Birth();
     for (size_t t = 0; t < x.size(); ++t) {
       const double rms = Rms(x[t], config.rms_norm_eps);
       const double normed = x[t][planted.trigger_channel] / rms;
       const double gate = weight * normed * kTriggerNormWeight;
-      activation += Silu(gate) * gate / static_cast<double>(x.size());
-      others += rms * rms / static_cast<double>(x.size());
+      birth.activation += Silu(gate) * gate / count;
+      birth.mean_square += rms * rms / count;
       if (pass + 1 < kPasses) {
         embedding.patches[first_trigger + t].mean *= normed_trigger / normed;
       }
     }
   }
-
   PlantNeuron(planted, planted.birth_layer, planted.neuron,
-              planted.trigger_channel, trigger_weight,
-              planted.spread / activation, tensors);
-  double channel =
-      activation * PlantOutput(planted, planted.birth_layer, planted.neuron,
-                               planted.channel_values[0] / activation, tensors);
-  others += planted.spread * planted.spread;
+              planted.trigger_channel, weight,
+              planted.spread / birth.activation, tensors);
+  return birth;
+}
 
+}  // namespace
+
+void PlantMassiveActivation(const ModelConfig& config,
+                            const MassiveActivation& planted, int num_threads,
+                            SyntheticTensors* tensors) {
+  QuietChannels(config, planted, tensors);
+  PlantNormWeights(config, planted, tensors);
+  const Birth birth = PlantTrigger(config, planted, num_threads, tensors);
+
+  // Follow the massive channel, and the mean square of the others.
+  double channel =
+      birth.activation *
+      PlantOutput(planted, planted.birth_layer, planted.neuron,
+                  planted.channel_values[0] / birth.activation, tensors);
+  double others = birth.mean_square + planted.spread * planted.spread;
   for (int64_t layer = planted.birth_layer + 1; layer <= planted.removal_layer;
        ++layer) {
-    const double rms = std::sqrt(channel * channel / hidden_size + others);
-    const double normed = channel / rms * kMassiveNormWeight;
-    const double weight =
-        PlantNeuron(planted, layer, planted.neuron, planted.massive_channel,
-                    kGate / normed, kLaterSpread / (kGate * kGate), tensors);
-    const double written = Silu(weight * normed) * (weight * normed);
+    const double mean_square =
+        channel * channel / static_cast<double>(config.hidden_size) + others;
+    const double normed = channel / std::sqrt(mean_square) * kMassiveNormWeight;
     const double target = planted.channel_values[layer - planted.birth_layer];
-    channel += written * PlantOutput(planted, layer, planted.neuron,
-                                     (target - channel) / written, tensors);
-    others += kLaterSpread * kLaterSpread;
-    if (layer == planted.removal_layer) {
-      // What one bf16 weight leaves of so large a channel is as large as the
-      // rest of the residual; a second neuron's weight takes that away too.
-      PlantNeuron(planted, layer, planted.neuron + 1, planted.massive_channel,
-                  kGate / normed, kLaterSpread / (kGate * kGate), tensors);
-      PlantOutput(planted, layer, planted.neuron + 1,
-                  (target - channel) / written, tensors);
+    // What one bf16 weight leaves of so large a channel is as large as the rest
+    // of the residual: in the removal layer a second neuron takes that away.
+    const int num_neurons = layer == planted.removal_layer ? 2 : 1;
+    for (int i = 0; i < num_neurons; ++i) {
+      const int64_t neuron = planted.neuron + i;
+      const double gate =
+          normed * PlantNeuron(planted, layer, neuron, planted.massive_channel,
+                               kGate / normed, kLaterSpread / (kGate * kGate),
+                               tensors);
+      const double activation = Silu(gate) * gate;
+      channel +=
+          activation * PlantOutput(planted, layer, neuron,
+                                   (target - channel) / activation, tensors);
+      others += kLaterSpread * kLaterSpread;
     }
   }
 }
