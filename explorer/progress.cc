@@ -28,10 +28,13 @@ std::string Seconds(absl::Duration duration) {
 
 Progress::Progress(absl::string_view task, size_t total)
     : task_(task),
-      total_(std::max<size_t>(total, 1)),
       terminal_(isatty(STDERR_FILENO) != 0),
       start_(absl::Now()),
-      last_shown_(terminal_ ? absl::InfinitePast() : start_) {}
+      last_shown_(terminal_ ? absl::InfinitePast() : start_) {
+  SetTotal(total);
+}
+
+void Progress::SetTotal(size_t total) { total_ = std::max<size_t>(total, 1); }
 
 void Progress::Update(size_t done, absl::string_view what) {
   const absl::Time now = absl::Now();

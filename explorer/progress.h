@@ -18,12 +18,15 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  // For a task that learns its size on the way.
+  void SetTotal(size_t total);
+
   // `done` of the total are done; `what` says what is next.
   void Update(size_t done, absl::string_view what);
 
  private:
   std::string task_;
-  size_t total_;
+  size_t total_ = 1;
   bool terminal_;
   absl::Time start_;
   absl::Time last_shown_;

@@ -1,0 +1,422 @@
+// The program: reads flags, runs one mode, prints and writes its report.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/marshalling.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "explorer/progress.h"
+#include "explorer/report.h"
+#include "explorer/sweep.h"
+#include "kernels/cpu.h"
+#include "kernels/measure/random.h"
+#include "kernels/parallel.h"
+#include "kernels/strategy.h"
+#include "model/checkpoint.h"
+#include "model/generate.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/synthetic.h"
+#include "model/weights.h"
+
+// Numbers are read here rather than by Abseil, which exits with 1 on a value
+// that it cannot read: bad usage is 2.
+ABSL_FLAG(bool, sweep, false,
+          "evaluate every combination of --axes and rank the plans by speed "
+          "and error");
+ABSL_FLAG(std::string, plan, "",
+          "evaluate this plan alone: a preset, or entries "
+          "SELECTOR[@LAYER[-LAYER]]=STRATEGY separated by commas, of which "
+          "later ones win; what none selects is f32");
+ABSL_FLAG(std::string, generate, "",
+          "print this many greedy next token ids after --tokens, under --plan "
+          "(default f32)");
+ABSL_FLAG(std::string, model, "synthetic:seed",
+          "a Hugging Face folder, a .gguf file, or synthetic:NAME");
+ABSL_FLAG(std::string, axes, ulpscope::kDefaultAxes,
+          "factors of the sweep: SELECTOR=STRATEGY,...;...");
+ABSL_FLAG(std::string, metric, "rmse", "what plans are ranked by");
+ABSL_FLAG(std::string, token, "9707",
+          "the token that is run alone at position 0, and that starts a prompt "
+          "made from --seed; in a smaller vocabulary the default is its "
+          "planted token or its last");
+ABSL_FLAG(std::string, tokens, "32",
+          "the prompt: a number of tokens, drawn with --seed, or their ids "
+          "separated by commas");
+ABSL_FLAG(std::string, seed, "1", "seed of the prompt's tokens");
+ABSL_FLAG(std::string, layers, "",
+          "layers to print, such as 1-4,22-24 (default all); the report files "
+          "have all of them");
+ABSL_FLAG(std::string, threads, "", "number of threads (default: one per CPU)");
+ABSL_FLAG(std::string, timing_seconds, "60",
+          "time for rounds of timing; at least two rounds are made");
+ABSL_FLAG(std::string, out, "",
+          "folder for report.md, results.json and results.csv");
+
+namespace ulpscope {
+namespace {
+
+enum ExitCode { kDone = 0, kFailed = 1, kBadUsage = 2 };
+
+std::string HelpText() {
+  std::string text =
+      "ulpscope: which operation, in which layer, costs how much accuracy, "
+      "and\n"
+      "what would another choice cost in time?\n\n"
+      "  explorer --sweep [--model=M] [--out=DIR]   rank 27 plans\n"
+      "  explorer --plan=P [--model=M]              evaluate one plan\n"
+      "  explorer --generate=N --tokens=IDS         greedy continuation\n\n"
+      "Results go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad\n"
+      "usage, 1 anything else.\n\nFlags:\n";
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (!absl::EndsWith(flag->Filename(), "explorer/main.cc")) continue;
+    absl::StrAppendFormat(&text, "  --%s (default: \"%s\")\n      %s\n", name,
+                          flag->DefaultValue(), flag->Help());
+  }
+  text += "\nModels built in, with SYNTHETIC weights:\n ";
+  for (absl::string_view name : SyntheticNames()) {
+    absl::StrAppend(&text, " synthetic:", name);
+  }
+  text += "\n\nStrategies, and the groups of ops that take them:\n";
+  for (const StrategyInfo& info : Strategies()) {
+    std::vector<absl::string_view> kernels;
+    for (size_t k = 0; k < kNumKernels; ++k) {
+      const Kernel kernel = static_cast<Kernel>(k);
+      if (info.kernels & KernelBit(kernel)) {
+        kernels.push_back(KernelName(kernel));
+      }
+    }
+    absl::StrAppendFormat(&text, "  %-9s %s\n            [%s]\n", info.name,
+                          info.summary, absl::StrJoin(kernels, " "));
+  }
+  text += "\nGroups and their ops:\n";
+  for (size_t k = 0; k < kNumKernels; ++k) {
+    std::vector<absl::string_view> ops;
+    for (size_t i = 0; i < kNumOps; ++i) {
+      if (OpKernel(OpAt(i)) == static_cast<Kernel>(k)) {
+        ops.push_back(OpName(OpAt(i)));
+      }
+    }
+    absl::StrAppendFormat(&text, "  %-11s %s\n",
+                          KernelName(static_cast<Kernel>(k)),
+                          absl::StrJoin(ops, " "));
+  }
+  text += "\nPresets for --plan:\n";
+  for (const PlanPreset& preset : PlanPresets()) {
+    absl::StrAppendFormat(&text, "  %-10s %s\n", preset.name, preset.summary);
+  }
+  text += "\nMetrics:\n";
+  for (const RankMetric& metric : RankMetrics()) {
+    absl::StrAppendFormat(&text, "  %-10s %s\n", metric.name, metric.summary);
+  }
+  return text;
+}
+
+absl::Status BadFlag(absl::string_view flag, absl::string_view value,
+                     absl::string_view expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, "=", value, ": expected ", expected));
+}
+
+// "1-4,22" -> {1, 2, 3, 4, 22}.
+absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,
+                                             size_t num_layers) {
+  std::set<size_t> layers;
+  for (absl::string_view range : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    const std::vector<absl::string_view> ends = absl::StrSplit(range, '-');
+    size_t first = 0, last = 0;
+    if (ends.size() > 2 || !absl::SimpleAtoi(ends.front(), &first) ||
+        !absl::SimpleAtoi(ends.back(), &last) || first < 1 || first > last ||
+        last > num_layers) {
+      return BadFlag(
+          "layers", text,
+          absl::StrCat("layers or ranges of them within 1-", num_layers));
+    }
+    for (size_t layer = first; layer <= last; ++layer) layers.insert(layer);
+  }
+  return layers;
+}
+
+// Flags that do not depend on the model.
+struct Settings {
+  bool generate = false;
+  size_t generate_count = 0;
+  uint64_t seed = 0;
+  size_t threads = 0;
+  double timing_seconds = 0;
+  const RankMetric* metric = nullptr;
+};
+
+absl::StatusOr<Settings> ParseSettings() {
+  Settings settings;
+  const std::string generate = absl::GetFlag(FLAGS_generate);
+  settings.generate = !generate.empty();
+  if (settings.generate &&
+      (!absl::SimpleAtoi(generate, &settings.generate_count) ||
+       settings.generate_count < 1 || settings.generate_count > (1 << 20))) {
+    return BadFlag("generate", generate, "a number of tokens from 1 to 2^20");
+  }
+  const bool plan = !absl::GetFlag(FLAGS_plan).empty();
+  const int modes = (absl::GetFlag(FLAGS_sweep) ? 1 : 0) +
+                    (settings.generate || plan ? 1 : 0);
+  if (modes != 1) {
+    return absl::InvalidArgumentError(
+        "expected one of --sweep, --plan and --generate (--help explains)");
+  }
+  if (!absl::SimpleAtoi(absl::GetFlag(FLAGS_seed), &settings.seed)) {
+    return BadFlag("seed", absl::GetFlag(FLAGS_seed), "a number");
+  }
+  const std::string threads = absl::GetFlag(FLAGS_threads);
+  settings.threads = std::max(1u, std::thread::hardware_concurrency());
+  if (!threads.empty() && (!absl::SimpleAtoi(threads, &settings.threads) ||
+                           settings.threads < 1 || settings.threads > 1024)) {
+    return BadFlag("threads", threads, "a number from 1 to 1024");
+  }
+  const std::string seconds = absl::GetFlag(FLAGS_timing_seconds);
+  if (!absl::SimpleAtod(seconds, &settings.timing_seconds) ||
+      !(settings.timing_seconds >= 0)) {
+    return BadFlag("timing_seconds", seconds, "a number of seconds");
+  }
+  const std::string metric = absl::GetFlag(FLAGS_metric);
+  std::vector<absl::string_view> names;
+  for (const RankMetric& candidate : RankMetrics()) {
+    names.push_back(candidate.name);
+    if (metric == candidate.name) settings.metric = &candidate;
+  }
+  if (settings.metric == nullptr) {
+    return BadFlag("metric", metric,
+                   absl::StrCat("one of ", absl::StrJoin(names, ", ")));
+  }
+  return settings;
+}
+
+absl::StatusOr<int32_t> ParseToken(const std::string& text,
+                                   const ModelConfig& config,
+                                   absl::string_view flag) {
+  int32_t token = 0;
+  if (!absl::SimpleAtoi(text, &token) || token < 0 ||
+      token >= config.vocab_size) {
+    return BadFlag(flag, text,
+                   absl::StrCat("token ids from 0 to ", config.vocab_size - 1));
+  }
+  return token;
+}
+
+absl::StatusOr<int32_t> FirstToken(const Checkpoint& checkpoint) {
+  const std::string text = absl::GetFlag(FLAGS_token);
+  absl::string_view synthetic = checkpoint.name;
+  const bool is_default =
+      text == absl::FindCommandLineFlag("token")->DefaultValue();
+  if (is_default && absl::ConsumePrefix(&synthetic, "synthetic:")) {
+    const auto planted = SyntheticMassiveActivation(synthetic);
+    if (planted.ok()) return planted->tokens.front();
+  }
+  if (is_default && checkpoint.config.vocab_size <= 9707) {
+    return static_cast<int32_t>(checkpoint.config.vocab_size - 1);
+  }
+  return ParseToken(text, checkpoint.config, "token");
+}
+
+absl::StatusOr<std::vector<int32_t>> PromptTokens(const ModelConfig& config,
+                                                  int32_t first,
+                                                  uint64_t seed) {
+  const std::string text = absl::GetFlag(FLAGS_tokens);
+  std::vector<int32_t> prompt;
+  if (absl::StrContains(text, ',')) {
+    for (absl::string_view id : absl::StrSplit(text, ',')) {
+      const auto token = ParseToken(std::string(id), config, "tokens");
+      if (!token.ok()) return token.status();
+      prompt.push_back(*token);
+    }
+    return prompt;
+  }
+  size_t count = 0;
+  if (!absl::SimpleAtoi(text, &count) || count < 1 || count > (1 << 20)) {
+    return BadFlag("tokens", text,
+                   "a number from 1 to 2^20, or ids and commas");
+  }
+  prompt.push_back(first);
+  Random random(seed);
+  while (prompt.size() < count) {
+    prompt.push_back(static_cast<int32_t>(
+        random.Below(static_cast<uint64_t>(config.vocab_size))));
+  }
+  return prompt;
+}
+
+// `bazel run` starts the program elsewhere; paths are the caller's.
+std::string CallersPath(const std::string& path) {
+  const char* folder = std::getenv("BUILD_WORKING_DIRECTORY");
+  if (folder == nullptr || path.empty() ||
+      absl::StartsWith(path, "synthetic:")) {
+    return path;
+  }
+  return (std::filesystem::path(folder) / path).string();
+}
+
+int Fail(const absl::Status& status, ExitCode code) {
+  absl::FPrintF(stderr, "explorer: %s\n", status.message());
+  return code;
+}
+
+int Generate(const Settings& settings, const Weights& weights, const Plan& plan,
+             const std::vector<int32_t>& prompt, Parallel& parallel) {
+  const auto tokens = GenerateGreedily(weights, plan, prompt,
+                                       settings.generate_count, parallel);
+  if (!tokens.ok()) return Fail(tokens.status(), kFailed);
+  absl::PrintF("%s\n", absl::StrJoin(*tokens, ","));
+  return kDone;
+}
+
+int Sweep(const RunInfo& info, const SweepOptions& options,
+          const Weights& weights, Parallel& parallel) {
+  // A folder that cannot be made is found out before the work, not after it.
+  const std::string out = CallersPath(absl::GetFlag(FLAGS_out));
+  if (!out.empty()) {
+    const absl::Status status = MakeFolder(out);
+    if (!status.ok()) return Fail(status, kFailed);
+  }
+  const auto result = RunSweep(weights, options, parallel);
+  if (!result.ok()) return Fail(result.status(), kFailed);
+
+  const std::string text = ReportText(info, options, *result);
+  absl::PrintF("%s", text);
+  std::fflush(stdout);
+  if (out.empty()) return kDone;
+  for (const auto& [name, content] :
+       {std::make_pair("report.md", text),
+        std::make_pair("results.json", ReportJson(info, options, *result)),
+        std::make_pair("results.csv", ReportCsv(info, options, *result))}) {
+    const absl::Status status =
+        WriteFile(absl::StrCat(out, "/", name), content);
+    if (!status.ok()) return Fail(status, kFailed);
+  }
+  absl::FPrintF(stderr, "wrote %s/report.md, results.json, results.csv\n", out);
+  return kDone;
+}
+
+int Run() {
+  const auto settings = ParseSettings();
+  if (!settings.ok()) return Fail(settings.status(), kBadUsage);
+  const absl::Status cpu = CheckCpu();
+  if (!cpu.ok()) return Fail(cpu, kFailed);
+
+  const std::string model = CallersPath(absl::GetFlag(FLAGS_model));
+  auto checkpoint = OpenCheckpoint(model);
+  if (!checkpoint.ok()) return Fail(checkpoint.status(), kFailed);
+  const ModelConfig& config = checkpoint->config;
+  const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
+
+  // Everything that can be wrong with a flag, before the weights are loaded.
+  SweepOptions options;
+  options.metric = settings->metric;
+  options.timing_seconds = settings->timing_seconds;
+  const auto first = FirstToken(*checkpoint);
+  if (!first.ok()) return Fail(first.status(), kBadUsage);
+  options.token = *first;
+  auto prompt = PromptTokens(config, *first, settings->seed);
+  if (!prompt.ok()) return Fail(prompt.status(), kBadUsage);
+  options.prompt = *std::move(prompt);
+  RunInfo info;
+  auto layers = ParseLayers(absl::GetFlag(FLAGS_layers), num_layers);
+  if (!layers.ok()) return Fail(layers.status(), kBadUsage);
+  info.layers = *std::move(layers);
+  const std::string plan_text = absl::GetFlag(FLAGS_plan);
+  const auto plan =
+      Plan::Parse(plan_text.empty() ? "f32" : plan_text, num_layers);
+  if (!plan.ok()) return Fail(plan.status(), kBadUsage);
+  if (absl::GetFlag(FLAGS_sweep)) {
+    info.axes = absl::GetFlag(FLAGS_axes);
+    auto axes = ParseAxes(info.axes, num_layers);
+    if (!axes.ok()) return Fail(axes.status(), kBadUsage);
+    options.axes = *std::move(axes);
+  } else {
+    options.plans = {plan_text};
+  }
+
+  Parallel parallel(settings->threads);
+  const absl::Time start = absl::Now();
+  absl::StatusOr<Weights> weights;
+  {
+    Progress progress(absl::StrCat("loading ", model), 1);
+    weights = LoadWeights(*checkpoint, parallel,
+                          [&progress](size_t done, size_t total) {
+                            progress.SetTotal(total);
+                            progress.Update(done, "tensors");
+                          });
+  }
+  if (!weights.ok()) return Fail(weights.status(), kFailed);
+  if (settings->generate) {
+    return Generate(*settings, *weights, *plan, options.prompt, parallel);
+  }
+  info.model = model;
+  info.synthetic = checkpoint->synthetic;
+  info.config = config;
+  info.decode_bytes = weights->DecodeBytes();
+  info.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  info.cpu = CpuName();
+  info.target = KernelTarget();
+  info.threads = settings->threads;
+  info.seed = settings->seed;
+  return Sweep(info, options, *weights, parallel);
+}
+
+int Main(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view arg = argv[i];
+    if (arg == "--help" || arg == "-h" || arg == "-help") {
+      absl::PrintF("%s", HelpText());
+      return kDone;
+    }
+    bool ignored = false;
+    std::string error;
+    if ((absl::StartsWith(arg, "--sweep=") &&
+         !absl::ParseFlag(arg.substr(8), &ignored, &error))) {
+      return Fail(BadFlag("sweep", arg.substr(8), "true or false"), kBadUsage);
+    }
+  }
+  std::vector<char*> positional;
+  std::vector<absl::UnrecognizedFlag> unrecognized;
+  absl::ParseAbseilFlagsOnly(argc, argv, positional, unrecognized);
+  if (!unrecognized.empty()) {
+    return Fail(absl::InvalidArgumentError(
+                    absl::StrCat("unknown flag --", unrecognized[0].flag_name,
+                                 " (--help lists them)")),
+                kBadUsage);
+  }
+  if (positional.size() > 1) {
+    return Fail(absl::InvalidArgumentError(
+                    absl::StrCat("unexpected argument '", positional[1],
+                                 "' (--help lists the flags)")),
+                kBadUsage);
+  }
+  return Run();
+}
+
+}  // namespace
+}  // namespace ulpscope
+
+int main(int argc, char** argv) { return ulpscope::Main(argc, argv); }

@@ -1,0 +1,351 @@
+#include "explorer/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "explorer/evaluation.h"
+#include "explorer/metrics.h"
+#include "explorer/sweep.h"
+#include "model/config.h"
+#include "nlohmann/json.hpp"
+
+namespace ulpscope {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Rate(const Spread& rate) {
+  return absl::StrFormat("%.1f ± %.1f", rate.median, rate.half_iqr);
+}
+
+// "-" for what has no value.
+std::string Growth(double growth) {
+  return std::isnan(growth) ? "-" : absl::StrFormat("%.3fx", growth);
+}
+
+std::string Percent(double share) {
+  return std::isnan(share) ? "-" : absl::StrFormat("%.1f %%", 100 * share);
+}
+
+std::string ModelLine(const RunInfo& info) {
+  const ModelConfig& c = info.config;
+  return absl::StrFormat(
+      "Model: %s%s, %s: %d layers, hidden %d, intermediate %d, %d heads, %d KV "
+      "heads of %d, vocabulary %d",
+      info.model, info.synthetic ? " (SYNTHETIC weights)" : "",
+      ArchitectureName(c.architecture), c.num_hidden_layers, c.hidden_size,
+      c.intermediate_size, c.num_attention_heads, c.num_key_value_heads,
+      c.head_dim, c.vocab_size);
+}
+
+std::string Ranking(const SweepOptions& options, const SweepResult& result) {
+  std::string text = absl::StrFormat(
+      "Ranked by %s (%s). `*`: on the Pareto front of that metric and decode "
+      "speed.\nErrors are against the f64 oracle, on the prompt of %d tokens.\n"
+      "\n"
+      "| # | | Plan | Decode tok/s | Prefill tok/s | Final RMSE | Rel L2 | "
+      "Growth/layer | KL (nats) | Top-1 |\n"
+      "|--:|-|------|-------------:|--------------:|-----------:|-------:|"
+      "-------------:|----------:|------:|\n",
+      options.metric->name, options.metric->summary, options.prompt.size());
+  for (const PlanResult& plan : result.plans) {
+    const ErrorMetrics& error = plan.prompt.final_hidden();
+    absl::StrAppendFormat(
+        &text, "| %d | %s | %s | %s | %s | %.3e | %.3e | %s | %.2e | %s |\n",
+        plan.rank, plan.pareto ? "*" : " ", plan.plan, Rate(plan.decode_rate),
+        Rate(plan.prefill_rate), error.rmse, error.rel_l2,
+        Growth(plan.prompt.mean_growth), plan.prompt.logits.kl,
+        Percent(plan.prompt.logits.top1_agreement));
+  }
+  return text;
+}
+
+// The seed report's columns, then ours.
+std::string LayerTable(const RunInfo& info, const TraceMetrics& metrics) {
+  std::string text =
+      "| Layers | Mean Abs Error | RMSE | Max Error | Growth Rate | Status | "
+      "Rel L2 | Largest Activation |\n"
+      "|--------|----------------|------|-----------|-------------|--------|"
+      "--------|--------------------|\n";
+  for (const LayerMetrics& row : metrics.layers) {
+    if (!info.layers.empty() && info.layers.count(row.layer) == 0) continue;
+    const ErrorMetrics& e = row.error;
+    // Fixed digits as in the seed report, unless they would show nothing.
+    const auto digits = [](double x) {
+      return x != 0 && std::fabs(x) < 1e-4 ? absl::StrFormat("%.3e", x)
+                                           : absl::StrFormat("%.6f", x);
+    };
+    absl::StrAppendFormat(
+        &text, "| %d | %s | %s | %s | %s | %s | %.3e | %.4g (channel %d) |\n",
+        row.layer, digits(e.mean_abs), digits(e.rmse), digits(e.max_abs),
+        row.layer == 1 ? "1.000x" : Growth(row.growth), StatusOf(e.mean_abs),
+        e.rel_l2, row.max_activation, row.max_channel);
+  }
+  return text;
+}
+
+std::string TokenSection(const RunInfo& info, const SweepOptions& options,
+                         const PlanResult& plan, absl::string_view title) {
+  return absl::StrFormat(
+      "\n## %s `%s`: token %d alone at position 0\n\n%s"
+      "\nLogits: max error %.3e, KL %.2e nats, top-1 %s, top-10 overlap %s. "
+      "Mean growth per layer %s.\n",
+      title, plan.plan, options.token, LayerTable(info, plan.token),
+      plan.token.logits.max_abs, plan.token.logits.kl,
+      plan.token.logits.top1_agreement == 1 ? "the same" : "another",
+      Percent(plan.token.logits.top10_overlap), Growth(plan.token.mean_growth));
+}
+
+// "matmul (97.1 %)": the axis with the largest share.
+std::string Largest(const std::vector<MainEffect>& effects,
+                    double MainEffect::*share) {
+  const MainEffect* best = nullptr;
+  for (const MainEffect& effect : effects) {
+    if (std::isnan(effect.*share)) continue;
+    if (best == nullptr || effect.*share > best->*share) best = &effect;
+  }
+  if (best == nullptr) return "none";
+  return absl::StrCat(best->selector, " (", Percent(best->*share), ")");
+}
+
+std::string Effects(const SweepOptions& options, const SweepResult& result) {
+  std::string text = absl::StrFormat(
+      "\n## Main effects\n\n"
+      "Geometric means over the plans with that strategy; shares are of the "
+      "variance of the logarithm (eta squared).\n\n"
+      "| Axis | Strategy | %s | Decode tok/s | Prefill tok/s | Share of error "
+      "| "
+      "Share of decode | Share of prefill |\n"
+      "|------|----------|------:|------:|------:|------:|------:|------:|\n",
+      options.metric->name);
+  for (const MainEffect& effect : result.effects) {
+    for (size_t l = 0; l < effect.levels.size(); ++l) {
+      const MainEffect::Level& level = effect.levels[l];
+      absl::StrAppendFormat(&text,
+                            "| %s | %s | %.3e | %.1f | %.1f | %s | %s | %s |\n",
+                            l == 0 ? effect.selector : "", level.strategy,
+                            level.error, level.decode_rate, level.prefill_rate,
+                            l == 0 ? Percent(effect.error_share) : "",
+                            l == 0 ? Percent(effect.decode_share) : "",
+                            l == 0 ? Percent(effect.prefill_share) : "");
+    }
+  }
+  absl::StrAppendFormat(
+      &text,
+      "\nMoved most: the error by %s, decode speed by %s, prefill speed by "
+      "%s.\n",
+      Largest(result.effects, &MainEffect::error_share),
+      Largest(result.effects, &MainEffect::decode_share),
+      Largest(result.effects, &MainEffect::prefill_share));
+  return text;
+}
+
+Json JsonOf(const Spread& rate) {
+  return {{"median", rate.median}, {"half_iqr", rate.half_iqr}};
+}
+
+Json JsonOf(const ErrorMetrics& e) {
+  return {{"mean_abs", e.mean_abs},
+          {"rmse", e.rmse},
+          {"max_abs", e.max_abs},
+          {"max_position", e.max_row},
+          {"max_channel", e.max_col},
+          {"mean_signed", e.mean_signed},
+          {"rel_l2", e.rel_l2},
+          {"cosine", e.cosine},
+          {"f32_ulps",
+           {{"p50", e.ulps.p50}, {"p99", e.ulps.p99}, {"max", e.ulps.max}}}};
+}
+
+Json JsonOf(const TraceMetrics& metrics) {
+  Json layers = Json::array();
+  for (const LayerMetrics& row : metrics.layers) {
+    layers.push_back({{"layer", row.layer},
+                      {"error", JsonOf(row.error)},
+                      {"growth", row.growth},
+                      {"status", StatusOf(row.error.mean_abs)},
+                      {"std", row.std},
+                      {"max_activation", row.max_activation},
+                      {"max_activation_position", row.max_position},
+                      {"max_activation_channel", row.max_channel},
+                      {"attn_cancellation", row.cancellation.attn},
+                      {"mlp_cancellation", row.cancellation.mlp}});
+  }
+  const LogitMetrics& logits = metrics.logits;
+  return {{"layers", layers},
+          {"final_norm", JsonOf(metrics.final_norm)},
+          {"logits",
+           {{"max_abs", logits.max_abs},
+            {"kl", logits.kl},
+            {"kl_max", logits.kl_max},
+            {"top1_agreement", logits.top1_agreement},
+            {"top10_overlap", logits.top10_overlap}}},
+          {"mean_growth", metrics.mean_growth}};
+}
+
+Json JsonOf(const MainEffect& effect) {
+  Json levels = Json::array();
+  for (const MainEffect::Level& level : effect.levels) {
+    levels.push_back({{"strategy", level.strategy},
+                      {"error", level.error},
+                      {"decode_rate", level.decode_rate},
+                      {"prefill_rate", level.prefill_rate}});
+  }
+  return {{"axis", effect.selector},
+          {"levels", levels},
+          {"error_share", effect.error_share},
+          {"decode_share", effect.decode_share},
+          {"prefill_share", effect.prefill_share}};
+}
+
+// RFC 4180: a field with a comma or quote is quoted.
+std::string CsvField(absl::string_view text) {
+  if (text.find_first_of(",\"\n") == absl::string_view::npos) {
+    return std::string(text);
+  }
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
+}  // namespace
+
+std::string ReportText(const RunInfo& info, const SweepOptions& options,
+                       const SweepResult& result) {
+  std::string text = absl::StrFormat(
+      "# ulpscope\n\n%s\n\nRun on %s, target %s, %d threads; a decode step "
+      "reads %.1f MB of weights.\n\n",
+      ModelLine(info), info.cpu, info.target, info.threads,
+      static_cast<double>(info.decode_bytes) / 1e6);
+  text += Ranking(options, result);
+  const PlanResult& best = result.plans.front();
+  const PlanResult& worst = result.plans.back();
+  if (result.plans.size() == 1) {
+    text += TokenSection(info, options, best, "Plan");
+  } else {
+    text += TokenSection(info, options, best, "Best plan");
+    text += TokenSection(info, options, worst, "Worst plan");
+  }
+  text +=
+      "\nAt position 0 the softmax is over a single score: no softmax strategy "
+      "can matter there.\n";
+  if (!result.effects.empty()) text += Effects(options, result);
+  if (info.synthetic) {
+    absl::StrAppend(&text, "\nAll figures are of SYNTHETIC weights (",
+                    info.model, "), not of a trained model.\n");
+  }
+  return text;
+}
+
+std::string ReportJson(const RunInfo& info, const SweepOptions& options,
+                       const SweepResult& result) {
+  const ModelConfig& c = info.config;
+  Json plans = Json::array();
+  for (const PlanResult& plan : result.plans) {
+    plans.push_back({{"plan", plan.plan},
+                     {"rank", plan.rank},
+                     {"score", plan.score},
+                     {"pareto", plan.pareto},
+                     {"decode_tokens_per_second", JsonOf(plan.decode_rate)},
+                     {"prefill_tokens_per_second", JsonOf(plan.prefill_rate)},
+                     {"decode_seconds", plan.timing.decode},
+                     {"prefill_seconds", plan.timing.prefill},
+                     {"token", JsonOf(plan.token)},
+                     {"prompt", JsonOf(plan.prompt)}});
+  }
+  Json effects = Json::array();
+  for (const MainEffect& effect : result.effects) {
+    effects.push_back(JsonOf(effect));
+  }
+  const Json json = {
+      {"context",
+       {{"model", info.model},
+        {"synthetic", info.synthetic},
+        {"architecture", std::string(ArchitectureName(c.architecture))},
+        {"num_hidden_layers", c.num_hidden_layers},
+        {"hidden_size", c.hidden_size},
+        {"intermediate_size", c.intermediate_size},
+        {"num_attention_heads", c.num_attention_heads},
+        {"num_key_value_heads", c.num_key_value_heads},
+        {"head_dim", c.head_dim},
+        {"vocab_size", c.vocab_size},
+        {"decode_bytes", info.decode_bytes},
+        {"load_seconds", info.load_seconds},
+        {"cpu", info.cpu},
+        {"target", info.target},
+        {"threads", info.threads},
+        {"axes", info.axes},
+        {"metric", options.metric->name},
+        {"seed", info.seed},
+        {"token", options.token},
+        {"prompt", options.prompt}}},
+      {"plans", plans},
+      {"main_effects", effects}};
+  return json.dump(1) + "\n";
+}
+
+std::string ReportCsv(const RunInfo& info, const SweepOptions& options,
+                      const SweepResult& result) {
+  std::string text =
+      "model,synthetic,cpu,target,threads,prompt_tokens,rank,pareto,plan,"
+      "decode_tokens_per_second,decode_half_iqr,prefill_tokens_per_second,"
+      "prefill_half_iqr,final_rmse,final_rel_l2,mean_growth,kl,top1_agreement,"
+      "token_final_rmse,token_final_rel_l2,token_mean_growth\n";
+  for (const PlanResult& plan : result.plans) {
+    absl::StrAppend(
+        &text,
+        absl::StrJoin(
+            {CsvField(info.model),
+             std::string(info.synthetic ? "true" : "false"), CsvField(info.cpu),
+             info.target, absl::StrCat(info.threads),
+             absl::StrCat(options.prompt.size()), absl::StrCat(plan.rank),
+             std::string(plan.pareto ? "true" : "false"), CsvField(plan.plan)},
+            ","));
+    for (const double x :
+         {plan.decode_rate.median, plan.decode_rate.half_iqr,
+          plan.prefill_rate.median, plan.prefill_rate.half_iqr,
+          plan.prompt.final_hidden().rmse, plan.prompt.final_hidden().rel_l2,
+          plan.prompt.mean_growth, plan.prompt.logits.kl,
+          plan.prompt.logits.top1_agreement, plan.token.final_hidden().rmse,
+          plan.token.final_hidden().rel_l2, plan.token.mean_growth}) {
+      absl::StrAppendFormat(&text, ",%.17g", x);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+absl::Status MakeFolder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat(path, ": cannot create the folder: ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteFile(const std::string& path, absl::string_view text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file)
+    return absl::UnavailableError(absl::StrCat(path, ": cannot write"));
+  return absl::OkStatus();
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,53 @@
+#ifndef EXPLORER_REPORT_H_
+#define EXPLORER_REPORT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "explorer/sweep.h"
+#include "model/config.h"
+
+namespace ulpscope {
+
+// What was measured, where and how: the head of every report.
+struct RunInfo {
+  std::string model;
+  bool synthetic = false;
+  ModelConfig config;
+  size_t decode_bytes = 0;  // of weights that a decode step reads
+  double load_seconds = 0;
+  std::string cpu;
+  std::string target;  // Highway's
+  size_t threads = 0;
+  uint64_t seed = 0;
+  std::string axes;         // empty for single plans
+  std::set<size_t> layers;  // rows of the printed tables; empty is all
+};
+
+// Markdown for the terminal and report.md: the ranking, the tables of the best
+// and the worst plan in the seed report's format, and the main effects.
+std::string ReportText(const RunInfo& info, const SweepOptions& options,
+                       const SweepResult& result);
+
+// Everything that was measured, every figure of ReportText included. What is
+// not a number (a growth after no error) is null.
+std::string ReportJson(const RunInfo& info, const SweepOptions& options,
+                       const SweepResult& result);
+
+// A row per plan, with the columns of the ranking.
+std::string ReportCsv(const RunInfo& info, const SweepOptions& options,
+                      const SweepResult& result);
+
+// Creates the folder if it is missing.
+absl::Status MakeFolder(const std::string& path);
+
+absl::Status WriteFile(const std::string& path, absl::string_view text);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPORT_H_

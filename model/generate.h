@@ -1,0 +1,23 @@
+#ifndef MODEL_GENERATE_H_
+#define MODEL_GENERATE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/parallel.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// The `count` tokens after the prompt, each the likeliest (the first of equal
+// ones) under the plan. Does not stop at an end-of-sequence token.
+absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
+    const Weights& weights, const Plan& plan,
+    const std::vector<int32_t>& prompt, size_t count, Parallel& parallel);
+
+}  // namespace ulpscope
+
+#endif  // MODEL_GENERATE_H_
