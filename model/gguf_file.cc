@@ -209,7 +209,7 @@ absl::Status ReadValue(Cursor& cursor, absl::string_view what,
 }
 
 absl::Status ReadValues(Cursor& cursor, uint64_t count,
-                        absl::flat_hash_map<std::string, GgufValue>& values) {
+                        std::map<std::string, GgufValue, std::less<>>& values) {
   for (uint64_t i = 0; i < count; ++i) {
     absl::string_view key;
     const std::string place = absl::StrCat("metadata key ", i);

@@ -2,12 +2,14 @@
 #define MODEL_GGUF_FILE_H_
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -52,8 +54,8 @@ class GgufFile {
       : file_(std::move(file)) {}
 
   std::shared_ptr<const MappedFile> file_;
-  absl::flat_hash_map<std::string, GgufValue> values_;
-  absl::flat_hash_map<std::string, GgufTensor> tensors_;
+  std::map<std::string, GgufValue, std::less<>> values_;
+  std::map<std::string, GgufTensor, std::less<>> tensors_;
 };
 
 }  // namespace ulpscope

@@ -498,16 +498,25 @@ std::vector<Case> GgufCases() {
              p.values[4] = GgufUint32("llama.attention.head_count", 0);
            },
            {"llama.attention.key_length", "0 heads"}),
-      GgufTensorCase(
-          "GgufTensorTwice",
-          GgufTensorEntry("output_norm.weight", {1}, 0, offset + 128),
-          {"output_norm.weight"}),
+      Gguf("GgufTensorTwice",
+           [](GgufParts& p) {
+             p.tensors.push_back(
+                 GgufTensorEntry("output_norm.weight", {4}, 0, p.data_size));
+             p.data_size += 16;
+           },
+           {"tensor \"output_norm.weight\"", "twice"}),
       GgufTensorCase("GgufTensorNameTooLong",
                      GgufTensorEntry(std::string(65, 'n'), {1}, 0, 0),
                      {"name of tensor 11", "1 to 64", "65"}),
-      GgufTensorCase("GgufRopeDivisorsWrongShape",
-                     GgufTensorEntry("rope_freqs.weight", {0}, 0, 0),
-                     {"rope_freqs.weight"}),
+      GgufTensorCase("GgufEmptyTensor", GgufTensorEntry("t", {0}, 0, 0),
+                     {"tensor \"t\"", "product", "dimension 0 = 0"}),
+      Gguf("GgufRopeDivisorsWrongShape",
+           [](GgufParts& p) {
+             p.tensors.push_back(
+                 GgufTensorEntry("rope_freqs.weight", {2}, 0, p.data_size));
+             p.data_size += 8;
+           },
+           {"tensor \"rope_freqs.weight\"", "F32 [1]", "found F32 [2]"}),
       GgufLastTensor("GgufNoDimensions", last({}, 0, offset),
                      {"1 to 4 dimensions", "found 0"}),
       GgufLastTensor("GgufFiveDimensions", last({8, 4, 1, 1, 1}, 0, offset),
