@@ -29,6 +29,11 @@ class ScopedTarget {
   ScopedTarget& operator=(const ScopedTarget&) = delete;
 };
 
+// "AVX2", for tests whose parameter is the target.
+inline std::string NameOfTarget(const testing::TestParamInfo<int64_t>& info) {
+  return hwy::TargetName(info.param);
+}
+
 struct StrategyOnTarget {
   int64_t target;
   Strategy strategy;
