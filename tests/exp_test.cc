@@ -8,7 +8,6 @@
 
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
-#include "hwy/highway.h"
 #include "kernels/measure/random.h"
 #include "tests/bits.h"
 #include "tests/targets.h"

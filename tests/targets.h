@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "hwy/highway.h"
+#include "hwy/targets.h"
 #include "kernels/strategy.h"
 
 namespace ulpscope {
