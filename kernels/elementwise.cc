@@ -76,8 +76,9 @@ struct SwiGluImpl {
                   Parallel& parallel) {
     using Lane = typename S::Sum::Lane;
     constexpr Format kOperand = S::kInfo.operand;
-    // e^-g for g below this is so large that the quotient is 0 in either type.
-    constexpr Lane kLeast = sizeof(Lane) == 8 ? Lane{-709} : Lane{-88};
+    // e^-g is infinite for g of this and below, and the quotient a zero, as the
+    // formula says; further down ExpOrNaN ends.
+    constexpr Lane kLeast = sizeof(Lane) == 8 ? Lane{-1000} : Lane{-104};
     parallel.For(gate.rows, [&](size_t r) HWY_ATTR {
       const T* g_row = gate.Row(r);
       const T* u_row = up.Row(r);

@@ -8,11 +8,11 @@ namespace ulpscope {
 
 // y = exp(x - max(x)) / sum(exp(x - max(x))), row by row; y may be x.
 //
-// The exponentials are computed in the accumulators' type to 1 ULP, and their
-// sum is the strategy's over the row's 16 lanes (kernels/sum_driver-inl.h);
-// each quotient is rounded once more to the result's format. A row with a NaN,
-// or with nothing above -inf, becomes NaN. Runs in the caller: attention calls
-// it from many tasks.
+// The exponentials are computed in the accumulators' type to little more than 1
+// ULP (kernels/exp-inl.h), and their sum is the strategy's over the row's 16
+// lanes (kernels/sum_driver-inl.h); each quotient is rounded once more to the
+// result's format. A row with a NaN or +inf, or with nothing above -inf,
+// becomes NaN. Runs in the caller: attention calls it from many tasks.
 template <typename T>
 void Softmax(Strategy strategy, Matrix<const T> x, Matrix<T> y);
 

@@ -1,0 +1,77 @@
+#ifndef TESTS_TARGETS_H_
+#define TESTS_TARGETS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "hwy/targets.h"
+#include "kernels/strategy.h"
+
+namespace ulpscope {
+
+// Every Highway target that is built and that this CPU can run.
+inline std::vector<int64_t> RunnableTargets() {
+  return hwy::SupportedAndGeneratedTargets();
+}
+
+// Makes kernels run on one target for as long as it lives.
+class ScopedTarget {
+ public:
+  explicit ScopedTarget(int64_t target) {
+    hwy::SetSupportedTargetsForTest(target);
+  }
+  ~ScopedTarget() { hwy::SetSupportedTargetsForTest(0); }
+  ScopedTarget(const ScopedTarget&) = delete;
+  ScopedTarget& operator=(const ScopedTarget&) = delete;
+};
+
+// "AVX2", for tests whose parameter is the target.
+inline std::string NameOfTarget(const testing::TestParamInfo<int64_t>& info) {
+  return hwy::TargetName(info.param);
+}
+
+struct StrategyOnTarget {
+  int64_t target;
+  Strategy strategy;
+};
+
+// Parameters of the tests of one kernel: every strategy that it takes, on every
+// target.
+inline std::vector<StrategyOnTarget> StrategiesOnTargets(Kernel kernel) {
+  std::vector<StrategyOnTarget> all;
+  for (const int64_t target : RunnableTargets()) {
+    for (size_t i = 0; i < Strategies().size(); ++i) {
+      if (Strategy(i).Takes(kernel)) all.push_back({target, Strategy(i)});
+    }
+  }
+  return all;
+}
+
+// "AVX2_kahan".
+inline std::string NameOf(
+    const testing::TestParamInfo<StrategyOnTarget>& info) {
+  return absl::StrCat(hwy::TargetName(info.param.target), "_",
+                      info.param.strategy.name());
+}
+
+// The fixture: the kernels that a test calls run on its parameter's target.
+class KernelTest : public testing::TestWithParam<StrategyOnTarget> {
+ protected:
+  KernelTest() : scoped_target_(GetParam().target) {}
+
+  static Strategy strategy() { return GetParam().strategy; }
+  static const StrategyInfo& info() { return GetParam().strategy.info(); }
+  // Whether float activations can hold the strategy's results.
+  static bool StoresFloat() { return info().result != Format::kF64; }
+
+ private:
+  ScopedTarget scoped_target_;
+};
+
+}  // namespace ulpscope
+
+#endif  // TESTS_TARGETS_H_
