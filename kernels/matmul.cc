@@ -146,6 +146,15 @@ void PackOperands(Matrix<const T> a, Lane* HWY_RESTRICT packed) {
   }
 }
 
+// Kept from call to call, as a decode step makes hundreds of them, and shared
+// by the strategies: no call of MatMul runs within another on the same thread.
+template <typename Lane>
+Lane* OperandScratch(size_t count) {
+  thread_local hwy::AlignedVector<Lane> scratch;
+  if (scratch.size() < count) scratch.resize(count);
+  return scratch.data();
+}
+
 template <class S, typename T, class Sum>
 void MatMulWith(const MatMulArgs<T>& args, Parallel& parallel) {
   using Lane = typename Sum::Lane;
@@ -153,11 +162,8 @@ void MatMulWith(const MatMulArgs<T>& args, Parallel& parallel) {
   const size_t k = args.b.k;
   const size_t n = args.b.n;
 
-  // Kept from call to call: a decode step makes hundreds of them.
-  thread_local hwy::AlignedVector<Lane> packed;
-  if (packed.size() < m * k) packed.resize(m * k);
-  PackOperands<S>(args.a, packed.data());
-  const Lane* a = packed.data();
+  Lane* a = OperandScratch<Lane>(m * k);
+  PackOperands<S>(args.a, a);
 
   const TileFn<Lane> tile = TileFor<S, Sum>(args.b.dtype);
   const size_t panel_bytes = args.b.panel_stride * DTypeSize(args.b.dtype);
@@ -227,9 +233,9 @@ HWY_EXPORT(MatMulTableF64);
 
 template <typename T>
 void MatMul(Strategy strategy, const MatMulArgs<T>& args, Parallel& parallel) {
-  HWY_DASSERT(args.a.rows > 0 && args.b.n > 0 && args.b.k > 0);
-  HWY_DASSERT(args.a.cols == args.b.k && args.c.cols == args.b.n);
-  HWY_DASSERT(args.c.rows == args.a.rows);
+  HWY_ASSERT(args.a.rows > 0 && args.b.n > 0 && args.b.k > 0);
+  HWY_ASSERT(args.a.cols == args.b.k && args.c.cols == args.b.n);
+  HWY_ASSERT(args.c.rows == args.a.rows);
   if constexpr (std::is_same_v<T, float>) {
     HWY_DYNAMIC_DISPATCH(MatMulTableF32)()[strategy.index()](args, parallel);
   } else {

@@ -81,7 +81,7 @@ HWY_EXPORT(RmsNormTableF64);
 template <typename T>
 void RmsNorm(Strategy strategy, const RmsNormArgs<T>& args,
              Parallel& parallel) {
-  HWY_DASSERT(args.x.rows > 0 && args.x.cols > 0);
+  HWY_ASSERT(args.x.rows > 0 && args.x.cols > 0);
   if constexpr (std::is_same_v<T, float>) {
     HWY_DYNAMIC_DISPATCH(RmsNormTableF32)()[strategy.index()](args, parallel);
   } else {

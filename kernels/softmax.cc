@@ -99,7 +99,7 @@ HWY_EXPORT(SoftmaxTableF64);
 
 template <typename T>
 void Softmax(Strategy strategy, Matrix<const T> x, Matrix<T> y) {
-  HWY_DASSERT(x.rows > 0 && x.cols > 0);
+  HWY_ASSERT(x.rows > 0 && x.cols > 0);
   if constexpr (std::is_same_v<T, float>) {
     HWY_DYNAMIC_DISPATCH(SoftmaxTableF32)()[strategy.index()](x, y);
   } else {
