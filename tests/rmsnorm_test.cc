@@ -71,8 +71,9 @@ class RmsNormTest : public KernelTest {
       const std::vector<T> x = Draw<T>(n, random);
       Compare(x, Draw<double>(n, random));
     }
-    // 16 lanes x 32 and x 64 terms are where blocks end.
-    for (const size_t n : {511, 513, 896, 1023, 1025, 2049, 16383, 16384}) {
+    // 16 lanes x 32 and x 64 terms are where blocks end; 7040 are 7 blocks.
+    for (const size_t n :
+         {511, 513, 896, 1023, 1025, 2049, 7040, 16383, 16384}) {
       const std::vector<T> x = Draw<T>(n, random);
       Compare(x, Draw<double>(n, random));
     }
