@@ -42,9 +42,9 @@ struct StrategyInfo {
   bool fixed_bits;
   // Vector instructions per product of a MatMul, loads and widening aside.
   int instructions_per_product;
-  // Largest possible |computed - exact| of a MatMul's output, for operands that
-  // are representable in `operand`, final rounding included; barring overflow
-  // and underflow.
+  // Largest possible |computed - exact| of a MatMul's output without bias and
+  // scale, for operands that are representable in `operand`, final rounding
+  // included; barring overflow and underflow.
   double (*error_bound)(const SumTerms& terms);
 };
 

@@ -1,6 +1,5 @@
 #include "kernels/elementwise.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
