@@ -191,9 +191,11 @@ absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
         absl::StrSplit(entry, absl::MaxSplits('=', 1));
     Axis axis;
     axis.selector = std::string(absl::StripAsciiWhitespace(parts.first));
-    if (absl::StrContains(axis.selector, ',')) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "axis '", entry, "': expected one SELECTOR=STRATEGY,..."));
+    // (Abseil splits a missing second part into nothing, not into "".)
+    if (!absl::StrContains(entry, '=') ||
+        absl::StrContains(axis.selector, ',')) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("axis '", entry, "': expected SELECTOR=STRATEGY,..."));
     }
     std::set<std::string> levels;
     for (absl::string_view level : absl::StrSplit(parts.second, ',')) {
