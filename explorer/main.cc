@@ -1,17 +1,22 @@
 // The program: reads flags, runs one mode, prints and writes its report.
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <initializer_list>
+#include <new>
 #include <set>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
 #include "absl/flags/marshalling.h"
 #include "absl/flags/parse.h"
@@ -42,8 +47,8 @@
 #include "model/synthetic.h"
 #include "model/weights.h"
 
-// Numbers are read here rather than by Abseil, which exits with 1 on a value
-// that it cannot read: bad usage is 2.
+// Values are strings, read here rather than by Abseil, which exits with 1 on
+// one that it cannot read: bad usage is 2.
 ABSL_FLAG(bool, sweep, false,
           "evaluate every combination of --axes and rank the plans by speed "
           "and error");
@@ -59,10 +64,10 @@ ABSL_FLAG(std::string, model, "synthetic:seed",
 ABSL_FLAG(std::string, axes, ulpscope::kDefaultAxes,
           "factors of the sweep: SELECTOR=STRATEGY,...;...");
 ABSL_FLAG(std::string, metric, "rmse", "what plans are ranked by");
-ABSL_FLAG(std::string, token, "9707",
+ABSL_FLAG(std::string, token, "",
           "the token that is run alone at position 0, and that starts a prompt "
-          "made from --seed; in a smaller vocabulary the default is its "
-          "planted token or its last");
+          "made from --seed (default 9707; a smaller vocabulary's last, or a "
+          "synthetic model's planted one)");
 ABSL_FLAG(std::string, tokens, "32",
           "the prompt: a number of tokens, drawn with --seed, or their ids "
           "separated by commas");
@@ -81,6 +86,10 @@ namespace {
 
 enum ExitCode { kDone = 0, kFailed = 1, kBadUsage = 2 };
 
+bool IsOurs(const absl::CommandLineFlag& flag) {
+  return absl::EndsWith(flag.Filename(), "explorer/main.cc");
+}
+
 std::string HelpText() {
   std::string text =
       "ulpscope: which operation, in which layer, costs how much accuracy, "
@@ -92,7 +101,7 @@ std::string HelpText() {
       "Results go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad\n"
       "usage, 1 anything else.\n\nFlags:\n";
   for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (!absl::EndsWith(flag->Filename(), "explorer/main.cc")) continue;
+    if (!IsOurs(*flag)) continue;
     absl::StrAppendFormat(&text, "  --%s (default: \"%s\")\n      %s\n", name,
                           flag->DefaultValue(), flag->Help());
   }
@@ -170,7 +179,57 @@ struct Settings {
   const RankMetric* metric = nullptr;
 };
 
-absl::StatusOr<Settings> ParseSettings() {
+// Checks all that Abseil would exit with 1 for, and refuses the flags of its
+// own; returns the names of the flags that are given.
+absl::StatusOr<std::set<std::string>> CheckArguments(int argc, char** argv) {
+  std::set<std::string> given;
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view arg = argv[i];
+    if (!absl::ConsumePrefix(&arg, "-")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "unexpected argument '", arg, "' (--help lists the flags)"));
+    }
+    absl::ConsumePrefix(&arg, "-");
+    const size_t equals = arg.find('=');
+    const bool has_value = equals != absl::string_view::npos;
+    const absl::string_view name = arg.substr(0, equals);
+    if (name == "sweep" || (name == "nosweep" && !has_value)) {
+      bool ignored = false;
+      std::string error;
+      if (has_value &&
+          !absl::ParseFlag(arg.substr(equals + 1), &ignored, &error)) {
+        return BadFlag(name, arg.substr(equals + 1), "true or false");
+      }
+      continue;
+    }
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag == nullptr || !IsOurs(*flag)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown flag --", name, " (--help lists them)"));
+    }
+    if (!has_value && ++i == argc) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, ": expected a value"));
+    }
+    given.emplace(name);
+  }
+  return given;
+}
+
+// A flag that the mode would ignore is an error.
+absl::Status CheckModeTakes(const std::set<std::string>& given,
+                            absl::string_view mode,
+                            std::initializer_list<const char*> ignored) {
+  for (const char* name : ignored) {
+    if (given.count(name) > 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, " does nothing with --", mode));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
   Settings settings;
   const std::string generate = absl::GetFlag(FLAGS_generate);
   settings.generate = !generate.empty();
@@ -186,6 +245,13 @@ absl::StatusOr<Settings> ParseSettings() {
     return absl::InvalidArgumentError(
         "expected one of --sweep, --plan and --generate (--help explains)");
   }
+  const absl::Status taken = settings.generate
+                                 ? CheckModeTakes(given, "generate",
+                                                  {"axes", "layers", "metric",
+                                                   "out", "timing_seconds"})
+                             : plan ? CheckModeTakes(given, "plan", {"axes"})
+                                    : absl::OkStatus();
+  if (!taken.ok()) return taken;
   if (!absl::SimpleAtoi(absl::GetFlag(FLAGS_seed), &settings.seed)) {
     return BadFlag("seed", absl::GetFlag(FLAGS_seed), "a number");
   }
@@ -226,18 +292,16 @@ absl::StatusOr<int32_t> ParseToken(const std::string& text,
 }
 
 absl::StatusOr<int32_t> FirstToken(const Checkpoint& checkpoint) {
+  constexpr int64_t kSeedReportToken = 9707;
   const std::string text = absl::GetFlag(FLAGS_token);
+  if (!text.empty()) return ParseToken(text, checkpoint.config, "token");
   absl::string_view synthetic = checkpoint.name;
-  const bool is_default =
-      text == absl::FindCommandLineFlag("token")->DefaultValue();
-  if (is_default && absl::ConsumePrefix(&synthetic, "synthetic:")) {
+  if (absl::ConsumePrefix(&synthetic, "synthetic:")) {
     const auto planted = SyntheticMassiveActivation(synthetic);
     if (planted.ok()) return planted->tokens.front();
   }
-  if (is_default && checkpoint.config.vocab_size <= 9707) {
-    return static_cast<int32_t>(checkpoint.config.vocab_size - 1);
-  }
-  return ParseToken(text, checkpoint.config, "token");
+  return static_cast<int32_t>(
+      std::min(kSeedReportToken, checkpoint.config.vocab_size - 1));
 }
 
 absl::StatusOr<std::vector<int32_t>> PromptTokens(const ModelConfig& config,
@@ -267,6 +331,24 @@ absl::StatusOr<std::vector<int32_t>> PromptTokens(const ModelConfig& config,
   return prompt;
 }
 
+// What a sequence of tokens takes at least, beside the weights: keys and
+// values, and where errors are measured the logits of all positions, in f64, of
+// the oracle's trace, a plan's trace and the plan's decoder.
+absl::Status CheckMemory(const ModelConfig& config, size_t tokens,
+                         bool all_logits) {
+  // A key and a value in f32 are as large as one f64.
+  double values = static_cast<double>(config.num_hidden_layers) *
+                  static_cast<double>(config.kv_size());
+  if (all_logits) values += 3.0 * static_cast<double>(config.vocab_size);
+  const double bytes = values * static_cast<double>(tokens) * sizeof(double);
+  const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
+                        static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (bytes <= memory) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "--tokens: %d tokens need more than %.0f GB of this machine's %.0f GB",
+      tokens, bytes / 1e9, memory / 1e9));
+}
+
 // `bazel run` starts the program elsewhere; paths are the caller's.
 std::string CallersPath(const std::string& path) {
   const char* folder = std::getenv("BUILD_WORKING_DIRECTORY");
@@ -277,9 +359,18 @@ std::string CallersPath(const std::string& path) {
   return (std::filesystem::path(folder) / path).string();
 }
 
-int Fail(const absl::Status& status, ExitCode code) {
+ExitCode Fail(const absl::Status& status, ExitCode code) {
   absl::FPrintF(stderr, "explorer: %s\n", status.message());
   return code;
+}
+
+// To stdout, which may be a full disk.
+ExitCode Print(absl::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+      std::fflush(stdout) != 0) {
+    return Fail(absl::UnavailableError("stdout: cannot write"), kFailed);
+  }
+  return kDone;
 }
 
 int Generate(const Settings& settings, const Weights& weights, const Plan& plan,
@@ -287,8 +378,7 @@ int Generate(const Settings& settings, const Weights& weights, const Plan& plan,
   const auto tokens = GenerateGreedily(weights, plan, prompt,
                                        settings.generate_count, parallel);
   if (!tokens.ok()) return Fail(tokens.status(), kFailed);
-  absl::PrintF("%s\n", absl::StrJoin(*tokens, ","));
-  return kDone;
+  return Print(absl::StrJoin(*tokens, ",") + "\n");
 }
 
 int Sweep(const RunInfo& info, const SweepOptions& options,
@@ -303,9 +393,8 @@ int Sweep(const RunInfo& info, const SweepOptions& options,
   if (!result.ok()) return Fail(result.status(), kFailed);
 
   const std::string text = ReportText(info, options, *result);
-  absl::PrintF("%s", text);
-  std::fflush(stdout);
-  if (out.empty()) return kDone;
+  const ExitCode printed = Print(text);
+  if (printed != kDone || out.empty()) return printed;
   for (const auto& [name, content] :
        {std::make_pair("report.md", text),
         std::make_pair("results.json", ReportJson(info, options, *result)),
@@ -318,8 +407,8 @@ int Sweep(const RunInfo& info, const SweepOptions& options,
   return kDone;
 }
 
-int Run() {
-  const auto settings = ParseSettings();
+int Run(const std::set<std::string>& given) {
+  const auto settings = ParseSettings(given);
   if (!settings.ok()) return Fail(settings.status(), kBadUsage);
   const absl::Status cpu = CheckCpu();
   if (!cpu.ok()) return Fail(cpu, kFailed);
@@ -344,6 +433,10 @@ int Run() {
   auto layers = ParseLayers(absl::GetFlag(FLAGS_layers), num_layers);
   if (!layers.ok()) return Fail(layers.status(), kBadUsage);
   info.layers = *std::move(layers);
+  const absl::Status memory =
+      CheckMemory(config, options.prompt.size() + settings->generate_count,
+                  !settings->generate);
+  if (!memory.ok()) return Fail(memory, kBadUsage);
   const std::string plan_text = absl::GetFlag(FLAGS_plan);
   const auto plan =
       Plan::Parse(plan_text.empty() ? "f32" : plan_text, num_layers);
@@ -385,35 +478,22 @@ int Run() {
 }
 
 int Main(int argc, char** argv) {
+  std::set_new_handler([] {
+    std::fputs("explorer: out of memory\n", stderr);
+    std::_Exit(kFailed);
+  });
   for (int i = 1; i < argc; ++i) {
     const absl::string_view arg = argv[i];
     if (arg == "--help" || arg == "-h" || arg == "-help") {
-      absl::PrintF("%s", HelpText());
-      return kDone;
-    }
-    bool ignored = false;
-    std::string error;
-    if ((absl::StartsWith(arg, "--sweep=") &&
-         !absl::ParseFlag(arg.substr(8), &ignored, &error))) {
-      return Fail(BadFlag("sweep", arg.substr(8), "true or false"), kBadUsage);
+      return Print(HelpText());
     }
   }
+  const auto given = CheckArguments(argc, argv);
+  if (!given.ok()) return Fail(given.status(), kBadUsage);
   std::vector<char*> positional;
   std::vector<absl::UnrecognizedFlag> unrecognized;
   absl::ParseAbseilFlagsOnly(argc, argv, positional, unrecognized);
-  if (!unrecognized.empty()) {
-    return Fail(absl::InvalidArgumentError(
-                    absl::StrCat("unknown flag --", unrecognized[0].flag_name,
-                                 " (--help lists them)")),
-                kBadUsage);
-  }
-  if (positional.size() > 1) {
-    return Fail(absl::InvalidArgumentError(
-                    absl::StrCat("unexpected argument '", positional[1],
-                                 "' (--help lists the flags)")),
-                kBadUsage);
-  }
-  return Run();
+  return Run(*given);
 }
 
 }  // namespace

@@ -24,6 +24,13 @@ double Ratio(double error, double size) {
   return error == 0 ? 0 : error / size;
 }
 
+// Whether x is larger in magnitude than the largest so far. NaN is larger than
+// any number, and the first one stays.
+bool ReplacesLargest(double x, double largest) {
+  if (std::isnan(largest)) return false;
+  return std::isnan(x) || std::fabs(x) > std::fabs(largest);
+}
+
 // log(sum(exp(row))).
 double LogSumExp(const double* row, size_t n) {
   const double max = *std::max_element(row, row + n);
@@ -64,7 +71,7 @@ LayerMetrics MetricsOfLayer(const Trace& value, const Trace& reference,
       const double x = state.Row(r)[c];
       sum += x;
       sum_squares += x * x;
-      if (std::fabs(x) > std::fabs(metrics.max_activation)) {
+      if (ReplacesLargest(x, metrics.max_activation)) {
         metrics.max_activation = x;
         metrics.max_position = r;
         metrics.max_channel = c;
@@ -73,7 +80,8 @@ LayerMetrics MetricsOfLayer(const Trace& value, const Trace& reference,
   }
   const double n = static_cast<double>(state.rows * state.cols);
   const double mean = sum / n;
-  metrics.std = std::sqrt(std::max(0.0, sum_squares / n - mean * mean));
+  const double variance = sum_squares / n - mean * mean;
+  metrics.std = variance < 0 ? 0 : std::sqrt(variance);
   return metrics;
 }
 
@@ -97,15 +105,13 @@ ErrorMetrics Compare(Matrix<const double> value,
       value_squares += v * v;
       reference_squares += ref * ref;
       dot += v * ref;
-      // The first NaN stays: no comparison with it is true.
-      if (std::fabs(error) > metrics.max_abs || std::isnan(error)) {
-        if (!std::isnan(metrics.max_abs)) {
-          metrics.max_abs = std::fabs(error);
-          metrics.max_row = r;
-          metrics.max_col = c;
-        }
+      if (ReplacesLargest(error, metrics.max_abs)) {
+        metrics.max_abs = std::fabs(error);
+        metrics.max_row = r;
+        metrics.max_col = c;
       }
-      ulps.push_back(UlpError(Format::kF32, v, ref));
+      // UlpError takes two NaN for equal; here that would look like accuracy.
+      ulps.push_back(std::isnan(error) ? kNaN : UlpError(Format::kF32, v, ref));
     }
   }
   const double n = static_cast<double>(value.rows * value.cols);
@@ -134,20 +140,27 @@ LogitMetrics CompareLogits(Matrix<const double> value,
       const double log_p = ref[i] - ref_norm;
       kl += std::exp(log_p) * (log_p - (v[i] - v_norm));
       const double error = std::fabs(v[i] - ref[i]);
-      if (!(error <= metrics.max_abs)) metrics.max_abs = error;
+      if (ReplacesLargest(error, metrics.max_abs)) metrics.max_abs = error;
     }
     // Rounding can take a KL divergence of nothing below 0.
     kl = kl < 0 ? 0 : kl;
     metrics.kl += kl;
-    if (!(kl <= metrics.kl_max)) metrics.kl_max = kl;
+    if (ReplacesLargest(kl, metrics.kl_max)) metrics.kl_max = kl;
     const std::vector<size_t> top = Top(v, n, 10);
     const std::vector<size_t> ref_top = Top(ref, n, 10);
-    if (top[0] == ref_top[0]) agree += 1;
+    // A NaN is no prediction: it agrees with nothing.
+    const auto agrees = [v, ref](size_t token) {
+      return !std::isnan(v[token]) && !std::isnan(ref[token]);
+    };
+    if (top[0] == ref_top[0] && agrees(top[0])) agree += 1;
+    double shared = 0;
     for (const size_t token : ref_top) {
-      if (std::find(top.begin(), top.end(), token) != top.end()) {
-        overlap += 1 / static_cast<double>(ref_top.size());
+      if (agrees(token) &&
+          std::find(top.begin(), top.end(), token) != top.end()) {
+        shared += 1;
       }
     }
+    overlap += shared / static_cast<double>(ref_top.size());
   }
   const double rows = static_cast<double>(value.rows);
   metrics.kl /= rows;

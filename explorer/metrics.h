@@ -11,16 +11,18 @@
 
 namespace ulpscope {
 
-// How far values are from a reference, over all elements, in f64. NaN wherever
-// a value is NaN.
+// How far values are from a reference, over all elements, in f64. Where a value
+// or a reference is NaN, so is every figure but the ULPs, which are infinite,
+// and the first such element is where the largest error is.
 struct ErrorMetrics {
   double mean_abs = 0;
   double rmse = 0;
   double max_abs = 0;
   size_t max_row = 0, max_col = 0;  // where
   double mean_signed = 0;           // of value - reference
-  double rel_l2 = 0;                // |value - reference| / |reference|
-  double cosine = 1;
+  // |value - reference| / |reference|; 0 / 0 is 0.
+  double rel_l2 = 0;
+  double cosine = 1;    // NaN if either is zero
   Quantiles ulps = {};  // of f32 at the reference
 };
 
@@ -28,7 +30,9 @@ struct ErrorMetrics {
 ErrorMetrics Compare(Matrix<const double> value,
                      Matrix<const double> reference);
 
-// How far next-token distributions are from a reference, over positions.
+// How far next-token distributions are from a reference, over positions. Of
+// equal logits the one of the smaller token is the likelier; a NaN agrees with
+// nothing. Vocabularies of less than ten tokens have that many likeliest.
 struct LogitMetrics {
   double max_abs = 0;         // of the logits
   double kl = 0;              // mean KL(reference || value), nats
@@ -48,7 +52,7 @@ struct LayerMetrics {
   // after a layer without error.
   double growth = 0;
   double std = 0;             // of the reference's stream
-  double max_activation = 0;  // the reference's largest, signed
+  double max_activation = 0;  // the reference's largest, signed; NaN if any is
   size_t max_position = 0, max_channel = 0;
   Cancellation cancellation;  // of the reference
 };
@@ -58,7 +62,9 @@ struct TraceMetrics {
   std::vector<LayerMetrics> layers;  // [1 ... num_layers]
   ErrorMetrics final_norm;
   LogitMetrics logits;
-  // Geometric mean of the growths from the first layer to the last.
+  // Geometric mean of the growths from the first layer to the last, NaN for one
+  // layer. (The seed report's "average growth rate" is their arithmetic mean,
+  // which one jump dominates: 2.632 where this is 1.438.)
   double mean_growth = 0;
 
   // After the last layer, before the final norm.

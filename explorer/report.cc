@@ -209,9 +209,9 @@ Json JsonOf(const MainEffect& effect) {
           {"prefill_share", effect.prefill_share}};
 }
 
-// RFC 4180: a field with a comma or quote is quoted.
+// RFC 4180: a field with a comma, quote or line break is quoted.
 std::string CsvField(absl::string_view text) {
-  if (text.find_first_of(",\"\n") == absl::string_view::npos) {
+  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) {
     return std::string(text);
   }
   std::string quoted = "\"";
@@ -295,7 +295,8 @@ std::string ReportJson(const RunInfo& info, const SweepOptions& options,
         {"prompt", options.prompt}}},
       {"plans", plans},
       {"main_effects", effects}};
-  return json.dump(1) + "\n";
+  // A path may hold bytes that are not UTF-8; JSON cannot.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string ReportCsv(const RunInfo& info, const SweepOptions& options,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -62,14 +64,14 @@ constexpr RankMetric kRankMetrics[] = {
      }},
 };
 
-// NaN, of a plan that broke down, ranks last.
-double Rankable(double score) {
-  return std::isnan(score) ? std::numeric_limits<double>::infinity() : score;
-}
-
 // Share of the variance of `values` that lies between the groups.
 double EtaSquared(const std::vector<double>& values,
                   const std::vector<size_t>& group, size_t num_groups) {
+  // The mean of equal values may be rounded: asked first.
+  if (std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) ==
+      values.end()) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
   double mean = 0;
   for (const double v : values) mean += v / static_cast<double>(values.size());
   std::vector<double> sums(num_groups, 0), counts(num_groups, 0);
@@ -89,6 +91,22 @@ double EtaSquared(const std::vector<double>& values,
   return between / total;
 }
 
+// -inf becomes the least finite value, +inf and NaN the largest. A perfect plan
+// or a broken one would otherwise leave no variance to share.
+std::vector<double> WithinFiniteRange(std::vector<double> values) {
+  double least = std::numeric_limits<double>::infinity();
+  double largest = -least;
+  for (const double v : values) {
+    if (!std::isfinite(v)) continue;
+    least = std::min(least, v);
+    largest = std::max(largest, v);
+  }
+  for (double& v : values) {
+    if (!std::isfinite(v)) v = v < 0 ? least : largest;
+  }
+  return values;
+}
+
 // All combinations of levels, the last axis varying fastest.
 std::vector<std::vector<size_t>> Factorial(const std::vector<Axis>& axes) {
   std::vector<std::vector<size_t>> combinations = {{}};
@@ -103,6 +121,18 @@ std::vector<std::vector<size_t>> Factorial(const std::vector<Axis>& axes) {
     combinations = std::move(longer);
   }
   return combinations;
+}
+
+// The plan of one combination: a level per axis.
+absl::StatusOr<Plan> PlanAt(const std::vector<Axis>& axes,
+                            const std::vector<size_t>& levels,
+                            size_t num_layers) {
+  std::vector<std::string> entries;
+  for (size_t a = 0; a < levels.size(); ++a) {
+    entries.push_back(
+        absl::StrCat(axes[a].selector, "=", axes[a].levels[levels[a]]));
+  }
+  return Plan::Parse(absl::StrJoin(entries, ","), num_layers);
 }
 
 struct Candidate {
@@ -120,12 +150,7 @@ absl::StatusOr<std::vector<Candidate>> Candidates(const SweepOptions& options,
   }
   if (!options.plans.empty()) return candidates;
   for (std::vector<size_t>& levels : Factorial(options.axes)) {
-    std::vector<std::string> entries;
-    for (size_t a = 0; a < levels.size(); ++a) {
-      entries.push_back(absl::StrCat(options.axes[a].selector, "=",
-                                     options.axes[a].levels[levels[a]]));
-    }
-    auto plan = Plan::Parse(absl::StrJoin(entries, ","), num_layers);
+    auto plan = PlanAt(options.axes, levels, num_layers);
     if (!plan.ok()) return plan.status();
     candidates.push_back({*std::move(plan), std::move(levels)});
   }
@@ -166,6 +191,12 @@ absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
         absl::StrSplit(entry, absl::MaxSplits('=', 1));
     Axis axis;
     axis.selector = std::string(absl::StripAsciiWhitespace(parts.first));
+    // (Abseil splits a missing second part into nothing, not into "".)
+    if (!absl::StrContains(entry, '=') ||
+        absl::StrContains(axis.selector, ',')) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("axis '", entry, "': expected SELECTOR=STRATEGY,..."));
+    }
     std::set<std::string> levels;
     for (absl::string_view level : absl::StrSplit(parts.second, ',')) {
       axis.levels.emplace_back(absl::StripAsciiWhitespace(level));
@@ -188,42 +219,71 @@ absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
     }
     axes.push_back(std::move(axis));
   }
+  size_t num_plans = 1;
+  for (const Axis& axis : axes) {
+    num_plans *= axis.levels.size();
+    if (num_plans > kMaxPlans) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("axes '", text, "': more than ", kMaxPlans,
+                       " combinations of strategies"));
+    }
+  }
+  // An axis that later ones overwrite would seem to have no effect.
+  std::vector<size_t> levels(axes.size(), 0);
+  const auto base = PlanAt(axes, levels, num_layers);
+  if (!base.ok()) return base.status();
+  for (size_t a = 0; a < axes.size(); ++a) {
+    if (axes[a].levels.size() < 2) continue;
+    levels[a] = 1;
+    const auto plan = PlanAt(axes, levels, num_layers);
+    if (!plan.ok()) return plan.status();
+    if (*plan == *base) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "axes '", text, "': later axes overwrite all of ", axes[a].selector));
+    }
+    levels[a] = 0;
+  }
   return axes;
 }
 
 void RankPlans(std::vector<PlanResult>& plans) {
   std::stable_sort(plans.begin(), plans.end(),
                    [](const PlanResult& a, const PlanResult& b) {
-                     const double a_score = Rankable(a.score);
-                     const double b_score = Rankable(b.score);
-                     if (a_score != b_score) return a_score < b_score;
+                     // NaN, of a plan that broke down, ranks last.
+                     if (std::isnan(a.score) || std::isnan(b.score)) {
+                       if (std::isnan(a.score) != std::isnan(b.score)) {
+                         return std::isnan(b.score);
+                       }
+                     } else if (a.score != b.score) {
+                       return a.score < b.score;
+                     }
                      return a.decode_rate.median > b.decode_rate.median;
                    });
   double fastest = -1;
   for (size_t i = 0; i < plans.size(); ++i) {
-    plans[i].rank = i + 1;
-    // All plans before this one are at least as accurate.
-    plans[i].pareto =
-        plans[i].decode_rate.median > fastest && !std::isnan(plans[i].score);
-    fastest = std::max(fastest, plans[i].decode_rate.median);
+    PlanResult& plan = plans[i];
+    plan.rank = i + 1;
+    // All plans before this one are at least as accurate; its equals stand
+    // directly before it.
+    const bool has_equal =
+        i > 0 && plan.score == plans[i - 1].score &&
+        plan.decode_rate.median == plans[i - 1].decode_rate.median;
+    plan.pareto = has_equal ? plans[i - 1].pareto
+                            : plan.decode_rate.median > fastest &&
+                                  std::isfinite(plan.score);
+    fastest = std::max(fastest, plan.decode_rate.median);
   }
 }
 
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans) {
-  // A plan without any error (score 0) has no logarithm: it counts as the
-  // smallest normal number. One that broke down (NaN, inf) as the largest.
-  const auto log_of = [](double x) {
-    constexpr double kMin = std::numeric_limits<double>::min();
-    constexpr double kMax = std::numeric_limits<double>::max();
-    return std::log(std::isnan(x) ? kMax : std::clamp(x, kMin, kMax));
-  };
   std::vector<double> error, decode, prefill;
   for (const PlanResult& plan : plans) {
-    error.push_back(log_of(plan.score));
-    decode.push_back(log_of(plan.decode_rate.median));
-    prefill.push_back(log_of(plan.prefill_rate.median));
+    error.push_back(std::log(plan.score));
+    decode.push_back(std::log(plan.decode_rate.median));
+    prefill.push_back(std::log(plan.prefill_rate.median));
   }
+  const std::vector<double> finite_error = WithinFiniteRange(error);
   std::vector<MainEffect> effects;
   for (size_t a = 0; a < axes.size(); ++a) {
     const size_t num_levels = axes[a].levels.size();
@@ -243,7 +303,7 @@ std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
       effect.levels.push_back({axes[a].levels[level], std::exp(e / count),
                                std::exp(d / count), std::exp(p / count)});
     }
-    effect.error_share = EtaSquared(error, group, num_levels);
+    effect.error_share = EtaSquared(finite_error, group, num_levels);
     effect.decode_share = EtaSquared(decode, group, num_levels);
     effect.prefill_share = EtaSquared(prefill, group, num_levels);
     effects.push_back(std::move(effect));

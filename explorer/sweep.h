@@ -26,8 +26,13 @@ struct Axis {
 inline constexpr char kDefaultAxes[] =
     "matmul=f32,kahan,bf16;rmsnorm=f32,kahan,bf16;softmax=f32,kahan,bf16";
 
+// The most plans that a factorial may have.
+inline constexpr size_t kMaxPlans = 4096;
+
 // Reads "matmul=f32,kahan;residual=f32,bf16". Levels must be strategies that
-// the selector takes, each once, and selectors must differ.
+// the selector takes, each once, and selectors must differ. As in a plan, a
+// later axis wins where two overlap; it must leave something to the earlier
+// one. InvalidArgument that names the axis otherwise, or for too many plans.
 absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
                                             size_t num_layers);
 
@@ -59,7 +64,9 @@ struct PlanResult {
   Spread decode_rate, prefill_rate;  // tokens per second
   double score = 0;                  // the metric
   size_t rank = 0;                   // by score, from 1
-  bool pareto = false;  // no other plan is at least as accurate and faster
+  // Its score is finite, and no other plan is as good in score and decode speed
+  // and better in one of them.
+  bool pareto = false;
 };
 
 // How much one axis moves the outcome, over the whole factorial.
@@ -67,13 +74,15 @@ struct MainEffect {
   std::string selector;
   struct Level {
     std::string strategy;
-    double error = 0;        // geometric mean of the metric
+    double error = 0;        // geometric mean of the metric; may be NaN or inf
     double decode_rate = 0;  // geometric means, tokens per second
     double prefill_rate = 0;
   };
   std::vector<Level> levels;
   // Share of the variance of the logarithm that the axis' levels explain (eta
-  // squared of a main effect); NaN where nothing varies.
+  // squared of a main effect); NaN where nothing varies. There a score of 0
+  // counts as the smallest positive one of the plans, and one that is not
+  // finite as the largest finite one.
   double error_share = 0;
   double decode_share = 0;
   double prefill_share = 0;
@@ -89,7 +98,8 @@ absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
                                      const SweepOptions& options,
                                      Parallel& parallel);
 
-// For tests: main effects and Pareto marks of results with score and rates.
+// Sorts plans by score, of equal ones the fastest first, infinite ones and then
+// NaN last, and sets rank and pareto. For tests, as MainEffects.
 void RankPlans(std::vector<PlanResult>& plans);
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans);

@@ -1,12 +1,14 @@
 #include "model/generate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "kernels/parallel.h"
 #include "model/decoder.h"
 #include "model/plan.h"
@@ -24,9 +26,13 @@ absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
     const absl::Status status = decoder.Forward(next, Logits::kLast);
     if (!status.ok()) return status;
     const double* logits = decoder.logits().data;
-    const double* likeliest =
-        std::max_element(logits, logits + decoder.logits().cols);
-    next = {static_cast<int32_t>(likeliest - logits)};
+    const double* end = logits + decoder.logits().cols;
+    if (std::any_of(logits, end, [](double x) { return std::isnan(x); })) {
+      return absl::InternalError(absl::StrCat("the logits after position ",
+                                              decoder.position() - 1,
+                                              " are not numbers"));
+    }
+    next = {static_cast<int32_t>(std::max_element(logits, end) - logits)};
     generated.push_back(next[0]);
   }
   return generated;

@@ -13,7 +13,8 @@
 namespace ulpscope {
 
 // The `count` tokens after the prompt, each the likeliest (the first of equal
-// ones) under the plan. Does not stop at an end-of-sequence token.
+// ones) under the plan. Does not stop at an end-of-sequence token. An error if
+// a logit is NaN, or the prompt is empty or not in the vocabulary.
 absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
     const Weights& weights, const Plan& plan,
     const std::vector<int32_t>& prompt, size_t count, Parallel& parallel);

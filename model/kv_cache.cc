@@ -1,5 +1,6 @@
 #include "model/kv_cache.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -36,7 +37,7 @@ void Put(DType type, unsigned char* data, size_t index, double value) {
 }  // namespace
 
 KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t capacity)
-    : capacity_(hwy::RoundUpTo(capacity, kPanelWidth)),
+    : capacity_(hwy::RoundUpTo(std::max<size_t>(capacity, 1), kPanelWidth)),
       num_heads_(static_cast<size_t>(config.num_key_value_heads)),
       head_dim_(static_cast<size_t>(config.head_dim)),
       key_head_size_(capacity_ * head_dim_),

@@ -1,0 +1,297 @@
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "explorer/sweep.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/strategy.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "tests/checkpoint_bytes.h"
+
+namespace ulpscope {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+std::string Read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+struct Outcome {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+// Runs the program; `arguments` as for a shell. Its output goes to files, or
+// stdout to `out_path`, which is not read back.
+Outcome Explorer(const std::string& arguments,
+                 const std::string& out_path = "") {
+  const std::string out =
+      out_path.empty() ? absl::StrCat(TestFolder(), "/out") : out_path;
+  const std::string err = absl::StrCat(TestFolder(), "/err");
+  const std::string program =
+      absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
+                   std::getenv("TEST_WORKSPACE"), "/explorer/explorer");
+  const int status = std::system(
+      absl::StrCat("unset BUILD_WORKING_DIRECTORY; '", program, "' ", arguments,
+                   " </dev/null >'", out, "' 2>'", err, "'")
+          .c_str());
+  EXPECT_TRUE(WIFEXITED(status)) << arguments;
+  return {WEXITSTATUS(status), out_path.empty() ? Read(out) : "", Read(err)};
+}
+
+// Little of everything that has to run.
+constexpr const char kTiny[] =
+    " --model=synthetic:tiny --tokens=3 --timing_seconds=0 --threads=2 ";
+
+TEST(ExplorerTest, HelpListsEverything) {
+  for (const char* flag : {"--help", "-h", "--sweep --help", "--bad --help"}) {
+    const Outcome help = Explorer(flag);
+    EXPECT_EQ(help.exit_code, 0);
+    EXPECT_EQ(help.err, "");
+    for (const char* name :
+         {"sweep", "plan", "generate", "model", "axes", "metric", "token",
+          "tokens", "seed", "layers", "threads", "timing_seconds", "out"}) {
+      EXPECT_THAT(help.out, HasSubstr(absl::StrCat("--", name, " (default")));
+    }
+    for (const StrategyInfo& info : Strategies()) {
+      EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", info.name, " ")));
+      EXPECT_THAT(help.out, HasSubstr(info.summary));
+    }
+    for (size_t k = 0; k < kNumKernels; ++k) {
+      EXPECT_THAT(help.out, HasSubstr(absl::StrCat(
+                                "  ", KernelName(static_cast<Kernel>(k)))));
+    }
+    for (size_t i = 0; i < kNumOps; ++i) {
+      EXPECT_THAT(help.out, HasSubstr(absl::StrCat(" ", OpName(OpAt(i)))));
+    }
+    for (const PlanPreset& preset : PlanPresets()) {
+      EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", preset.name, " ")));
+    }
+    for (const RankMetric& metric : RankMetrics()) {
+      EXPECT_THAT(help.out, HasSubstr(metric.summary));
+    }
+    EXPECT_THAT(help.out, HasSubstr("synthetic:seed-qwen3"));
+  }
+}
+
+struct BadUsage {
+  const char* arguments;
+  const char* message;
+};
+
+TEST(ExplorerTest, BadUsageIsExitCode2) {
+  const BadUsage cases[] = {
+      {"", "expected one of --sweep, --plan and --generate"},
+      {"--nosweep", "expected one of"},
+      {"--plan=", "expected one of"},
+      {"--sweep --plan=f32", "expected one of"},
+      {"--sweep --generate=3", "expected one of"},
+      {"--sweep --frobnicate", "unknown flag --frobnicate"},
+      {"--frobnicate=3 --plan=f32", "unknown flag --frobnicate"},
+      {"--noplan --sweep", "unknown flag --noplan"},
+      {"--sweep more", "unexpected argument 'more'"},
+      {"more --sweep", "unexpected argument 'more'"},
+      {"--sweep -- --plan", "unknown flag --"},
+      {"--plan", "--plan: expected a value"},
+      {"--sweep --model", "--model: expected a value"},
+      {"--sweep=maybe", "--sweep=maybe: expected true or false"},
+      {"-sweep=maybe", "--sweep=maybe: expected true or false"},
+      // Flags of Abseil's own.
+      {"--version", "unknown flag --version"},
+      {"--helpfull", "unknown flag --helpfull"},
+      {"--sweep --flagfile=missing", "unknown flag --flagfile"},
+      {"--sweep --undefok=x --x", "unknown flag --undefok"},
+      // Numbers.
+      {"--plan=f32 --threads=0", "--threads=0: expected a number"},
+      {"--plan=f32 --threads=1025", "--threads=1025"},
+      {"--plan=f32 --threads=two", "--threads=two"},
+      {"--plan=f32 --seed=-1", "--seed=-1: expected a number"},
+      {"--plan=f32 --seed=", "--seed=: expected a number"},
+      {"--plan=f32 --timing_seconds=-1", "--timing_seconds=-1"},
+      {"--plan=f32 --timing_seconds=nan", "--timing_seconds=nan"},
+      {"--plan=f32 --timing_seconds=soon", "--timing_seconds=soon"},
+      {"--generate=0", "--generate=0: expected a number of tokens"},
+      {"--generate=-3", "--generate=-3"},
+      {"--generate=2000000", "--generate=2000000"},
+      {"--generate=99999999999999999999", "--generate=9999"},
+      {"--plan=f32 --tokens=0", "--tokens=0: expected a number"},
+      {"--plan=f32 --tokens=-4", "--tokens=-4"},
+      {"--plan=f32 --tokens=", "--tokens=: expected"},
+      {"--plan=f32 --tokens=1048577", "--tokens=1048577"},
+      {"--plan=f32 --tokens=3,", "--tokens=: expected token ids"},
+      {"--plan=f32 --tokens=3,x", "--tokens=x: expected token ids"},
+      {"--plan=f32 --tokens=3,300",
+       "--tokens=300: expected token ids from 0 "
+       "to 299"},
+      {"--plan=f32 --tokens=-1,3", "--tokens=-1"},
+      {"--plan=f32 --token=300", "--token=300: expected token ids from 0 to"},
+      {"--plan=f32 --token=9707", "--token=9707"},
+      {"--plan=f32 --token=-1", "--token=-1"},
+      {"--plan=f32 --token=x", "--token=x"},
+      // Names.
+      {"--plan=f33", "'f33' is not a preset"},
+      {"--plan=matmul=f33", "unknown strategy 'f33'"},
+      {"--plan=q_proj@9=f32", "<= 8"},
+      {"--generate=2 --plan=f33", "'f33' is not a preset"},
+      {"--sweep --axes=", "axis ''"},
+      {"--sweep --axes=matmul", "axis 'matmul'"},
+      {"--sweep --axes=matmul=f32,f32", "stands twice"},
+      {"--sweep --metric=beauty", "--metric=beauty: expected one of rmse"},
+      {"--plan=f32 --layers=9", "--layers=9: expected"},
+      {"--plan=f32 --layers=0-3", "--layers=0-3"},
+      {"--plan=f32 --layers=3-2", "--layers=3-2"},
+      {"--plan=f32 --layers=1-2-3", "--layers=1-2-3"},
+      {"--plan=f32 --layers=x", "--layers=x"},
+      // Flags that would do nothing.
+      {"--plan=f32 --axes=matmul=f32", "--axes does nothing with --plan"},
+      {"--generate=3 --out=x", "--out does nothing with --generate"},
+      {"--generate=3 --metric=kl", "--metric does nothing with --generate"},
+      {"--plan=f32 --generate=3 --layers=1", "--layers does nothing"},
+  };
+  for (const BadUsage& bad : cases) {
+    SCOPED_TRACE(bad.arguments);
+    const Outcome run =
+        Explorer(absl::StrCat("--model=synthetic:tiny ", bad.arguments));
+    EXPECT_EQ(run.exit_code, 2);
+    EXPECT_EQ(run.out, "");
+    EXPECT_THAT(run.err,
+                AllOf(StartsWith("explorer: "), HasSubstr(bad.message)));
+  }
+}
+
+// 2^20 tokens of a vocabulary of 151936 need terabytes.
+TEST(ExplorerTest, PromptThatCannotBeHeldIsExitCode2) {
+  const Outcome run = Explorer("--plan=f32 --tokens=1048576");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, HasSubstr("1048576 tokens need more than"));
+}
+
+TEST(ExplorerTest, FailuresAreExitCode1) {
+  const std::string file = WriteTestFile("plain", "text");
+  const std::string gguf = WriteTestFile("broken.gguf", "GGUF and no more");
+  const BadUsage cases[] = {
+      {"--model=missing.gguf", "missing.gguf"},
+      {"--model=missing_folder", "missing_folder"},
+      {"--model=", "expected a Hugging Face folder"},
+      {"--model=synthetic:none", "expected one of seed"},
+  };
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const BadUsage& bad : cases) {
+    all.emplace_back(absl::StrCat("--plan=f32 ", bad.arguments), bad.message);
+  }
+  all.emplace_back(absl::StrCat("--sweep --model='", gguf, "'"), gguf);
+  // A folder without config.json.
+  all.emplace_back(absl::StrCat("--sweep --model='", TestFolder(), "'"),
+                   "config.json");
+  all.emplace_back(absl::StrCat("--plan=f32 --out='", file, "/x'", kTiny),
+                   file);
+  all.emplace_back(absl::StrCat("--plan=f32 --out='", file, "'", kTiny), file);
+  for (const auto& [arguments, message] : all) {
+    SCOPED_TRACE(arguments);
+    const Outcome run = Explorer(arguments);
+    EXPECT_EQ(run.exit_code, 1);
+    EXPECT_EQ(run.out, "");
+    EXPECT_THAT(run.err, HasSubstr("explorer: "));
+    EXPECT_THAT(run.err, HasSubstr(message));
+  }
+}
+
+TEST(ExplorerTest, FullStdoutIsExitCode1) {
+  for (const std::string& arguments :
+       {std::string("--help"), absl::StrCat("--plan=f32", kTiny),
+        absl::StrCat("--generate=2 --model=synthetic:tiny")}) {
+    const Outcome run = Explorer(arguments, "/dev/full");
+    EXPECT_EQ(run.exit_code, 1) << arguments;
+    EXPECT_THAT(run.err, HasSubstr("stdout: cannot write"));
+  }
+}
+
+TEST(ExplorerTest, SweepPrintsTheReportAndWritesIt) {
+  const std::string folder = absl::StrCat(TestFolder(), "/report");
+  const Outcome run =
+      Explorer(absl::StrCat("--sweep --out='", folder, "'", kTiny));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, StartsWith("# ulpscope\n"));
+  EXPECT_THAT(run.out, HasSubstr("\n| 27 | "));
+  EXPECT_THAT(run.out, HasSubstr("SYNTHETIC"));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  EXPECT_THAT(Read(folder + "/results.json"), StartsWith("{"));
+  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+  // Progress is on stderr, in whole lines: it is no terminal.
+  EXPECT_THAT(run.out, Not(HasSubstr("done in")));
+  for (const char* task : {"loading", "errors", "timing"}) {
+    EXPECT_THAT(run.err, HasSubstr(task));
+  }
+  for (const std::string& text : {run.out, run.err}) {
+    EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+    EXPECT_THAT(text, Not(HasSubstr("\r")));
+    EXPECT_TRUE(absl::EndsWith(text, "\n"));
+  }
+}
+
+TEST(ExplorerTest, PlanPrintsItsReport) {
+  const Outcome run = Explorer(
+      absl::StrCat("--plan=softmax=f32,matmul=kahan --layers=2-3", kTiny));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("## Plan `matmul=kahan`"));
+  EXPECT_THAT(run.out, HasSubstr("\n| 2 | "));
+  EXPECT_THAT(run.out, HasSubstr("\n| 3 | "));
+  EXPECT_THAT(run.out, Not(HasSubstr("\n| 4 | ")));
+}
+
+// Without timings the report is the same whatever the threads; another seed is
+// another prompt.
+TEST(ExplorerTest, ErrorsDependOnTheSeedAlone) {
+  const auto errors = [](const std::string& flags) {
+    const Outcome run = Explorer(absl::StrCat(
+        "--plan=bf16 --model=synthetic:tiny --tokens=20 --timing_seconds=0 ",
+        flags));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    for (absl::string_view line : absl::StrSplit(run.out, '\n')) {
+      const std::vector<std::string> cells = absl::StrSplit(line, '|');
+      if (cells.size() > 6 && cells[1] == " 1 ") {
+        return absl::StrCat(cells[6], cells[7], cells[8], cells[9]);
+      }
+    }
+    ADD_FAILURE() << "no ranking";
+    return std::string();
+  };
+  const std::string one = errors("--threads=1");
+  EXPECT_EQ(errors("--threads=2 --seed=1"), one);
+  EXPECT_NE(errors("--seed=2"), one);
+}
+
+TEST(ExplorerTest, GeneratePrintsIdsAlone) {
+  const std::string prompt = " --model=synthetic:tiny --tokens=97,3,200";
+  const Outcome two = Explorer(absl::StrCat("--generate=2", prompt));
+  const Outcome five = Explorer(absl::StrCat("--generate=5", prompt));
+  ASSERT_EQ(two.exit_code, 0) << two.err;
+  EXPECT_THAT(two.out, testing::MatchesRegex("[0-9]+,[0-9]+\n"));
+  EXPECT_THAT(five.out,
+              testing::MatchesRegex("[0-9]+(,[0-9]+)(,[0-9]+)(,[0-9]+)(,[0-9]+)"
+                                    "\n"));
+  EXPECT_TRUE(absl::StartsWith(
+      five.out, absl::StrCat(two.out.substr(0, two.out.size() - 1), ",")));
+  EXPECT_EQ(Explorer(absl::StrCat("--generate=5 --plan=f32", prompt)).out,
+            five.out);
+}
+
+}  // namespace
+}  // namespace ulpscope
