@@ -282,12 +282,13 @@ struct BF16 {
 struct BF16Acc {
   using Sum = BF16Running;
   using LongSum = Sum;
-  // A term meets at most n f32 roundings and ceil(n / 32) to bf16.
+  // A term meets at most n f32 roundings and ceil(n / 32) to bf16, each a factor
+  // within 1 +- u of its format.
   static double Bound(const SumTerms& t) {
-    const double f32 = Gamma(t.n, UnitRoundoff(Format::kF32));
-    const double bf16 =
-        Gamma(std::ceil(t.n / 32.0), UnitRoundoff(Format::kBF16));
-    return (f32 + bf16 + f32 * bf16) * t.abs_terms;
+    const double factors =
+        t.n * std::log1p(UnitRoundoff(Format::kF32)) +
+        std::ceil(t.n / 32.0) * std::log1p(UnitRoundoff(Format::kBF16));
+    return std::expm1(factors) * t.abs_terms;
   }
   static constexpr StrategyInfo kInfo = {
       "bf16_acc",
