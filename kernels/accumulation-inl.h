@@ -9,6 +9,7 @@
 //   Lane               float or double: the type of the accumulators
 //   kBlock             EndBlock is called after every kBlock terms; 0 = never
 //   kTree              blocks are summed alone and added as a balanced tree
+//   kCompensated       whether c is used
 //   MulAdd(d, a, b, s, c)    adds a * b to the state: sum s, compensation c
 //   Add(d, x, s, c)          adds x
 //   EndBlock(d, s, c)        at the end of each block, if not kTree
@@ -43,6 +44,7 @@ struct Recursive {
   using Lane = LaneT;
   static constexpr size_t kBlock = 0;
   static constexpr bool kTree = false;
+  static constexpr bool kCompensated = false;
 
   template <class D, class V>
   static HWY_INLINE void MulAdd(D, V a, V b, V& s, V&) {
@@ -78,6 +80,7 @@ struct KahanBabuskaNeumaier {
   using Lane = float;
   static constexpr size_t kBlock = 0;
   static constexpr bool kTree = false;
+  static constexpr bool kCompensated = true;
 
   template <class D, class V>
   static HWY_INLINE void MulAdd(D d, V a, V b, V& s, V& c) {
@@ -109,6 +112,7 @@ struct DotTwice {
   using Lane = LaneT;
   static constexpr size_t kBlock = 0;
   static constexpr bool kTree = false;
+  static constexpr bool kCompensated = true;
 
   template <class D, class V>
   static HWY_INLINE void MulAdd(D, V a, V b, V& s, V& c) {

@@ -24,13 +24,13 @@ HWY_INLINE void SetZero(D d, V (&v)[N]) {
   for (size_t j = 0; j < N; ++j) v[j] = hn::Zero(d);
 }
 
-// Leaves in s and c the states of N vectors of sums after step(0), step(1), ...
-// step(steps - 1), each of which adds one term to every sum of every vector.
+// Adds step(0), step(1), ... step(steps - 1) to the states s and c of N vectors
+// of sums; each step adds one term to every sum of every vector. A sum may be
+// continued by a further call after a multiple of kBlock steps, but not one
+// with a tree, which starts from zero.
 template <class Sum, size_t N, class D, class V, class Step>
 HWY_INLINE void RunSteps(D d, size_t steps, V (&s)[N], V (&c)[N],
                          const Step& step) {
-  SetZero(d, s);
-  SetZero(d, c);
   if constexpr (Sum::kBlock == 0) {
     for (size_t i = 0; i < steps; ++i) step(i);
   } else if constexpr (!Sum::kTree) {
@@ -101,6 +101,8 @@ HWY_INLINE typename Sum::Lane RowSum(const T* HWY_RESTRICT x, size_t n,
   std::copy(x + whole, x + n, last);
 
   V s[kVectors], c[kVectors];
+  SetZero(d, s);
+  SetZero(d, c);
   const size_t steps = hwy::DivCeil(n, kRowLanes);
   RunSteps<Sum>(d, steps, s, c, [&](size_t i) HWY_ATTR {
     const T* HWY_RESTRICT from =
