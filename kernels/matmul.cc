@@ -82,7 +82,7 @@ HWY_NOINLINE void AddProducts(const typename Sum::Lane* HWY_RESTRICT a,
   SetZero(d, s);
   SetZero(d, c);
   if constexpr (!Sum::kTree) {
-    HWY_UNROLL(16)
+    HWY_UNROLL(32)
     for (size_t j = 0; j < R * NV; ++j) {
       const size_t at = j / NV * states.stride + j % NV * kLanes;
       s[j] = hn::LoadU(d, states.s + at);
@@ -91,20 +91,20 @@ HWY_NOINLINE void AddProducts(const typename Sum::Lane* HWY_RESTRICT a,
   }
   RunSteps<Sum>(d, k, s, c, [&](size_t i) HWY_ATTR {
     V bv[NV];
-    HWY_UNROLL(16)
+    HWY_UNROLL(32)
     for (size_t v = 0; v < NV; ++v) {
       bv[v] = LoadOperand<kOperand>(d, b + i * b_stride + v * kLanes);
     }
-    HWY_UNROLL(16)
+    HWY_UNROLL(32)
     for (size_t r = 0; r < R; ++r) {
       const V av = hn::Set(d, a[r * a_stride + i]);
-      HWY_UNROLL(16)
+      HWY_UNROLL(32)
       for (size_t v = 0; v < NV; ++v) {
         Sum::MulAdd(d, av, bv[v], s[r * NV + v], c[r * NV + v]);
       }
     }
   });
-  HWY_UNROLL(16)
+  HWY_UNROLL(32)
   for (size_t j = 0; j < R * NV; ++j) {
     const size_t at = j / NV * states.stride + j % NV * kLanes;
     hn::StoreU(s[j], d, states.s + at);
@@ -171,7 +171,7 @@ void WidenPanel(const void* panel, size_t k,
   const D d;
   const B* HWY_RESTRICT b = static_cast<const B*>(panel);
   for (size_t i = 0; i < k; ++i) {
-    HWY_UNROLL(16)
+    HWY_UNROLL(32)
     for (size_t col = 0; col < kPanelWidth; col += kLanes) {
       hn::Store(
           LoadOperand<S::kInfo.operand>(d, b + i * kPanelWidth + col), d,

@@ -20,7 +20,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 template <size_t N, class D, class V>
 HWY_INLINE void SetZero(D d, V (&v)[N]) {
-  HWY_UNROLL(16)
+  HWY_UNROLL(32)
   for (size_t j = 0; j < N; ++j) v[j] = hn::Zero(d);
 }
 
@@ -37,7 +37,7 @@ HWY_INLINE void RunSteps(D d, size_t steps, V (&s)[N], V (&c)[N],
     size_t i = 0;
     for (; i + Sum::kBlock <= steps; i += Sum::kBlock) {
       for (size_t j = 0; j < Sum::kBlock; ++j) step(i + j);
-      HWY_UNROLL(16)
+      HWY_UNROLL(32)
       for (size_t v = 0; v < N; ++v) Sum::EndBlock(d, s[v], c[v]);
     }
     for (; i < steps; ++i) step(i);
@@ -55,12 +55,12 @@ HWY_INLINE void RunSteps(D d, size_t steps, V (&s)[N], V (&c)[N],
       for (; i < end; ++i) step(i);
       size_t level = 0;
       for (; (blocks >> level) & 1; ++level) {
-        HWY_UNROLL(16)
+        HWY_UNROLL(32)
         for (size_t v = 0; v < N; ++v) {
           s[v] = hn::Add(hn::Load(d, pending[level] + v * kLanes), s[v]);
         }
       }
-      HWY_UNROLL(16)
+      HWY_UNROLL(32)
       for (size_t v = 0; v < N; ++v) {
         hn::Store(s[v], d, pending[level] + v * kLanes);
       }
@@ -69,7 +69,7 @@ HWY_INLINE void RunSteps(D d, size_t steps, V (&s)[N], V (&c)[N],
     bool first = true;
     for (size_t level = 0; level < kLevels; ++level) {
       if (!((blocks >> level) & 1)) continue;
-      HWY_UNROLL(16)
+      HWY_UNROLL(32)
       for (size_t v = 0; v < N; ++v) {
         const V older = hn::Load(d, pending[level] + v * kLanes);
         s[v] = first ? older : hn::Add(older, s[v]);
@@ -107,7 +107,7 @@ HWY_INLINE typename Sum::Lane RowSum(const T* HWY_RESTRICT x, size_t n,
   RunSteps<Sum>(d, steps, s, c, [&](size_t i) HWY_ATTR {
     const T* HWY_RESTRICT from =
         i * kRowLanes < whole ? x + i * kRowLanes : last;
-    HWY_UNROLL(16)
+    HWY_UNROLL(32)
     for (size_t v = 0; v < kVectors; ++v) {
       add(d, LoadOperand<kOperand>(d, from + v * kLanes), s[v], c[v]);
     }
