@@ -16,11 +16,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
-#include "absl/flags/marshalling.h"
 #include "absl/flags/parse.h"
-#include "absl/flags/reflection.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
@@ -33,16 +30,15 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "explorer/command_line.h"
 #include "explorer/progress.h"
 #include "explorer/report.h"
 #include "explorer/sweep.h"
 #include "kernels/cpu.h"
 #include "kernels/measure/random.h"
 #include "kernels/parallel.h"
-#include "kernels/strategy.h"
 #include "model/checkpoint.h"
 #include "model/generate.h"
-#include "model/op.h"
 #include "model/plan.h"
 #include "model/synthetic.h"
 #include "model/weights.h"
@@ -70,7 +66,7 @@ ABSL_FLAG(std::string, token, "",
           "synthetic model's planted one)");
 ABSL_FLAG(std::string, tokens, "32",
           "the prompt: a number of tokens, drawn with --seed, or their ids "
-          "separated by commas");
+          "separated by commas (a single id with a comma after it)");
 ABSL_FLAG(std::string, seed, "1", "seed of the prompt's tokens");
 ABSL_FLAG(std::string, layers, "",
           "layers to print, such as 1-4,22-24 (default all); the report files "
@@ -85,70 +81,6 @@ namespace ulpscope {
 namespace {
 
 enum ExitCode { kDone = 0, kFailed = 1, kBadUsage = 2 };
-
-bool IsOurs(const absl::CommandLineFlag& flag) {
-  return absl::EndsWith(flag.Filename(), "explorer/main.cc");
-}
-
-std::string HelpText() {
-  std::string text =
-      "ulpscope: which operation, in which layer, costs how much accuracy, "
-      "and\n"
-      "what would another choice cost in time?\n\n"
-      "  explorer --sweep [--model=M] [--out=DIR]   rank 27 plans\n"
-      "  explorer --plan=P [--model=M]              evaluate one plan\n"
-      "  explorer --generate=N --tokens=IDS         greedy continuation\n\n"
-      "Results go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad\n"
-      "usage, 1 anything else.\n\nFlags:\n";
-  for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (!IsOurs(*flag)) continue;
-    absl::StrAppendFormat(&text, "  --%s (default: \"%s\")\n      %s\n", name,
-                          flag->DefaultValue(), flag->Help());
-  }
-  text += "\nModels built in, with SYNTHETIC weights:\n ";
-  for (absl::string_view name : SyntheticNames()) {
-    absl::StrAppend(&text, " synthetic:", name);
-  }
-  text += "\n\nStrategies, and the groups of ops that take them:\n";
-  for (const StrategyInfo& info : Strategies()) {
-    std::vector<absl::string_view> kernels;
-    for (size_t k = 0; k < kNumKernels; ++k) {
-      const Kernel kernel = static_cast<Kernel>(k);
-      if (info.kernels & KernelBit(kernel)) {
-        kernels.push_back(KernelName(kernel));
-      }
-    }
-    absl::StrAppendFormat(&text, "  %-9s %s\n            [%s]\n", info.name,
-                          info.summary, absl::StrJoin(kernels, " "));
-  }
-  text += "\nGroups and their ops:\n";
-  for (size_t k = 0; k < kNumKernels; ++k) {
-    std::vector<absl::string_view> ops;
-    for (size_t i = 0; i < kNumOps; ++i) {
-      if (OpKernel(OpAt(i)) == static_cast<Kernel>(k)) {
-        ops.push_back(OpName(OpAt(i)));
-      }
-    }
-    absl::StrAppendFormat(&text, "  %-11s %s\n",
-                          KernelName(static_cast<Kernel>(k)),
-                          absl::StrJoin(ops, " "));
-  }
-  text += "\nPresets for --plan:\n";
-  for (const PlanPreset& preset : PlanPresets()) {
-    absl::StrAppendFormat(&text, "  %-10s %s\n", preset.name, preset.summary);
-  }
-  text += "\nMetrics:\n";
-  for (const RankMetric& metric : RankMetrics()) {
-    absl::StrAppendFormat(&text, "  %-10s %s\n", metric.name, metric.summary);
-  }
-  return text;
-}
-
-absl::Status BadFlag(absl::string_view flag, absl::string_view value,
-                     absl::string_view expected) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("--", flag, "=", value, ": expected ", expected));
-}
 
 // "1-4,22" -> {1, 2, 3, 4, 22}.
 absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,
@@ -178,43 +110,6 @@ struct Settings {
   double timing_seconds = 0;
   const RankMetric* metric = nullptr;
 };
-
-// Checks all that Abseil would exit with 1 for, and refuses the flags of its
-// own; returns the names of the flags that are given.
-absl::StatusOr<std::set<std::string>> CheckArguments(int argc, char** argv) {
-  std::set<std::string> given;
-  for (int i = 1; i < argc; ++i) {
-    absl::string_view arg = argv[i];
-    if (!absl::ConsumePrefix(&arg, "-")) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "unexpected argument '", arg, "' (--help lists the flags)"));
-    }
-    absl::ConsumePrefix(&arg, "-");
-    const size_t equals = arg.find('=');
-    const bool has_value = equals != absl::string_view::npos;
-    const absl::string_view name = arg.substr(0, equals);
-    if (name == "sweep" || (name == "nosweep" && !has_value)) {
-      bool ignored = false;
-      std::string error;
-      if (has_value &&
-          !absl::ParseFlag(arg.substr(equals + 1), &ignored, &error)) {
-        return BadFlag(name, arg.substr(equals + 1), "true or false");
-      }
-      continue;
-    }
-    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-    if (flag == nullptr || !IsOurs(*flag)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown flag --", name, " (--help lists them)"));
-    }
-    if (!has_value && ++i == argc) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--", name, ": expected a value"));
-    }
-    given.emplace(name);
-  }
-  return given;
-}
 
 // A flag that the mode would ignore is an error.
 absl::Status CheckModeTakes(const std::set<std::string>& given,
@@ -310,7 +205,8 @@ absl::StatusOr<std::vector<int32_t>> PromptTokens(const ModelConfig& config,
   const std::string text = absl::GetFlag(FLAGS_tokens);
   std::vector<int32_t> prompt;
   if (absl::StrContains(text, ',')) {
-    for (absl::string_view id : absl::StrSplit(text, ',')) {
+    for (absl::string_view id :
+         absl::StrSplit(absl::StripSuffix(text, ","), ',')) {
       const auto token = ParseToken(std::string(id), config, "tokens");
       if (!token.ok()) return token.status();
       prompt.push_back(*token);
@@ -437,6 +333,14 @@ int Run(const std::set<std::string>& given) {
       CheckMemory(config, options.prompt.size() + settings->generate_count,
                   !settings->generate);
   if (!memory.ok()) return Fail(memory, kBadUsage);
+  const int64_t length = static_cast<int64_t>(options.prompt.size());
+  if (config.max_position_embeddings > 0 &&
+      length > config.max_position_embeddings) {
+    absl::FPrintF(stderr,
+                  "explorer: warning: the prompt of %d tokens is longer than "
+                  "the model's %d positions\n",
+                  length, config.max_position_embeddings);
+  }
   const std::string plan_text = absl::GetFlag(FLAGS_plan);
   const auto plan =
       Plan::Parse(plan_text.empty() ? "f32" : plan_text, num_layers);
@@ -460,6 +364,7 @@ int Run(const std::set<std::string>& given) {
                             progress.SetTotal(total);
                             progress.Update(done, "tensors");
                           });
+    if (weights.ok()) progress.Finish();
   }
   if (!weights.ok()) return Fail(weights.status(), kFailed);
   if (settings->generate) {

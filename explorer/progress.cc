@@ -20,6 +20,9 @@ constexpr absl::Duration kBarInterval = absl::Milliseconds(100);
 constexpr absl::Duration kLineInterval = absl::Seconds(10);
 constexpr size_t kBarWidth = 30;
 
+// Back to the start of the line, and erase what was there.
+const char* EraseLine(bool terminal) { return terminal ? "\r\x1b[K" : ""; }
+
 std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%.0f s", absl::ToDoubleSeconds(duration));
 }
@@ -40,6 +43,7 @@ void Progress::Update(size_t done, absl::string_view what) {
   const absl::Time now = absl::Now();
   if (now - last_shown_ < (terminal_ ? kBarInterval : kLineInterval)) return;
   last_shown_ = now;
+  shown_ = true;
   std::string left;
   if (done > 0) {
     const double share = static_cast<double>(total_ - std::min(done, total_)) /
@@ -48,8 +52,7 @@ void Progress::Update(size_t done, absl::string_view what) {
   }
   if (terminal_) {
     const size_t filled = std::min(done, total_) * kBarWidth / total_;
-    // Back to the start of the line, and erase what was there.
-    absl::FPrintF(stderr, "\r\x1b[K%s [%s%s] %d/%d%s  %s", task_,
+    absl::FPrintF(stderr, "%s%s [%s%s] %d/%d%s  %s", EraseLine(true), task_,
                   std::string(filled, '#'),
                   std::string(kBarWidth - filled, ' '), done, total_, left,
                   what);
@@ -60,9 +63,14 @@ void Progress::Update(size_t done, absl::string_view what) {
   std::fflush(stderr);
 }
 
+void Progress::Finish() {
+  absl::FPrintF(stderr, "%s%s: done in %.1f s\n", EraseLine(terminal_), task_,
+                absl::ToDoubleSeconds(absl::Now() - start_));
+  shown_ = false;
+}
+
 Progress::~Progress() {
-  absl::FPrintF(stderr, "%s%s: done in %.1f s\n", terminal_ ? "\r\x1b[K" : "",
-                task_, absl::ToDoubleSeconds(absl::Now() - start_));
+  if (shown_) absl::FPrintF(stderr, "%s", EraseLine(terminal_));
 }
 
 }  // namespace ulpscope

@@ -24,12 +24,16 @@ class Progress {
   // `done` of the total are done; `what` says what is next.
   void Update(size_t done, absl::string_view what);
 
+  // Says how long it took. A task that ends without it has failed.
+  void Finish();
+
  private:
   std::string task_;
   size_t total_ = 1;
   bool terminal_;
   absl::Time start_;
   absl::Time last_shown_;
+  bool shown_ = false;  // something is left on the line
 };
 
 }  // namespace ulpscope

@@ -107,15 +107,47 @@ std::string TokenSection(const RunInfo& info, const SweepOptions& options,
       Percent(plan.token.logits.top10_overlap), Growth(plan.token.mean_growth));
 }
 
-// "matmul (97.1 %)": the axis with the largest share.
-std::string Largest(const std::vector<MainEffect>& effects,
-                    double MainEffect::*share) {
+// The axis with the largest share; null if nothing varies.
+const MainEffect* Largest(const std::vector<MainEffect>& effects,
+                          double MainEffect::*share) {
   const MainEffect* best = nullptr;
   for (const MainEffect& effect : effects) {
     if (std::isnan(effect.*share)) continue;
     if (best == nullptr || effect.*share > best->*share) best = &effect;
   }
-  if (best == nullptr) return "none";
+  return best;
+}
+
+std::string ErrorMover(const std::vector<MainEffect>& effects) {
+  const MainEffect* best = Largest(effects, &MainEffect::error_share);
+  return best == nullptr ? "no axis"
+                         : absl::StrCat(best->selector, " (",
+                                        Percent(best->error_share), ")");
+}
+
+// The same for a speed. Timings scatter, so some axis always has the largest
+// share: it counts if its levels differ by more than a plan's own median
+// spread.
+std::string SpeedMover(const SweepResult& result, double MainEffect::*share,
+                       double MainEffect::Level::*rate,
+                       Spread PlanResult::*spread) {
+  std::vector<double> spreads;
+  for (const PlanResult& plan : result.plans) {
+    spreads.push_back((plan.*spread).half_iqr / (plan.*spread).median);
+  }
+  std::sort(spreads.begin(), spreads.end());
+  const double noise = spreads[spreads.size() / 2];
+  const MainEffect* best = Largest(result.effects, share);
+  if (best == nullptr) return "no axis";
+  double slowest = best->levels[0].*rate, fastest = slowest;
+  for (const MainEffect::Level& level : best->levels) {
+    slowest = std::min(slowest, level.*rate);
+    fastest = std::max(fastest, level.*rate);
+  }
+  if (!(fastest / slowest - 1 > noise)) {
+    return absl::StrCat("no axis beyond the timings' spread of ",
+                        Percent(noise));
+  }
   return absl::StrCat(best->selector, " (", Percent(best->*share), ")");
 }
 
@@ -145,9 +177,11 @@ std::string Effects(const SweepOptions& options, const SweepResult& result) {
       &text,
       "\nMoved most: the error by %s, decode speed by %s, prefill speed by "
       "%s.\n",
-      Largest(result.effects, &MainEffect::error_share),
-      Largest(result.effects, &MainEffect::decode_share),
-      Largest(result.effects, &MainEffect::prefill_share));
+      ErrorMover(result.effects),
+      SpeedMover(result, &MainEffect::decode_share,
+                 &MainEffect::Level::decode_rate, &PlanResult::decode_rate),
+      SpeedMover(result, &MainEffect::prefill_share,
+                 &MainEffect::Level::prefill_rate, &PlanResult::prefill_rate));
   return text;
 }
 

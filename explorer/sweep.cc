@@ -175,6 +175,7 @@ absl::Status TimePlans(const Weights& weights, const SweepOptions& options,
       if (!status.ok()) return status;
     }
   }
+  progress.Finish();
   return absl::OkStatus();
 }
 
@@ -342,6 +343,7 @@ absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
       plan.score = options.metric->of(plan.token, plan.prompt);
       result.plans.push_back(std::move(plan));
     }
+    progress.Finish();
   }
   const absl::Status timed =
       TimePlans(weights, options, *candidates, parallel, result.plans);

@@ -286,8 +286,8 @@ struct BF16 {
 struct BF16Acc {
   using Sum = BF16Running;
   using LongSum = Sum;
-  // A term meets at most n f32 roundings and ceil(n / 32) to bf16, each a factor
-  // within 1 +- u of its format.
+  // A term meets at most n f32 roundings and ceil(n / 32) to bf16, each a
+  // factor within 1 +- u of its format.
   static double Bound(const SumTerms& t) {
     const double factors =
         t.n * std::log1p(UnitRoundoff(Format::kF32)) +

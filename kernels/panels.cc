@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "hwy/aligned_allocator.h"
 #include "hwy/base.h"
+#include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
 #include "kernels/parallel.h"
 
@@ -40,7 +40,7 @@ Panels::Panels(DType dtype, const void* data, size_t n, size_t k,
   const size_t num_panels = hwy::DivCeil(n, kPanelWidth);
   view_ = {dtype, nullptr, n, k, k * kPanelWidth};
   bytes_ = num_panels * view_.panel_stride * DTypeSize(dtype);
-  storage_ = hwy::AllocateAligned<unsigned char>(bytes_);
+  storage_ = AllocateAlignedBytes(bytes_);
   view_.data = storage_.get();
   const auto pack = [&](auto zero) {
     using Bits = decltype(zero);

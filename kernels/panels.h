@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "hwy/aligned_allocator.h"
+#include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
 #include "kernels/parallel.h"
 
@@ -43,7 +43,7 @@ class Panels {
  private:
   PanelsView view_;
   size_t bytes_ = 0;
-  hwy::AlignedFreeUniquePtr<unsigned char[]> storage_;
+  AlignedBytes storage_;
 };
 
 }  // namespace ulpscope

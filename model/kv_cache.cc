@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
-#include "hwy/aligned_allocator.h"
 #include "hwy/base.h"
+#include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
 #include "kernels/panels.h"
 #include "kernels/strategy.h"
@@ -20,8 +20,8 @@ DType TypeOf(Strategy strategy) {
   return strategy.info().result == Format::kF64 ? DType::kF64 : DType::kF32;
 }
 
-hwy::AlignedFreeUniquePtr<unsigned char[]> AllocateZeroed(size_t bytes) {
-  auto storage = hwy::AllocateAligned<unsigned char>(bytes);
+AlignedBytes AllocateZeroed(size_t bytes) {
+  auto storage = AllocateAlignedBytes(bytes);
   std::memset(storage.get(), 0, bytes);
   return storage;
 }

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "hwy/aligned_allocator.h"
+#include "kernels/aligned_bytes.h"
 #include "kernels/panels.h"
 #include "model/config.h"
 #include "model/plan.h"
@@ -34,7 +34,7 @@ class KvCache {
  private:
   struct Layer {
     DType key_type, value_type;
-    hwy::AlignedFreeUniquePtr<unsigned char[]> keys, values;
+    AlignedBytes keys, values;
   };
 
   size_t capacity_;  // a multiple of kPanelWidth

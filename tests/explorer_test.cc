@@ -134,7 +134,8 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
       {"--plan=f32 --tokens=-4", "--tokens=-4"},
       {"--plan=f32 --tokens=", "--tokens=: expected"},
       {"--plan=f32 --tokens=1048577", "--tokens=1048577"},
-      {"--plan=f32 --tokens=3,", "--tokens=: expected token ids"},
+      {"--plan=f32 --tokens=3,,", "--tokens=: expected token ids"},
+      {"--plan=f32 --tokens=,", "--tokens=: expected token ids"},
       {"--plan=f32 --tokens=3,x", "--tokens=x: expected token ids"},
       {"--plan=f32 --tokens=3,300",
        "--tokens=300: expected token ids from 0 "
@@ -276,6 +277,16 @@ TEST(ExplorerTest, ErrorsDependOnTheSeedAlone) {
   const std::string one = errors("--threads=1");
   EXPECT_EQ(errors("--threads=2 --seed=1"), one);
   EXPECT_NE(errors("--seed=2"), one);
+}
+
+// A number alone is a length; with a comma after it, an id.
+TEST(ExplorerTest, PromptOfOneId) {
+  const Outcome id =
+      Explorer("--generate=3 --model=synthetic:tiny --tokens=3,");
+  ASSERT_EQ(id.exit_code, 0) << id.err;
+  EXPECT_EQ(id.out, Explorer("--generate=3 --model=synthetic:tiny --tokens=1 "
+                             "--token=3")
+                        .out);
 }
 
 TEST(ExplorerTest, GeneratePrintsIdsAlone) {

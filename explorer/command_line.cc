@@ -1,0 +1,133 @@
+#include "explorer/command_line.h"
+
+#include <cstddef>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/flags/commandlineflag.h"
+#include "absl/flags/marshalling.h"
+#include "absl/flags/reflection.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "explorer/sweep.h"
+#include "kernels/strategy.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/synthetic.h"
+
+namespace ulpscope {
+namespace {
+
+bool IsOurs(const absl::CommandLineFlag& flag) {
+  return absl::EndsWith(flag.Filename(), "explorer/main.cc");
+}
+
+}  // namespace
+
+std::string HelpText() {
+  std::string text =
+      "ulpscope: which operation, in which layer, costs how much accuracy, "
+      "and\n"
+      "what would another choice cost in time?\n\n"
+      "  explorer --sweep [--model=M] [--out=DIR]   rank 27 plans\n"
+      "  explorer --plan=P [--model=M]              evaluate one plan\n"
+      "  explorer --generate=N --tokens=IDS         greedy continuation\n\n"
+      "Results go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad\n"
+      "usage, 1 anything else.\n\nFlags:\n";
+  std::map<absl::string_view, const absl::CommandLineFlag*> by_name;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (IsOurs(*flag)) by_name.emplace(name, flag);
+  }
+  for (const auto& [name, flag] : by_name) {
+    absl::StrAppendFormat(&text, "  --%s (default: \"%s\")\n      %s\n", name,
+                          flag->DefaultValue(), flag->Help());
+  }
+  text += "\nModels built in, with SYNTHETIC weights:\n ";
+  for (absl::string_view name : SyntheticNames()) {
+    absl::StrAppend(&text, " synthetic:", name);
+  }
+  text += "\n\nStrategies, and the groups of ops that take them:\n";
+  for (const StrategyInfo& info : Strategies()) {
+    std::vector<absl::string_view> kernels;
+    for (size_t k = 0; k < kNumKernels; ++k) {
+      const Kernel kernel = static_cast<Kernel>(k);
+      if (info.kernels & KernelBit(kernel)) {
+        kernels.push_back(KernelName(kernel));
+      }
+    }
+    absl::StrAppendFormat(&text, "  %-9s %s\n            [%s]\n", info.name,
+                          info.summary, absl::StrJoin(kernels, " "));
+  }
+  text += "\nGroups and their ops:\n";
+  for (size_t k = 0; k < kNumKernels; ++k) {
+    std::vector<absl::string_view> ops;
+    for (size_t i = 0; i < kNumOps; ++i) {
+      if (OpKernel(OpAt(i)) == static_cast<Kernel>(k)) {
+        ops.push_back(OpName(OpAt(i)));
+      }
+    }
+    absl::StrAppendFormat(&text, "  %-11s %s\n",
+                          KernelName(static_cast<Kernel>(k)),
+                          absl::StrJoin(ops, " "));
+  }
+  text += "\nPresets for --plan:\n";
+  for (const PlanPreset& preset : PlanPresets()) {
+    absl::StrAppendFormat(&text, "  %-10s %s\n", preset.name, preset.summary);
+  }
+  text += "\nMetrics:\n";
+  for (const RankMetric& metric : RankMetrics()) {
+    absl::StrAppendFormat(&text, "  %-10s %s\n", metric.name, metric.summary);
+  }
+  return text;
+}
+
+absl::StatusOr<std::set<std::string>> CheckArguments(int argc, char** argv) {
+  std::set<std::string> given;
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view arg = argv[i];
+    if (!absl::ConsumePrefix(&arg, "-")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "unexpected argument '", arg, "' (--help lists the flags)"));
+    }
+    absl::ConsumePrefix(&arg, "-");
+    const size_t equals = arg.find('=');
+    const bool has_value = equals != absl::string_view::npos;
+    const absl::string_view name = arg.substr(0, equals);
+    if (name == "sweep" || (name == "nosweep" && !has_value)) {
+      bool ignored = false;
+      std::string error;
+      if (has_value &&
+          !absl::ParseFlag(arg.substr(equals + 1), &ignored, &error)) {
+        return BadFlag(name, arg.substr(equals + 1), "true or false");
+      }
+      continue;
+    }
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag == nullptr || !IsOurs(*flag)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown flag --", name, " (--help lists them)"));
+    }
+    if (!has_value && ++i == argc) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, ": expected a value"));
+    }
+    given.emplace(name);
+  }
+  return given;
+}
+
+absl::Status BadFlag(absl::string_view flag, absl::string_view value,
+                     absl::string_view expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, "=", value, ": expected ", expected));
+}
+
+}  // namespace ulpscope
