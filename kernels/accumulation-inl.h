@@ -73,19 +73,17 @@ struct PairwiseBlocks : Recursive<float> {
   static constexpr bool kTree = true;
 };
 
-// Kahan-Babuska-Neumaier summation (Neumaier 1974): the exact error of every
-// addition is summed apart and added once, at the end. Neumaier's branch on
-// |s| >= |x| and TwoSum give the same error; TwoSum has no branch.
-struct KahanBabuskaNeumaier {
-  using Lane = float;
+// A sum s of terms and, apart, the sum c of the exact errors of its additions,
+// which is added once, at the end: Kahan-Babuska-Neumaier summation (Neumaier
+// 1974). Neumaier's branch on |s| >= |x| and TwoSum give the same error; TwoSum
+// has no branch.
+template <typename LaneT>
+struct Compensated {
+  using Lane = LaneT;
   static constexpr size_t kBlock = 0;
   static constexpr bool kTree = false;
   static constexpr bool kCompensated = true;
 
-  template <class D, class V>
-  static HWY_INLINE void MulAdd(D d, V a, V b, V& s, V& c) {
-    Add(d, hn::Mul(a, b), s, c);
-  }
   template <class D, class V>
   static HWY_INLINE void Add(D, V x, V& s, V& c) {
     V err;
@@ -105,38 +103,24 @@ struct KahanBabuskaNeumaier {
   }
 };
 
+// Of products that are rounded.
+struct KahanBabuskaNeumaier : Compensated<float> {
+  template <class D, class V>
+  static HWY_INLINE void MulAdd(D d, V a, V b, V& s, V& c) {
+    Add(d, hn::Mul(a, b), s, c);
+  }
+};
+
 // Dot2 of Ogita, Rump, Oishi 2005 (algorithm 5.3, products by TwoProductFMA):
 // as if computed in twice the precision and then rounded once.
 template <typename LaneT>
-struct DotTwice {
-  using Lane = LaneT;
-  static constexpr size_t kBlock = 0;
-  static constexpr bool kTree = false;
-  static constexpr bool kCompensated = true;
-
+struct DotTwice : Compensated<LaneT> {
   template <class D, class V>
   static HWY_INLINE void MulAdd(D, V a, V b, V& s, V& c) {
     V prod_err, sum_err;
     const V prod = TwoProduct(a, b, prod_err);
     s = TwoSum(s, prod, sum_err);
     c = hn::Add(c, hn::Add(sum_err, prod_err));
-  }
-  template <class D, class V>
-  static HWY_INLINE void Add(D, V x, V& s, V& c) {
-    V err;
-    s = TwoSum(s, x, err);
-    c = hn::Add(c, err);
-  }
-  template <class D, class V>
-  static HWY_INLINE void EndBlock(D, V&, V&) {}
-  template <class D, class V>
-  static HWY_INLINE void Merge(D d, V s2, V c2, V& s, V& c) {
-    c = hn::Add(c, c2);
-    Add(d, s2, s, c);
-  }
-  template <class D, class V>
-  static HWY_INLINE V Value(D, V s, V c) {
-    return hn::Add(s, c);
   }
 };
 

@@ -280,6 +280,55 @@ TEST_P(MatMulTest, InfinitiesAndNanReachTheirOutputsOnly) {
   }
 }
 
+// Tiles of every number of rows, sums carried over several blocks of k, more
+// rows than a block holds, and long rows that the oracle compensates.
+TEST_P(MatMulTest, HasTheTextbooksBitsInBlocks) {
+  Random random(5);
+  Parallel parallel(2);
+  struct Shape {
+    size_t m, k;
+  };
+  for (const DType dtype : kDTypes) {
+    std::vector<Shape> shapes = {{25, 600}, {8, 513}};
+    if (dtype == DType::kBF16) {
+      shapes.push_back({251, 300});
+      shapes.push_back({8, (size_t{1} << 14) + 300});
+    }
+    for (const Shape& shape : shapes) {
+      const Stored b(dtype, 33, shape.k, random);
+      const Panels panels = b.First(b.n);
+      const auto a = Activations<double>(shape.m * shape.k, random);
+      const std::vector<double> expected =
+          Expected(textbook(), a, b, nullptr, 1);
+      for (size_t m = shape.m; m >= 8 && m + 13 > shape.m; --m) {
+        Compare(a, b, panels, expected, m, b.n, nullptr, 1, parallel);
+      }
+    }
+  }
+}
+
+// Empty and misshapen matrices are errors in every build.
+TEST(MatMulDeathTest, RefusesEmptyAndMisshapenMatrices) {
+  Parallel parallel;
+  const std::vector<float> data(6, 1.0f);
+  std::vector<float> c(4);
+  const Panels panels(DType::kF32, data.data(), 2, 3, parallel);
+  MatMulArgs<float> args;
+  args.b = panels.view();
+  args.a = {data.data(), 2, 3};
+  args.c = {c.data(), 2, 2};
+  MatMul(Strategy(), args, parallel);
+  EXPECT_EQ(c, std::vector<float>(4, 3.0f));
+  const auto run = [&](size_t m, size_t k, size_t n) {
+    args.a = {data.data(), m, k};
+    args.c = {c.data(), m, n};
+    MatMul(Strategy(), args, parallel);
+  };
+  EXPECT_DEATH(run(0, 3, 2), "rows > 0");
+  EXPECT_DEATH(run(2, 2, 2), "cols");
+  EXPECT_DEATH(run(2, 3, 1), "cols");
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, MatMulTest, testing::ValuesIn(StrategiesOnTargets(Kernel::kMatMul)),
     NameOf);
