@@ -289,6 +289,7 @@ std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
   for (size_t a = 0; a < axes.size(); ++a) {
     const size_t num_levels = axes[a].levels.size();
     std::vector<size_t> group;
+    group.reserve(plans.size());
     for (const PlanResult& plan : plans) group.push_back(plan.levels[a]);
     MainEffect effect;
     effect.selector = axes[a].selector;
