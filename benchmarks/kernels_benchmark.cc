@@ -1,6 +1,6 @@
 // Speed of every kernel under every strategy that takes it, on the shapes of
-// the seed report's model. Each benchmark first holds the kernel to its error
-// bound: a wrong answer is not timed.
+// the seed report's model, and the machine's limits to judge it by. Each MatMul
+// is first held to its error bound: a wrong answer is not timed.
 //
 //   bazel run //benchmarks -- --benchmark_filter=MatMul/kahan
 
@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
+#include "benchmarks/machine.h"
 #include "hwy/base.h"
 #include "kernels/cpu.h"
 #include "kernels/format.h"
@@ -43,6 +44,29 @@ constexpr MatMulShape kMatMulShapes[] = {
     {"down_proj", 896, 4864},
     {"lm_head", 151936, 896},
 };
+
+// The machine's limits per number of threads, measured by the benchmarks that
+// are registered first; 0 where a filter left them out.
+struct Limits {
+  double flops = 0;
+  double bytes = 0;
+};
+
+Limits& LimitsOf(size_t threads) {
+  static auto* const limits = new std::map<size_t, Limits>();
+  return (*limits)[threads];
+}
+
+// A whole measurement is one iteration.
+void BenchmarkMachine(benchmark::State& state, size_t threads) {
+  Limits& limits = LimitsOf(threads);
+  for (auto _ : state) {
+    limits = {MeasureFmaPeak(threads), MeasureReadBandwidth(threads)};
+  }
+  state.counters["FLOP/s"] = limits.flops;
+  state.counters["bytes/s"] = limits.bytes;
+  state.SetLabel(KernelTarget());
+}
 
 // Normally distributed, of the standard deviation that weights have; bf16.
 std::vector<hwy::bfloat16_t> RandomWeights(size_t count) {
@@ -124,12 +148,19 @@ void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
     MatMul(strategy, args, parallel);
     benchmark::ClobberMemory();
   }
-  const double products = static_cast<double>(rows * shape.n * shape.k);
-  state.counters["FLOP/s"] = benchmark::Counter(
-      2 * products, benchmark::Counter::kIsIterationInvariantRate);
-  state.SetBytesProcessed(
-      static_cast<int64_t>(static_cast<double>(state.iterations()) *
-                           static_cast<double>(weights.bytes())));
+  const double flops = 2 * static_cast<double>(rows * shape.n * shape.k);
+  const auto rate = [&](const char* name, double amount) {
+    state.counters[name] = benchmark::Counter(
+        amount, benchmark::Counter::kIsIterationInvariantRate);
+  };
+  const double bytes = static_cast<double>(weights.bytes());
+  rate("FLOP/s", flops);
+  rate("bytes/s", bytes);
+  const Limits& limits = LimitsOf(threads);
+  if (limits.flops > 0) {
+    rate("%FMA", 100 * flops / limits.flops);
+    rate("%read", 100 * bytes / limits.bytes);
+  }
   state.SetLabel(KernelTarget());
 }
 
@@ -159,20 +190,38 @@ void BenchmarkSoftmax(benchmark::State& state, Strategy strategy, size_t n) {
   state.SetLabel(KernelTarget());
 }
 
+void RegisterMatMul(Strategy strategy, const MatMulShape& shape, size_t rows,
+                    size_t threads) {
+  benchmark::RegisterBenchmark(
+      absl::StrCat("MatMul/", strategy.name(), "/", shape.name, "/rows:", rows,
+                   "/threads:", threads),
+      [=](benchmark::State& state) {
+        BenchmarkMatMul(state, strategy, shape, rows, threads);
+      })
+      ->UseRealTime()
+      ->Unit(benchmark::kMillisecond);
+}
+
 void RegisterAll() {
-  const size_t threads = std::max(1u, std::thread::hardware_concurrency());
+  const size_t most = std::max(1u, std::thread::hardware_concurrency());
+  std::vector<size_t> thread_counts = {1};
+  if (most > 1) thread_counts.push_back(most);
+  for (const size_t threads : thread_counts) {
+    benchmark::RegisterBenchmark(absl::StrCat("Machine/threads:", threads),
+                                 [threads](benchmark::State& state) {
+                                   BenchmarkMachine(state, threads);
+                                 })
+        ->Iterations(1)
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+  }
   for (size_t i = 0; i < Strategies().size(); ++i) {
     const Strategy strategy(i);
     for (const MatMulShape& shape : kMatMulShapes) {
-      for (const size_t rows : {1, 32}) {
-        benchmark::RegisterBenchmark(
-            absl::StrCat("MatMul/", strategy.name(), "/", shape.name,
-                         "/rows:", rows),
-            [=](benchmark::State& state) {
-              BenchmarkMatMul(state, strategy, shape, rows, threads);
-            })
-            ->UseRealTime()
-            ->Unit(benchmark::kMillisecond);
+      for (const size_t rows : {1, 32, 512}) {
+        for (const size_t threads : thread_counts) {
+          RegisterMatMul(strategy, shape, rows, threads);
+        }
       }
     }
     if (strategy.Takes(Kernel::kRmsNorm)) {

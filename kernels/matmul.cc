@@ -44,9 +44,9 @@ constexpr size_t MaxTileRows() {
 // not in registers by every tile of rows.
 inline constexpr size_t kBlockedRows = 8;
 
-// k-steps of a block: its widened panel (32 KiB of f32) stays in L1. Sums are
+// k-steps of a block: its widened panel (16 KiB of f32) stays in L1. Sums are
 // carried from block to block without loss. A multiple of every kBlock.
-inline constexpr size_t kBlockSteps = 256;
+inline constexpr size_t kBlockSteps = 128;
 
 // Rows of a block: kBlockSteps of their operands stay in L2.
 inline constexpr size_t kBlockRows = 240;
@@ -243,9 +243,10 @@ class MatMulRun {
     const size_t group = std::clamp<size_t>(
         panels * row_blocks / (4 * parallel.num_threads()), 1, 16);
     const size_t groups = hwy::DivCeil(panels, group);
-    parallel.For(row_blocks * groups, [&](size_t task) {
-      const size_t block = task / groups;
-      const size_t first = task % groups * group;
+    // Neighbouring tasks, which a thread takes together, read the same panels.
+    parallel.For(groups * row_blocks, [&](size_t task) {
+      const size_t block = task % row_blocks;
+      const size_t first = task / row_blocks * group;
       Block(m_ * block / row_blocks, m_ * (block + 1) / row_blocks, first,
             std::min(panels, first + group));
     });
@@ -289,7 +290,7 @@ class MatMulRun {
   void FewRowsPanel(size_t p) const {
     const States<Lane> states = ZeroStates(m_, kPanelWidth);
     fns_.few_rows(m_, a_, a_stride_, Panel(p, 0), k_, states);
-    Finish(0, m_, p, states);
+    Finish(0, m_, p, p + 1, states);
   }
 
   // Rows [r0, r1) of panels [p0, p1).
@@ -322,17 +323,17 @@ class MatMulRun {
         }
       }
     }
-    for (size_t p = p0; p < p1; ++p) {
-      Finish(r0, r1, p, states.At(0, (p - p0) * kPanelWidth));
-    }
+    Finish(r0, r1, p0, p1, states);
   }
 
-  // Bias, scale and rounding of rows [r0, r1) of a panel, and the stores.
-  void Finish(size_t r0, size_t r1, size_t p, const States<Lane>& sums) const {
+  // Bias, scale and rounding of rows [r0, r1) of panels [p0, p1), and the
+  // stores.
+  void Finish(size_t r0, size_t r1, size_t p0, size_t p1,
+              const States<Lane>& sums) const {
     constexpr Format kOperand = S::kInfo.operand;
     constexpr Format kResult = S::kInfo.result;
-    const size_t col = p * kPanelWidth;
-    const size_t cols = std::min(kPanelWidth, args_.b.n - col);
+    const size_t col = p0 * kPanelWidth;
+    const size_t cols = std::min(p1 * kPanelWidth, args_.b.n) - col;
     const Lane scale = static_cast<Lane>(args_.scale);
     for (size_t r = r0; r < r1; ++r) {
       const States<Lane> row = sums.At(r - r0, 0);

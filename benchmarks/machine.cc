@@ -1,0 +1,132 @@
+#include "benchmarks/machine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "kernels/aligned_bytes.h"
+#include "kernels/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "benchmarks/machine.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ulpscope {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Runs `steps` FMAs on each of ten vectors, more independent chains than any
+// CPU's latency times throughput; returns the FLOPs done, and a sum of the
+// results, so that they are computed.
+double RunFmas(size_t steps, float* sink) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr size_t kChains = 10;
+  V chains[kChains];
+  HWY_UNROLL(32)
+  for (size_t c = 0; c < kChains; ++c) {
+    chains[c] = hn::Set(d, static_cast<float>(c));
+  }
+  // Neither overflows nor decays into subnormals.
+  const V factor = hn::Set(d, 0.5f);
+  const V term = hn::Set(d, 0.5f);
+  for (size_t i = 0; i < steps; ++i) {
+    HWY_UNROLL(32)
+    for (size_t c = 0; c < kChains; ++c) {
+      chains[c] = hn::MulAdd(chains[c], factor, term);
+    }
+  }
+  V sum = hn::Zero(d);
+  HWY_UNROLL(32)
+  for (size_t c = 0; c < kChains; ++c) sum = hn::Add(sum, chains[c]);
+  *sink = hn::ReduceSum(d, sum);
+  return 2.0 * static_cast<double>(steps * kChains * hn::Lanes(d));
+}
+
+// Reads `count` words, a multiple of a page's.
+uint64_t ReadWords(const uint64_t* HWY_RESTRICT words, size_t count) {
+  const hn::ScalableTag<uint64_t> d;
+  using V = hn::Vec<decltype(d)>;
+  const size_t lanes = hn::Lanes(d);
+  constexpr size_t kChains = 4;
+  V sums[kChains];
+  HWY_UNROLL(32)
+  for (size_t c = 0; c < kChains; ++c) sums[c] = hn::Zero(d);
+  for (size_t i = 0; i < count; i += kChains * lanes) {
+    HWY_UNROLL(32)
+    for (size_t c = 0; c < kChains; ++c) {
+      sums[c] = hn::Add(sums[c], hn::Load(d, words + i + c * lanes));
+    }
+  }
+  HWY_UNROLL(32)
+  for (size_t c = 1; c < kChains; ++c) sums[0] = hn::Add(sums[0], sums[c]);
+  return hn::ReduceSum(d, sums[0]);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ulpscope {
+
+HWY_EXPORT(RunFmas);
+HWY_EXPORT(ReadWords);
+
+namespace {
+
+constexpr int kRuns = 5;
+
+double SecondsSince(absl::Time start) {
+  return absl::ToDoubleSeconds(absl::Now() - start);
+}
+
+}  // namespace
+
+double MeasureFmaPeak(size_t threads) {
+  constexpr size_t kSteps = size_t{20} << 20;
+  Parallel parallel(threads);
+  double best = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    std::atomic<int64_t> flops{0};
+    std::atomic<float> sink{0};
+    const absl::Time start = absl::Now();
+    parallel.For(threads, [&](size_t /*thread*/) {
+      float sum = 0;
+      flops +=
+          static_cast<int64_t>(HWY_DYNAMIC_DISPATCH(RunFmas)(kSteps, &sum));
+      sink.store(sum);
+    });
+    best = std::max(best, static_cast<double>(flops) / SecondsSince(start));
+  }
+  return best;
+}
+
+double MeasureReadBandwidth(size_t threads) {
+  constexpr size_t kBytes = size_t{1} << 30;
+  constexpr size_t kTaskBytes = size_t{4} << 20;
+  Parallel parallel(threads);
+  const AlignedBytes buffer = AllocateAlignedBytes(kBytes);
+  std::memset(buffer.get(), 1, kBytes);
+  double best = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    std::atomic<uint64_t> sink{0};
+    const absl::Time start = absl::Now();
+    parallel.For(kBytes / kTaskBytes, [&](size_t task) {
+      sink += HWY_DYNAMIC_DISPATCH(ReadWords)(
+          reinterpret_cast<const uint64_t*>(buffer.get() + task * kTaskBytes),
+          kTaskBytes / sizeof(uint64_t));
+    });
+    best = std::max(best, static_cast<double>(kBytes) / SecondsSince(start));
+  }
+  return best;
+}
+
+}  // namespace ulpscope
+#endif  // HWY_ONCE
