@@ -154,9 +154,10 @@ void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
         amount, benchmark::Counter::kIsIterationInvariantRate);
   };
   const double bytes = static_cast<double>(weights.bytes());
-  rate("FLOP/s", flops);
-  rate("bytes/s", bytes);
+  rate("FLOP", flops);
+  rate("bytes", bytes);
   const Limits& limits = LimitsOf(threads);
+  // In percent; Google Benchmark prints "/s" behind every rate.
   if (limits.flops > 0) {
     rate("%FMA", 100 * flops / limits.flops);
     rate("%read", 100 * bytes / limits.bytes);
