@@ -54,9 +54,9 @@ inline constexpr size_t kBlockRows = 240;
 
 // How far ahead of one row's sums the panel is fetched, in k-steps: 12 KiB of
 // bf16. Decoding reads each weight once, and without it a compensated sum
-// leaves the memory idle: //benchmarks with MatMul/kahan/lm_head/rows:1 went
-// from 20.8 to 13.7 ms, with f32 from 14.5 to 12.8. 64 to 256 steps differ by
-// noise.
+// leaves the memory idle: on two threads of an AVX-512 Xeon, //benchmarks with
+// MatMul/kahan/lm_head/rows:1 went from 20.8 to 13.9 ms, with f32 from 14.5 to
+// 12.2. There f32 took 64 to 256 steps alike, and dot2 the longer ones better.
 inline constexpr size_t kPrefetchSteps = 192;
 inline constexpr size_t kCacheLine = 64;
 
@@ -243,9 +243,9 @@ class MatMulRun {
         fns_(FnsFor<S, Sum>(args.b.dtype)),
         m_(args.a.rows),
         k_(args.b.k),
-        // Rows that are not a multiple of the page size apart do not compete
-        // for the same lines of L1.
-        a_stride_(hwy::RoundUpTo(k_, size_t{16}) + 16),
+        // An odd multiple of 16: rows a page apart, or a power of two of them,
+        // would compete for the same lines of L1.
+        a_stride_(hwy::RoundUpTo(k_, size_t{16}) | 16),
         a_(ScratchOf<Lane, Scratch::kOperands>(m_ * a_stride_)) {
     PackOperands(parallel);
     const size_t panels = hwy::DivCeil(args.b.n, kPanelWidth);
