@@ -261,6 +261,20 @@ TEST_F(ReportTest, MainEffectsAreInTheJson) {
   }
 }
 
+// Some axis always has the largest share of the timings' variance; it is named
+// only where its levels differ by more than the plans' own median spread.
+TEST_F(ReportTest, SpeedEffectsWithinTheSpreadAreNotNamed) {
+  for (PlanResult& plan : result_.plans) {
+    const bool bf16 = plan.levels[0] == 1;
+    plan.decode_rate = {bf16 ? 104.0 : 100.0, 5};   // 4 %, spread 5 %
+    plan.prefill_rate = {bf16 ? 110.0 : 100.0, 5};  // 10 %
+  }
+  result_.effects = MainEffects(options_.axes, result_.plans);
+  EXPECT_THAT(Text(),
+              HasSubstr("decode speed by no axis beyond the timings' spread of "
+                        "5.0 %, prefill speed by matmul (100.0 %)."));
+}
+
 TEST_F(ReportTest, ContextIsInTheJson) {
   const Json context = Parsed()["context"];
   EXPECT_EQ(context["seed"].get<uint64_t>(), info_.seed);
