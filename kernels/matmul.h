@@ -1,10 +1,12 @@
 #ifndef KERNELS_MATMUL_H_
 #define KERNELS_MATMUL_H_
 
+#include "absl/types/span.h"
 #include "kernels/matrix.h"
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
+#include "kernels/tuning.h"
 
 namespace ulpscope {
 
@@ -17,6 +19,8 @@ struct MatMulArgs {
   const double* bias = nullptr;  // n values, or null
   double scale = 1;
   Matrix<T> c;  // must not overlap a
+  // Null: what the Parallel knows of this shape.
+  const MatMulTuning* tuning = nullptr;
 };
 
 // Each output is the strategy's textbook sum over ascending k; bias is its last
@@ -27,10 +31,21 @@ struct MatMulArgs {
 template <typename T>
 void MatMul(Strategy strategy, const MatMulArgs<T>& args, Parallel& parallel);
 
+// Several MatMuls of one A, whose tasks run side by side.
+template <typename T>
+void MatMuls(Strategy strategy, absl::Span<const MatMulArgs<T>> all,
+             Parallel& parallel);
+
 extern template void MatMul<float>(Strategy, const MatMulArgs<float>&,
                                    Parallel&);
 extern template void MatMul<double>(Strategy, const MatMulArgs<double>&,
                                     Parallel&);
+extern template void MatMuls<float>(Strategy,
+                                    absl::Span<const MatMulArgs<float>>,
+                                    Parallel&);
+extern template void MatMuls<double>(Strategy,
+                                     absl::Span<const MatMulArgs<double>>,
+                                     Parallel&);
 
 }  // namespace ulpscope
 

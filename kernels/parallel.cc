@@ -16,9 +16,18 @@ Parallel::Parallel(size_t num_threads)
 
 Parallel::~Parallel() = default;
 
-void Parallel::For(size_t count, absl::FunctionRef<void(size_t)> task) {
-  if (pool_ == nullptr || count < 2) {
+void Parallel::For(size_t count, size_t threads,
+                   absl::FunctionRef<void(size_t)> task) {
+  if (pool_ == nullptr || count < 2 || threads < 2) {
     for (size_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  if (threads < num_threads_ && threads < count) {
+    // The pool divides tasks among all its threads: give it one for each.
+    pool_->Run(0, threads, [&](uint64_t t, size_t /*thread*/) {
+      const size_t end = count * (t + 1) / threads;
+      for (size_t i = count * t / threads; i < end; ++i) task(i);
+    });
     return;
   }
   pool_->Run(0, count, [&task](uint64_t i, size_t /*thread*/) {

@@ -12,6 +12,8 @@ class ThreadPool;
 
 namespace ulpscope {
 
+class Tunings;
+
 // Runs independent tasks on a fixed number of threads. Kernels divide outputs
 // among tasks, never a sum, so the number of threads cannot change a bit.
 class Parallel {
@@ -26,11 +28,21 @@ class Parallel {
 
   // Calls task(i) once for each i < count, in any order and at the same time.
   // Not re-entrant: a task that calls kernels gives them a Parallel of its own.
-  void For(size_t count, absl::FunctionRef<void(size_t)> task);
+  void For(size_t count, absl::FunctionRef<void(size_t)> task) {
+    For(count, num_threads_, task);
+  }
+  // The same on at most `threads` of them.
+  void For(size_t count, size_t threads, absl::FunctionRef<void(size_t)> task);
+
+  // What kernels know about speed here; null for their defaults. It must
+  // outlive this.
+  const Tunings* tunings() const { return tunings_; }
+  void set_tunings(const Tunings* tunings) { tunings_ = tunings; }
 
  private:
   size_t num_threads_;
   std::unique_ptr<hwy::ThreadPool> pool_;  // null for one thread
+  const Tunings* tunings_ = nullptr;
 };
 
 }  // namespace ulpscope

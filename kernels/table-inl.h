@@ -7,6 +7,9 @@
 #define KERNELS_TABLE_INL_H_
 #endif
 
+#include <cstddef>
+#include <type_traits>
+
 #include "kernels/accumulation-inl.h"
 #include "kernels/strategy.h"
 
@@ -33,6 +36,15 @@ const Fn* TableOf(StrategyList<S...> /*all*/) {
   static constexpr Fn kTable[] = {
       EntryOf<Implementation, T, kKernel, Fn, S>()...};
   return kTable;
+}
+
+// The index of strategy S.
+template <class S, class... All>
+constexpr size_t IndexOf(StrategyList<All...> /*all*/) {
+  constexpr bool kIs[] = {std::is_same_v<S, All>...};
+  size_t index = 0;
+  while (!kIs[index]) ++index;
+  return index;
 }
 
 }  // namespace HWY_NAMESPACE

@@ -1,0 +1,274 @@
+// The register tiles of MatMul: a few rows of A times a few vectors of B, the
+// sums in registers while k runs.
+#if defined(KERNELS_MATMUL_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KERNELS_MATMUL_TILE_INL_H_
+#undef KERNELS_MATMUL_TILE_INL_H_
+#else
+#define KERNELS_MATMUL_TILE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+#include "kernels/accumulation-inl.h"
+#include "kernels/panels.h"
+#include "kernels/rounding-inl.h"
+#include "kernels/sum_driver-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ulpscope {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+inline constexpr bool k32Registers = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64;
+inline constexpr size_t kCacheLine = 64;
+
+// The vectors of B, and the lanes of each.
+template <class Sum>
+using TileTag = hn::CappedTag<typename Sum::Lane, kPanelWidth>;
+template <class Sum>
+inline constexpr size_t kTileLanes = HWY_MAX_LANES_D(TileTag<Sum>);
+
+// Two vectors of outputs per row of a tile: each is an independent chain, and a
+// broadcast element of A serves both.
+inline constexpr size_t kTileVectors = 2;
+template <class Sum>
+inline constexpr size_t kTileWidth = kTileVectors* kTileLanes<Sum>;
+
+// Rows of a tile, so that its sums, two vectors of B and what a compensated
+// step needs besides fit into the registers.
+template <class Sum>
+inline constexpr size_t kMaxTileRows = Sum::kCompensated
+                                           ? (k32Registers ? 6 : 2)
+                                           : (k32Registers ? 12 : 6);
+
+// Packed operands: kGroupRows rows of A interleaved, so that a tile reads a few
+// streams of consecutive elements and not as many as it has rows.
+template <class Sum>
+inline constexpr size_t kGroupRows = kMaxTileRows<Sum> % 4 == 0 ? 4 : 2;
+
+// Vectors of one row's sums at most: half of the registers.
+template <class Sum>
+inline constexpr size_t kMaxRowVectors = (k32Registers ? 16 : 8) /
+                                         (Sum::kCompensated ? 2 : 1);
+template <class Sum>
+inline constexpr size_t kPanelVectors = kPanelWidth / kTileLanes<Sum>;
+
+// Panels whose products one row's tile can add side by side.
+template <class Sum>
+inline constexpr size_t kMaxPanelsInFlight =
+    std::clamp<size_t>(kMaxRowVectors<Sum> / kPanelVectors<Sum>, 1, 4);
+
+// The states of a tile's sums, row by row: c is null unless compensated.
+template <typename Lane>
+struct States {
+  Lane* s;
+  Lane* c;
+  size_t stride;
+
+  States At(size_t row, size_t col) const {
+    const size_t offset = row * stride + col;
+    return {s + offset, c == nullptr ? nullptr : c + offset, stride};
+  }
+};
+
+// R rows of NV neighbouring vectors of states.
+template <class Sum, size_t R, size_t NV, class D, class V>
+HWY_INLINE void LoadStates(D d, const States<typename Sum::Lane>& states,
+                           V (&s)[R * NV], V (&c)[R * NV]) {
+  HWY_UNROLL(32)
+  for (size_t j = 0; j < R * NV; ++j) {
+    const size_t at = j / NV * states.stride + j % NV * kTileLanes<Sum>;
+    s[j] = hn::LoadU(d, states.s + at);
+    if constexpr (Sum::kCompensated) c[j] = hn::LoadU(d, states.c + at);
+  }
+}
+template <class Sum, size_t R, size_t NV, class D, class V>
+HWY_INLINE void StoreStates(D d, const V (&s)[R * NV], const V (&c)[R * NV],
+                            const States<typename Sum::Lane>& states) {
+  HWY_UNROLL(32)
+  for (size_t j = 0; j < R * NV; ++j) {
+    const size_t at = j / NV * states.stride + j % NV * kTileLanes<Sum>;
+    hn::StoreU(s[j], d, states.s + at);
+    if constexpr (Sum::kCompensated) hn::StoreU(c[j], d, states.c + at);
+  }
+}
+
+// What the tile of packed operands reads.
+template <typename Lane>
+struct PackedTile {
+  const Lane* a;    // groups of rows, each k x kGroupRows
+  size_t a_stride;  // elements from group to group
+  const Lane* b;    // k rows of kTileWidth, widened and rounded
+  size_t b_stride;
+  size_t k;
+  // What to fetch into cache meanwhile: bytes per step.
+  const char* next;
+  size_t next_stride;
+  bool from_zero;  // whether the sums start here, and are not loaded
+};
+
+// Adds k products to each of R x kTileVectors vectors of sums.
+template <class Sum, size_t R>
+HWY_NOINLINE void AddPackedProducts(const PackedTile<typename Sum::Lane>& tile,
+                                    const States<typename Sum::Lane>& states) {
+  using Lane = typename Sum::Lane;
+  using D = TileTag<Sum>;
+  using V = hn::Vec<D>;
+  constexpr size_t kGroup = kGroupRows<Sum>;
+  const D d;
+  const Lane* HWY_RESTRICT a = tile.a;
+  const Lane* HWY_RESTRICT b = tile.b;
+  const char* next = tile.next;
+  const size_t a_stride = tile.a_stride;
+  const size_t b_stride = tile.b_stride;
+  const size_t next_stride = tile.next_stride;
+
+  V s[R * kTileVectors], c[R * kTileVectors];
+  if (Sum::kTree || tile.from_zero) {
+    SetZero(d, s);
+    SetZero(d, c);
+  } else {
+    SetZero(d, c);
+    LoadStates<Sum, R, kTileVectors>(d, states, s, c);
+  }
+  RunSteps<Sum>(d, tile.k, s, c, [&](size_t i) HWY_ATTR {
+    hwy::Prefetch(next + i * next_stride);
+    V bv[kTileVectors];
+    HWY_UNROLL(32)
+    for (size_t v = 0; v < kTileVectors; ++v) {
+      bv[v] = hn::LoadU(d, b + i * b_stride + v * kTileLanes<Sum>);
+    }
+    HWY_UNROLL(32)
+    for (size_t r = 0; r < R; ++r) {
+      const V av =
+          hn::Set(d, a[r / kGroup * a_stride + i * kGroup + r % kGroup]);
+      HWY_UNROLL(32)
+      for (size_t v = 0; v < kTileVectors; ++v) {
+        const size_t j = r * kTileVectors + v;
+        Sum::MulAdd(d, av, bv[v], s[j], c[j]);
+      }
+    }
+  });
+  StoreStates<Sum, R, kTileVectors>(d, s, c, states);
+}
+
+template <typename Lane>
+using AddPackedProductsFn = void (*)(const PackedTile<Lane>&,
+                                     const States<Lane>&);
+
+// AddPackedProducts for 1, 2, ... rows.
+template <class Sum, size_t... kRowsLess1>
+AddPackedProductsFn<typename Sum::Lane> PackedTileOfRows(
+    size_t rows, std::index_sequence<kRowsLess1...> /*rows*/) {
+  static constexpr AddPackedProductsFn<typename Sum::Lane> kFns[] = {
+      &AddPackedProducts<Sum, kRowsLess1 + 1>...};
+  return kFns[rows - 1];
+}
+
+// What the tile of a few rows reads: A as it is, and B in its stored type.
+template <typename Lane>
+struct RowsTile {
+  const Lane* a;
+  size_t a_stride;
+  const void* b;        // panels: rows of kPanelWidth
+  size_t panel_stride;  // elements from panel to panel
+  size_t k;
+  size_t prefetch_steps;  // how far ahead B is fetched
+};
+
+// Adds k products to each of R x NV vectors of sums, which lie in NP
+// neighbouring panels: each is a stream of memory of its own.
+template <class Sum, Format kOperand, typename B, size_t R, size_t NV,
+          size_t NP = 1>
+HWY_NOINLINE void AddProducts(const RowsTile<typename Sum::Lane>& tile,
+                              const States<typename Sum::Lane>& states) {
+  using Lane = typename Sum::Lane;
+  using D = TileTag<Sum>;
+  using V = hn::Vec<D>;
+  constexpr size_t kLanes = kTileLanes<Sum>;
+  constexpr size_t kVectors = NV / NP;  // of a panel
+  const D d;
+  const Lane* HWY_RESTRICT a = tile.a;
+  const B* HWY_RESTRICT b = static_cast<const B*>(tile.b);
+  const size_t a_stride = tile.a_stride;
+  const size_t panel_stride = tile.panel_stride;
+  const size_t prefetch = tile.prefetch_steps * kPanelWidth;
+
+  V s[R * NV], c[R * NV];
+  SetZero(d, s);
+  SetZero(d, c);
+  RunSteps<Sum>(d, tile.k, s, c, [&](size_t i) HWY_ATTR {
+    const B* row = b + i * kPanelWidth;
+    HWY_UNROLL(32)
+    for (size_t p = 0; p < NP; ++p) {
+      HWY_UNROLL(32)
+      for (size_t at = 0; at < kVectors * kLanes;
+           at += kCacheLine / sizeof(B)) {
+        hwy::Prefetch(row + p * panel_stride + prefetch + at);
+      }
+    }
+    V bv[NV];
+    HWY_UNROLL(32)
+    for (size_t v = 0; v < NV; ++v) {
+      bv[v] = LoadOperand<kOperand>(
+          d, row + v / kVectors * panel_stride + v % kVectors * kLanes);
+    }
+    HWY_UNROLL(32)
+    for (size_t r = 0; r < R; ++r) {
+      const V av = hn::Set(d, a[r * a_stride + i]);
+      HWY_UNROLL(32)
+      for (size_t v = 0; v < NV; ++v) {
+        Sum::MulAdd(d, av, bv[v], s[r * NV + v], c[r * NV + v]);
+      }
+    }
+  });
+  StoreStates<Sum, R, NV>(d, s, c, states);
+}
+
+// The sums of `rows` rows of A with `panels` panels, 1 or kMaxPanelsInFlight:
+// 1, 2 or 4 rows at a time.
+template <class Sum, Format kOperand, typename B>
+void FewRows(size_t rows, size_t panels, const RowsTile<typename Sum::Lane>& in,
+             const States<typename Sum::Lane>& states) {
+  constexpr size_t kLanes = kTileLanes<Sum>;
+  // One row has few chains: take many vectors. More rows share two.
+  constexpr size_t kWide = std::min(kPanelVectors<Sum>, kMaxRowVectors<Sum>);
+  constexpr size_t kPanels = kMaxPanelsInFlight<Sum>;
+  for (size_t r = 0; r < rows;) {
+    const auto run = [&](auto add, size_t count, size_t width) {
+      RowsTile<typename Sum::Lane> tile = in;
+      tile.a += r * in.a_stride;
+      for (size_t p = 0; p < panels; ++p) {
+        for (size_t col = 0; col < kPanelWidth; col += width) {
+          tile.b = static_cast<const B*>(in.b) + p * in.panel_stride + col;
+          add(tile, states.At(r, p * kPanelWidth + col));
+        }
+      }
+      r += count;
+    };
+    const size_t left = rows - r;
+    if (left >= 4) {
+      run(&AddProducts<Sum, kOperand, B, 4, kTileVectors>, 4, kTileWidth<Sum>);
+    } else if (left >= 2) {
+      run(&AddProducts<Sum, kOperand, B, 2, kTileVectors>, 2, kTileWidth<Sum>);
+    } else if (kPanels > 1 && panels == kPanels) {
+      RowsTile<typename Sum::Lane> tile = in;
+      tile.a += r * in.a_stride;
+      AddProducts<Sum, kOperand, B, 1, kPanelVectors<Sum> * kPanels, kPanels>(
+          tile, states.At(r, 0));
+      r += 1;
+    } else {
+      run(&AddProducts<Sum, kOperand, B, 1, kWide>, 1, kWide * kLanes);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
