@@ -3,25 +3,21 @@
 
 #include <cstddef>
 #include <cstdlib>
-#include <new>
-
-#include "hwy/aligned_allocator.h"
+#include <memory>
 
 namespace ulpscope {
 
-using AlignedBytes = hwy::AlignedFreeUniquePtr<unsigned char[]>;
+struct FreeAlignedBytes {
+  void operator()(unsigned char* bytes) const { std::free(bytes); }
+};
+using AlignedBytes = std::unique_ptr<unsigned char[], FreeAlignedBytes>;
 
-// Memory aligned for vectors. Highway returns null where there is none; this
-// ends as `new` does without exceptions: it calls the new handler, if there is
-// one, and does not return.
-inline AlignedBytes AllocateAlignedBytes(size_t bytes) {
-  AlignedBytes storage = hwy::AllocateAligned<unsigned char>(bytes);
-  if (storage == nullptr) {
-    if (const std::new_handler handler = std::get_new_handler()) handler();
-    std::abort();
-  }
-  return storage;
-}
+// Memory aligned for vectors, not initialized; where it is large, in huge pages
+// if the system lends them: a stream through 4 KiB pages waits for addresses,
+// and hardware fetches ahead within a page only. If there is no memory, ends as
+// `new` does without exceptions: calls the new handler, if there is one, and
+// does not return.
+AlignedBytes AllocateAlignedBytes(size_t bytes);
 
 }  // namespace ulpscope
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "hwy/aligned_allocator.h"
 #include "hwy/base.h"
+#include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
 #include "kernels/matrix.h"
 #include "kernels/panels.h"
@@ -43,6 +43,8 @@ inline constexpr size_t kBlockBytes = size_t{128} << 10;
 // Rows of a block: their operands, 768 KiB of f32 or f64, stay in L2 too.
 inline constexpr size_t kBlockRows = 192;
 inline constexpr size_t kGroupPanels = 16;
+// Where sums are carried from block to block: those of a group stay in cache.
+inline constexpr size_t kCarriedGroupPanels = 4;
 // 12 KiB of bf16 ahead. Without it, the sums' latency would show between the
 // reads of a memory that waits.
 inline constexpr size_t kPrefetchSteps = 192;
@@ -50,31 +52,13 @@ inline constexpr size_t kPrefetchSteps = 192;
 // A block of k-steps is a multiple of this and so of every kBlock.
 inline constexpr size_t kBlockStepsUnit = 64;
 
-// Widens steps [0, k) of a panel, rounded to the operand format, and lays each
-// tile's columns out one after the other: k groups of kTileVectors vectors.
-template <class S, class Sum, typename B>
-void WidenPanel(const void* panel, size_t k,
-                typename Sum::Lane* HWY_RESTRICT widened) {
-  constexpr size_t kLanes = kTileLanes<Sum>;
-  constexpr size_t kWidth = kTileWidth<Sum>;
-  const TileTag<Sum> d;
-  const B* HWY_RESTRICT b = static_cast<const B*>(panel);
-  for (size_t i = 0; i < k; ++i) {
-    HWY_UNROLL(32)
-    for (size_t col = 0; col < kPanelWidth; col += kLanes) {
-      hn::Store(
-          LoadOperand<S::kInfo.operand>(d, b + i * kPanelWidth + col), d,
-          widened + col / kWidth * (kWidth * k) + i * kWidth + col % kWidth);
-    }
-  }
-}
-
 // What depends on the type that B is stored in.
 template <typename Lane>
 struct StoredFns {
   void (*few_rows)(size_t, size_t, const RowsTile<Lane>&, const States<Lane>&);
   // Null where panels are stored as tiles read them.
-  void (*widen)(const void*, size_t, Lane*);
+  void (*widen)(const PackedTile<Lane>&);
+  PackedTileFn<Lane> widen_and_add;
 };
 
 template <class S, class Sum, typename B>
@@ -83,9 +67,10 @@ StoredFns<typename Sum::Lane> FnsOf() {
   constexpr Format kStored =
       sizeof(B) == 8 ? Format::kF64 : Format::kF32;  // where B is a Lane
   if constexpr (std::is_same_v<B, typename Sum::Lane> && kOperand == kStored) {
-    return {&FewRows<Sum, kOperand, B>, nullptr};
+    return {&FewRows<Sum, kOperand, B>, nullptr, nullptr};
   } else {
-    return {&FewRows<Sum, kOperand, B>, &WidenPanel<S, Sum, B>};
+    return {&FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>,
+            &WidenAndAdd<Sum, kOperand, B>};
   }
 }
 
@@ -110,9 +95,15 @@ enum class Scratch { kOperands, kWidened, kSums, kCompensations };
 
 template <typename Lane, Scratch>
 Lane* ScratchOf(size_t count) {
-  thread_local hwy::AlignedVector<Lane> scratch;
-  if (scratch.size() < count) scratch.resize(count);
-  return scratch.data();
+  thread_local AlignedBytes scratch;
+  thread_local size_t size = 0;
+  const size_t bytes = count * sizeof(Lane);
+  if (size < bytes) {
+    scratch = nullptr;
+    scratch = AllocateAlignedBytes(bytes);
+    size = bytes;
+  }
+  return reinterpret_cast<Lane*>(scratch.get());
 }
 
 inline size_t ValueOr(uint32_t tuned, size_t otherwise) {
@@ -200,8 +191,10 @@ class MatMulRun {
         kGroupRows<Sum>, kMaxTileRows<Sum>);
     part.row_blocks = hwy::DivCeil(m_, ValueOr(tuning.block_rows, kBlockRows));
     // Few enough that every thread gets several tasks.
-    part.group = std::clamp<size_t>(panels * part.row_blocks / (4 * threads), 1,
-                                    ValueOr(tuning.group_panels, kGroupPanels));
+    part.group = std::clamp<size_t>(
+        panels * part.row_blocks / (4 * threads), 1,
+        ValueOr(tuning.group_panels,
+                part.steps < k_ ? kCarriedGroupPanels : kGroupPanels));
     return part;
   }
 
@@ -305,46 +298,49 @@ class MatMulRun {
     const States<Lane> states =
         carried ? StatesOf((g1 - g0) * kGroup, (p1 - p0) * kPanelWidth)
                 : StatesOf(kMaxTileRows<Sum>, kTileWidth<Sum>);
-    Lane* widened =
-        part.fns.widen == nullptr
-            ? nullptr
-            : ScratchOf<Lane, Scratch::kWidened>(part.steps * kPanelWidth);
+    const bool widen = part.fns.widen != nullptr;
     const size_t size = DTypeSize(part.args.b.dtype);
+    PackedTile<Lane> in;
+    in.a_stride = kGroup * k_;
+    if (widen) {
+      in.b = ScratchOf<Lane, Scratch::kWidened>(part.steps * kTileWidth<Sum>);
+    }
+    in.b_stride = widen ? kTileWidth<Sum> : kPanelWidth;
+    // Each of a panel's tiles fetches its part of the panel that comes next.
+    in.next_stride = hwy::DivCeil(kPanelWidth * size,
+                                  tiles * (kPanelWidth / kTileWidth<Sum>));
     for (size_t step = 0; step < k_; step += part.steps) {
-      PackedTile<Lane> in;
       in.k = std::min(part.steps, k_ - step);
-      in.a_stride = kGroup * k_;
       in.from_zero = step == 0;
       const bool last = step + in.k == k_;
-      // Each of a panel's tiles fetches its part of the next panel.
-      const size_t parts = tiles * (kPanelWidth / kTileWidth<Sum>);
-      in.next_stride = hwy::DivCeil(kPanelWidth * size, parts);
       for (size_t p = p0; p < p1; ++p) {
-        in.next = Panel(part.args, std::min(p + 1, part.panels - 1), step);
-        if (widened != nullptr) {
-          part.fns.widen(Panel(part.args, p, step), in.k, widened);
-        }
+        const char* panel = Panel(part.args, p, step);
+        in.next = p + 1 < p1 || last
+                      ? Panel(part.args, std::min(p + 1, part.panels - 1), step)
+                      : Panel(part.args, p0, step + in.k);
         for (size_t col = 0; col < kPanelWidth; col += kTileWidth<Sum>) {
-          if (widened != nullptr) {
-            in.b = widened + col * in.k;
-            in.b_stride = kTileWidth<Sum>;
-          } else {
-            in.b =
-                reinterpret_cast<const Lane*>(Panel(part.args, p, step)) + col;
-            in.b_stride = kPanelWidth;
+          in.stored = panel + col * size;
+          if (!widen) {
+            in.b = reinterpret_cast<Lane*>(const_cast<char*>(panel)) + col;
           }
           for (size_t t = 0; t < tiles; ++t) {
-            const size_t first = g0 + (g1 - g0) * t / tiles;
-            const size_t end = g0 + (g1 - g0) * (t + 1) / tiles;
+            // Of nearly equal size, the largest first.
+            const size_t first = g0 + hwy::DivCeil((g1 - g0) * t, tiles);
+            const size_t end = g0 + hwy::DivCeil((g1 - g0) * (t + 1), tiles);
             const size_t rows = std::min(end * kGroup, m_) - first * kGroup;
             const States<Lane> sums =
                 carried ? states.At((first - g0) * kGroup,
                                     (p - p0) * kPanelWidth + col)
                         : states;
             in.a = a_ + first * in.a_stride + step * kGroup;
-            const auto add = PackedTileOfRows<Sum>(
-                rows, std::make_index_sequence<kMaxTileRows<Sum>>());
-            add(in, sums);
+            if (widen && t == 0 && rows == kMaxTileRows<Sum>) {
+              part.fns.widen_and_add(in, sums);
+            } else {
+              if (widen && t == 0) part.fns.widen(in);
+              AddWidenedRows<Sum>(
+                  rows, std::make_index_sequence<kMaxTileRows<Sum>>())(in,
+                                                                       sums);
+            }
             in.next += in.k * in.next_stride;
             if (last) {
               const size_t c0 = p * kPanelWidth + col;

@@ -25,6 +25,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr bool k32Registers = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64;
 inline constexpr size_t kCacheLine = 64;
+// How far ahead of its sums a tile fetches B from L2 to L1: 8 to 48 do alike.
+inline constexpr size_t kAheadSteps = 16;
 
 // The vectors of B, and the lanes of each.
 template <class Sum>
@@ -100,9 +102,10 @@ HWY_INLINE void StoreStates(D d, const V (&s)[R * NV], const V (&c)[R * NV],
 // What the tile of packed operands reads.
 template <typename Lane>
 struct PackedTile {
-  const Lane* a;    // groups of rows, each k x kGroupRows
-  size_t a_stride;  // elements from group to group
-  const Lane* b;    // k rows of kTileWidth, widened and rounded
+  const Lane* a;       // groups of rows, each k x kGroupRows
+  size_t a_stride;     // elements from group to group
+  const void* stored;  // B: k rows of kPanelWidth, as it is stored
+  Lane* b;             // k rows of kTileWidth, widened and rounded
   size_t b_stride;
   size_t k;
   // What to fetch into cache meanwhile: bytes per step.
@@ -111,37 +114,54 @@ struct PackedTile {
   bool from_zero;  // whether the sums start here, and are not loaded
 };
 
-// Adds k products to each of R x kTileVectors vectors of sums.
-template <class Sum, size_t R>
-HWY_NOINLINE void AddPackedProducts(const PackedTile<typename Sum::Lane>& tile,
-                                    const States<typename Sum::Lane>& states) {
-  using Lane = typename Sum::Lane;
-  using D = TileTag<Sum>;
-  using V = hn::Vec<D>;
+// Widens the vectors of a tile's step i, rounded to kOperand, and keeps them in
+// tile.b.
+template <class Sum, Format kOperand, typename B, class D, class V>
+HWY_INLINE void WidenStep(D d, const B* HWY_RESTRICT stored,
+                          typename Sum::Lane* HWY_RESTRICT b, size_t i,
+                          V (&bv)[kTileVectors]) {
+  HWY_UNROLL(32)
+  for (size_t v = 0; v < kTileVectors; ++v) {
+    const size_t at = v * kTileLanes<Sum>;
+    bv[v] = LoadOperand<kOperand>(d, stored + i * kPanelWidth + at);
+    hn::Store(bv[v], d, b + i * kTileWidth<Sum> + at);
+  }
+}
+
+template <class Sum, Format kOperand, typename B>
+void WidenTile(const PackedTile<typename Sum::Lane>& tile) {
+  const TileTag<Sum> d;
+  const B* stored = static_cast<const B*>(tile.stored);
+  hn::Vec<TileTag<Sum>> bv[kTileVectors];
+  for (size_t i = 0; i < tile.k; ++i) {
+    WidenStep<Sum, kOperand>(d, stored, tile.b, i, bv);
+  }
+}
+
+// Adds k products to each of R x kTileVectors vectors of sums; load_b(d, i, bv)
+// loads step i of B.
+template <class Sum, size_t R, class LoadB>
+HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
+                          const States<typename Sum::Lane>& states,
+                          const LoadB& load_b) {
+  using V = hn::Vec<TileTag<Sum>>;
   constexpr size_t kGroup = kGroupRows<Sum>;
-  const D d;
-  const Lane* HWY_RESTRICT a = tile.a;
-  const Lane* HWY_RESTRICT b = tile.b;
-  const char* next = tile.next;
+  const TileTag<Sum> d;
+  const typename Sum::Lane* HWY_RESTRICT a = tile.a;
   const size_t a_stride = tile.a_stride;
-  const size_t b_stride = tile.b_stride;
+  const char* next = tile.next;
   const size_t next_stride = tile.next_stride;
 
   V s[R * kTileVectors], c[R * kTileVectors];
-  if (Sum::kTree || tile.from_zero) {
-    SetZero(d, s);
-    SetZero(d, c);
-  } else {
-    SetZero(d, c);
+  SetZero(d, s);
+  SetZero(d, c);
+  if (!Sum::kTree && !tile.from_zero) {
     LoadStates<Sum, R, kTileVectors>(d, states, s, c);
   }
   RunSteps<Sum>(d, tile.k, s, c, [&](size_t i) HWY_ATTR {
     hwy::Prefetch(next + i * next_stride);
     V bv[kTileVectors];
-    HWY_UNROLL(32)
-    for (size_t v = 0; v < kTileVectors; ++v) {
-      bv[v] = hn::LoadU(d, b + i * b_stride + v * kTileLanes<Sum>);
-    }
+    load_b(d, i, bv);
     HWY_UNROLL(32)
     for (size_t r = 0; r < R; ++r) {
       const V av =
@@ -157,16 +177,43 @@ HWY_NOINLINE void AddPackedProducts(const PackedTile<typename Sum::Lane>& tile,
 }
 
 template <typename Lane>
-using AddPackedProductsFn = void (*)(const PackedTile<Lane>&,
-                                     const States<Lane>&);
+using PackedTileFn = void (*)(const PackedTile<Lane>&, const States<Lane>&);
 
-// AddPackedProducts for 1, 2, ... rows.
+// Reads tile.b.
+template <class Sum, size_t R>
+HWY_NOINLINE void AddWidened(const PackedTile<typename Sum::Lane>& tile,
+                             const States<typename Sum::Lane>& states) {
+  const typename Sum::Lane* HWY_RESTRICT b = tile.b;
+  const size_t b_stride = tile.b_stride;
+  AddPacked<Sum, R>(tile, states, [=](auto d, size_t i, auto& bv) HWY_ATTR {
+    HWY_UNROLL(32)
+    for (size_t v = 0; v < kTileVectors; ++v) {
+      bv[v] = hn::LoadU(d, b + i * b_stride + v * kTileLanes<Sum>);
+      hwy::Prefetch(b + (i + kAheadSteps) * b_stride + v * kTileLanes<Sum>);
+    }
+  });
+}
+
+// AddWidened for 1, 2, ... rows.
 template <class Sum, size_t... kRowsLess1>
-AddPackedProductsFn<typename Sum::Lane> PackedTileOfRows(
+PackedTileFn<typename Sum::Lane> AddWidenedRows(
     size_t rows, std::index_sequence<kRowsLess1...> /*rows*/) {
-  static constexpr AddPackedProductsFn<typename Sum::Lane> kFns[] = {
-      &AddPackedProducts<Sum, kRowsLess1 + 1>...};
+  static constexpr PackedTileFn<typename Sum::Lane> kFns[] = {
+      &AddWidened<Sum, kRowsLess1 + 1>...};
   return kFns[rows - 1];
+}
+
+// Widens tile.stored into tile.b for the tiles that follow, in the shadow of
+// the first tile's products: kMaxTileRows of them per step.
+template <class Sum, Format kOperand, typename B>
+HWY_NOINLINE void WidenAndAdd(const PackedTile<typename Sum::Lane>& tile,
+                              const States<typename Sum::Lane>& states) {
+  const B* stored = static_cast<const B*>(tile.stored);
+  typename Sum::Lane* b = tile.b;
+  AddPacked<Sum, kMaxTileRows<Sum>>(
+      tile, states, [=](auto d, size_t i, auto& bv) HWY_ATTR {
+        WidenStep<Sum, kOperand>(d, stored, b, i, bv);
+      });
 }
 
 // What the tile of a few rows reads: A as it is, and B in its stored type.
