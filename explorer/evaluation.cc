@@ -59,6 +59,7 @@ absl::Status TimePlan(const Weights& weights, const Plan& plan,
                       const std::vector<int32_t>& prompt, size_t decode_steps,
                       Parallel& parallel, PlanTiming& timing) {
   Decoder decoder(weights, plan, prompt.size() + decode_steps, parallel);
+  const Parallel::Awake awake(parallel);
   absl::Time start = absl::Now();
   absl::Status status = decoder.Forward(prompt, Logits::kLast);
   if (!status.ok()) return status;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <thread>
 
 #include "absl/functional/function_ref.h"
 #include "hwy/contrib/thread_pool/thread_pool.h"
@@ -33,6 +34,17 @@ void Parallel::For(size_t count, size_t threads,
   pool_->Run(0, count, [&task](uint64_t i, size_t /*thread*/) {
     task(static_cast<size_t>(i));
   });
+}
+
+Parallel::Awake::Awake(Parallel& parallel)
+    : pool_(parallel.num_threads_ <= std::thread::hardware_concurrency()
+                ? parallel.pool_.get()
+                : nullptr) {
+  if (pool_ != nullptr) pool_->SetWaitMode(hwy::PoolWaitMode::kSpin);
+}
+
+Parallel::Awake::~Awake() {
+  if (pool_ != nullptr) pool_->SetWaitMode(hwy::PoolWaitMode::kBlock);
 }
 
 }  // namespace ulpscope

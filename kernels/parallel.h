@@ -34,6 +34,20 @@ class Parallel {
   // The same on at most `threads` of them.
   void For(size_t count, size_t threads, absl::FunctionRef<void(size_t)> task);
 
+  // While one lives, the threads wait for tasks awake: waking costs more than
+  // many a kernel takes. Only where every thread has a core of its own; else
+  // they would take turns with what they wait for. Not within a task.
+  class Awake {
+   public:
+    explicit Awake(Parallel& parallel);
+    ~Awake();
+    Awake(const Awake&) = delete;
+    Awake& operator=(const Awake&) = delete;
+
+   private:
+    hwy::ThreadPool* pool_;  // null where the threads may sleep
+  };
+
   // What kernels know about speed here; null for their defaults. It must
   // outlive this.
   const Tunings* tunings() const { return tunings_; }

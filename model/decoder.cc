@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -95,6 +96,14 @@ void Decoder::Embed(absl::Span<const int32_t> tokens) {
   }
 }
 
+// y = x w^T + bias.
+struct Decoder::Projection {
+  Op op;
+  const Panels& w;
+  const std::vector<double>& bias;  // or empty
+  Matrix<double> y;
+};
+
 void Decoder::RunLayer(size_t layer) {
   const LayerWeights& w = weights_.layers[layer - 1];
   const Matrix<double> stream(stream_.data(), rows_, hidden_size_);
@@ -106,9 +115,10 @@ void Decoder::RunLayer(size_t layer) {
   const Matrix<double> v(k.data + kv_size_, rows_, kv_size_, qkv_size);
 
   Norm(layer, Op::kInputNorm, stream, w.input_norm, normed);
-  Project(layer, Op::kQProj, normed, w.q_proj, w.q_bias, q);
-  Project(layer, Op::kKProj, normed, w.k_proj, w.k_bias, k);
-  Project(layer, Op::kVProj, normed, w.v_proj, w.v_bias, v);
+  Project(layer, normed,
+          {{Op::kQProj, w.q_proj, w.q_bias, q},
+           {Op::kKProj, w.k_proj, w.k_bias, k},
+           {Op::kVProj, w.v_proj, w.v_bias, v}});
   if (config_.qk_norm) {
     Norm(layer, Op::kQNorm, q, w.q_norm, q);
     Norm(layer, Op::kKNorm, k, w.k_norm, k);
@@ -127,18 +137,20 @@ void Decoder::RunLayer(size_t layer) {
   Attend(layer);
   const Matrix<double> attn(attn_.data(), rows_, q_size_);
   Observe(layer, Op::kAv, attn);
-  Project(layer, Op::kOProj, attn, w.o_proj, w.o_bias, update);
+  Project(layer, attn, {{Op::kOProj, w.o_proj, w.o_bias, update}});
   Residual(layer, Op::kAttnResidual);
 
   const size_t intermediate = static_cast<size_t>(config_.intermediate_size);
   const Matrix<double> gate(gate_.data(), rows_, intermediate);
   const Matrix<double> up(up_.data(), rows_, intermediate);
   Norm(layer, Op::kPostNorm, stream, w.post_norm, normed);
-  Project(layer, Op::kGateProj, normed, w.gate_proj, {}, gate);
-  Project(layer, Op::kUpProj, normed, w.up_proj, {}, up);
+  const std::vector<double> no_bias;
+  Project(layer, normed,
+          {{Op::kGateProj, w.gate_proj, no_bias, gate},
+           {Op::kUpProj, w.up_proj, no_bias, up}});
   SwiGlu<double>(plan_.Get(layer, Op::kSwiGlu), gate, up, gate, parallel_);
   Observe(layer, Op::kSwiGlu, gate);
-  Project(layer, Op::kDownProj, gate, w.down_proj, {}, update);
+  Project(layer, gate, {{Op::kDownProj, w.down_proj, no_bias, update}});
   Residual(layer, Op::kMlpResidual);
 }
 
@@ -239,16 +251,26 @@ void Decoder::Head(Logits logits) {
   }
 }
 
-void Decoder::Project(size_t layer, Op op, Matrix<const double> x,
-                      const Panels& w, const std::vector<double>& bias,
-                      Matrix<double> y) {
-  MatMulArgs<double> args;
-  args.a = x;
-  args.b = w.view();
-  args.bias = bias.empty() ? nullptr : bias.data();
-  args.c = y;
-  MatMul(plan_.Get(layer, op), args, parallel_);
-  Observe(layer, op, y);
+// Neighbours under the same strategy are one parallel region.
+void Decoder::Project(size_t layer, Matrix<const double> x,
+                      std::initializer_list<Projection> projections) {
+  std::vector<MatMulArgs<double>> together;
+  for (const Projection* p = projections.begin(); p != projections.end(); ++p) {
+    MatMulArgs<double> args;
+    args.a = x;
+    args.b = p->w.view();
+    args.bias = p->bias.empty() ? nullptr : p->bias.data();
+    args.c = p->y;
+    together.push_back(args);
+    const Strategy strategy = plan_.Get(layer, p->op);
+    if (p + 1 != projections.end() &&
+        plan_.Get(layer, (p + 1)->op) == strategy) {
+      continue;
+    }
+    MatMuls<double>(strategy, together, parallel_);
+    together.clear();
+  }
+  for (const Projection& p : projections) Observe(layer, p.op, p.y);
 }
 
 // Normalizes each run of weight.size() values: rows, or heads within rows.

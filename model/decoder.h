@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -55,8 +56,9 @@ class Decoder {
   void Normalize(size_t layer, const HeadGroup& group);
   void Weigh(size_t layer, const HeadGroup& group);
   void Head(Logits logits);
-  void Project(size_t layer, Op op, Matrix<const double> x, const Panels& w,
-               const std::vector<double>& bias, Matrix<double> y);
+  struct Projection;
+  void Project(size_t layer, Matrix<const double> x,
+               std::initializer_list<Projection> projections);
   void Norm(size_t layer, Op op, Matrix<const double> x,
             const std::vector<double>& weight, Matrix<double> y);
   void Residual(size_t layer, Op op);
