@@ -81,7 +81,7 @@ HWY_EXPORT(ReadWords);
 
 namespace {
 
-constexpr int kRuns = 5;
+constexpr int kRuns = 10;
 
 double SecondsSince(absl::Time start) {
   return absl::ToDoubleSeconds(absl::Now() - start);
@@ -89,41 +89,52 @@ double SecondsSince(absl::Time start) {
 
 }  // namespace
 
+double DoFmas(Parallel& parallel) {
+  constexpr size_t kSteps = size_t{10} << 20;
+  std::atomic<int64_t> flops{0};
+  std::atomic<float> sink{0};
+  parallel.For(parallel.num_threads(), [&](size_t /*thread*/) {
+    float sum = 0;
+    flops += static_cast<int64_t>(HWY_DYNAMIC_DISPATCH(RunFmas)(kSteps, &sum));
+    sink.store(sum);
+  });
+  return static_cast<double>(flops);
+}
+
+ReadBuffer::ReadBuffer() : buffer_(AllocateAlignedBytes(kBytes)) {
+  std::memset(buffer_.get(), 1, kBytes);
+}
+
+void ReadBuffer::Read(Parallel& parallel) const {
+  constexpr size_t kTaskBytes = size_t{4} << 20;
+  std::atomic<uint64_t> sink{0};
+  parallel.For(kBytes / kTaskBytes, [&](size_t task) {
+    sink += HWY_DYNAMIC_DISPATCH(ReadWords)(
+        reinterpret_cast<const uint64_t*>(buffer_.get() + task * kTaskBytes),
+        kTaskBytes / sizeof(uint64_t));
+  });
+}
+
 double MeasureFmaPeak(size_t threads) {
-  constexpr size_t kSteps = size_t{20} << 20;
   Parallel parallel(threads);
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
-    std::atomic<int64_t> flops{0};
-    std::atomic<float> sink{0};
     const absl::Time start = absl::Now();
-    parallel.For(threads, [&](size_t /*thread*/) {
-      float sum = 0;
-      flops +=
-          static_cast<int64_t>(HWY_DYNAMIC_DISPATCH(RunFmas)(kSteps, &sum));
-      sink.store(sum);
-    });
-    best = std::max(best, static_cast<double>(flops) / SecondsSince(start));
+    const double flops = DoFmas(parallel);
+    best = std::max(best, flops / SecondsSince(start));
   }
   return best;
 }
 
 double MeasureReadBandwidth(size_t threads) {
-  constexpr size_t kBytes = size_t{1} << 30;
-  constexpr size_t kTaskBytes = size_t{4} << 20;
   Parallel parallel(threads);
-  const AlignedBytes buffer = AllocateAlignedBytes(kBytes);
-  std::memset(buffer.get(), 1, kBytes);
+  const ReadBuffer buffer;
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
-    std::atomic<uint64_t> sink{0};
     const absl::Time start = absl::Now();
-    parallel.For(kBytes / kTaskBytes, [&](size_t task) {
-      sink += HWY_DYNAMIC_DISPATCH(ReadWords)(
-          reinterpret_cast<const uint64_t*>(buffer.get() + task * kTaskBytes),
-          kTaskBytes / sizeof(uint64_t));
-    });
-    best = std::max(best, static_cast<double>(kBytes) / SecondsSince(start));
+    buffer.Read(parallel);
+    best = std::max(
+        best, static_cast<double>(ReadBuffer::kBytes) / SecondsSince(start));
   }
   return best;
 }
