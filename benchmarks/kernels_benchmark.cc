@@ -6,11 +6,8 @@
 
 #include "benchmarks/kernels_benchmark.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <map>
-#include <thread>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
@@ -45,12 +42,6 @@ void BenchmarkMachine(benchmark::State& state, size_t threads) {
 }
 
 }  // namespace
-
-std::vector<size_t> ThreadCounts() {
-  const size_t most = std::max(1u, std::thread::hardware_concurrency());
-  if (most == 1) return {1};
-  return {1, most};
-}
 
 void RegisterMachine() {
   for (const size_t threads : ThreadCounts()) {

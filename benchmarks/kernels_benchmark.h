@@ -2,14 +2,10 @@
 #define BENCHMARKS_KERNELS_BENCHMARK_H_
 
 #include <cstddef>
-#include <vector>
 
 #include "benchmark/benchmark.h"
 
 namespace ulpscope {
-
-// 1, and as many as the machine has CPUs.
-std::vector<size_t> ThreadCounts();
 
 // Percentages of the machine's limits are reported by the benchmarks that run
 // after these.

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <thread>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -88,6 +90,12 @@ double SecondsSince(absl::Time start) {
 }
 
 }  // namespace
+
+std::vector<size_t> ThreadCounts() {
+  const size_t most = std::max(1u, std::thread::hardware_concurrency());
+  if (most == 1) return {1};
+  return {1, most};
+}
 
 double DoFmas(Parallel& parallel) {
   constexpr size_t kSteps = size_t{10} << 20;

@@ -2,6 +2,7 @@
 #define BENCHMARKS_MACHINE_H_
 
 #include <cstddef>
+#include <vector>
 
 #include "kernels/aligned_bytes.h"
 #include "kernels/parallel.h"
@@ -11,6 +12,9 @@ namespace ulpscope {
 // What this machine can do at most, measured here and now: kernels are judged
 // against these rather than against a data sheet (Williams, Waterman, Patterson
 // 2009: the roofline).
+
+// How many threads to benchmark with: 1, and as many as there are CPUs.
+std::vector<size_t> ThreadCounts();
 
 // f32 FMAs of the kernels' target on registers alone, on every thread of
 // `parallel`, for some 20 ms; returns the FLOPs done, two per FMA and lane.

@@ -1,7 +1,5 @@
 #include <algorithm>
 #include <cstddef>
-#include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -9,8 +7,9 @@
 #include "benchmarks/answers.h"
 #include "benchmarks/inputs.h"
 #include "benchmarks/kernels_benchmark.h"
+#include "benchmarks/machine.h"
 #include "benchmarks/shapes.h"
-#include "hwy/base.h"
+#include "benchmarks/weights.h"
 #include "kernels/dtype.h"
 #include "kernels/format.h"
 #include "kernels/matmul.h"
@@ -24,30 +23,7 @@ namespace {
 // Rows of decoding: each weight is read once per call, from memory.
 constexpr size_t kDecodeRows = 4;
 
-// bf16 weights, as checkpoints have them.
-struct Weights {
-  std::string name;
-  std::vector<hwy::bfloat16_t> row_major;
-  std::vector<Panels> copies;
-};
-
-// At least `copies` of the weights; packed once for all benchmarks of a shape,
-// which follow each other, for the large ones take seconds and gigabytes.
-const Weights& WeightsOf(const MatMulShape& shape, size_t copies,
-                         Parallel& parallel) {
-  static Weights* weights = nullptr;
-  if (weights == nullptr || weights->name != shape.name) {
-    delete weights;
-    weights = new Weights{shape.name, RandomWeights(shape.n * shape.k), {}};
-  }
-  while (weights->copies.size() < copies) {
-    weights->copies.emplace_back(DType::kBF16, weights->row_major.data(),
-                                 shape.n, shape.k, parallel);
-  }
-  return *weights;
-}
-
-// Activations are stored in T.
+// Weights are bf16, as checkpoints have them, and activations T.
 template <typename T>
 void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
                      const MatMulShape& shape, size_t rows, size_t threads) {
@@ -58,28 +34,30 @@ void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
       rows > kDecodeRows ? 1
                          : std::min(ColdCopies(bytes),
                                     static_cast<size_t>(state.max_iterations));
-  const Weights& weights = WeightsOf(shape, copies, parallel);
+  Weights& weights = WeightsOf(shape);
+  const std::vector<PanelsView> panels =
+      weights.PanelCopies(DType::kBF16, copies, parallel);
   const std::vector<T> a = RandomActivations<T>(rows * shape.k);
   std::vector<T> c(rows * shape.n);
   MatMulArgs<T> args;
   args.a = {a.data(), rows, shape.k};
-  args.b = weights.copies[0].view();
+  args.b = panels[0];
   args.c = {c.data(), rows, shape.n};
   MatMul(strategy, args, parallel);
-  if (!(WorstOfMatMul<T>(strategy.info().error_bound, shape, weights.row_major,
-                         args.a, args.c) <= 1)) {
+  if (!(WorstOfMatMul<T>(strategy.info().error_bound, shape,
+                         weights.row_major(), args.a, args.c) <= 1)) {
     SkipWrongAnswer(state);
     return;
   }
   size_t copy = 0;
   for (auto _ : state) {
     copy = copy + 1 < copies ? copy + 1 : 0;
-    args.b = weights.copies[copy].view();
+    args.b = panels[copy];
     MatMul(strategy, args, parallel);
     benchmark::ClobberMemory();
   }
   ReportRates(state, threads, 2 * static_cast<double>(rows * shape.n * shape.k),
-              static_cast<double>(weights.copies[0].bytes()));
+              static_cast<double>(bytes));
 }
 
 }  // namespace
