@@ -209,8 +209,7 @@ void Register(const char* kind, Case run, const MatMulShape& shape, size_t m) {
   for (const size_t threads : ThreadCounts()) {
     benchmark::RegisterBenchmark(
         absl::StrCat(kind, "/", shape.name, "/M:", m, "/threads:", threads),
-        [=](benchmark::State& state) { run(state, shape, m, threads); })
-        ->UseRealTime();
+        [=](benchmark::State& state) { run(state, shape, m, threads); });
   }
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <limits>
@@ -128,8 +129,7 @@ using Case = void (*)(benchmark::State&, size_t, size_t);
 void Register(const char* kind, Case run, size_t rows, size_t n) {
   benchmark::RegisterBenchmark(
       absl::StrCat(kind, "/n:", n, "/rows:", rows),
-      [=](benchmark::State& state) { run(state, rows, n); })
-      ->UseRealTime();
+      [=](benchmark::State& state) { run(state, rows, n); });
 }
 
 }  // namespace

@@ -13,9 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <map>
 #include <ostream>
 #include <string>
@@ -56,13 +54,13 @@ void NoteLimit(const std::string& name, double rate, const std::string& unit) {
 }
 
 std::string Duration(double seconds) {
-  return seconds < 1e-5   ? absl::StrFormat("%.1f ns", seconds * 1e9)
-         : seconds < 1e-2 ? absl::StrFormat("%.1f us", seconds * 1e6)
+  return seconds < 1e-6   ? absl::StrFormat("%.1f ns", seconds * 1e9)
+         : seconds < 1e-3 ? absl::StrFormat("%.2f us", seconds * 1e6)
                           : absl::StrFormat("%.2f ms", seconds * 1e3);
 }
 
 std::string TableOf(const PeerTable& table, const Rounds& rounds) {
-  constexpr const char* kColumns = "  %-42s %11s %7s %9s %8s %7s\n";
+  constexpr const char* kColumns = "  %-50s %11s %7s %9s %8s %7s\n";
   std::string text = absl::StrCat(table.title, "\n");
   absl::StrAppendFormat(&text, kColumns, "", "median", "spread", table.unit,
                         table.has_limit ? "of limit" : "", "x time");
@@ -72,7 +70,7 @@ std::string TableOf(const PeerTable& table, const Rounds& rounds) {
   for (size_t c = 0; c < contenders.size(); ++c) {
     const Contender& contender = contenders[c];
     if (!contender.refusal.empty()) {
-      absl::StrAppendFormat(&text, "  %-42s %s\n", contender.name,
+      absl::StrAppendFormat(&text, "  %-50s %s\n", contender.name,
                             contender.refusal);
       continue;
     }
@@ -136,6 +134,7 @@ class TableReporter : public benchmark::BenchmarkReporter {
   }
 
   void Finalize() override {
+    if (Limits().empty()) return;
     GetOutputStream() << "\nLimits over the cases:\n";
     for (const auto& [name, range] : Limits()) {
       GetOutputStream() << absl::StrFormat("  %s: %.2f to %.2f %s\n", name,
