@@ -26,12 +26,13 @@ struct Timing {
 // Times contenders against each other in rounds: each has a turn in every
 // round, so that whatever the machine does meanwhile, it does to all.
 //
-// Each library keeps threads that go on spinning for a while when a call is
-// over, OpenBLAS's for 26 ms: with no CPU to spare they would take it from
-// whoever is next. A turn therefore begins when the process has come to rest,
-// and with a call that is not timed, which wakes the contender's own threads.
-// That is kinder to a peer than a setting that forbids its threads to spin
-// (OMP_WAIT_POLICY=passive, OPENBLAS_THREAD_TIMEOUT), as it might need them to.
+// A library's threads go on spinning for a while when a call is over,
+// OpenBLAS's for 26 ms: with no CPU to spare they would take it from whoever is
+// next. A turn therefore begins when the process has come to rest, and, unless
+// its calls are long, with one that is not timed, which wakes the contender's
+// own threads and caches. That is kinder to a peer than to forbid its threads
+// to spin (OMP_WAIT_POLICY=passive, OPENBLAS_THREAD_TIMEOUT), as it might need
+// them to.
 class Rounds {
  public:
   // Calls each contender until it is known how many calls make a turn.
@@ -47,7 +48,8 @@ class Rounds {
 
  private:
   std::vector<Contender> contenders_;
-  std::vector<size_t> calls_;                 // of a turn
+  std::vector<size_t> calls_;  // of a turn
+  std::vector<bool> wakes_;    // whether a call that is not timed comes first
   std::vector<std::vector<double>> seconds_;  // per call, round by round
   bool rested_ = true;
 };
