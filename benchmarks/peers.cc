@@ -1,7 +1,7 @@
 // Our kernels beside OpenBLAS and oneDNN, in one process and in turns.
 //
 //   apt-get install libopenblas-dev libdnnl-dev   (Debian 12: 0.3.21 and 2.6.3)
-//   bazel run //benchmarks:peers -- --benchmark_filter=sgemm/seed
+//   bazel run //benchmarks:peers -- --benchmark_filter='seed|softmax|rmsnorm'
 //
 // An iteration of Google Benchmark is a round of all contenders
 // (benchmarks/rounds.h), so that --benchmark_min_time=25x makes 25 rounds of
@@ -23,7 +23,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/string_view.h"
 #include "benchmark/benchmark.h"
 #include "benchmarks/onednn.h"
 #include "benchmarks/openblas.h"
