@@ -2,6 +2,10 @@
 #define BENCHMARKS_MACHINE_H_
 
 #include <cstddef>
+#include <vector>
+
+#include "kernels/aligned_bytes.h"
+#include "kernels/parallel.h"
 
 namespace ulpscope {
 
@@ -9,11 +13,32 @@ namespace ulpscope {
 // against these rather than against a data sheet (Williams, Waterman, Patterson
 // 2009: the roofline).
 
-// f32 FMAs of the kernels' target on registers alone, on `threads` threads;
-// FLOP/s, two per FMA. The best of several runs.
+// How many threads to benchmark with: 1, and as many as there are CPUs.
+std::vector<size_t> ThreadCounts();
+
+// f32 FMAs of the kernels' target on registers alone, on every thread of
+// `parallel`, for some 20 ms; returns the FLOPs done, two per FMA and lane.
+double DoFmas(Parallel& parallel);
+
+// Memory to be read once, larger than any cache that a single machine of today
+// has for itself.
+class ReadBuffer {
+ public:
+  static constexpr size_t kBytes = size_t{1} << 30;
+
+  ReadBuffer();
+
+  // Reads all of it, divided among the threads.
+  void Read(Parallel& parallel) const;
+
+ private:
+  AlignedBytes buffer_;
+};
+
+// DoFmas on `threads` threads; FLOP/s. The best of several runs.
 double MeasureFmaPeak(size_t threads);
 
-// Reading 1 GiB once on `threads` threads; bytes/s. The best of several runs.
+// Reading a ReadBuffer on `threads` threads; bytes/s. The best of several runs.
 double MeasureReadBandwidth(size_t threads);
 
 }  // namespace ulpscope

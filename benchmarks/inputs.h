@@ -1,0 +1,42 @@
+#ifndef BENCHMARKS_INPUTS_H_
+#define BENCHMARKS_INPUTS_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "benchmarks/machine.h"
+#include "hwy/base.h"
+#include "kernels/measure/random.h"
+
+namespace ulpscope {
+
+// Operands of benchmarks. All are representable in bf16, so that every
+// strategy's operand format and every stored type holds them exactly.
+
+// Normally distributed, of the standard deviation that weights have. Repeats
+// after somewhat more than 2^20 values: no two rows of a matrix are the same,
+// and hundreds of millions take no longer than a copy.
+std::vector<hwy::bfloat16_t> RandomWeights(size_t count);
+
+// Standard normally distributed.
+template <typename T>
+std::vector<T> RandomActivations(size_t count) {
+  Random random(2);
+  std::vector<T> values(count);
+  for (T& v : values) {
+    v = static_cast<T>(hwy::F32FromBF16(
+        hwy::BF16FromF32(static_cast<float>(random.Gaussian()))));
+  }
+  return values;
+}
+
+// How many copies of `bytes` to use in turn so that each is out of the cache
+// when its turn comes, as weights are in decoding: together no less than what
+// the read bandwidth is measured on.
+constexpr size_t ColdCopies(size_t bytes) {
+  return (ReadBuffer::kBytes + bytes - 1) / bytes;
+}
+
+}  // namespace ulpscope
+
+#endif  // BENCHMARKS_INPUTS_H_

@@ -1,0 +1,234 @@
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "benchmark/benchmark.h"
+#include "benchmarks/answers.h"
+#include "benchmarks/inputs.h"
+#include "benchmarks/machine.h"
+#include "benchmarks/onednn.h"
+#include "benchmarks/openblas.h"
+#include "benchmarks/peers.h"
+#include "benchmarks/rounds.h"
+#include "benchmarks/shapes.h"
+#include "benchmarks/weights.h"
+#include "hwy/base.h"
+#include "kernels/dtype.h"
+#include "kernels/matmul.h"
+#include "kernels/matrix.h"
+#include "kernels/panels.h"
+#include "kernels/parallel.h"
+#include "kernels/strategy.h"
+
+namespace ulpscope {
+namespace {
+
+Strategy Named(const char* name) {
+  return FindStrategy(name, Kernel::kMatMul).value();
+}
+
+std::string ThreadsText(size_t threads) {
+  return absl::StrCat(threads, threads == 1 ? " thread" : " threads");
+}
+
+// The contenders of C = A B^T in f32, with m rows of A. In decoding (few rows)
+// work is the bytes of weights read, and each form of them has copies enough to
+// be read from memory; otherwise work is FLOPs, two per product.
+class MatMulCase {
+ public:
+  MatMulCase(const MatMulShape& shape, size_t m, size_t threads, bool decode)
+      : weights_(WeightsOf(shape)),
+        decode_(decode),
+        m_(m),
+        parallel_(threads),
+        a_(RandomActivations<float>(m * shape.k)),
+        c_(m * shape.n) {
+    for (const float v : a_) a_bf16_.push_back(hwy::BF16FromF32(v));
+    SetOpenBlasThreads(threads);
+    SetOneDnnThreads(threads);
+  }
+
+  // f32's bound is that of a sum in any order, products rounded or not.
+  void AddOurs(const char* strategy_name, DType dtype) {
+    const Strategy strategy = Named(strategy_name);
+    const std::vector<PanelsView> panels =
+        weights_.PanelCopies(dtype, Copies(dtype), parallel_);
+    // An FMA of the peak is two FLOPs per instruction and lane, and so is a
+    // product here, whatever number of instructions it takes.
+    const double share =
+        decode_ ? 1 : 1.0 / strategy.info().instructions_per_product;
+    Add(absl::StrCat("ours ", strategy_name, ", ", DTypeName(dtype),
+                     " weights"),
+        dtype, share, strategy,
+        [this, strategy, panels, copy = size_t{0}]() mutable {
+          copy = copy + 1 < panels.size() ? copy + 1 : 0;
+          MatMulArgs<float> args;
+          args.a = a();
+          args.b = panels[copy];
+          args.c = c();
+          MatMul(strategy, args, parallel_);
+        });
+  }
+
+  void AddOpenBlas() {
+    const auto copies = weights_.WideCopies(Copies(DType::kF32));
+    Add(m_ == 1 ? "OpenBLAS sgemv" : "OpenBLAS sgemm", DType::kF32, 1,
+        Strategy(), [this, copies, copy = size_t{0}]() mutable {
+          copy = copy + 1 < copies.size() ? copy + 1 : 0;
+          OpenBlasMatMul(a(), copies[copy], c());
+        });
+  }
+
+  void AddOneDnnF32() {
+    AddOneDnn(
+        "oneDNN f32", DType::kF32, 1,
+        OneDnnMatMul(a(), weights_.WideCopies(1)[0], c(), Copies(DType::kF32)));
+  }
+
+  // Its activations are bf16 too, and its instructions may do more FLOPs than
+  // an FMA of f32: the peak is not its limit.
+  void AddOneDnnBf16() {
+    const Matrix<const hwy::bfloat16_t> a(a_bf16_.data(), m_,
+                                          weights_.shape().k);
+    const Matrix<const hwy::bfloat16_t> b(
+        weights_.row_major().data(), weights_.shape().n, weights_.shape().k);
+    AddOneDnn("oneDNN bf16", DType::kBF16, decode_ ? 1 : 0,
+              OneDnnMatMul(a, b, c(), Copies(DType::kBF16)));
+  }
+
+  // To be added first.
+  void AddLimit() {
+    const std::string threads = ThreadsText(parallel_.num_threads());
+    if (decode_) {
+      static const auto* const buffer = new ReadBuffer();
+      contenders_.push_back({absl::StrCat("read bandwidth, ", threads),
+                             [this] { buffer->Read(parallel_); },
+                             static_cast<double>(ReadBuffer::kBytes)});
+    } else {
+      contenders_.push_back({absl::StrCat("FMA peak, ", threads),
+                             [this] { DoFmas(parallel_); }, DoFmas(parallel_)});
+    }
+  }
+
+  void Run(benchmark::State& state) {
+    PeerTable table;
+    table.title =
+        absl::StrCat("C = A B^T, A ", m_, " x ", weights_.shape().k, ", B ",
+                     weights_.shape().n, " x ", weights_.shape().k);
+    table.unit = decode_ ? "GB/s" : "GFLOP/s";
+    table.has_limit = true;
+    table.baseline = 1;
+    RunPeers(state, table, std::move(contenders_));
+  }
+
+ private:
+  Matrix<const float> a() const { return {a_.data(), m_, weights_.shape().k}; }
+  Matrix<float> c() { return {c_.data(), m_, weights_.shape().n}; }
+
+  size_t Bytes(DType dtype) const {
+    return weights_.shape().n * weights_.shape().k * DTypeSize(dtype);
+  }
+  size_t Copies(DType dtype) const {
+    return decode_ ? ColdCopies(Bytes(dtype)) : 1;
+  }
+
+  void Add(std::string name, DType dtype, double share, Strategy bound,
+           std::function<void()> call) {
+    std::fill(c_.begin(), c_.end(), std::numeric_limits<float>::quiet_NaN());
+    call();
+    const double worst =
+        WorstOfMatMul<float>(bound.info().error_bound, weights_.shape(),
+                             weights_.row_major(), a(), c());
+    const double flops = 2 * static_cast<double>(c_.size()) *
+                         static_cast<double>(weights_.shape().k);
+    const double work = decode_ ? static_cast<double>(Bytes(dtype)) : flops;
+    contenders_.push_back(
+        Checked({std::move(name), std::move(call), work, share}, worst));
+  }
+
+  void AddOneDnn(const char* name, DType dtype, double share,
+                 absl::StatusOr<OneDnnCall> made) {
+    if (!made.ok()) {
+      Contender refused;
+      refused.name = name;
+      refused.refusal = std::string(made.status().message());
+      contenders_.push_back(std::move(refused));
+      return;
+    }
+    Add(absl::StrCat(name, " (", made->implementation, ")"), dtype, share,
+        Strategy(), std::move(made->call));
+  }
+
+  Weights& weights_;
+  const bool decode_;
+  const size_t m_;
+  Parallel parallel_;
+  const std::vector<float> a_;
+  std::vector<hwy::bfloat16_t> a_bf16_;
+  std::vector<float> c_;
+  std::vector<Contender> contenders_;
+};
+
+void BenchmarkSgemm(benchmark::State& state, const MatMulShape& shape, size_t m,
+                    size_t threads) {
+  MatMulCase contest(shape, m, threads, false);
+  contest.AddLimit();
+  contest.AddOurs("f32", DType::kF32);
+  contest.AddOurs("f32", DType::kBF16);
+  contest.AddOurs("kahan", DType::kBF16);
+  contest.AddOurs("dot2", DType::kBF16);
+  contest.AddOpenBlas();
+  contest.AddOneDnnF32();
+  contest.AddOneDnnBf16();
+  contest.Run(state);
+}
+
+void BenchmarkDecode(benchmark::State& state, const MatMulShape& shape,
+                     size_t m, size_t threads) {
+  MatMulCase contest(shape, m, threads, true);
+  contest.AddLimit();
+  contest.AddOurs("f32", DType::kBF16);
+  contest.AddOurs("kahan", DType::kBF16);
+  contest.AddOurs("dot2", DType::kBF16);
+  contest.AddOurs("f64", DType::kBF16);
+  contest.AddOurs("f32", DType::kF32);
+  contest.AddOpenBlas();
+  contest.AddOneDnnBf16();
+  contest.Run(state);
+}
+
+using Case = void (*)(benchmark::State&, const MatMulShape&, size_t, size_t);
+
+void Register(const char* kind, Case run, const MatMulShape& shape, size_t m) {
+  for (const size_t threads : ThreadCounts()) {
+    benchmark::RegisterBenchmark(
+        absl::StrCat(kind, "/", shape.name, "/M:", m, "/threads:", threads),
+        [=](benchmark::State& state) { run(state, shape, m, threads); });
+  }
+}
+
+}  // namespace
+
+void RegisterPeerMatMuls() {
+  for (const ModelShape& model : kModelShapes) {
+    for (const MatMulShape& shape : MatMulShapes(model)) {
+      if (shape.is_lm_head()) {
+        for (const size_t m : {1, 4}) {
+          Register("decode", &BenchmarkDecode, shape, m);
+        }
+      } else {
+        for (const size_t m : {32, 128, 512}) {
+          Register("sgemm", &BenchmarkSgemm, shape, m);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace ulpscope

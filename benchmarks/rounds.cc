@@ -1,0 +1,90 @@
+#include "benchmarks/rounds.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <ctime>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr double kTurnSeconds = 0.02;
+
+// Threads and caches that wake up cost nothing in a turn of this length.
+constexpr double kLongTurnSeconds = 0.2;
+
+double SecondsOf(size_t calls, const Contender& contender) {
+  const absl::Time start = absl::Now();
+  for (size_t i = 0; i < calls; ++i) contender.call();
+  return absl::ToDoubleSeconds(absl::Now() - start);
+}
+
+// Returns when this process uses next to no CPU time; false if it goes on to.
+bool WaitUntilIdle() {
+  constexpr absl::Duration kSleep = absl::Milliseconds(2);
+  constexpr int kMostSleeps = 100;
+  for (int i = 0; i < kMostSleeps; ++i) {
+    const std::clock_t before = std::clock();
+    absl::SleepFor(kSleep);
+    const double used =
+        static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+    if (used < 0.1 * absl::ToDoubleSeconds(kSleep)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Rounds::Rounds(std::vector<Contender> contenders)
+    : contenders_(std::move(contenders)),
+      calls_(contenders_.size(), 1),
+      wakes_(contenders_.size(), true),
+      seconds_(contenders_.size()) {
+  for (size_t c = 0; c < contenders_.size(); ++c) {
+    if (!contenders_[c].refusal.empty()) continue;
+    while (true) {
+      const double seconds = SecondsOf(calls_[c], contenders_[c]);
+      if (seconds >= kTurnSeconds) {
+        wakes_[c] = seconds < kLongTurnSeconds;
+        break;
+      }
+      // At most tenfold: the first calls are slow.
+      const double factor = 1.2 * kTurnSeconds / std::max(seconds, 1e-9);
+      calls_[c] = static_cast<size_t>(static_cast<double>(calls_[c]) *
+                                      std::clamp(factor, 1.2, 10.0)) +
+                  1;
+    }
+  }
+}
+
+void Rounds::RunRound() {
+  for (size_t c = 0; c < contenders_.size(); ++c) {
+    if (!contenders_[c].refusal.empty()) continue;
+    rested_ &= WaitUntilIdle();
+    if (wakes_[c]) contenders_[c].call();
+    seconds_[c].push_back(SecondsOf(calls_[c], contenders_[c]) /
+                          static_cast<double>(calls_[c]));
+  }
+}
+
+Timing Rounds::timing(size_t contender) const {
+  std::vector<double> sorted = seconds_[contender];
+  if (sorted.empty()) return {};
+  std::sort(sorted.begin(), sorted.end());
+  // Linear between neighbours.
+  const auto quantile = [&](double q) {
+    const double at = q * static_cast<double>(sorted.size() - 1);
+    const size_t below = static_cast<size_t>(at);
+    const size_t above = std::min(below + 1, sorted.size() - 1);
+    return sorted[below] +
+           (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+  };
+  const double median = quantile(0.5);
+  return {median, (quantile(0.75) - quantile(0.25)) / median};
+}
+
+}  // namespace ulpscope

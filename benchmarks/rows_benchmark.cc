@@ -1,0 +1,189 @@
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "benchmark/benchmark.h"
+#include "benchmarks/answers.h"
+#include "benchmarks/inputs.h"
+#include "benchmarks/kernels_benchmark.h"
+#include "benchmarks/shapes.h"
+#include "kernels/elementwise.h"
+#include "kernels/format.h"
+#include "kernels/matrix.h"
+#include "kernels/parallel.h"
+#include "kernels/residual.h"
+#include "kernels/rmsnorm.h"
+#include "kernels/softmax.h"
+#include "kernels/strategy.h"
+
+namespace ulpscope {
+namespace {
+
+template <typename T>
+std::vector<double> FirstRow(const std::vector<T>& values, size_t n) {
+  return std::vector<double>(values.begin(), values.begin() + n);
+}
+
+// Times `run` if its results, the first row of `y`, are right. Per element of y
+// it does `flops`, where an exponential, a quotient and a square root count one
+// each, and moves `moved` values of T.
+template <typename T>
+void TimeRows(benchmark::State& state, const std::vector<Answer>& answers,
+              std::vector<T>& y, double flops, double moved,
+              const std::function<void()>& run) {
+  run();
+  if (!(WorstOverBound(FirstRow(y, answers.size()), answers) <= 1)) {
+    SkipWrongAnswer(state);
+    return;
+  }
+  for (auto _ : state) {
+    run();
+    benchmark::ClobberMemory();
+  }
+  const double elements = static_cast<double>(y.size());
+  ReportRates(state, 1, flops * elements, moved * sizeof(T) * elements);
+}
+
+template <typename T>
+void BenchmarkRmsNorm(benchmark::State& state, Strategy strategy, size_t rows,
+                      size_t n) {
+  constexpr double kEps = 1e-6;
+  Parallel serial;
+  const std::vector<T> x = RandomActivations<T>(rows * n);
+  const std::vector<double> weight = RandomActivations<double>(n);
+  std::vector<T> y(rows * n);
+  const RmsNormArgs<T> args = {
+      {x.data(), rows, n}, weight.data(), kEps, {y.data(), rows, n}};
+  TimeRows(state, RmsNormAnswers(strategy.info(), FirstRow(x, n), weight, kEps),
+           y, 4, 2, [&] { RmsNorm(strategy, args, serial); });
+}
+
+template <typename T>
+void BenchmarkSoftmax(benchmark::State& state, Strategy strategy, size_t rows,
+                      size_t n) {
+  const std::vector<T> x = RandomActivations<T>(rows * n);
+  std::vector<T> y(rows * n);
+  TimeRows(state, SoftmaxAnswers(strategy.info(), FirstRow(x, n)), y, 4, 2,
+           [&] {
+             Softmax<T>(strategy, {x.data(), rows, n}, {y.data(), rows, n});
+           });
+}
+
+template <typename T>
+void BenchmarkSwiGlu(benchmark::State& state, Strategy strategy, size_t rows,
+                     size_t n) {
+  Parallel serial;
+  const std::vector<T> x = RandomActivations<T>(2 * rows * n);
+  const Matrix<const T> gate(x.data(), rows, n);
+  const Matrix<const T> up(x.data() + rows * n, rows, n);
+  std::vector<T> y(rows * n);
+  TimeRows(state,
+           SwiGluAnswers(strategy.info(),
+                         std::vector<double>(gate.data, gate.data + n),
+                         std::vector<double>(up.data, up.data + n)),
+           y, 4, 3, [&] {
+             SwiGlu<T>(strategy, gate, up, {y.data(), rows, n}, serial);
+           });
+}
+
+// In place: the timed calls go on rotating, which keeps the lengths.
+template <typename T>
+void BenchmarkRope(benchmark::State& state, Strategy strategy, size_t rows,
+                   size_t n) {
+  std::vector<double> cos, sin;
+  for (size_t i = 0; i < n / 2; ++i) {
+    cos.push_back(std::cos(static_cast<double>(i)));
+    sin.push_back(std::sin(static_cast<double>(i)));
+  }
+  std::vector<T> x = RandomActivations<T>(rows * n);
+  TimeRows(state, RopeAnswers(strategy.info(), cos, sin, FirstRow(x, n)), x, 3,
+           2, [&] {
+             Rope<T>(strategy, cos.data(), sin.data(), {x.data(), rows, n});
+           });
+}
+
+// In place: the timed calls go on adding, until f32 takes no more.
+template <typename T>
+void BenchmarkAddResidual(benchmark::State& state, Strategy strategy,
+                          size_t rows, size_t n) {
+  const size_t count = rows * n;
+  const std::vector<T> update = RandomActivations<T>(count);
+  std::vector<T> stream(update.rbegin(), update.rend());
+  std::vector<double> carry(count);
+  // The carry is a double per element, read and written.
+  constexpr double kMoved = 3 + 2.0 * sizeof(double) / sizeof(T);
+  TimeRows(state,
+           ResidualAnswers(strategy.info(), FirstRow(stream, count),
+                           FirstRow(update, count)),
+           stream, 1, kMoved, [&] {
+             AddResidual<T>(strategy, update.data(), count, stream.data(),
+                            carry.data());
+           });
+}
+
+using RowBenchmark = void (*)(benchmark::State&, Strategy, size_t rows,
+                              size_t n);
+
+struct RowKernel {
+  const char* name;
+  Kernel kernel;
+  RowBenchmark in_f32, in_f64;
+};
+
+constexpr RowKernel kRmsNorm = {"RmsNorm", Kernel::kRmsNorm,
+                                &BenchmarkRmsNorm<float>,
+                                &BenchmarkRmsNorm<double>};
+constexpr RowKernel kSoftmax = {"Softmax", Kernel::kSoftmax,
+                                &BenchmarkSoftmax<float>,
+                                &BenchmarkSoftmax<double>};
+constexpr RowKernel kSwiGlu = {"SwiGlu", Kernel::kElementwise,
+                               &BenchmarkSwiGlu<float>,
+                               &BenchmarkSwiGlu<double>};
+constexpr RowKernel kRope = {"Rope", Kernel::kElementwise,
+                             &BenchmarkRope<float>, &BenchmarkRope<double>};
+constexpr RowKernel kAddResidual = {"AddResidual", Kernel::kResidual,
+                                    &BenchmarkAddResidual<float>,
+                                    &BenchmarkAddResidual<double>};
+
+void Register(const RowKernel& kernel, absl::string_view shape, size_t rows,
+              size_t n) {
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    const Strategy strategy(i);
+    if (!strategy.Takes(kernel.kernel)) continue;
+    const RowBenchmark run =
+        strategy.info().result == Format::kF64 ? kernel.in_f64 : kernel.in_f32;
+    benchmark::RegisterBenchmark(
+        absl::StrCat(kernel.name, "/", strategy.name(), "/", shape,
+                     "/rows:", rows),
+        [=](benchmark::State& state) { run(state, strategy, rows, n); });
+  }
+}
+
+}  // namespace
+
+void RegisterRowKernels() {
+  for (const ModelShape& model : kModelShapes) {
+    const auto named = [&](const char* name) {
+      return absl::StrCat(model.name, "/", name);
+    };
+    for (const size_t rows : {1, 512}) {
+      Register(kRmsNorm, named("hidden"), rows, model.hidden);
+      Register(kSwiGlu, named("intermediate"), rows, model.intermediate);
+      Register(kAddResidual, named("hidden"), rows, model.hidden);
+    }
+    // One position: QK-norm and RoPE of a token's heads.
+    if (model.head_dim >= 128) {
+      Register(kRmsNorm, named("heads"), model.heads, model.head_dim);
+    }
+    Register(kRope, named("heads"), model.heads, model.head_dim);
+  }
+  for (const size_t scores : {128, 512, 4096, 32768}) {
+    Register(kSoftmax, absl::StrCat("scores:", scores), 1, scores);
+  }
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,70 @@
+#include "benchmarks/weights.h"
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "benchmarks/inputs.h"
+#include "benchmarks/shapes.h"
+#include "hwy/base.h"
+#include "kernels/aligned_bytes.h"
+#include "kernels/dtype.h"
+#include "kernels/matrix.h"
+#include "kernels/panels.h"
+#include "kernels/parallel.h"
+
+namespace ulpscope {
+
+Weights::Weights(const MatMulShape& shape)
+    : shape_(shape), row_major_(RandomWeights(shape.n * shape.k)) {}
+
+void Weights::Widen() {
+  if (!wide_.empty()) return;
+  wide_.push_back(AllocateAlignedBytes(row_major_.size() * sizeof(float)));
+  float* const wide = reinterpret_cast<float*>(wide_[0].get());
+  for (size_t i = 0; i < row_major_.size(); ++i) {
+    wide[i] = hwy::F32FromBF16(row_major_[i]);
+  }
+}
+
+std::vector<PanelsView> Weights::PanelCopies(DType dtype, size_t copies,
+                                             Parallel& parallel) {
+  const bool wide = dtype == DType::kF32;
+  std::vector<Panels>& panels = wide ? f32_ : bf16_;
+  if (wide) Widen();
+  const void* const data =
+      wide ? static_cast<const void*>(wide_[0].get()) : row_major_.data();
+  while (panels.size() < copies) {
+    panels.emplace_back(dtype, data, shape_.n, shape_.k, parallel);
+  }
+  std::vector<PanelsView> views;
+  for (size_t i = 0; i < copies; ++i) views.push_back(panels[i].view());
+  return views;
+}
+
+std::vector<Matrix<const float>> Weights::WideCopies(size_t copies) {
+  Widen();
+  const size_t bytes = row_major_.size() * sizeof(float);
+  while (wide_.size() < copies) {
+    wide_.push_back(AllocateAlignedBytes(bytes));
+    std::memcpy(wide_.back().get(), wide_[0].get(), bytes);
+  }
+  std::vector<Matrix<const float>> views;
+  for (size_t i = 0; i < copies; ++i) {
+    views.emplace_back(reinterpret_cast<const float*>(wide_[i].get()), shape_.n,
+                       shape_.k);
+  }
+  return views;
+}
+
+Weights& WeightsOf(const MatMulShape& shape) {
+  static auto* const weights = new std::unique_ptr<Weights>();
+  if (*weights == nullptr || (*weights)->shape().name != shape.name) {
+    weights->reset();  // before as many gigabytes are taken again
+    *weights = std::make_unique<Weights>(shape);
+  }
+  return **weights;
+}
+
+}  // namespace ulpscope

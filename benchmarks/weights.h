@@ -1,0 +1,49 @@
+#ifndef BENCHMARKS_WEIGHTS_H_
+#define BENCHMARKS_WEIGHTS_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "benchmarks/shapes.h"
+#include "hwy/base.h"
+#include "kernels/aligned_bytes.h"
+#include "kernels/dtype.h"
+#include "kernels/matrix.h"
+#include "kernels/panels.h"
+#include "kernels/parallel.h"
+
+namespace ulpscope {
+
+// The weights of one shape in the forms that kernels read, each made on first
+// use: the large ones take seconds and gigabytes.
+class Weights {
+ public:
+  explicit Weights(const MatMulShape& shape);
+
+  const MatMulShape& shape() const { return shape_; }
+  const std::vector<hwy::bfloat16_t>& row_major() const { return row_major_; }
+
+  // `copies` of the panels, in bf16 or f32.
+  std::vector<PanelsView> PanelCopies(DType dtype, size_t copies,
+                                      Parallel& parallel);
+
+  // `copies` of the row-major matrix in f32.
+  std::vector<Matrix<const float>> WideCopies(size_t copies);
+
+ private:
+  // One wide copy, if there is none.
+  void Widen();
+
+  MatMulShape shape_;
+  std::vector<hwy::bfloat16_t> row_major_;
+  std::vector<Panels> bf16_, f32_;
+  std::vector<AlignedBytes> wide_;
+};
+
+// The weights of the shape that was asked for last are kept: benchmarks of a
+// shape follow each other.
+Weights& WeightsOf(const MatMulShape& shape);
+
+}  // namespace ulpscope
+
+#endif  // BENCHMARKS_WEIGHTS_H_
