@@ -67,6 +67,7 @@ void RegisterMatMuls() {
     for (const MatMulShape& shape : MatMulShapes(model)) {
       for (size_t i = 0; i < Strategies().size(); ++i) {
         const Strategy strategy(i);
+        if (!strategy.Takes(Kernel::kMatMul)) continue;
         for (const size_t rows : {1, 4, 32, 128, 512}) {
           // Only the last position's logits are needed of a prompt.
           if (shape.is_lm_head() && rows > kDecodeRows) continue;

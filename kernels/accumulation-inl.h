@@ -10,6 +10,7 @@
 //   kBlock             EndBlock is called after every kBlock terms; 0 = never
 //   kTree              blocks are summed alone and added as a balanced tree
 //   kCompensated       whether c is used
+//   kStepProducts      products per lane and step of a MatMul
 //   MulAdd(d, a, b, s, c)    adds a * b to the state: sum s, compensation c
 //   Add(d, x, s, c)          adds x
 //   EndBlock(d, s, c)        at the end of each block, if not kTree
@@ -45,6 +46,7 @@ struct Recursive {
   static constexpr size_t kBlock = 0;
   static constexpr bool kTree = false;
   static constexpr bool kCompensated = false;
+  static constexpr size_t kStepProducts = 1;
 
   template <class D, class V>
   static HWY_INLINE void MulAdd(D, V a, V b, V& s, V&) {
@@ -83,6 +85,7 @@ struct Compensated {
   static constexpr size_t kBlock = 0;
   static constexpr bool kTree = false;
   static constexpr bool kCompensated = true;
+  static constexpr size_t kStepProducts = 1;
 
   template <class D, class V>
   static HWY_INLINE void Add(D, V x, V& s, V& c) {
@@ -135,6 +138,20 @@ struct BF16Running : Recursive<float> {
   template <class D, class V>
   static HWY_INLINE void Merge(D d, V s2, V, V& s, V&) {
     s = RoundToBF16(d, hn::Add(s, s2));
+  }
+};
+
+// The CPU's own dot product of bf16: a lane of a and of b holds two neighbours
+// of k, the first in its lower half. How their products are added is up to the
+// CPU.
+struct BF16Pairs : Recursive<float> {
+  static constexpr size_t kStepProducts = 2;
+
+  template <class D, class V>
+  static HWY_INLINE void MulAdd(D d, V a, V b, V& s, V& c) {
+    const hn::Repartition<hwy::bfloat16_t, D> dpairs;
+    s = hn::ReorderWidenMulAccumulate(d, hn::BitCast(dpairs, a),
+                                      hn::BitCast(dpairs, b), s, c);
   }
 };
 
@@ -289,6 +306,28 @@ struct BF16Acc {
       &Bound};
 };
 
+struct BF16Hw {
+  using Sum = BF16Pairs;
+  using LongSum = Sum;
+  // A term meets at most n roundings, which need not be to nearest (Arm's
+  // BFDOT rounds to odd): twice the unit roundoff. CPUs flush subnormals, which
+  // is barred as underflow.
+  static double Bound(const SumTerms& t) {
+    const double e = Gamma(t.n, 2 * UnitRoundoff(Format::kF32)) * t.abs_terms;
+    return WithRounding(t, e, Format::kBF16);
+  }
+  static constexpr StrategyInfo kInfo = {
+      "bf16_hw",
+      "bf16 by the CPU's own dot product, in its own order: no fixed bits",
+      KernelBit(Kernel::kMatMul),
+      Format::kBF16,
+      Format::kBF16,
+      false,
+      0.5,
+      &Bound,
+      true};
+};
+
 struct Oracle {
   using Sum = Recursive<double>;
   using LongSum = DotTwice<double>;
@@ -315,8 +354,8 @@ struct StrategyList {};
 
 // The one list. A strategy named here appears in every kernel that takes it,
 // every test, the sweep, --help and the reports.
-using AllStrategies =
-    StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16, BF16Acc, Oracle>;
+using AllStrategies = StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16,
+                                   BF16Acc, BF16Hw, Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope

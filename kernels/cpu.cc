@@ -9,9 +9,27 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
+namespace HWY_NAMESPACE {
+
+bool HasBf16Dot() { return HWY_NATIVE_DOT_BF16 != 0; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ulpscope {
+
+HWY_EXPORT(HasBf16Dot);
+
 namespace {
 
 // Bits that are lower are better targets (hwy/detect_targets.h).
@@ -33,6 +51,8 @@ absl::Status CheckCpu() {
 
 std::string KernelTarget() { return hwy::TargetName(BestTarget()); }
 
+bool CpuHasBf16Dot() { return HWY_DYNAMIC_DISPATCH(HasBf16Dot)(); }
+
 std::string CpuName() {
   std::ifstream cpuinfo("/proc/cpuinfo");
   for (std::string line; std::getline(cpuinfo, line);) {
@@ -47,3 +67,4 @@ std::string CpuName() {
 }
 
 }  // namespace ulpscope
+#endif  // HWY_ONCE

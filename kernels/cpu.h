@@ -14,6 +14,9 @@ absl::Status CheckCpu();
 // "AVX3": the Highway target that the kernels run on.
 std::string KernelTarget();
 
+// Whether that target has instructions for dot products of bf16.
+bool CpuHasBf16Dot();
+
 // The model name from /proc/cpuinfo, or "unknown CPU".
 std::string CpuName();
 

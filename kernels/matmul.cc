@@ -66,7 +66,8 @@ StoredFns<typename Sum::Lane> FnsOf() {
   constexpr Format kOperand = S::kInfo.operand;
   constexpr Format kStored =
       sizeof(B) == 8 ? Format::kF64 : Format::kF32;  // where B is a Lane
-  if constexpr (std::is_same_v<B, typename Sum::Lane> && kOperand == kStored) {
+  if constexpr (std::is_same_v<B, typename Sum::Lane> && kOperand == kStored &&
+                Sum::kStepProducts == 1) {
     return {&FewRows<Sum, kOperand, B>, nullptr, nullptr};
   } else {
     return {&FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>,
@@ -121,9 +122,10 @@ class MatMulRun {
       : a_matrix_(all[0].a),
         m_(a_matrix_.rows),
         k_(a_matrix_.cols),
+        steps_(hwy::DivCeil(k_, Sum::kStepProducts)),
         grouped_(m_ >= kBlockedRows),
         a_(ScratchOf<Lane, Scratch::kOperands>(
-            hwy::RoundUpTo(m_, kGroupRows<Sum>) * k_)) {
+            hwy::RoundUpTo(m_, kGroupRows<Sum>) * steps_)) {
     PackOperands(parallel);
     std::vector<Part> parts;
     size_t tasks = 0;
@@ -152,7 +154,7 @@ class MatMulRun {
     size_t panels;      // of B
     size_t group;       // panels of a task
     size_t row_blocks;  // every group is a task for each of them
-    size_t steps;       // of k, of a block
+    size_t steps;       // of a block
     size_t tile_rows;
     size_t prefetch_steps;
     size_t threads;
@@ -171,7 +173,7 @@ class MatMulRun {
                  parallel.num_threads());
     Part part = {args,   FnsFor<S, Sum>(args.b.dtype),
                  panels, 1,
-                 1,      k_,
+                 1,      steps_,
                  0,      ValueOr(tuning.prefetch_steps, kPrefetchSteps),
                  threads};
     if (!grouped_) {
@@ -183,18 +185,20 @@ class MatMulRun {
     if (!Sum::kTree) {
       const size_t most =
           ValueOr(tuning.block_steps, kBlockBytes / kPanelWidth / sizeof(Lane));
-      part.steps = hwy::RoundUpTo(hwy::DivCeil(k_, hwy::DivCeil(k_, most)),
-                                  kBlockStepsUnit);
+      part.steps = hwy::RoundUpTo(
+          hwy::DivCeil(steps_, hwy::DivCeil(steps_, most)), kBlockStepsUnit);
     }
     part.tile_rows = std::clamp<size_t>(
         hwy::RoundUpTo(ValueOr(tuning.tile_rows, ~0u), kGroupRows<Sum>),
         kGroupRows<Sum>, kMaxTileRows<Sum>);
-    part.row_blocks = hwy::DivCeil(m_, ValueOr(tuning.block_rows, kBlockRows));
+    part.row_blocks =
+        std::min(hwy::DivCeil(m_, ValueOr(tuning.block_rows, kBlockRows)),
+                 hwy::DivCeil(m_, kGroupRows<Sum>));
     // Few enough that every thread gets several tasks.
     part.group = std::clamp<size_t>(
         panels * part.row_blocks / (4 * threads), 1,
         ValueOr(tuning.group_panels,
-                part.steps < k_ ? kCarriedGroupPanels : kGroupPanels));
+                part.steps < steps_ ? kCarriedGroupPanels : kGroupPanels));
     return part;
   }
 
@@ -208,12 +212,12 @@ class MatMulRun {
 
   static const char* Panel(const MatMulArgs<T>& args, size_t p, size_t step) {
     return static_cast<const char*>(args.b.data) +
-           (p * args.b.panel_stride + step * kPanelWidth) *
+           (p * args.b.panel_stride + step * Sum::kStepProducts * kPanelWidth) *
                DTypeSize(args.b.dtype);
   }
 
-  // The m x k operands, rounded and widened to the accumulators' type: as they
-  // are, or interleaved in groups of rows.
+  // The operands of A, rounded and widened to the accumulators' type, m rows of
+  // steps_ lanes: as they are, or interleaved in groups of rows.
   void PackOperands(Parallel& parallel) {
     if (grouped_) {
       parallel.For(hwy::DivCeil(m_, kGroupRows<Sum>),
@@ -221,42 +225,65 @@ class MatMulRun {
       return;
     }
     for (size_t r = 0; r < m_; ++r) {
-      const T* HWY_RESTRICT from = a_matrix_.Row(r);
-      Lane* HWY_RESTRICT to = a_ + r * k_;
-      ForEachVector<Lane>(k_, [&](auto d, size_t i) HWY_ATTR {
-        hn::StoreU(LoadOperand<S::kInfo.operand>(d, from + i), d, to + i);
+      const T* from = a_matrix_.Row(r);
+      Lane* to = a_ + r * steps_;
+      ForEachVector<Lane>(steps_, [&](auto d, size_t i) HWY_ATTR {
+        hn::StoreU(LoadSteps(d, from, i), d, to + i);
       });
     }
   }
 
   void PackGroup(size_t group) {
     constexpr size_t kGroup = kGroupRows<Sum>;
-    const hn::ScalableTag<Lane> d;
-    const hn::CappedTag<Lane, 1> d1;
     const T* rows[kGroup];
     for (size_t r = 0; r < kGroup; ++r) {
       // What follows the last row is never read.
       rows[r] = a_matrix_.Row(std::min(group * kGroup + r, m_ - 1));
     }
-    Lane* HWY_RESTRICT to = a_ + group * kGroup * k_;
-    const auto load = [&](auto tag, size_t r, size_t i) HWY_ATTR {
-      return LoadOperand<S::kInfo.operand>(tag, rows[r] + i);
-    };
-    size_t i = 0;
-    for (; i + hn::Lanes(d) <= k_; i += hn::Lanes(d)) {
-      if constexpr (kGroup == 4) {
-        hn::StoreInterleaved4(load(d, 0, i), load(d, 1, i), load(d, 2, i),
-                              load(d, 3, i), d, to + i * kGroup);
+    Lane* to = a_ + group * kGroup * steps_;
+    ForEachVector<Lane>(steps_, [&](auto d, size_t i) HWY_ATTR {
+      if constexpr (HWY_MAX_LANES_D(decltype(d)) == 1) {
+        for (size_t r = 0; r < kGroup; ++r) {
+          hn::StoreU(LoadSteps(d, rows[r], i), d, to + i * kGroup + r);
+        }
+      } else if constexpr (kGroup == 4) {
+        hn::StoreInterleaved4(LoadSteps(d, rows[0], i),
+                              LoadSteps(d, rows[1], i),
+                              LoadSteps(d, rows[2], i),
+                              LoadSteps(d, rows[3], i), d, to + i * kGroup);
       } else {
         static_assert(kGroup == 2);
-        hn::StoreInterleaved2(load(d, 0, i), load(d, 1, i), d, to + i * kGroup);
+        hn::StoreInterleaved2(LoadSteps(d, rows[0], i),
+                              LoadSteps(d, rows[1], i), d, to + i * kGroup);
       }
-    }
-    for (; i < k_; ++i) {
-      for (size_t r = 0; r < kGroup; ++r) {
-        hn::StoreU(load(d1, r, i), d1, to + i * kGroup + r);
+    });
+  }
+
+  // The operands of steps i, i + 1, ... of a row of A.
+  template <class D>
+  HWY_INLINE hn::Vec<D> LoadSteps(D d, const T* row, size_t i) const {
+    constexpr Format kOperand = S::kInfo.operand;
+    if constexpr (Sum::kStepProducts == 1) {
+      return LoadOperand<kOperand>(d, row + i);
+    } else if constexpr (HWY_MAX_LANES_D(D) == 1) {
+      return LoadStep<Sum, kOperand>(d, row + 2 * i, 1, 2 * i + 1 < k_);
+    } else {
+      if (2 * (i + hn::Lanes(d)) > k_) {
+        // The last vector of an odd k: its last lane is half full.
+        HWY_ALIGN T last[2 * HWY_MAX_LANES_D(D)] = {};
+        std::copy(row + 2 * i, row + k_, last);
+        return LoadPairs(d, last);
       }
+      return LoadPairs(d, row + 2 * i);
     }
+  }
+  template <class D>
+  static HWY_INLINE hn::Vec<D> LoadPairs(D d, const T* p) {
+    constexpr Format kOperand = S::kInfo.operand;
+    const auto lower = LoadOperand<kOperand>(d, p);
+    const auto upper = LoadOperand<kOperand>(d, p + hn::Lanes(d));
+    return InPairs(d, hn::ConcatEven(d, upper, lower),
+                   hn::ConcatOdd(d, upper, lower));
   }
 
   static States<Lane> StatesOf(size_t rows, size_t cols) {
@@ -273,7 +300,7 @@ class MatMulRun {
     const size_t p1 = std::min(part.panels, p0 + part.group);
     const States<Lane> states = StatesOf(m_, (p1 - p0) * kPanelWidth);
     const RowsTile<Lane> tile = {a_,
-                                 k_,
+                                 steps_,
                                  Panel(part.args, p0, 0),
                                  part.args.b.panel_stride,
                                  k_,
@@ -294,30 +321,31 @@ class MatMulRun {
     const size_t g1 = row_groups * (block + 1) / part.row_blocks;
     const size_t tiles = hwy::DivCeil(g1 - g0, part.tile_rows / kGroup);
     // Sums that are finished at once need no more room than a tile has.
-    const bool carried = part.steps < k_;
+    const bool carried = part.steps < steps_;
     const States<Lane> states =
         carried ? StatesOf((g1 - g0) * kGroup, (p1 - p0) * kPanelWidth)
                 : StatesOf(kMaxTileRows<Sum>, kTileWidth<Sum>);
     const bool widen = part.fns.widen != nullptr;
     const size_t size = DTypeSize(part.args.b.dtype);
     PackedTile<Lane> in;
-    in.a_stride = kGroup * k_;
+    in.a_stride = kGroup * steps_;
     if (widen) {
       in.b = ScratchOf<Lane, Scratch::kWidened>(part.steps * kTileWidth<Sum>);
     }
     in.b_stride = widen ? kTileWidth<Sum> : kPanelWidth;
     // Each of a panel's tiles fetches its part of the panel that comes next.
-    in.next_stride = hwy::DivCeil(kPanelWidth * size,
+    in.next_stride = hwy::DivCeil(kPanelWidth * size * Sum::kStepProducts,
                                   tiles * (kPanelWidth / kTileWidth<Sum>));
-    for (size_t step = 0; step < k_; step += part.steps) {
-      in.k = std::min(part.steps, k_ - step);
+    for (size_t step = 0; step < steps_; step += part.steps) {
+      in.steps = std::min(part.steps, steps_ - step);
+      in.stored_rows = k_ - step * Sum::kStepProducts;
       in.from_zero = step == 0;
-      const bool last = step + in.k == k_;
+      const bool last = step + in.steps == steps_;
       for (size_t p = p0; p < p1; ++p) {
         const char* panel = Panel(part.args, p, step);
         in.next = p + 1 < p1 || last
                       ? Panel(part.args, std::min(p + 1, part.panels - 1), step)
-                      : Panel(part.args, p0, step + in.k);
+                      : Panel(part.args, p0, step + in.steps);
         for (size_t col = 0; col < kPanelWidth; col += kTileWidth<Sum>) {
           in.stored = panel + col * size;
           if (!widen) {
@@ -341,7 +369,7 @@ class MatMulRun {
                   rows, std::make_index_sequence<kMaxTileRows<Sum>>())(in,
                                                                        sums);
             }
-            in.next += in.k * in.next_stride;
+            in.next += in.steps * in.next_stride;
             if (last) {
               const size_t c0 = p * kPanelWidth + col;
               Finish(part.args, first * kGroup, rows, c0, c0 + kTileWidth<Sum>,
@@ -384,6 +412,7 @@ class MatMulRun {
 
   const Matrix<const T> a_matrix_;
   const size_t m_, k_;
+  const size_t steps_;  // of a sum, kStepProducts each
   const bool grouped_;
   Lane* const a_;
 };

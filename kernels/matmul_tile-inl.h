@@ -64,6 +64,23 @@ template <class Sum>
 inline constexpr size_t kMaxPanelsInFlight =
     std::clamp<size_t>(kMaxRowVectors<Sum> / kPanelVectors<Sum>, 1, 4);
 
+// Operands of one step: the value, or the values of two neighbouring rows p and
+// p + stride in the halves of a lane, of which the second is zero if it is not
+// there.
+template <class Sum, Format kOperand, class D, typename T>
+HWY_INLINE hn::Vec<D> LoadStep(D d, const T* HWY_RESTRICT p, size_t stride,
+                               bool has_second) {
+  const auto first = LoadOperand<kOperand>(d, p);
+  if constexpr (Sum::kStepProducts == 1) {
+    return first;
+  } else {
+    static_assert(Sum::kStepProducts == 2 && kOperand == Format::kBF16);
+    return InPairs(
+        d, first,
+        has_second ? LoadOperand<kOperand>(d, p + stride) : hn::Zero(d));
+  }
+}
+
 // The states of a tile's sums, row by row: c is null unless compensated.
 template <typename Lane>
 struct States {
@@ -102,12 +119,13 @@ HWY_INLINE void StoreStates(D d, const V (&s)[R * NV], const V (&c)[R * NV],
 // What the tile of packed operands reads.
 template <typename Lane>
 struct PackedTile {
-  const Lane* a;       // groups of rows, each k x kGroupRows
+  const Lane* a;       // groups of rows, each steps x kGroupRows
   size_t a_stride;     // elements from group to group
-  const void* stored;  // B: k rows of kPanelWidth, as it is stored
-  Lane* b;             // k rows of kTileWidth, widened and rounded
+  const void* stored;  // B: rows of kPanelWidth, as it is stored
+  size_t stored_rows;
+  Lane* b;  // `steps` rows of kTileWidth, widened and rounded
   size_t b_stride;
-  size_t k;
+  size_t steps;
   // What to fetch into cache meanwhile: bytes per step.
   const char* next;
   size_t next_stride;
@@ -117,13 +135,15 @@ struct PackedTile {
 // Widens the vectors of a tile's step i, rounded to kOperand, and keeps them in
 // tile.b.
 template <class Sum, Format kOperand, typename B, class D, class V>
-HWY_INLINE void WidenStep(D d, const B* HWY_RESTRICT stored,
+HWY_INLINE void WidenStep(D d, const B* HWY_RESTRICT stored, size_t stored_rows,
                           typename Sum::Lane* HWY_RESTRICT b, size_t i,
                           V (&bv)[kTileVectors]) {
+  const size_t row = i * Sum::kStepProducts;
   HWY_UNROLL(32)
   for (size_t v = 0; v < kTileVectors; ++v) {
     const size_t at = v * kTileLanes<Sum>;
-    bv[v] = LoadOperand<kOperand>(d, stored + i * kPanelWidth + at);
+    bv[v] = LoadStep<Sum, kOperand>(d, stored + row * kPanelWidth + at,
+                                    kPanelWidth, row + 1 < stored_rows);
     hn::Store(bv[v], d, b + i * kTileWidth<Sum> + at);
   }
 }
@@ -133,8 +153,8 @@ void WidenTile(const PackedTile<typename Sum::Lane>& tile) {
   const TileTag<Sum> d;
   const B* stored = static_cast<const B*>(tile.stored);
   hn::Vec<TileTag<Sum>> bv[kTileVectors];
-  for (size_t i = 0; i < tile.k; ++i) {
-    WidenStep<Sum, kOperand>(d, stored, tile.b, i, bv);
+  for (size_t i = 0; i < tile.steps; ++i) {
+    WidenStep<Sum, kOperand>(d, stored, tile.stored_rows, tile.b, i, bv);
   }
 }
 
@@ -158,7 +178,7 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
   if (!Sum::kTree && !tile.from_zero) {
     LoadStates<Sum, R, kTileVectors>(d, states, s, c);
   }
-  RunSteps<Sum>(d, tile.k, s, c, [&](size_t i) HWY_ATTR {
+  RunSteps<Sum>(d, tile.steps, s, c, [&](size_t i) HWY_ATTR {
     hwy::Prefetch(next + i * next_stride);
     V bv[kTileVectors];
     load_b(d, i, bv);
@@ -209,10 +229,11 @@ template <class Sum, Format kOperand, typename B>
 HWY_NOINLINE void WidenAndAdd(const PackedTile<typename Sum::Lane>& tile,
                               const States<typename Sum::Lane>& states) {
   const B* stored = static_cast<const B*>(tile.stored);
+  const size_t stored_rows = tile.stored_rows;
   typename Sum::Lane* b = tile.b;
   AddPacked<Sum, kMaxTileRows<Sum>>(
       tile, states, [=](auto d, size_t i, auto& bv) HWY_ATTR {
-        WidenStep<Sum, kOperand>(d, stored, b, i, bv);
+        WidenStep<Sum, kOperand>(d, stored, stored_rows, b, i, bv);
       });
 }
 
@@ -221,7 +242,7 @@ template <typename Lane>
 struct RowsTile {
   const Lane* a;
   size_t a_stride;
-  const void* b;        // panels: rows of kPanelWidth
+  const void* b;        // panels: k rows of kPanelWidth
   size_t panel_stride;  // elements from panel to panel
   size_t k;
   size_t prefetch_steps;  // how far ahead B is fetched
@@ -248,8 +269,11 @@ HWY_NOINLINE void AddProducts(const RowsTile<typename Sum::Lane>& tile,
   V s[R * NV], c[R * NV];
   SetZero(d, s);
   SetZero(d, c);
-  RunSteps<Sum>(d, tile.k, s, c, [&](size_t i) HWY_ATTR {
-    const B* row = b + i * kPanelWidth;
+  const size_t k = tile.k;
+  const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
+  RunSteps<Sum>(d, steps, s, c, [&](size_t i) HWY_ATTR {
+    const size_t at_k = i * Sum::kStepProducts;
+    const B* row = b + at_k * kPanelWidth;
     HWY_UNROLL(32)
     for (size_t p = 0; p < NP; ++p) {
       HWY_UNROLL(32)
@@ -261,8 +285,9 @@ HWY_NOINLINE void AddProducts(const RowsTile<typename Sum::Lane>& tile,
     V bv[NV];
     HWY_UNROLL(32)
     for (size_t v = 0; v < NV; ++v) {
-      bv[v] = LoadOperand<kOperand>(
-          d, row + v / kVectors * panel_stride + v % kVectors * kLanes);
+      bv[v] = LoadStep<Sum, kOperand>(
+          d, row + v / kVectors * panel_stride + v % kVectors * kLanes,
+          kPanelWidth, at_k + 1 < k);
     }
     HWY_UNROLL(32)
     for (size_t r = 0; r < R; ++r) {

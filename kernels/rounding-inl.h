@@ -33,6 +33,14 @@ HWY_INLINE V RoundToBF16(D d, V v) {
   return hn::BitCast(d, hn::And(hn::IfThenElse(is_nan, quiet, rounded), top));
 }
 
+// Two bf16 kept as f32 in the lower and the upper half of each lane.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V InPairs(D d, V lower, V upper) {
+  const hn::RebindToUnsigned<D> du;
+  return hn::BitCast(d, hn::Or(hn::ShiftRight<16>(hn::BitCast(du, lower)),
+                               hn::BitCast(du, upper)));
+}
+
 // Rounds lanes to a format that is no wider than they are.
 template <Format kFormat, class D, class V = hn::Vec<D>>
 HWY_INLINE V RoundTo(D d, V v) {

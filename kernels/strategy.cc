@@ -1,5 +1,6 @@
 #include "kernels/strategy.h"
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "kernels/cpu.h"
 // Only the list is used, so one target is enough: no foreach_target here.
 #include "kernels/accumulation-inl.h"
 
@@ -32,6 +34,11 @@ absl::string_view KernelName(Kernel kernel) {
 
 const StrategyInfo& Strategy::info() const { return Strategies()[index_]; }
 
+bool Strategy::Takes(Kernel kernel) const {
+  return (info().kernels & KernelBit(kernel)) != 0 &&
+         (!info().needs_bf16_dot || CpuHasBf16Dot());
+}
+
 absl::Span<const StrategyInfo> Strategies() {
   return InfosOf(HWY_NAMESPACE::AllStrategies());
 }
@@ -41,6 +48,13 @@ absl::StatusOr<Strategy> FindStrategy(absl::string_view name, Kernel kernel) {
     const Strategy strategy(i);
     if (strategy.name() != name) continue;
     if (strategy.Takes(kernel)) return strategy;
+    if ((strategy.info().kernels & KernelBit(kernel)) != 0) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the strategy '", name,
+          "' needs a CPU with dot products of bf16, which the target ",
+          KernelTarget(), " has not: here ", KernelName(kernel), " takes ",
+          StrategyNames(kernel)));
+    }
     return absl::InvalidArgumentError(
         absl::StrCat(KernelName(kernel), " does not take the strategy '", name,
                      "': it takes ", StrategyNames(kernel)));
@@ -52,8 +66,8 @@ absl::StatusOr<Strategy> FindStrategy(absl::string_view name, Kernel kernel) {
 
 std::string StrategyNames(Kernel kernel) {
   std::vector<absl::string_view> names;
-  for (const StrategyInfo& info : Strategies()) {
-    if (info.kernels & KernelBit(kernel)) names.push_back(info.name);
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    if (Strategy(i).Takes(kernel)) names.push_back(Strategy(i).name());
   }
   return absl::StrJoin(names, ", ");
 }

@@ -41,11 +41,12 @@ struct StrategyInfo {
   // tile and thread count. Tests hold it to the claim.
   bool fixed_bits;
   // Vector instructions per product of a MatMul, loads and widening aside.
-  int instructions_per_product;
+  double instructions_per_product;
   // Largest possible |computed - exact| of a MatMul's output without bias and
   // scale, for operands that are representable in `operand`, final rounding
   // included; barring overflow and underflow.
   double (*error_bound)(const SumTerms& terms);
+  bool needs_bf16_dot = false;  // CpuHasBf16Dot of kernels/cpu.h
 };
 
 // A strategy: an index into Strategies().
@@ -58,9 +59,8 @@ class Strategy {
   size_t index() const { return index_; }
   const StrategyInfo& info() const;
   absl::string_view name() const { return info().name; }
-  bool Takes(Kernel kernel) const {
-    return (info().kernels & KernelBit(kernel)) != 0;
-  }
+  // Whether `kernel` takes it, on this CPU.
+  bool Takes(Kernel kernel) const;
 
   friend bool operator==(Strategy a, Strategy b) {
     return a.index_ == b.index_;
@@ -75,10 +75,10 @@ class Strategy {
 // Every strategy, from kernels/accumulation-inl.h; the first is f32.
 absl::Span<const StrategyInfo> Strategies();
 
-// By name, for a kernel: an error lists the names that the kernel takes.
+// By name, for a kernel: an error lists the names that the kernel takes here.
 absl::StatusOr<Strategy> FindStrategy(absl::string_view name, Kernel kernel);
 
-// "f32, kahan, bf16": the strategies that `kernel` takes.
+// "f32, kahan, bf16": the strategies that `kernel` takes on this CPU.
 std::string StrategyNames(Kernel kernel);
 
 }  // namespace ulpscope

@@ -18,12 +18,14 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 
 // Implementation<S>::Run is the kernel under strategy S. T is the type that
-// activations are stored in: f64 results do not fit into f32 activations.
+// activations are stored in: f64 results do not fit into f32 activations. A
+// strategy that needs an instruction is there on the targets that have it.
 template <template <class, class> class Implementation, class T, Kernel kKernel,
           typename Fn, class S>
 constexpr Fn EntryOf() {
   if constexpr ((S::kInfo.kernels & KernelBit(kKernel)) != 0 &&
-                (S::kInfo.result != Format::kF64 || sizeof(T) == 8)) {
+                (S::kInfo.result != Format::kF64 || sizeof(T) == 8) &&
+                (!S::kInfo.needs_bf16_dot || HWY_NATIVE_DOT_BF16)) {
     return &Implementation<S, T>::Run;
   } else {
     return nullptr;

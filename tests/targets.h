@@ -44,11 +44,21 @@ struct StrategyOnTarget {
 inline std::vector<StrategyOnTarget> StrategiesOnTargets(Kernel kernel) {
   std::vector<StrategyOnTarget> all;
   for (const int64_t target : RunnableTargets()) {
+    const ScopedTarget scoped_target(target);
     for (size_t i = 0; i < Strategies().size(); ++i) {
       if (Strategy(i).Takes(kernel)) all.push_back({target, Strategy(i)});
     }
   }
   return all;
+}
+
+// Those of them that claim fixed bits.
+inline std::vector<StrategyOnTarget> FixedStrategiesOnTargets(Kernel kernel) {
+  std::vector<StrategyOnTarget> fixed;
+  for (const StrategyOnTarget& each : StrategiesOnTargets(kernel)) {
+    if (each.strategy.info().fixed_bits) fixed.push_back(each);
+  }
+  return fixed;
 }
 
 // "AVX2_kahan".
