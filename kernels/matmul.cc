@@ -45,9 +45,13 @@ inline constexpr size_t kBlockRows = 192;
 inline constexpr size_t kGroupPanels = 16;
 // Where sums are carried from block to block: those of a group stay in cache.
 inline constexpr size_t kCarriedGroupPanels = 4;
-// 12 KiB of bf16 ahead. Without it, the sums' latency would show between the
-// reads of a memory that waits.
-inline constexpr size_t kPrefetchSteps = 192;
+// How far ahead a row's panels are fetched, one by one and several at once: 4
+// and 2 KiB of bf16 each. Without it the memory waits for sums to end.
+inline constexpr size_t kPrefetchSteps = 64;
+inline constexpr size_t kPrefetchStepsInFlight = 32;
+// Several panels at once from this many tasks per thread on: fewer, larger
+// tasks would leave threads idle at the end.
+inline constexpr size_t kTasksPerThread = 8;
 
 // A block of k-steps is a multiple of this and so of every kBlock.
 inline constexpr size_t kBlockStepsUnit = 64;
@@ -171,13 +175,19 @@ class MatMulRun {
     const size_t threads =
         std::min(ValueOr(tuning.threads, parallel.num_threads()),
                  parallel.num_threads());
-    Part part = {args,   FnsFor<S, Sum>(args.b.dtype),
-                 panels, 1,
-                 1,      steps_,
-                 0,      ValueOr(tuning.prefetch_steps, kPrefetchSteps),
-                 threads};
+    Part part = {
+        args,   FnsFor<S, Sum>(args.b.dtype), panels, 1, 1, steps_, 0, 0,
+        threads};
     if (!grouped_) {
-      part.group = tuning.panels_in_flight > 1 ? kMaxPanelsInFlight<Sum> : 1;
+      const bool several =
+          m_ == 1 &&
+          (tuning.panels_in_flight == 0
+               ? panels >= kTasksPerThread * threads * kMaxPanelsInFlight<Sum>
+               : tuning.panels_in_flight > 1);
+      part.group = several ? kMaxPanelsInFlight<Sum> : 1;
+      part.prefetch_steps =
+          ValueOr(tuning.prefetch_steps,
+                  several ? kPrefetchStepsInFlight : kPrefetchSteps);
       return part;
     }
     // A tree of block sums is not carried on. Blocks, and below tiles, are of

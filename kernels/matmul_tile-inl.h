@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "hwy/cache_control.h"
@@ -70,13 +72,23 @@ inline constexpr size_t kMaxPanelsInFlight =
 template <class Sum, Format kOperand, class D, typename T>
 HWY_INLINE hn::Vec<D> LoadStep(D d, const T* HWY_RESTRICT p, size_t stride,
                                bool has_second) {
-  const auto first = LoadOperand<kOperand>(d, p);
   if constexpr (Sum::kStepProducts == 1) {
-    return first;
+    return LoadOperand<kOperand>(d, p);
+  } else if constexpr (std::is_same_v<T, hwy::bfloat16_t>) {
+    // As they are stored.
+    const hn::RebindToUnsigned<D> du;
+    const hn::Rebind<uint16_t, D> dh;
+    const auto half = [&](const T* from) HWY_ATTR {
+      return hn::PromoteTo(
+          du, hn::LoadU(dh, reinterpret_cast<const uint16_t*>(from)));
+    };
+    const auto second =
+        has_second ? hn::ShiftLeft<16>(half(p + stride)) : hn::Zero(du);
+    return hn::BitCast(d, hn::Or(half(p), second));
   } else {
     static_assert(Sum::kStepProducts == 2 && kOperand == Format::kBF16);
     return InPairs(
-        d, first,
+        d, LoadOperand<kOperand>(d, p),
         has_second ? LoadOperand<kOperand>(d, p + stride) : hn::Zero(d));
   }
 }
@@ -277,9 +289,13 @@ HWY_NOINLINE void AddProducts(const RowsTile<typename Sum::Lane>& tile,
     HWY_UNROLL(32)
     for (size_t p = 0; p < NP; ++p) {
       HWY_UNROLL(32)
-      for (size_t at = 0; at < kVectors * kLanes;
-           at += kCacheLine / sizeof(B)) {
-        hwy::Prefetch(row + p * panel_stride + prefetch + at);
+      for (size_t product = 0; product < Sum::kStepProducts; ++product) {
+        const B* ahead = row + p * panel_stride + product * kPanelWidth;
+        HWY_UNROLL(32)
+        for (size_t at = 0; at < kVectors * kLanes;
+             at += kCacheLine / sizeof(B)) {
+          hwy::Prefetch(ahead + prefetch + at);
+        }
       }
     }
     V bv[NV];
