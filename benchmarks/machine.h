@@ -16,9 +16,10 @@ namespace ulpscope {
 // How many threads to benchmark with: 1, and as many as there are CPUs.
 std::vector<size_t> ThreadCounts();
 
-// f32 FMAs of the kernels' target on registers alone, on every thread of
-// `parallel`, for some 20 ms; returns the FLOPs done, two per FMA and lane.
-double DoFmas(Parallel& parallel);
+// f32 FMAs of the kernels' target on registers alone, ten per step, on every
+// thread of `parallel`; returns the FLOPs done, two per FMA and lane.
+inline constexpr size_t kLongFmaSteps = size_t{10} << 20;  // some 15 ms
+double DoFmas(Parallel& parallel, size_t steps);
 
 // Memory to be read once, larger than any cache that a single machine of today
 // has for itself.

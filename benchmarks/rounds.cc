@@ -46,6 +46,10 @@ Rounds::Rounds(std::vector<Contender> contenders)
       seconds_(contenders_.size()) {
   for (size_t c = 0; c < contenders_.size(); ++c) {
     if (!contenders_[c].refusal.empty()) continue;
+    if (contenders_[c].before) {
+      wakes_[c] = false;
+      continue;
+    }
     while (true) {
       const double seconds = SecondsOf(calls_[c], contenders_[c]);
       if (seconds >= kTurnSeconds) {
@@ -66,6 +70,7 @@ void Rounds::RunRound() {
     if (!contenders_[c].refusal.empty()) continue;
     rested_ &= WaitUntilIdle();
     if (wakes_[c]) contenders_[c].call();
+    if (contenders_[c].before) contenders_[c].before();
     seconds_[c].push_back(SecondsOf(calls_[c], contenders_[c]) /
                           static_cast<double>(calls_[c]));
   }

@@ -15,6 +15,10 @@ struct Contender {
   double work = 0;   // of a call: FLOPs, bytes or whatever the case counts
   double share = 1;  // of the case's limit that this arithmetic can reach
   std::string refusal = {};  // why it is not timed; then call may be null
+  // If there is one, it is called before each turn, and the turn is one call
+  // without any rest between: for what is to be timed in the state that
+  // something else leaves the CPU in.
+  std::function<void()> before = {};
 };
 
 // What a contender took: per call, over the rounds.

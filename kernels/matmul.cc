@@ -187,7 +187,8 @@ class MatMulRun {
       part.group = several ? kMaxPanelsInFlight<Sum> : 1;
       part.prefetch_steps =
           ValueOr(tuning.prefetch_steps,
-                  several ? kPrefetchStepsInFlight : kPrefetchSteps);
+                  (several ? kPrefetchStepsInFlight : kPrefetchSteps) /
+                      Sum::kStepProducts);
       return part;
     }
     // A tree of block sums is not carried on. Blocks, and below tiles, are of
