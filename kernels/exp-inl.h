@@ -31,35 +31,57 @@ HWY_INLINE V ExpOrNaN(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
 }
 
-// The same bits for x <= 0, in two thirds of the operations: the sign of x is
-// known where it is rounded to a multiple q of ln 2; y 2^q is y 2^(q + kBias),
-// which is exact, times 2^-kBias, which rounds once; and where x is below the
-// least that has a result, the scaled value is replaced and may be anything, but
-// a NaN goes through all of it.
-template <class D, class V>
-HWY_INLINE V ExpOfNonPositive(D d, V x) {
-  using T = hn::TFromD<D>;
-  constexpr bool kIsFloat = sizeof(T) == 4;
-  constexpr int kBias = kIsFloat ? 64 : 512;
-  hn::impl::ExpImpl<T> exp;
+// What is known of an exponential's arguments. `unbias` is 2^-bias.
+template <typename T>
+struct ExpRange {
+  T least;  // e^x is taken for 0 below
+  int bias;
+  T unbias;
+};
+
+// ExpOrNaN's bits in two thirds of its operations, for arguments in a known
+// range. `half` is 1/2 with the sign of x, with which x / ln 2 is rounded to q;
+// q + bias must be a normal exponent for every x >= least. Then y 2^q is
+// y 2^(q + bias), which is exact, times 2^-bias, which rounds once. What comes
+// out for smaller x is replaced by 0; a NaN passes through all of it.
+template <class D, class V, class T = hn::TFromD<D>>
+HWY_INLINE V ExpInRange(D d, V x, V half, const ExpRange<T>& range) {
+  hn::impl::ExpImpl<T> impl;
   const hn::Rebind<int32_t, D> di32;
-  const V scaled_x =
-      hn::MulAdd(x, hn::Set(d, static_cast<T>(1.442695040888963407)),
-                 hn::Set(d, static_cast<T>(-0.5)));
+  const V multiple =
+      hn::MulAdd(x, hn::Set(d, static_cast<T>(1.442695040888963407)), half);
   hn::Vec<decltype(di32)> q;
-  if constexpr (kIsFloat) {
-    q = hn::ConvertInRangeTo(di32, scaled_x);
+  if constexpr (sizeof(T) == 4) {
+    q = hn::ConvertInRangeTo(di32, multiple);
   } else {
-    q = hn::DemoteInRangeTo(di32, scaled_x);
+    q = hn::DemoteInRangeTo(di32, multiple);
   }
-  const V y = hn::Add(exp.ExpPoly(d, exp.ExpReduce(d, x, q)),
-                      hn::Set(d, static_cast<T>(1)));
+  const V y =
+      hn::Add(impl.ExpPoly(d, impl.ExpReduce(d, x, q)), hn::Set(d, T{1}));
   const V biased =
-      hn::Mul(y, exp.Pow2I(d, hn::Add(q, hn::Set(di32, kBias))));
-  const V result = hn::Mul(
-      biased, hn::Set(d, static_cast<T>(kIsFloat ? 0x1p-64 : 0x1p-512)));
-  const V least = hn::Set(d, static_cast<T>(kIsFloat ? -104 : -1000));
-  return hn::IfThenZeroElse(hn::Lt(x, least), result);
+      hn::Mul(y, impl.Pow2I(d, hn::Add(q, hn::Set(di32, range.bias))));
+  const V exp = hn::Mul(biased, hn::Set(d, range.unbias));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, range.least)), exp);
+}
+
+// e^x for x <= 0, with the bits of ExpOrNaN.
+template <class D, class V, class T = hn::TFromD<D>>
+HWY_INLINE V ExpOfNonPositive(D d, V x) {
+  constexpr ExpRange<T> kRange =
+      sizeof(T) == 4 ? ExpRange<T>{-104, 64, static_cast<T>(0x1p-64)}
+                     : ExpRange<T>{-1000, 512, static_cast<T>(0x1p-512)};
+  return ExpInRange(d, x, hn::Set(d, T{-0.5}), kRange);
+}
+
+// 1 + e^x, with the bits of 1 + ExpOrNaN: e^x is infinite from 89 (double: 710)
+// on, and where it is taken for 0 it is far below half an ULP of 1.
+template <class D, class V, class T = hn::TFromD<D>>
+HWY_INLINE V OnePlusExp(D d, V x) {
+  constexpr ExpRange<T> kRange = {sizeof(T) == 4 ? -86 : -700, -1, 2};
+  const V most = hn::Set(d, sizeof(T) == 4 ? T{89} : T{710});
+  x = hn::IfThenElse(hn::Gt(x, most), most, x);
+  const V half = hn::CopySignToAbs(hn::Set(d, T{0.5}), x);
+  return hn::Add(ExpInRange(d, x, half, kRange), hn::Set(d, T{1}));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -41,8 +41,7 @@ void NormalizeRows(const RmsNormArgs<T>& args, size_t row) {
   RowSums<Sum>(
       n,
       [&](auto d, size_t r, size_t i, auto& s, auto& c, auto... left) HWY_ATTR {
-        const auto v =
-            LoadOperand<kOperand>(d, x + r * x_stride + i, left...);
+        const auto v = LoadOperand<kOperand>(d, x + r * x_stride + i, left...);
         Sum::MulAdd(d, v, v, s, c);
       },
       sums);

@@ -125,22 +125,45 @@ HWY_INLINE void RowSums(size_t n, const AddTerms& add,
   V s[kRows * kVectors], c[kRows * kVectors];
   SetZero(d, s);
   SetZero(d, c);
-  RunSteps<Sum>(
-      d, hwy::DivCeil(n, kRowLanes), s, c, [&](size_t step) HWY_ATTR {
-        const size_t first = step * kRowLanes;
-        if (HWY_LIKELY(first + kRowLanes <= n)) {
+  const size_t whole = n / kRowLanes;
+  const size_t steps = hwy::DivCeil(n, kRowLanes);
+  const auto add_whole = [&](size_t step) HWY_ATTR {
+    HWY_UNROLL(32)
+    for (size_t j = 0; j < kRows * kVectors; ++j) {
+      const size_t at = step * kRowLanes + j % kVectors * kLanes;
+      add(d, j / kVectors, at, s[j], c[j]);
+    }
+  };
+  const auto add_rest = [&]() HWY_ATTR {
+    HWY_UNROLL(32)
+    for (size_t j = 0; j < kRows * kVectors; ++j) {
+      const size_t at = whole * kRowLanes + j % kVectors * kLanes;
+      if (at < n) add(d, j / kVectors, at, s[j], c[j], n - at);
+    }
+  };
+  if constexpr (Sum::kTree) {
+    RunSteps<Sum>(d, steps, s, c, [&](size_t step) HWY_ATTR {
+      if (HWY_LIKELY(step < whole)) {
+        add_whole(step);
+      } else {
+        add_rest();
+      }
+    });
+  } else {
+    // The same, but the loop has no branch that would cost it registers.
+    RunSteps<Sum>(d, whole, s, c, add_whole);
+    if (whole < steps) {
+      add_rest();
+      if constexpr (Sum::kBlock != 0) {
+        if (steps % Sum::kBlock == 0) {
           HWY_UNROLL(32)
           for (size_t j = 0; j < kRows * kVectors; ++j) {
-            add(d, j / kVectors, first + j % kVectors * kLanes, s[j], c[j]);
-          }
-        } else {
-          HWY_UNROLL(32)
-          for (size_t j = 0; j < kRows * kVectors; ++j) {
-            const size_t at = first + j % kVectors * kLanes;
-            if (at < n) add(d, j / kVectors, at, s[j], c[j], n - at);
+            Sum::EndBlock(d, s[j], c[j]);
           }
         }
-      });
+      }
+    }
+  }
   HWY_UNROLL(32)
   for (size_t r = 0; r < kRows; ++r) {
     HWY_UNROLL(32)
