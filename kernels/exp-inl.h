@@ -16,34 +16,30 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// e^x of float or double lanes, for x <= 104 (float) or 1000 (double): where
-// e^x overflows it is infinite. Highway's polynomial uses FMA, multiplication
-// and exact scaling only, so it gives the same bits on every target; it returns
-// 0 for NaN, which would hide a fault.
+// Highway's exponential, with two differences. Where the range of x is known, a
+// third of its operations are not needed; and a NaN stays one, where Highway
+// gives 0, which would hide a fault. All other bits are those of hn::Exp, which
+// tests/exp_test.cc requires: FMA, multiplication and exact scaling only, hence
+// the same bits on every target.
 //
 // Highway's documentation says 1 ULP. It is 1.04 for float (1.0316 at -5.88269,
 // the most of all floats) and 1.1 for double: the last addition rounds by half
 // an ULP, the fused step before it and the reduction of x by a quarter each if
 // the result is below a power of 2, and the terms of second order, which are an
 // eighth, add less than a tenth. tests/exp_test.cc asserts both.
-template <class D, class V>
-HWY_INLINE V ExpOrNaN(D d, V x) {
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
-}
 
-// What is known of an exponential's arguments. `unbias` is 2^-bias.
+// What is known of the arguments.
 template <typename T>
 struct ExpRange {
-  T least;  // e^x is taken for 0 below
-  int bias;
-  T unbias;
+  T least;   // e^x is taken for 0 below
+  int bias;  // q + bias is a normal exponent for x >= least, see ExpInRange
+  T unbias;  // 2^-bias
 };
 
-// ExpOrNaN's bits in two thirds of its operations, for arguments in a known
-// range. `half` is 1/2 with the sign of x, with which x / ln 2 is rounded to q;
-// q + bias must be a normal exponent for every x >= least. Then y 2^q is
-// y 2^(q + bias), which is exact, times 2^-bias, which rounds once. What comes
-// out for smaller x is replaced by 0; a NaN passes through all of it.
+// `half` is 1/2 with the sign of x. x = q ln 2 + r, where q is an integer, and
+// e^r 2^q is e^r 2^(q + bias), which is exact, times 2^-bias, which rounds once
+// and only if the result is subnormal or infinite. What comes out for x < least
+// is replaced by 0; a NaN passes through all of it.
 template <class D, class V, class T = hn::TFromD<D>>
 HWY_INLINE V ExpInRange(D d, V x, V half, const ExpRange<T>& range) {
   hn::impl::ExpImpl<T> impl;
@@ -64,7 +60,7 @@ HWY_INLINE V ExpInRange(D d, V x, V half, const ExpRange<T>& range) {
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, range.least)), exp);
 }
 
-// e^x for x <= 0, with the bits of ExpOrNaN.
+// e^x for x <= 0.
 template <class D, class V, class T = hn::TFromD<D>>
 HWY_INLINE V ExpOfNonPositive(D d, V x) {
   constexpr ExpRange<T> kRange =
@@ -73,8 +69,8 @@ HWY_INLINE V ExpOfNonPositive(D d, V x) {
   return ExpInRange(d, x, hn::Set(d, T{-0.5}), kRange);
 }
 
-// 1 + e^x, with the bits of 1 + ExpOrNaN: e^x is infinite from 89 (double: 710)
-// on, and where it is taken for 0 it is far below half an ULP of 1.
+// 1 + e^x. From 89 (double: 710) on e^x is infinite; where it is taken for 0 it
+// is far below half an ULP of 1.
 template <class D, class V, class T = hn::TFromD<D>>
 HWY_INLINE V OnePlusExp(D d, V x) {
   constexpr ExpRange<T> kRange = {sizeof(T) == 4 ? -86 : -700, -1, 2};

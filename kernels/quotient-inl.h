@@ -30,14 +30,17 @@ struct Divisor {
   Lane rest;        // 1 / value - reciprocal, rounded
 };
 
-// a / b, rounded to nearest: the bits of hn::Div, which keeps its unit busy for
-// 10 cycles per 16 floats on AVX-512 where these 4 operations take 2.
+// a / b rounded to nearest: the bits of hn::Div, which takes 11 cycles per 16
+// floats on an AVX-512 Xeon, where this takes 4.
 //
-// q is within an ULP of a / b, the remainder a - q b exact, and with the
-// rounded reciprocal r of b, q + (a - q b) r rounds to the nearest (Markstein
-// 1990, theorem 8.? ; Cornea, Harrison, Tang 2002), if nothing underflows: not
-// the quotient, which is at least 2^-126, nor the last bit of the remainder,
-// which is at least 2^-48 a. Where an a is smaller, zero or NaN, hn::Div it is.
+// q is one of the two neighbours of a / b, so that the remainder a - q b is
+// exact; and q plus the remainder times r, the rounded reciprocal of b, rounds
+// to the number nearest to a / b (Markstein 1990): it misses a / b by
+// (a - q b)(1/b - r), which is less than the distance of any a / b from a
+// number halfway between neighbours. That is, if nothing underflows: not the
+// quotient, which is 2^-126 (double: 2^-1022) or more, and not the remainder's
+// last bit, which is 2^-48 (2^-106) of a or more. hn::Div serves a smaller a,
+// zero and NaN.
 template <class D, class V>
 HWY_INLINE V Quotient(D d, V a, const Divisor<hn::TFromD<D>>& b) {
   using T = hn::TFromD<D>;

@@ -84,8 +84,7 @@ HWY_INLINE void RunSteps(D d, size_t steps, V (&s)[N], V (&c)[N],
 // l, l + 16, l + 32, ... of the row, padded with zeros to a multiple of 16.
 inline constexpr size_t kRowLanes = 16;
 
-// The sum of a sum's lanes: lanes l and l + N/2 are merged, then l and l + N/4,
-// ...
+// The sum of N lanes: l and l + N/2 are merged, then l and l + N/4, ...
 template <class Sum, class D, class V = hn::Vec<D>>
 HWY_INLINE typename Sum::Lane MergeLanes(D d, V s, V c) {
   if constexpr (HWY_MAX_LANES_D(D) == 1) {
@@ -109,9 +108,9 @@ constexpr size_t RowsAtOnce() {
 }
 
 // sums[r] = the sum of n terms of each of kRows rows. add(d, r, i, s, c) adds
-// terms i, i + 1, ... of row r, Lanes(d) of them, to the state; the last call
-// of a row may be add(d, r, i, s, c, left), where only `left` terms are left
-// and those that the other lanes add are zeros.
+// terms i, i + 1, ... of row r, Lanes(d) of them, to the state. Of a row's last
+// 16, if they are fewer, it is add(d, r, i, s, c, left): the row ends `left`
+// terms after i, and any lanes beyond add zeros.
 template <class Sum, size_t kRows, class AddTerms>
 HWY_INLINE void RowSums(size_t n, const AddTerms& add,
                         typename Sum::Lane (&sums)[kRows]) {

@@ -5,10 +5,17 @@
 
 namespace ulpscope {
 
-// x[i] = e^x[i] as the kernels compute it (kernels/exp-inl.h), on the target
-// that ScopedTarget set.
+// On the target that ScopedTarget set: x[i] = e^x[i] by Highway, but NaN where
+// x[i] is; for x[i] <= 104 (float) or 1000 (double).
 void VectorExp(absl::Span<float> x);
 void VectorExp(absl::Span<double> x);
+
+// e^x[i] for x[i] <= 0, and 1 + e^x[i], as the kernels compute them
+// (kernels/exp-inl.h).
+void VectorExpOfNonPositive(absl::Span<float> x);
+void VectorExpOfNonPositive(absl::Span<double> x);
+void VectorOnePlusExp(absl::Span<float> x);
+void VectorOnePlusExp(absl::Span<double> x);
 
 }  // namespace ulpscope
 
