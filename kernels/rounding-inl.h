@@ -84,7 +84,7 @@ HWY_INLINE size_t Beyond(size_t count, size_t left) {
 // `left`, where given, and zeros: exact, except that f64 values become the
 // nearest f32 where the lanes are float.
 template <class D, typename T, class... Left>
-HWY_INLINE hn::Vec<D> LoadWidened(D d, const T* p, Left... left) {
+HWY_INLINE hn::Vec<D> LoadWidened(D d, const T* HWY_RESTRICT p, Left... left) {
   using Lane = hn::TFromD<D>;
   if constexpr (std::is_same_v<Lane, T>) {
     return LoadSome(d, p, left...);
@@ -108,7 +108,7 @@ HWY_INLINE hn::Vec<D> LoadWidened(D d, const T* p, Left... left) {
 // An operand as a strategy reads it. A value that is wider than f32 reaches
 // bf16 by way of f32: two roundings.
 template <Format kOperand, class D, typename T, class... Left>
-HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* p, Left... left) {
+HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* HWY_RESTRICT p, Left... left) {
   const auto v = LoadWidened(d, p, left...);
   constexpr bool kStoredAsBF16 = std::is_same_v<T, hwy::bfloat16_t>;
   constexpr bool kStoredWithinF32 = sizeof(T) <= 4;
@@ -123,7 +123,8 @@ HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* p, Left... left) {
 // Stores lanes that are already rounded to the result's format, or the first
 // `left` of them.
 template <class D, typename T, class... Left>
-HWY_INLINE void StoreResult(D d, hn::Vec<D> v, T* p, Left... left) {
+HWY_INLINE void StoreResult(D d, hn::Vec<D> v, T* HWY_RESTRICT p,
+                            Left... left) {
   if constexpr (std::is_same_v<hn::TFromD<D>, T>) {
     StoreSome(d, v, p, left...);
   } else if constexpr (kNeedsTwoVectors<D, T>) {

@@ -56,7 +56,7 @@ void SoftmaxRow(const T* x, size_t n, T* y) {
   const Lane max =
       hn::GetLane(LoadOperand<kOperand>(hn::CappedTag<Lane, 1>(), &max_x));
 
-  // The terms are not rounded again.
+  // The terms, which are not rounded to an operand.
   Lane* e;
   if constexpr (std::is_same_v<T, Lane>) {
     e = y;
@@ -80,6 +80,7 @@ void SoftmaxRow(const T* x, size_t n, T* y) {
           },
       sum);
 
+  // The largest term is 1: the sum is from 1 to about n, or NaN.
   const Divisor<Lane> divisor(sum[0]);
   ForEachVector<Lane>(n, [&](auto d, size_t i, auto... left) HWY_ATTR {
     const auto v = Quotient(d, LoadSome(d, e + i, left...), divisor);
