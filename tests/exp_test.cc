@@ -189,12 +189,12 @@ void CompareOnePlus() {
   }
 }
 
-TEST_P(ExpTest, OfNonPositiveHasHighwaysBits) {
+TEST_P(ExpTest, OfNonPositiveHasTheSameBits) {
   CompareOfNonPositive<float>();
   CompareOfNonPositive<double>();
 }
 
-TEST_P(ExpTest, OnePlusHasHighwaysBits) {
+TEST_P(ExpTest, OnePlusHasTheSameBits) {
   CompareOnePlus<float>();
   CompareOnePlus<double>();
 }

@@ -76,8 +76,8 @@ std::vector<T> Divisors() {
   return b;
 }
 
-// Dividends from 1 down to the subnormals, and those whose quotient by b is
-// next to a number halfway between two others.
+// Dividends from 1 down to the subnormals, and those whose quotient by b is at
+// or next to a number halfway between two others.
 template <typename T>
 std::vector<T> Dividends(T b, Random& random) {
   constexpr int kLeast =
@@ -96,6 +96,12 @@ std::vector<T> Dividends(T b, Random& random) {
     T near = q * b + b * kHalfUlp;
     while (near > 1) near /= 2;
     a.insert(a.end(), {near, std::nextafter(near, T{0})});
+    // A quotient halfway between subnormal numbers, or next to it.
+    const int units = static_cast<int>(random.Below(i % 2 == 0 ? 4 : 1 << 22));
+    const T halfway = static_cast<T>(
+        std::ldexp((units + 0.5) * static_cast<double>(b), kLeast));
+    a.insert(a.end(), {halfway, std::nextafter(halfway, T{0}),
+                       std::nextafter(halfway, T{1})});
   }
   return a;
 }

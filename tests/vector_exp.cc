@@ -7,8 +7,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/vector_exp.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
-// After foreach_target.h.
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 #include "kernels/exp-inl.h"
 #include "kernels/rounding-inl.h"
@@ -23,8 +21,7 @@ void Exponentials(absl::Span<Lane> x) {
   Lane* const p = x.data();
   ForEachVector<Lane>(x.size(), [p](auto d, size_t i, auto... left) HWY_ATTR {
     const auto v = LoadSome(d, p + i, left...);
-    const auto exp = hn::IfThenElse(hn::IsNaN(v), v, hn::Exp(d, v));
-    StoreSome(d, exp, p + i, left...);
+    StoreSome(d, ExpOrNaN(d, v), p + i, left...);
   });
 }
 

@@ -5,13 +5,11 @@
 
 namespace ulpscope {
 
-// On the target that ScopedTarget set: x[i] = e^x[i] by Highway, but NaN where
-// x[i] is; for x[i] <= 104 (float) or 1000 (double).
+// Of kernels/exp-inl.h, on the target that ScopedTarget set: x[i] = e^x[i].
 void VectorExp(absl::Span<float> x);
 void VectorExp(absl::Span<double> x);
 
-// e^x[i] for x[i] <= 0, and 1 + e^x[i], as the kernels compute them
-// (kernels/exp-inl.h).
+// e^x[i] for x[i] <= 0, and 1 + e^x[i], as the kernels compute them.
 void VectorExpOfNonPositive(absl::Span<float> x);
 void VectorExpOfNonPositive(absl::Span<double> x);
 void VectorOnePlusExp(absl::Span<float> x);
