@@ -51,22 +51,23 @@ struct RopeImpl {
     using Lane = typename S::Sum::Lane;
     constexpr Format kOperand = S::kInfo.operand;
     const size_t half = x.cols / 2;
-    for (size_t r = 0; r < x.rows; ++r) {
-      T* HWY_RESTRICT lo = x.Row(r);
-      T* HWY_RESTRICT hi = lo + half;
-      ForEachVector<Lane>(half, [&](auto d, size_t i) HWY_ATTR {
-        const auto c = LoadOperand<kOperand>(d, cos + i);
-        const auto s = LoadOperand<kOperand>(d, sin + i);
-        const auto x1 = LoadOperand<kOperand>(d, lo + i);
-        const auto x2 = LoadOperand<kOperand>(d, hi + i);
+    // Cosines and sines are read and rounded once for all rows.
+    ForEachVector<Lane>(half, [&](auto d, size_t i, auto... left) HWY_ATTR {
+      const auto c = LoadOperand<kOperand>(d, cos + i, left...);
+      const auto s = LoadOperand<kOperand>(d, sin + i, left...);
+      for (size_t r = 0; r < x.rows; ++r) {
+        T* const lo = x.Row(r) + i;
+        T* const hi = lo + half;
+        const auto x1 = LoadOperand<kOperand>(d, lo, left...);
+        const auto x2 = LoadOperand<kOperand>(d, hi, left...);
         const auto y1 = hn::Sub(RoundStep<S>(d, hn::Mul(x1, c)),
                                 RoundStep<S>(d, hn::Mul(x2, s)));
         const auto y2 = hn::Add(RoundStep<S>(d, hn::Mul(x2, c)),
                                 RoundStep<S>(d, hn::Mul(x1, s)));
-        StoreResult(d, RoundTo<S::kInfo.result>(d, y1), lo + i);
-        StoreResult(d, RoundTo<S::kInfo.result>(d, y2), hi + i);
-      });
-    }
+        StoreResult(d, RoundTo<S::kInfo.result>(d, y1), lo, left...);
+        StoreResult(d, RoundTo<S::kInfo.result>(d, y2), hi, left...);
+      }
+    });
   }
 };
 
@@ -76,24 +77,19 @@ struct SwiGluImpl {
                   Parallel& parallel) {
     using Lane = typename S::Sum::Lane;
     constexpr Format kOperand = S::kInfo.operand;
-    // e^-g is infinite for g of this and below, and the quotient a zero, as the
-    // formula says; further down ExpOrNaN ends.
-    constexpr Lane kLeast = sizeof(Lane) == 8 ? Lane{-1000} : Lane{-104};
     parallel.For(gate.rows, [&](size_t r) HWY_ATTR {
       const T* g_row = gate.Row(r);
       const T* u_row = up.Row(r);
       T* y_row = y.Row(r);
-      ForEachVector<Lane>(gate.cols, [&](auto d, size_t i) HWY_ATTR {
-        const auto g = LoadOperand<kOperand>(d, g_row + i);
-        const auto u = LoadOperand<kOperand>(d, u_row + i);
-        const auto clamped = hn::IfThenElse(hn::Lt(g, hn::Set(d, kLeast)),
-                                            hn::Set(d, kLeast), g);
-        const auto exp = ExpOrNaN(d, hn::Neg(clamped));
-        const auto silu =
-            RoundStep<S>(d, hn::Div(g, hn::Add(exp, hn::Set(d, Lane{1}))));
-        StoreResult(d, RoundTo<S::kInfo.result>(d, hn::Mul(silu, u)),
-                    y_row + i);
-      });
+      ForEachVector<Lane>(
+          gate.cols, [&](auto d, size_t i, auto... left) HWY_ATTR {
+            const auto g = LoadOperand<kOperand>(d, g_row + i, left...);
+            const auto u = LoadOperand<kOperand>(d, u_row + i, left...);
+            const auto silu =
+                RoundStep<S>(d, hn::Div(g, OnePlusExp(d, hn::Neg(g))));
+            StoreResult(d, RoundTo<S::kInfo.result>(d, hn::Mul(silu, u)),
+                        y_row + i, left...);
+          });
     });
   }
 };
@@ -102,9 +98,9 @@ template <class S, typename T>
 struct RoundRowImpl {
   static void Run(const double* HWY_RESTRICT x, size_t n, T* HWY_RESTRICT y) {
     using Lane = typename S::Sum::Lane;
-    ForEachVector<Lane>(n, [&](auto d, size_t i) HWY_ATTR {
-      const auto v = LoadOperand<S::kInfo.operand>(d, x + i);
-      StoreResult(d, RoundTo<S::kInfo.result>(d, v), y + i);
+    ForEachVector<Lane>(n, [&](auto d, size_t i, auto... left) HWY_ATTR {
+      const auto v = LoadOperand<S::kInfo.operand>(d, x + i, left...);
+      StoreResult(d, RoundTo<S::kInfo.result>(d, v), y + i, left...);
     });
   }
 };

@@ -26,27 +26,28 @@ struct AddResidualImpl {
                   T* HWY_RESTRICT stream, double* HWY_RESTRICT carry) {
     using Lane = typename S::Sum::Lane;
     constexpr Format kOperand = S::kInfo.operand;
-    ForEachVector<Lane>(n, [&](auto d, size_t i) HWY_ATTR {
+    ForEachVector<Lane>(n, [&](auto d, size_t i, auto... left) HWY_ATTR {
       using V = hn::Vec<decltype(d)>;
-      const V x = LoadOperand<kOperand>(d, stream + i);
-      const V u = LoadOperand<kOperand>(d, update + i);
+      const V x = LoadOperand<kOperand>(d, stream + i, left...);
+      const V u = LoadOperand<kOperand>(d, update + i, left...);
       V sum, rest;
       if constexpr (std::is_same_v<typename S::Sum, KahanBabuskaNeumaier>) {
         V err;
         const V rounded = TwoSum(x, u, err);
-        sum =
-            FastTwoSum(rounded, hn::Add(err, LoadWidened(d, carry + i)), rest);
+        sum = FastTwoSum(
+            rounded, hn::Add(err, LoadWidened(d, carry + i, left...)), rest);
       } else if constexpr (sizeof(Lane) == 8 &&
                            S::kInfo.result == Format::kF32) {
-        const V full = hn::Add(hn::Add(x, LoadWidened(d, carry + i)), u);
+        const V full =
+            hn::Add(hn::Add(x, LoadWidened(d, carry + i, left...)), u);
         sum = RoundTo<Format::kF32>(d, full);
         rest = hn::Sub(full, sum);
       } else {
         sum = RoundTo<S::kInfo.result>(d, hn::Add(x, u));
         rest = hn::Zero(d);
       }
-      StoreResult(d, sum, stream + i);
-      StoreResult(d, rest, carry + i);
+      StoreResult(d, sum, stream + i, left...);
+      StoreResult(d, rest, carry + i, left...);
     });
   }
 };

@@ -1,5 +1,6 @@
 #include "kernels/rmsnorm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <type_traits>
@@ -23,34 +24,66 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class S, class Sum, typename T>
-void NormalizeRow(const T* x, size_t n, const double* HWY_RESTRICT weight,
-                  double eps, T* y) {
+// Rows [row, row + kRows).
+template <class S, class Sum, size_t kRows, typename T>
+void NormalizeRows(const RmsNormArgs<T>& args, size_t row) {
   using Lane = typename Sum::Lane;
   constexpr Format kOperand = S::kInfo.operand;
   constexpr Format kResult = S::kInfo.result;
-  const Lane sum = RowSum<Sum, kOperand>(
-      x, n, [](auto d, auto v, auto& s, auto& c) HWY_ATTR {
+  const size_t n = args.x.cols;
+  const T* const x = args.x.Row(row);
+  T* const y = args.y.Row(row);
+  const size_t x_stride = args.x.stride;
+  const size_t y_stride = args.y.stride;
+  const double* HWY_RESTRICT weight = args.weight;
+
+  Lane sums[kRows];
+  RowSums<Sum>(
+      n,
+      [&](auto d, size_t r, size_t i, auto& s, auto& c, auto... left) HWY_ATTR {
+        const auto v = LoadOperand<kOperand>(d, x + r * x_stride + i, left...);
         Sum::MulAdd(d, v, v, s, c);
-      });
-  const Lane mean = sum / static_cast<Lane>(n);
-  const Lane inverse = Lane{1} / std::sqrt(mean + static_cast<Lane>(eps));
-  ForEachVector<Lane>(n, [&](auto d, size_t i) HWY_ATTR {
-    auto v = hn::Mul(LoadOperand<kOperand>(d, x + i), hn::Set(d, inverse));
-    if constexpr (kResult == Format::kBF16) v = RoundToBF16(d, v);
-    v = hn::Mul(LoadOperand<kOperand>(d, weight + i), v);
-    StoreResult(d, RoundTo<kResult>(d, v), y + i);
+      },
+      sums);
+  Lane inverse[kRows];
+  for (size_t r = 0; r < kRows; ++r) {
+    const Lane mean = sums[r] / static_cast<Lane>(n);
+    inverse[r] = Lane{1} / std::sqrt(mean + static_cast<Lane>(args.eps));
+  }
+  ForEachVector<Lane>(n, [&](auto d, size_t i, auto... left) HWY_ATTR {
+    const auto w = LoadOperand<kOperand>(d, weight + i, left...);
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
+      auto v = hn::Mul(LoadOperand<kOperand>(d, x + r * x_stride + i, left...),
+                       hn::Set(d, inverse[r]));
+      if constexpr (kResult == Format::kBF16) v = RoundToBF16(d, v);
+      StoreResult(d, RoundTo<kResult>(d, hn::Mul(w, v)), y + r * y_stride + i,
+                  left...);
+    }
   });
 }
+
+// A task has at least this many values, which take a microsecond or two: as
+// long as it takes to hand a task to another thread. Heads of 128 values, a
+// decoded token's q_norm and k_norm, are thus normalized by the caller.
+inline constexpr size_t kTaskValues = 8192;
 
 template <class S, typename T>
 struct RmsNormImpl {
   static void Run(const RmsNormArgs<T>& args, Parallel& parallel) {
-    const size_t n = args.x.cols;
-    ChooseSum<S>(n, [&](auto sum) HWY_ATTR {
-      parallel.For(args.x.rows, [&](size_t r) HWY_ATTR {
-        NormalizeRow<S, decltype(sum)>(args.x.Row(r), n, args.weight, args.eps,
-                                       args.y.Row(r));
+    const size_t rows = args.x.rows;
+    ChooseSum<S>(args.x.cols, [&](auto sum) HWY_ATTR {
+      using Sum = decltype(sum);
+      constexpr size_t kRows = RowsAtOnce<Sum>();
+      const size_t task_rows =
+          hwy::RoundUpTo(hwy::DivCeil(kTaskValues, args.x.cols), kRows);
+      parallel.For(hwy::DivCeil(rows, task_rows), [&](size_t task) HWY_ATTR {
+        size_t r = task * task_rows;
+        const size_t end = std::min(rows, r + task_rows);
+        for (; r + kRows <= end; r += kRows) {
+          NormalizeRows<S, Sum, kRows>(args, r);
+        }
+        for (; r < end; ++r) NormalizeRows<S, Sum, 1>(args, r);
       });
     });
   }

@@ -62,34 +62,62 @@ template <class D, typename T>
 inline constexpr bool kNeedsTwoVectors =
     HWY_MAX_LANES_D(D) * sizeof(T) > HWY_MAX_BYTES;
 
-// Lanes(d) values of any element type as float or double lanes: exact, except
-// that f64 values become the nearest f32 where the lanes are float.
-template <class D, typename T>
-HWY_INLINE hn::Vec<D> LoadWidened(D d, const T* HWY_RESTRICT p) {
+// Lanes(d) values, or the first `left` of them, with zeros after: what is not
+// asked for is not touched.
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> LoadSome(D d, const T* p) {
+  return hn::LoadU(d, p);
+}
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> LoadSome(D d, const T* p, size_t left) {
+  return hn::LoadN(d, p, left);
+}
+
+// The same for stores.
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void StoreSome(D d, hn::Vec<D> v, T* p) {
+  hn::StoreU(v, d, p);
+}
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void StoreSome(D d, hn::Vec<D> v, T* p, size_t left) {
+  hn::StoreN(v, d, p, left);
+}
+
+// How many of `left` values are beyond the first `count`.
+HWY_INLINE size_t Beyond(size_t count, size_t left) {
+  return left > count ? left - count : 0;
+}
+
+// Lanes(d) values of any element type as float or double lanes, or the first
+// `left`, where given, and zeros: exact, except that f64 values become the
+// nearest f32 where the lanes are float.
+template <class D, typename T, class... Left>
+HWY_INLINE hn::Vec<D> LoadWidened(D d, const T* HWY_RESTRICT p, Left... left) {
   using Lane = hn::TFromD<D>;
   if constexpr (std::is_same_v<Lane, T>) {
-    return hn::LoadU(d, p);
+    return LoadSome(d, p, left...);
   } else if constexpr (kNeedsTwoVectors<D, T>) {
     const hn::Half<D> dh;
     constexpr size_t kHalf = HWY_MAX_LANES_D(hn::Half<D>);
-    return hn::Combine(d, LoadWidened(dh, p + kHalf), LoadWidened(dh, p));
+    return hn::Combine(d, LoadWidened(dh, p + kHalf, Beyond(kHalf, left)...),
+                       LoadWidened(dh, p, left...));
   } else if constexpr (std::is_same_v<Lane, float> &&
                        std::is_same_v<T, double>) {
-    return hn::DemoteTo(d, hn::LoadU(hn::Rebind<double, D>(), p));
+    return hn::DemoteTo(d, LoadSome(hn::Rebind<double, D>(), p, left...));
   } else if constexpr (std::is_same_v<Lane, double> && sizeof(T) == 2) {
     const hn::Rebind<float, D> df;
-    return hn::PromoteTo(d,
-                         hn::PromoteTo(df, hn::LoadU(hn::Rebind<T, D>(), p)));
+    return hn::PromoteTo(
+        d, hn::PromoteTo(df, LoadSome(hn::Rebind<T, D>(), p, left...)));
   } else {
-    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<T, D>(), p));
+    return hn::PromoteTo(d, LoadSome(hn::Rebind<T, D>(), p, left...));
   }
 }
 
 // An operand as a strategy reads it. A value that is wider than f32 reaches
 // bf16 by way of f32: two roundings.
-template <Format kOperand, class D, typename T>
-HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* HWY_RESTRICT p) {
-  const auto v = LoadWidened(d, p);
+template <Format kOperand, class D, typename T, class... Left>
+HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* HWY_RESTRICT p, Left... left) {
+  const auto v = LoadWidened(d, p, left...);
   constexpr bool kStoredAsBF16 = std::is_same_v<T, hwy::bfloat16_t>;
   constexpr bool kStoredWithinF32 = sizeof(T) <= 4;
   if constexpr ((kOperand == Format::kBF16 && kStoredAsBF16) ||
@@ -100,36 +128,46 @@ HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* HWY_RESTRICT p) {
   }
 }
 
-// Stores lanes that are already rounded to the result's format.
-template <class D, typename T>
-HWY_INLINE void StoreResult(D d, hn::Vec<D> v, T* HWY_RESTRICT p) {
+// Stores lanes that are already rounded to the result's format, or the first
+// `left` of them.
+template <class D, typename T, class... Left>
+HWY_INLINE void StoreResult(D d, hn::Vec<D> v, T* HWY_RESTRICT p,
+                            Left... left) {
   if constexpr (std::is_same_v<hn::TFromD<D>, T>) {
-    hn::StoreU(v, d, p);
+    StoreSome(d, v, p, left...);
   } else if constexpr (kNeedsTwoVectors<D, T>) {
     const hn::Half<D> dh;
     constexpr size_t kHalf = HWY_MAX_LANES_D(hn::Half<D>);
-    StoreResult(dh, hn::LowerHalf(dh, v), p);
-    StoreResult(dh, hn::UpperHalf(dh, v), p + kHalf);
+    StoreResult(dh, hn::LowerHalf(dh, v), p, left...);
+    StoreResult(dh, hn::UpperHalf(dh, v), p + kHalf, Beyond(kHalf, left)...);
   } else if constexpr (sizeof(T) == 8) {
     const hn::Rebind<double, D> dd;
-    hn::StoreU(hn::PromoteTo(dd, v), dd, p);
+    StoreSome(dd, hn::PromoteTo(dd, v), p, left...);
   } else {
     const hn::Rebind<float, D> df;
-    hn::StoreU(hn::DemoteTo(df, v), df, p);
+    StoreSome(df, hn::DemoteTo(df, v), p, left...);
   }
 }
 
-// Calls body(d, i) for each i = 0, N, 2N, ... < count - N + 1, and then with a
-// one-lane tag for what is left, where N = Lanes(d) for the widest d of Lane.
-// Same lanes, same operations: the tail's bits are those of the body.
+// Calls body(d, i) for each i = 0, N, 2N, ... < count - N + 1, where N =
+// Lanes(d) for the widest d of Lane, and then for the `left` < N that remain
+// body(d, i, left). A body takes both as (auto d, size_t i, auto... left) and
+// hands left... to its loads and stores. One that takes no third argument is
+// called with a one-lane tag instead, once for each that remains. Same lanes,
+// same operations: the tail's bits are those of the rest.
 template <typename Lane, class Body>
 HWY_INLINE void ForEachVector(size_t count, const Body& body) {
-  const hn::ScalableTag<Lane> d;
-  const hn::CappedTag<Lane, 1> d1;
+  using D = hn::ScalableTag<Lane>;
+  const D d;
   const size_t lanes = hn::Lanes(d);
   size_t i = 0;
   for (; i + lanes <= count; i += lanes) body(d, i);
-  for (; i < count; ++i) body(d1, i);
+  if constexpr (std::is_invocable_v<const Body&, D, size_t, size_t>) {
+    if (i < count) body(d, i, count - i);
+  } else {
+    const hn::CappedTag<Lane, 1> d1;
+    for (; i < count; ++i) body(d1, i);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

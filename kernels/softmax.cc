@@ -15,6 +15,7 @@
 #include "hwy/highway.h"
 #include "kernels/accumulation-inl.h"
 #include "kernels/exp-inl.h"
+#include "kernels/quotient-inl.h"
 #include "kernels/rounding-inl.h"
 #include "kernels/sum_driver-inl.h"
 #include "kernels/table-inl.h"
@@ -24,43 +25,66 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// The largest of x, anything if one is NaN: of several maxima, so that they do
+// not wait for each other.
+template <typename T>
+HWY_INLINE T RowMax(const T* x, size_t n) {
+  const hn::ScalableTag<T> d;
+  const size_t lanes = hn::Lanes(d);
+  const auto lowest = hn::Set(d, -std::numeric_limits<T>::infinity());
+  auto m0 = lowest, m1 = lowest, m2 = lowest, m3 = lowest;
+  size_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    m0 = hn::Max(m0, hn::LoadU(d, x + i));
+    m1 = hn::Max(m1, hn::LoadU(d, x + i + lanes));
+    m2 = hn::Max(m2, hn::LoadU(d, x + i + 2 * lanes));
+    m3 = hn::Max(m3, hn::LoadU(d, x + i + 3 * lanes));
+  }
+  for (; i + lanes <= n; i += lanes) m0 = hn::Max(m0, hn::LoadU(d, x + i));
+  if (i < n) m1 = hn::Max(m1, hn::LoadNOr(lowest, d, x + i, n - i));
+  return hn::ReduceMax(d, hn::Max(hn::Max(m0, m1), hn::Max(m2, m3)));
+}
+
 template <class S, class Sum, typename T>
 void SoftmaxRow(const T* x, size_t n, T* y) {
   using Lane = typename Sum::Lane;
   constexpr Format kOperand = S::kInfo.operand;
   constexpr Format kResult = S::kInfo.result;
 
-  const hn::ScalableTag<Lane> dmax;
-  const Lane lowest = -std::numeric_limits<Lane>::infinity();
-  auto vmax = hn::Set(dmax, lowest);
-  Lane max = lowest;
-  ForEachVector<Lane>(n, [&](auto d, size_t i) HWY_ATTR {
-    const auto v = LoadOperand<kOperand>(d, x + i);
-    if constexpr (HWY_MAX_LANES_D(decltype(d)) == 1) {
-      const Lane lane = hn::GetLane(v);
-      if (lane > max) max = lane;
-    } else {
-      vmax = hn::Max(vmax, v);
-    }
-  });
-  const Lane vector_max = hn::ReduceMax(dmax, vmax);
-  if (vector_max > max) max = vector_max;
+  // Rounding keeps the order: the largest operand is the largest x, rounded.
+  const T max_x = RowMax(x, n);
+  const Lane max =
+      hn::GetLane(LoadOperand<kOperand>(hn::CappedTag<Lane, 1>(), &max_x));
 
-  thread_local hwy::AlignedVector<Lane> exps;
-  if (exps.size() < n) exps.resize(n);
-  Lane* HWY_RESTRICT e = exps.data();
-  ForEachVector<Lane>(n, [&](auto d, size_t i) HWY_ATTR {
-    const auto v = LoadOperand<kOperand>(d, x + i);
-    hn::StoreU(ExpOrNaN(d, hn::Sub(v, hn::Set(d, max))), d, e + i);
-  });
-  // The terms are not operands: they are not rounded again.
-  constexpr Format kLane = sizeof(Lane) == 8 ? Format::kF64 : Format::kF32;
-  const Lane sum = RowSum<Sum, kLane>(e, n,
-                                      [](auto d, auto v, auto& s, auto& c)
-                                          HWY_ATTR { Sum::Add(d, v, s, c); });
-  ForEachVector<Lane>(n, [&](auto d, size_t i) HWY_ATTR {
-    const auto v = hn::Div(hn::LoadU(d, e + i), hn::Set(d, sum));
-    StoreResult(d, RoundTo<kResult>(d, v), y + i);
+  // The terms, which are not rounded to an operand.
+  Lane* e;
+  if constexpr (std::is_same_v<T, Lane>) {
+    e = y;
+  } else {
+    thread_local hwy::AlignedVector<Lane> exps;
+    if (exps.size() < n) exps.resize(n);
+    e = exps.data();
+  }
+  Lane sum[1];
+  RowSums<Sum>(
+      n,
+      [&](auto d, size_t /*row*/, size_t i, auto& s, auto& c, auto... left)
+          HWY_ATTR {
+            const auto v = LoadOperand<kOperand>(d, x + i, left...);
+            auto exp = ExpOfNonPositive(d, hn::Sub(v, hn::Set(d, max)));
+            if constexpr (sizeof...(left) > 0) {
+              exp = hn::IfThenElseZero(hn::FirstN(d, left...), exp);
+            }
+            StoreSome(d, exp, e + i, left...);
+            Sum::Add(d, exp, s, c);
+          },
+      sum);
+
+  // The largest term is 1: the sum is from 1 to about n, or NaN.
+  const Divisor<Lane> divisor(sum[0]);
+  ForEachVector<Lane>(n, [&](auto d, size_t i, auto... left) HWY_ATTR {
+    const auto v = Quotient(d, LoadSome(d, e + i, left...), divisor);
+    StoreResult(d, RoundTo<kResult>(d, v), y + i, left...);
   });
 }
 

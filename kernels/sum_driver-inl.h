@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/accumulation-inl.h"
@@ -83,12 +84,36 @@ HWY_INLINE void RunSteps(D d, size_t steps, V (&s)[N], V (&c)[N],
 // l, l + 16, l + 32, ... of the row, padded with zeros to a multiple of 16.
 inline constexpr size_t kRowLanes = 16;
 
-// The sum of add(d, x, s, c) over the n values of x, which arrive widened to
-// Sum::Lane and rounded to kOperand. Lanes l and l + 8 are merged, then l and
-// l + 4, l + 2, l + 1.
-template <class Sum, Format kOperand, typename T, class AddTerm>
-HWY_INLINE typename Sum::Lane RowSum(const T* HWY_RESTRICT x, size_t n,
-                                     const AddTerm& add) {
+// The sum of N lanes: l and l + N/2 are merged, then l and l + N/4, ...
+template <class Sum, class D, class V = hn::Vec<D>>
+HWY_INLINE typename Sum::Lane MergeLanes(D d, V s, V c) {
+  if constexpr (HWY_MAX_LANES_D(D) == 1) {
+    return hn::GetLane(Sum::Value(d, s, c));
+  } else {
+    const hn::Half<D> dh;
+    auto half_s = hn::LowerHalf(dh, s);
+    auto half_c = hn::LowerHalf(dh, c);
+    Sum::Merge(dh, hn::UpperHalf(dh, s), hn::UpperHalf(dh, c), half_s, half_c);
+    return MergeLanes<Sum>(dh, half_s, half_c);
+  }
+}
+
+// How many rows' sums fill the adders: a target with 16 lanes in one vector has
+// one chain of additions per row, each of which waits for the last.
+template <class Sum>
+constexpr size_t RowsAtOnce() {
+  using D = hn::CappedTag<typename Sum::Lane, kRowLanes>;
+  constexpr size_t kVectors = kRowLanes / HWY_MAX_LANES_D(D);
+  return kVectors < 4 ? 4 / kVectors : 1;
+}
+
+// sums[r] = the sum of n terms of each of kRows rows. add(d, r, i, s, c) adds
+// terms i, i + 1, ... of row r, Lanes(d) of them, to the state. Of a row's last
+// 16, if they are fewer, it is add(d, r, i, s, c, left): the row ends `left`
+// terms after i, and any lanes beyond add zeros.
+template <class Sum, size_t kRows, class AddTerms>
+HWY_INLINE void RowSums(size_t n, const AddTerms& add,
+                        typename Sum::Lane (&sums)[kRows]) {
   using Lane = typename Sum::Lane;
   using D = hn::CappedTag<Lane, kRowLanes>;
   using V = hn::Vec<D>;
@@ -96,41 +121,60 @@ HWY_INLINE typename Sum::Lane RowSum(const T* HWY_RESTRICT x, size_t n,
   constexpr size_t kVectors = kRowLanes / kLanes;
   const D d;
 
-  T last[kRowLanes] = {};
-  const size_t whole = n / kRowLanes * kRowLanes;
-  std::copy(x + whole, x + n, last);
-
-  V s[kVectors], c[kVectors];
+  V s[kRows * kVectors], c[kRows * kVectors];
   SetZero(d, s);
   SetZero(d, c);
+  const size_t whole = n / kRowLanes;
   const size_t steps = hwy::DivCeil(n, kRowLanes);
-  RunSteps<Sum>(d, steps, s, c, [&](size_t i) HWY_ATTR {
-    const T* HWY_RESTRICT from =
-        i * kRowLanes < whole ? x + i * kRowLanes : last;
+  const auto add_whole = [&](size_t step) HWY_ATTR {
     HWY_UNROLL(32)
-    for (size_t v = 0; v < kVectors; ++v) {
-      add(d, LoadOperand<kOperand>(d, from + v * kLanes), s[v], c[v]);
+    for (size_t j = 0; j < kRows * kVectors; ++j) {
+      const size_t at = step * kRowLanes + j % kVectors * kLanes;
+      add(d, j / kVectors, at, s[j], c[j]);
     }
-  });
-
-  HWY_ALIGN Lane sums[kRowLanes];
-  HWY_ALIGN Lane comps[kRowLanes];
-  for (size_t v = 0; v < kVectors; ++v) {
-    hn::Store(s[v], d, sums + v * kLanes);
-    hn::Store(c[v], d, comps + v * kLanes);
-  }
-  const hn::CappedTag<Lane, 1> d1;
-  for (size_t width = kRowLanes / 2; width > 0; width /= 2) {
-    for (size_t l = 0; l < width; ++l) {
-      auto sum = hn::Load(d1, sums + l);
-      auto comp = hn::Load(d1, comps + l);
-      Sum::Merge(d1, hn::LoadU(d1, sums + l + width),
-                 hn::LoadU(d1, comps + l + width), sum, comp);
-      hn::Store(sum, d1, sums + l);
-      hn::Store(comp, d1, comps + l);
+  };
+  const auto add_rest = [&]() HWY_ATTR {
+    HWY_UNROLL(32)
+    for (size_t j = 0; j < kRows * kVectors; ++j) {
+      const size_t at = whole * kRowLanes + j % kVectors * kLanes;
+      if (at < n) add(d, j / kVectors, at, s[j], c[j], n - at);
+    }
+  };
+  if constexpr (Sum::kTree) {
+    RunSteps<Sum>(d, steps, s, c, [&](size_t step) HWY_ATTR {
+      if (HWY_LIKELY(step < whole)) {
+        add_whole(step);
+      } else {
+        add_rest();
+      }
+    });
+  } else {
+    // The same, but the loop has no branch that would cost it registers.
+    RunSteps<Sum>(d, whole, s, c, add_whole);
+    if (whole < steps) {
+      add_rest();
+      if constexpr (Sum::kBlock != 0) {
+        if (steps % Sum::kBlock == 0) {
+          HWY_UNROLL(32)
+          for (size_t j = 0; j < kRows * kVectors; ++j) {
+            Sum::EndBlock(d, s[j], c[j]);
+          }
+        }
+      }
     }
   }
-  return hn::GetLane(Sum::Value(d1, hn::Load(d1, sums), hn::Load(d1, comps)));
+  HWY_UNROLL(32)
+  for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(32)
+    for (size_t width = kVectors / 2; width > 0; width /= 2) {
+      HWY_UNROLL(32)
+      for (size_t l = 0; l < width; ++l) {
+        const size_t into = r * kVectors + l;
+        Sum::Merge(d, s[into + width], c[into + width], s[into], c[into]);
+      }
+    }
+    sums[r] = MergeLanes<Sum>(d, s[r * kVectors], c[r * kVectors]);
+  }
 }
 
 // Calls with_sum(sum policy) for the policy that a row of n terms takes.

@@ -136,6 +136,69 @@ TEST_P(ExpTest, OverflowsToInfinity) {
   }
 }
 
+// What exponentials are taken of, with the ends of the kernels' ranges.
+template <typename T>
+std::vector<T> Arguments() {
+  std::vector<T> x;
+  if constexpr (sizeof(T) == 4) {
+    x = SampledFloats();
+  } else {
+    x = SampledDoubles();
+  }
+  for (const double end : {86.0, 87.33, 88.73, 89.0, 103.97, 104.0, 700.0,
+                           708.4, 709.79, 710.0, 745.14, 1000.0, 1e30}) {
+    for (const double toward : {0.0, 1e300}) {
+      const T value =
+          std::nextafter(static_cast<T>(end), static_cast<T>(toward));
+      x.insert(x.end(), {value, -value});
+    }
+    x.insert(x.end(), {static_cast<T>(end), static_cast<T>(-end)});
+  }
+  x.push_back(std::numeric_limits<T>::infinity());
+  x.push_back(-std::numeric_limits<T>::infinity());
+  x.push_back(std::numeric_limits<T>::quiet_NaN());
+  return x;
+}
+
+template <typename T>
+void CompareOfNonPositive() {
+  std::vector<T> x;
+  for (const T value : Arguments<T>()) {
+    if (!(value > 0)) x.push_back(value);
+  }
+  std::vector<T> expected = x;
+  std::vector<T> y = x;
+  VectorExp(absl::MakeSpan(expected));
+  VectorExpOfNonPositive(absl::MakeSpan(y));
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_TRUE(SameBits(y[i], expected[i])) << "exp(" << x[i] << ")";
+  }
+}
+
+template <typename T>
+void CompareOnePlus() {
+  constexpr T kMost = sizeof(T) == 4 ? 104 : 1000;
+  const std::vector<T> x = Arguments<T>();
+  std::vector<T> expected;
+  for (const T value : x) expected.push_back(value > kMost ? kMost : value);
+  std::vector<T> y = x;
+  VectorExp(absl::MakeSpan(expected));
+  VectorOnePlusExp(absl::MakeSpan(y));
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_TRUE(SameBits(y[i], T{1} + expected[i])) << "1+exp(" << x[i] << ")";
+  }
+}
+
+TEST_P(ExpTest, OfNonPositiveHasTheSameBits) {
+  CompareOfNonPositive<float>();
+  CompareOfNonPositive<double>();
+}
+
+TEST_P(ExpTest, OnePlusHasTheSameBits) {
+  CompareOnePlus<float>();
+  CompareOnePlus<double>();
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ExpTest, testing::ValuesIn(RunnableTargets()),
                          NameOfTarget);
 

@@ -113,6 +113,31 @@ TEST_P(RmsNormTest, RowsStridesAndThreads) {
   }
 }
 
+// Enough values for several tasks: rows are taken several at a time, but for
+// those that are left over.
+TEST_P(RmsNormTest, ManyRowsHaveTheBitsOfOne) {
+  Random random(4);
+  constexpr size_t kRows = 67, kCols = 301;
+  const std::vector<double> x = Draw<double>(kRows * kCols, random);
+  const std::vector<double> weight = Draw<double>(kCols, random);
+  std::vector<double> expected;
+  for (size_t r = 0; r < kRows; ++r) {
+    const std::vector<double> row = Expected(
+        absl::MakeConstSpan(x).subspan(r * kCols, kCols), weight, kEps);
+    expected.insert(expected.end(), row.begin(), row.end());
+  }
+  for (const size_t threads : {1, 3}) {
+    std::vector<double> y(kRows * kCols);
+    Run<double>(Matrix<const double>(x.data(), kRows, kCols), weight,
+                Matrix<double>(y.data(), kRows, kCols), threads);
+    EXPECT_TRUE(HasBits<double>(y, expected)) << threads << " threads";
+    y = x;
+    const Matrix<double> in_place(y.data(), kRows, kCols);
+    Run<double>(in_place, weight, in_place, threads);
+    EXPECT_TRUE(HasBits<double>(y, expected)) << threads << " threads";
+  }
+}
+
 // NaN makes all of its row NaN. An infinite x makes the sum of squares infinite
 // (in a compensated sum NaN), so that nothing of the row is a normal number.
 TEST_P(RmsNormTest, NonFiniteValuesStayInTheirRow) {

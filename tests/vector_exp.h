@@ -5,10 +5,15 @@
 
 namespace ulpscope {
 
-// x[i] = e^x[i] as the kernels compute it (kernels/exp-inl.h), on the target
-// that ScopedTarget set.
+// Of kernels/exp-inl.h, on the target that ScopedTarget set: x[i] = e^x[i].
 void VectorExp(absl::Span<float> x);
 void VectorExp(absl::Span<double> x);
+
+// e^x[i] for x[i] <= 0, and 1 + e^x[i], as the kernels compute them.
+void VectorExpOfNonPositive(absl::Span<float> x);
+void VectorExpOfNonPositive(absl::Span<double> x);
+void VectorOnePlusExp(absl::Span<float> x);
+void VectorOnePlusExp(absl::Span<double> x);
 
 }  // namespace ulpscope
 
