@@ -238,8 +238,8 @@ class MatMulRun {
     for (size_t r = 0; r < m_; ++r) {
       const T* from = a_matrix_.Row(r);
       Lane* to = a_ + r * steps_;
-      ForEachVector<Lane>(steps_, [&](auto d, size_t i) HWY_ATTR {
-        hn::StoreU(LoadSteps(d, from, i), d, to + i);
+      ForEachVector<Lane>(steps_, [&](auto d, size_t i, auto... left) HWY_ATTR {
+        StoreSome(d, LoadSteps(d, from, i, left...), to + i, left...);
       });
     }
   }
@@ -252,40 +252,38 @@ class MatMulRun {
       rows[r] = a_matrix_.Row(std::min(group * kGroup + r, m_ - 1));
     }
     Lane* to = a_ + group * kGroup * steps_;
-    ForEachVector<Lane>(steps_, [&](auto d, size_t i) HWY_ATTR {
-      if constexpr (HWY_MAX_LANES_D(decltype(d)) == 1) {
-        for (size_t r = 0; r < kGroup; ++r) {
-          hn::StoreU(LoadSteps(d, rows[r], i), d, to + i * kGroup + r);
-        }
-      } else if constexpr (kGroup == 4) {
-        hn::StoreInterleaved4(LoadSteps(d, rows[0], i),
-                              LoadSteps(d, rows[1], i),
-                              LoadSteps(d, rows[2], i),
-                              LoadSteps(d, rows[3], i), d, to + i * kGroup);
+    ForEachVector<Lane>(steps_, [&](auto d, size_t i, auto... left) HWY_ATTR {
+      // Behind the last operands are those of another group.
+      HWY_ALIGN Lane last[kGroup * HWY_MAX_LANES_D(decltype(d))];
+      Lane* at = sizeof...(left) == 0 ? to + i * kGroup : last;
+      if constexpr (kGroup == 4) {
+        hn::StoreInterleaved4(LoadSteps(d, rows[0], i, left...),
+                              LoadSteps(d, rows[1], i, left...),
+                              LoadSteps(d, rows[2], i, left...),
+                              LoadSteps(d, rows[3], i, left...), d, at);
       } else {
         static_assert(kGroup == 2);
-        hn::StoreInterleaved2(LoadSteps(d, rows[0], i),
-                              LoadSteps(d, rows[1], i), d, to + i * kGroup);
+        hn::StoreInterleaved2(LoadSteps(d, rows[0], i, left...),
+                              LoadSteps(d, rows[1], i, left...), d, at);
+      }
+      if constexpr (sizeof...(left) > 0) {
+        std::copy(last, last + kGroup * (steps_ - i), to + i * kGroup);
       }
     });
   }
 
   // The operands of steps i, i + 1, ... of a row of A.
-  template <class D>
-  HWY_INLINE hn::Vec<D> LoadSteps(D d, const T* row, size_t i) const {
-    constexpr Format kOperand = S::kInfo.operand;
+  template <class D, typename... Left>
+  HWY_INLINE hn::Vec<D> LoadSteps(D d, const T* row, size_t i,
+                                  Left... left) const {
     if constexpr (Sum::kStepProducts == 1) {
-      return LoadOperand<kOperand>(d, row + i);
-    } else if constexpr (HWY_MAX_LANES_D(D) == 1) {
-      return LoadStep<Sum, kOperand>(d, row + 2 * i, 1, 2 * i + 1 < k_);
+      return LoadOperand<S::kInfo.operand>(d, row + i, left...);
     } else {
-      if (2 * (i + hn::Lanes(d)) > k_) {
-        // The last vector of an odd k: its last lane is half full.
-        HWY_ALIGN T last[2 * HWY_MAX_LANES_D(D)] = {};
-        std::copy(row + 2 * i, row + k_, last);
-        return LoadPairs(d, last);
-      }
-      return LoadPairs(d, row + 2 * i);
+      constexpr size_t kProducts = 2 * HWY_MAX_LANES_D(D);
+      if (2 * i + kProducts <= k_) return LoadPairs(d, row + 2 * i);
+      HWY_ALIGN T last[kProducts] = {};
+      std::copy(row + 2 * i, row + k_, last);
+      return LoadPairs(d, last);
     }
   }
   template <class D>
@@ -404,19 +402,20 @@ class MatMulRun {
     for (size_t r = 0; r < rows; ++r) {
       const States<Lane> row = sums.At(r, 0);
       T* HWY_RESTRICT to = args.c.Row(r0 + r) + c0;
-      ForEachVector<Lane>(cols, [&](auto d, size_t i) HWY_ATTR {
-        auto s = hn::LoadU(d, row.s + i);
+      ForEachVector<Lane>(cols, [&](auto d, size_t i, auto... left) HWY_ATTR {
+        auto s = LoadSome(d, row.s + i, left...);
         auto c = hn::Zero(d);
-        if constexpr (Sum::kCompensated) c = hn::LoadU(d, row.c + i);
+        if constexpr (Sum::kCompensated) c = LoadSome(d, row.c + i, left...);
         if (args.bias != nullptr) {
-          Sum::Add(d, LoadOperand<kOperand>(d, args.bias + c0 + i), s, c);
+          Sum::Add(d, LoadOperand<kOperand>(d, args.bias + c0 + i, left...), s,
+                   c);
         }
         auto value = Sum::Value(d, s, c);
         if (args.scale != 1) {
           if constexpr (kResult == Format::kBF16) value = RoundToBF16(d, value);
           value = hn::Mul(value, hn::Set(d, scale));
         }
-        StoreResult(d, RoundTo<kResult>(d, value), to + i);
+        StoreResult(d, RoundTo<kResult>(d, value), to + i, left...);
       });
     }
   }
