@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace ulpscope {
 
@@ -14,8 +15,13 @@ absl::Status CheckCpu();
 // "AVX3": the Highway target that the kernels run on.
 std::string KernelTarget();
 
-// The model name from /proc/cpuinfo, or "unknown CPU".
+// The CPU's name in /proc/cpuinfo.
 std::string CpuName();
+
+// The name in the text of such a file: the model name on x86; on Arm, which has
+// none, "Arm implementer 0x41 part 0xd0c", with " + " between different cores;
+// or "unknown CPU".
+std::string CpuNameIn(absl::string_view cpuinfo);
 
 }  // namespace ulpscope
 
