@@ -330,14 +330,14 @@ int Sweep(const RunInfo& info, const SweepOptions& options,
   return kDone;
 }
 
-// What --wisdom says and, unless it is to be made anew, which of the MatMuls it
-// knows on this machine. What is wrong with the file is reported, and the file
+// What --wisdom says. Anything wrong with the file is reported, and the file
 // ignored.
 struct LoadedWisdom {
   std::string path;  // empty for none
   Wisdom wisdom;
   const Tunings* tunings = nullptr;  // this machine's; null if not known
   std::string reason;                // why not
+  bool damaged = false;              // there is a file, but no wisdom in it
 };
 
 void LoadWisdom(size_t threads, LoadedWisdom& loaded) {
@@ -354,6 +354,7 @@ void LoadWisdom(size_t threads, LoadedWisdom& loaded) {
   auto wisdom = Wisdom::Load(loaded.path);
   if (!wisdom.ok()) {
     loaded.reason = std::string(wisdom.status().message());
+    loaded.damaged = absl::IsDataLoss(wisdom.status());
     absl::FPrintF(stderr, "explorer: warning: wisdom is ignored: %s\n",
                   loaded.reason);
     return;
@@ -414,6 +415,10 @@ int Tune(const Settings& settings, const RunInfo& info,
                 loaded.path.empty()
                     ? absl::StrCat("the result is not kept: ", loaded.reason)
                     : absl::StrCat("kept in ", loaded.path));
+  if (loaded.damaged) {
+    absl::FPrintF(stderr, "what is in %s so far is kept in %s.bad\n",
+                  loaded.path, loaded.path);
+  }
   TuneOptions options;
   options.seconds = settings.timing_seconds;
   options.model_bytes = info.decode_bytes;

@@ -15,12 +15,19 @@
 namespace ulpscope {
 namespace {
 
-// Rounds in which the choices of a parameter are compared, and after how many
-// of them the hopeless ones are dropped.
-constexpr size_t kRounds = 9;
+// Rounds in which the choices of a parameter are compared: after the first ones
+// the hopeless are dropped, and after the last one there are more only until
+// those that seem faster are so beyond the noise.
 constexpr size_t kRoundsForAll = 3;
+constexpr size_t kRounds = 9;
+constexpr size_t kMostRounds = 36;
 // Of the final comparison with the default.
-constexpr size_t kFinalRounds = 21;
+constexpr size_t kFinalRounds = 36;
+// How many there are of both when the time is over.
+constexpr size_t kLeastRounds = 5;
+constexpr size_t kLeastFinalRounds = 12;
+// Of the time, for all but the final comparison.
+constexpr double kSearchShare = 0.8;
 constexpr double kLeastGain = 0.01;
 
 double Median(std::vector<double> values) {
@@ -58,13 +65,15 @@ class Search {
           "the default's result is outside the strategy's error bound");
     }
     const double start = subject_.Clock();
+    end_ = start + kSearchShare * seconds;
     for (const TuningChoices& parameter : choices) {
-      if (subject_.Clock() - start > seconds) {
+      if (subject_.Clock() > end_) {
         result_.complete = false;
         break;
       }
       Improve(parameter);
     }
+    end_ = start + seconds;
     Confirm();
     result_.worst_seconds =
         result_.default_seconds * std::max(1.0, worst_ratio_);
@@ -112,20 +121,23 @@ class Search {
     }
     if (candidates.size() == always) return;
 
-    for (size_t round = 0; round < kRounds; ++round) {
+    bool undecided = true;
+    for (size_t round = 1; undecided && round <= kMostRounds; ++round) {
+      if (round > kLeastRounds && subject_.Clock() > end_) break;
       Round(candidates);
-      if (round + 1 < kRoundsForAll) continue;
-      size_t left = 0;
+      if (round < kRoundsForAll) continue;
+      undecided = false;
       for (size_t i = always; i < candidates.size(); ++i) {
         if (candidates[i].dropped) continue;
-        // Slower than the best so far in the best of its rounds.
         const std::vector<double> ratios =
             Ratios(candidates[i], candidates[best]);
+        // Slower than the best so far even in the best of its rounds.
         candidates[i].dropped =
             *std::min_element(ratios.begin(), ratios.end()) > 1;
-        left += candidates[i].dropped ? 0 : 1;
+        if (candidates[i].dropped) continue;
+        undecided = undecided || round < kRounds ||
+                    (Median(ratios) < 1 - kLeastGain && !IsFaster(ratios));
       }
-      if (left == 0) break;
     }
     for (size_t i = 1; i < candidates.size(); ++i) {
       worst_ratio_ =
@@ -158,7 +170,10 @@ class Search {
     }
     std::vector<Candidate> both(2);
     both[1].tuning = result_.best;
-    for (size_t round = 0; round < kFinalRounds; ++round) Round(both);
+    for (size_t round = 1; round <= kFinalRounds; ++round) {
+      if (round > kLeastFinalRounds && subject_.Clock() > end_) break;
+      Round(both);
+    }
     result_.default_seconds = Median(both[0].seconds);
     const std::vector<double> ratios = Ratios(both[1], both[0]);
     const double ratio = Median(ratios);
@@ -173,6 +188,7 @@ class Search {
 
   TuningSubject& subject_;
   Random random_;
+  double end_ = 0;  // on the subject's clock, of what is being done
   TuningResult result_;
   std::vector<double> default_seconds_;  // of the last parameter's rounds
   double worst_ratio_ = 1;               // to the default

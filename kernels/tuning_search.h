@@ -45,8 +45,8 @@ struct TuningResult {
 // was best so far, beyond the noise, takes its place. At the end the best and
 // the default are timed again, in fresh rounds, as the best of many was perhaps
 // only lucky; unless it gains more than the noise, the result is the default.
-// No further parameter is begun after `seconds`. FailedPrecondition if even the
-// default's result is wrong.
+// When most of `seconds` have passed, no further parameter is begun, and there
+// are fewer rounds. FailedPrecondition if even the default's result is wrong.
 absl::StatusOr<TuningResult> SearchTuning(
     TuningSubject& subject, const std::vector<TuningChoices>& choices,
     double seconds);
