@@ -1,6 +1,7 @@
 #include "kernels/autotuner.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
