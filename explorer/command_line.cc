@@ -39,7 +39,9 @@ std::string HelpText() {
       "what would another choice cost in time?\n\n"
       "  explorer --sweep [--model=M] [--out=DIR]   rank 27 plans\n"
       "  explorer --plan=P [--model=M]              evaluate one plan\n"
-      "  explorer --generate=N --tokens=IDS         greedy continuation\n\n"
+      "  explorer --generate=N --tokens=IDS         greedy continuation\n"
+      "  explorer --tune [--model=M]                find the fastest kernels,\n"
+      "                                             for the modes above\n\n"
       "Results go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad\n"
       "usage, 1 anything else.\n\nFlags:\n";
   std::map<absl::string_view, const absl::CommandLineFlag*> by_name;
@@ -101,7 +103,19 @@ absl::StatusOr<std::set<std::string>> CheckArguments(int argc, char** argv) {
     const size_t equals = arg.find('=');
     const bool has_value = equals != absl::string_view::npos;
     const absl::string_view name = arg.substr(0, equals);
-    if (name == "sweep" || (name == "nosweep" && !has_value)) {
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag == nullptr && !has_value && absl::StartsWith(name, "no")) {
+      const absl::CommandLineFlag* negated =
+          absl::FindCommandLineFlag(name.substr(2));
+      if (negated != nullptr && IsOurs(*negated) && negated->IsOfType<bool>()) {
+        continue;
+      }
+    }
+    if (flag == nullptr || !IsOurs(*flag)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown flag --", name, " (--help lists them)"));
+    }
+    if (flag->IsOfType<bool>()) {
       bool ignored = false;
       std::string error;
       if (has_value &&
@@ -109,11 +123,6 @@ absl::StatusOr<std::set<std::string>> CheckArguments(int argc, char** argv) {
         return BadFlag(name, arg.substr(equals + 1), "true or false");
       }
       continue;
-    }
-    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-    if (flag == nullptr || !IsOurs(*flag)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown flag --", name, " (--help lists them)"));
     }
     if (!has_value && ++i == argc) {
       return absl::InvalidArgumentError(

@@ -34,9 +34,12 @@
 #include "explorer/progress.h"
 #include "explorer/report.h"
 #include "explorer/sweep.h"
+#include "explorer/tune.h"
 #include "kernels/cpu.h"
 #include "kernels/measure/random.h"
 #include "kernels/parallel.h"
+#include "kernels/tuning.h"
+#include "kernels/wisdom.h"
 #include "model/checkpoint.h"
 #include "model/generate.h"
 #include "model/plan.h"
@@ -55,6 +58,15 @@ ABSL_FLAG(std::string, plan, "",
 ABSL_FLAG(std::string, generate, "",
           "print this many greedy next token ids after --tokens, under --plan "
           "(default f32)");
+ABSL_FLAG(bool, tune, false,
+          "find the fastest way to divide each MatMul against weights that a "
+          "--sweep, or a --plan, with the same flags times, and keep it in "
+          "--wisdom; what that knows already is skipped");
+ABSL_FLAG(bool, retune, false, "with --tune: skip nothing");
+ABSL_FLAG(std::string, wisdom, "",
+          "the file that keeps what --tune found, for all modes; none for no "
+          "file (default: ulpscope/wisdom.json in $XDG_CACHE_HOME or "
+          "$HOME/.cache)");
 ABSL_FLAG(std::string, model, "synthetic:seed",
           "a Hugging Face folder, a .gguf file, or synthetic:NAME");
 ABSL_FLAG(std::string, axes, ulpscope::kDefaultAxes,
@@ -73,7 +85,8 @@ ABSL_FLAG(std::string, layers, "",
           "have all of them");
 ABSL_FLAG(std::string, threads, "", "number of threads (default: one per CPU)");
 ABSL_FLAG(std::string, timing_seconds, "60",
-          "time for rounds of timing; at least two rounds are made");
+          "time for rounds of timing; at least two rounds are made. With "
+          "--tune, for all kernels together; each gets a few rounds");
 ABSL_FLAG(std::string, out, "",
           "folder for report.md, results.json and results.csv");
 
@@ -104,6 +117,7 @@ absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,
 // Flags that do not depend on the model.
 struct Settings {
   bool generate = false;
+  bool tune = false;
   size_t generate_count = 0;
   uint64_t seed = 0;
   size_t threads = 0;
@@ -134,18 +148,31 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
     return BadFlag("generate", generate, "a number of tokens from 1 to 2^20");
   }
   const bool plan = !absl::GetFlag(FLAGS_plan).empty();
+  settings.tune = absl::GetFlag(FLAGS_tune);
+  // --tune alone tunes for a sweep.
   const int modes = (absl::GetFlag(FLAGS_sweep) ? 1 : 0) +
                     (settings.generate || plan ? 1 : 0);
-  if (modes != 1) {
+  if (settings.tune ? absl::GetFlag(FLAGS_sweep) || settings.generate
+                    : modes != 1) {
     return absl::InvalidArgumentError(
-        "expected one of --sweep, --plan and --generate (--help explains)");
+        "expected one of --sweep, --plan and --generate, or --tune with or "
+        "without a --plan (--help explains)");
   }
-  const absl::Status taken = settings.generate
-                                 ? CheckModeTakes(given, "generate",
-                                                  {"axes", "layers", "metric",
-                                                   "out", "timing_seconds"})
-                             : plan ? CheckModeTakes(given, "plan", {"axes"})
-                                    : absl::OkStatus();
+  if (absl::GetFlag(FLAGS_retune) && !settings.tune) {
+    return absl::InvalidArgumentError("--retune does nothing without --tune");
+  }
+  absl::Status taken;
+  if (settings.generate) {
+    taken =
+        CheckModeTakes(given, "generate",
+                       {"axes", "layers", "metric", "out", "timing_seconds"});
+  } else if (settings.tune) {
+    taken = CheckModeTakes(given, "tune",
+                           {"layers", "metric", "out", "seed", "token"});
+  }
+  if (taken.ok() && plan && !settings.generate) {
+    taken = CheckModeTakes(given, "plan", {"axes"});
+  }
   if (!taken.ok()) return taken;
   if (!absl::SimpleAtoi(absl::GetFlag(FLAGS_seed), &settings.seed)) {
     return BadFlag("seed", absl::GetFlag(FLAGS_seed), "a number");
@@ -303,6 +330,104 @@ int Sweep(const RunInfo& info, const SweepOptions& options,
   return kDone;
 }
 
+// What --wisdom says. Anything wrong with the file is reported, and the file
+// ignored.
+struct LoadedWisdom {
+  std::string path;  // empty for none
+  Wisdom wisdom;
+  const Tunings* tunings = nullptr;  // this machine's; null if not known
+  std::string reason;                // why not
+  bool damaged = false;              // there is a file, but no wisdom in it
+};
+
+void LoadWisdom(size_t threads, LoadedWisdom& loaded) {
+  const std::string flag = absl::GetFlag(FLAGS_wisdom);
+  if (flag == "none") {
+    loaded.reason = "--wisdom=none";
+    return;
+  }
+  loaded.path = flag.empty() ? DefaultWisdomPath() : CallersPath(flag);
+  if (loaded.path.empty()) {
+    loaded.reason = "no --wisdom, and neither XDG_CACHE_HOME nor HOME is set";
+    return;
+  }
+  auto wisdom = Wisdom::Load(loaded.path);
+  if (!wisdom.ok()) {
+    loaded.reason = std::string(wisdom.status().message());
+    loaded.damaged = absl::IsDataLoss(wisdom.status());
+    absl::FPrintF(stderr, "explorer: warning: wisdom is ignored: %s\n",
+                  loaded.reason);
+    return;
+  }
+  loaded.wisdom = *std::move(wisdom);
+  const Machine machine = Machine::This(threads);
+  loaded.tunings = loaded.wisdom.Find(machine);
+  if (loaded.tunings != nullptr) return;
+  if (loaded.wisdom.num_machines() == 0) {
+    loaded.reason =
+        absl::StrCat(loaded.path, " does not exist (--tune makes it)");
+    return;
+  }
+  loaded.reason = absl::StrFormat(
+      "%s knows other machines, thread counts or kernel versions, but not %s, "
+      "%s, %d threads, version %d",
+      loaded.path, machine.cpu, machine.target, machine.threads,
+      machine.kernel_version);
+  absl::FPrintF(stderr, "explorer: warning: wisdom is ignored: %s\n",
+                loaded.reason);
+}
+
+WisdomUse UseOf(const LoadedWisdom& loaded,
+                const std::vector<TunableMatMul>& matmuls) {
+  WisdomUse use;
+  use.file = loaded.path;
+  use.timed = matmuls.size();
+  use.reason = loaded.reason;
+  if (loaded.tunings == nullptr) return use;
+  use.known = CountKnown(matmuls, *loaded.tunings);
+  if (use.known == 0) {
+    use.reason = absl::StrCat(loaded.path, " knows none of these MatMuls");
+  }
+  return use;
+}
+
+int Tune(const Settings& settings, const RunInfo& info,
+         std::vector<TunableMatMul> matmuls, LoadedWisdom& loaded,
+         Parallel& parallel) {
+  if (!absl::GetFlag(FLAGS_retune) && loaded.tunings != nullptr) {
+    const size_t before = matmuls.size();
+    const Tunings& tunings = *loaded.tunings;
+    matmuls.erase(std::remove_if(matmuls.begin(), matmuls.end(),
+                                 [&tunings](const TunableMatMul& matmul) {
+                                   return tunings.known().count(matmul.key) > 0;
+                                 }),
+                  matmuls.end());
+    absl::FPrintF(stderr,
+                  "%d of %d kinds of MatMul are already tuned in %s (--retune "
+                  "would tune them again)\n",
+                  before - matmuls.size(), before, loaded.path);
+  }
+  if (matmuls.empty()) return kDone;
+  absl::FPrintF(stderr,
+                "tuning %d kinds of MatMul for about %.0f s on %d threads; "
+                "%s\n",
+                matmuls.size(), settings.timing_seconds, settings.threads,
+                loaded.path.empty()
+                    ? absl::StrCat("the result is not kept: ", loaded.reason)
+                    : absl::StrCat("kept in ", loaded.path));
+  if (loaded.damaged) {
+    absl::FPrintF(stderr, "what is in %s so far is kept in %s.bad\n",
+                  loaded.path, loaded.path);
+  }
+  TuneOptions options;
+  options.seconds = settings.timing_seconds;
+  options.model_bytes = info.decode_bytes;
+  options.wisdom_path = loaded.path;
+  const auto tuned = RunTune(matmuls, options, loaded.wisdom, parallel);
+  if (!tuned.ok()) return Fail(tuned.status(), kFailed);
+  return Print(TuneText(info, *tuned));
+}
+
 int Run(const std::set<std::string>& given) {
   const auto settings = ParseSettings(given);
   if (!settings.ok()) return Fail(settings.status(), kBadUsage);
@@ -345,7 +470,7 @@ int Run(const std::set<std::string>& given) {
   const auto plan =
       Plan::Parse(plan_text.empty() ? "f32" : plan_text, num_layers);
   if (!plan.ok()) return Fail(plan.status(), kBadUsage);
-  if (absl::GetFlag(FLAGS_sweep)) {
+  if (absl::GetFlag(FLAGS_sweep) || (settings->tune && plan_text.empty())) {
     info.axes = absl::GetFlag(FLAGS_axes);
     auto axes = ParseAxes(info.axes, num_layers);
     if (!axes.ok()) return Fail(axes.status(), kBadUsage);
@@ -354,7 +479,10 @@ int Run(const std::set<std::string>& given) {
     options.plans = {plan_text};
   }
 
+  LoadedWisdom wisdom;  // outlives the Parallel
+  LoadWisdom(settings->threads, wisdom);
   Parallel parallel(settings->threads);
+  parallel.set_tunings(wisdom.tunings);
   const absl::Time start = absl::Now();
   absl::StatusOr<Weights> weights;
   {
@@ -379,6 +507,15 @@ int Run(const std::set<std::string>& given) {
   info.target = KernelTarget();
   info.threads = settings->threads;
   info.seed = settings->seed;
+  const auto plans = PlansOf(options, num_layers);
+  if (!plans.ok()) return Fail(plans.status(), kFailed);
+  std::vector<TunableMatMul> matmuls =
+      MatMulsOf(*weights, *plans, options.prompt.size());
+  if (settings->tune) {
+    *weights = Weights();  // only their shapes are needed
+    return Tune(*settings, info, std::move(matmuls), wisdom, parallel);
+  }
+  info.wisdom = UseOf(wisdom, matmuls);
   return Sweep(info, options, *weights, parallel);
 }
 

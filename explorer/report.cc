@@ -38,15 +38,13 @@ std::string Percent(double share) {
   return std::isnan(share) ? "-" : absl::StrFormat("%.1f %%", 100 * share);
 }
 
-std::string ModelLine(const RunInfo& info) {
-  const ModelConfig& c = info.config;
+std::string TuningLine(const WisdomUse& wisdom) {
+  if (wisdom.known == 0) {
+    return absl::StrCat("Kernels are not tuned: ", wisdom.reason, ".");
+  }
   return absl::StrFormat(
-      "Model: %s%s, %s: %d layers, hidden %d, intermediate %d, %d heads, %d KV "
-      "heads of %d, vocabulary %d",
-      info.model, info.synthetic ? " (SYNTHETIC weights)" : "",
-      ArchitectureName(c.architecture), c.num_hidden_layers, c.hidden_size,
-      c.intermediate_size, c.num_attention_heads, c.num_key_value_heads,
-      c.head_dim, c.vocab_size);
+      "Of %d kinds of MatMul against weights, %d are tuned, by %s.",
+      wisdom.timed, wisdom.known, wisdom.file);
 }
 
 std::string Ranking(const SweepOptions& options, const SweepResult& result) {
@@ -258,13 +256,24 @@ std::string CsvField(absl::string_view text) {
 
 }  // namespace
 
+std::string ModelLine(const RunInfo& info) {
+  const ModelConfig& c = info.config;
+  return absl::StrFormat(
+      "Model: %s%s, %s: %d layers, hidden %d, intermediate %d, %d heads, %d KV "
+      "heads of %d, vocabulary %d",
+      info.model, info.synthetic ? " (SYNTHETIC weights)" : "",
+      ArchitectureName(c.architecture), c.num_hidden_layers, c.hidden_size,
+      c.intermediate_size, c.num_attention_heads, c.num_key_value_heads,
+      c.head_dim, c.vocab_size);
+}
+
 std::string ReportText(const RunInfo& info, const SweepOptions& options,
                        const SweepResult& result) {
   std::string text = absl::StrFormat(
       "# ulpscope\n\n%s\n\nRun on %s, target %s, %d threads; a decode step "
-      "reads %.1f MB of weights.\n\n",
+      "reads %.1f MB of weights. %s\n\n",
       ModelLine(info), info.cpu, info.target, info.threads,
-      static_cast<double>(info.decode_bytes) / 1e6);
+      static_cast<double>(info.decode_bytes) / 1e6, TuningLine(info.wisdom));
   text += Ranking(options, result);
   const PlanResult& best = result.plans.front();
   const PlanResult& worst = result.plans.back();
@@ -322,6 +331,12 @@ std::string ReportJson(const RunInfo& info, const SweepOptions& options,
         {"cpu", info.cpu},
         {"target", info.target},
         {"threads", info.threads},
+        {"wisdom",
+         {{"used", info.wisdom.known > 0},
+          {"file", info.wisdom.file},
+          {"known_matmuls", info.wisdom.known},
+          {"timed_matmuls", info.wisdom.timed},
+          {"reason", info.wisdom.reason}}},
         {"axes", info.axes},
         {"metric", options.metric->name},
         {"seed", info.seed},

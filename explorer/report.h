@@ -14,6 +14,14 @@
 
 namespace ulpscope {
 
+// Whether kernels were tuned, and by what.
+struct WisdomUse {
+  std::string file;  // empty if none was to be used
+  size_t known = 0;  // of the timed MatMuls against weights, how many it knows
+  size_t timed = 0;  // of different shapes and strategies
+  std::string reason;  // why known is 0
+};
+
 // What was measured, where and how: the head of every report.
 struct RunInfo {
   std::string model;
@@ -24,10 +32,14 @@ struct RunInfo {
   std::string cpu;
   std::string target;  // Highway's
   size_t threads = 0;
+  WisdomUse wisdom;
   uint64_t seed = 0;
   std::string axes;         // empty for single plans
   std::set<size_t> layers;  // rows of the printed tables; empty is all
 };
+
+// "Model: ...".
+std::string ModelLine(const RunInfo& info);
 
 // Markdown for the terminal and report.md: the ranking, the tables of the best
 // and the worst plan in the seed report's format, and the main effects.

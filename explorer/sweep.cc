@@ -247,6 +247,17 @@ absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
   return axes;
 }
 
+absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
+                                          size_t num_layers) {
+  auto candidates = Candidates(options, num_layers);
+  if (!candidates.ok()) return candidates.status();
+  std::vector<Plan> plans;
+  for (Candidate& candidate : *candidates) {
+    plans.push_back(std::move(candidate.plan));
+  }
+  return plans;
+}
+
 void RankPlans(std::vector<PlanResult>& plans) {
   std::stable_sort(plans.begin(), plans.end(),
                    [](const PlanResult& a, const PlanResult& b) {

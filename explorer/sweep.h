@@ -12,6 +12,7 @@
 #include "explorer/evaluation.h"
 #include "explorer/metrics.h"
 #include "kernels/parallel.h"
+#include "model/plan.h"
 #include "model/weights.h"
 
 namespace ulpscope {
@@ -92,6 +93,10 @@ struct SweepResult {
   std::vector<PlanResult> plans;  // best first
   std::vector<MainEffect> effects;
 };
+
+// The plans that RunSweep measures.
+absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
+                                          size_t num_layers);
 
 // Measures every plan's errors, then times the plans in interleaved rounds.
 absl::StatusOr<SweepResult> RunSweep(const Weights& weights,

@@ -1,14 +1,19 @@
 #include "kernels/cpu.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu.cc"
@@ -54,16 +59,32 @@ std::string KernelTarget() { return hwy::TargetName(BestTarget()); }
 bool CpuHasBf16Dot() { return HWY_DYNAMIC_DISPATCH(HasBf16Dot)(); }
 
 std::string CpuName() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    absl::string_view text = line;
-    if (!absl::ConsumePrefix(&text, "model name")) continue;
-    const size_t colon = text.find(": ");
-    if (colon != absl::string_view::npos) {
-      return std::string(text.substr(colon + 2));
+  std::ifstream file("/proc/cpuinfo");
+  std::stringstream text;
+  text << file.rdbuf();
+  return CpuNameIn(text.str());
+}
+
+std::string CpuNameIn(absl::string_view cpuinfo) {
+  std::string implementer;
+  std::vector<std::string> cores;  // kinds of them
+  for (absl::string_view line : absl::StrSplit(cpuinfo, '\n')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(line, absl::MaxSplits(':', 1));
+    const absl::string_view field = absl::StripAsciiWhitespace(parts.first);
+    const absl::string_view value = absl::StripAsciiWhitespace(parts.second);
+    if (value.empty()) continue;
+    if (field == "model name") return std::string(value);
+    if (field == "CPU implementer") implementer = std::string(value);
+    if (field == "CPU part") {
+      std::string core =
+          absl::StrCat("Arm implementer ", implementer, " part ", value);
+      if (std::find(cores.begin(), cores.end(), core) == cores.end()) {
+        cores.push_back(std::move(core));
+      }
     }
   }
-  return "unknown CPU";
+  return cores.empty() ? "unknown CPU" : absl::StrJoin(cores, " + ");
 }
 
 }  // namespace ulpscope

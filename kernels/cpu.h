@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace ulpscope {
 
@@ -17,8 +18,13 @@ std::string KernelTarget();
 // Whether that target has instructions for dot products of bf16.
 bool CpuHasBf16Dot();
 
-// The model name from /proc/cpuinfo, or "unknown CPU".
+// The CPU's name in /proc/cpuinfo.
 std::string CpuName();
+
+// The name in the text of such a file: the model name on x86; on Arm, which has
+// none, "Arm implementer 0x41 part 0xd0c", with " + " between different cores;
+// or "unknown CPU".
+std::string CpuNameIn(absl::string_view cpuinfo);
 
 }  // namespace ulpscope
 

@@ -32,10 +32,6 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// From this many rows on, panels are widened once into a scratch buffer, and
-// not in registers by every tile of rows.
-inline constexpr size_t kBlockedRows = 8;
-
 // Defaults of MatMulTuning.
 // A block's widened panel has this many bytes: with the operands it stays in
 // L2, from where a tile reads it in order. Larger blocks carry sums less often.
@@ -51,7 +47,7 @@ inline constexpr size_t kPrefetchSteps = 64;
 inline constexpr size_t kPrefetchStepsInFlight = 32;
 // Several panels at once from this many tasks per thread on: fewer, larger
 // tasks would leave threads idle at the end.
-inline constexpr size_t kTasksPerThread = 8;
+inline constexpr size_t kTasksPerThread = 3;
 
 // A block of k-steps is a multiple of this and so of every kBlock.
 inline constexpr size_t kBlockStepsUnit = 64;

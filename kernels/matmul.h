@@ -1,6 +1,8 @@
 #ifndef KERNELS_MATMUL_H_
 #define KERNELS_MATMUL_H_
 
+#include <cstddef>
+
 #include "absl/types/span.h"
 #include "kernels/matrix.h"
 #include "kernels/panels.h"
@@ -9,6 +11,10 @@
 #include "kernels/tuning.h"
 
 namespace ulpscope {
+
+// From this many rows on, panels are widened once into a buffer, and not in
+// registers by every tile of rows; a tuning then divides other things.
+inline constexpr size_t kBlockedRows = 8;
 
 // C = (A B^T + bias) * scale, A m x k, B n x k in panels, C m x n. m, n, k
 // >= 1.

@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <string>
 #include <tuple>
 
+#include "absl/types/span.h"
 #include "kernels/dtype.h"
 #include "kernels/strategy.h"
 
@@ -35,6 +37,18 @@ struct MatMulTuning {
             prefetch_steps, panels_in_flight, threads};
   }
 };
+
+// A field of MatMulTuning.
+struct TuningParameter {
+  const char* name;  // the field's, in wisdom files and tables
+  uint32_t MatMulTuning::*field;
+};
+
+// All of them, in the order of the struct.
+absl::Span<const TuningParameter> TuningParameters();
+
+// "tile_rows=4 threads=1": what is not the default; "default" if all is.
+std::string TuningText(const MatMulTuning& tuning);
 
 // MatMuls that are tuned together: m, n and k rounded up to a power of two, of
 // which m is at most 512 (further rows repeat the same blocks).

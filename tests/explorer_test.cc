@@ -37,8 +37,8 @@ struct Outcome {
   std::string out, err;
 };
 
-// Runs the program; `arguments` as for a shell. Its output goes to files, or
-// stdout to `out_path`, which is not read back.
+// Runs the program, which finds no user's wisdom; `arguments` as for a shell.
+// Its output goes to files, or stdout to `out_path`, which is not read back.
 Outcome Explorer(const std::string& arguments,
                  const std::string& out_path = "") {
   const std::string out =
@@ -48,8 +48,9 @@ Outcome Explorer(const std::string& arguments,
       absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
                    std::getenv("TEST_WORKSPACE"), "/explorer/explorer");
   const int status = std::system(
-      absl::StrCat("unset BUILD_WORKING_DIRECTORY; '", program, "' ", arguments,
-                   " </dev/null >'", out, "' 2>'", err, "'")
+      absl::StrCat("unset BUILD_WORKING_DIRECTORY XDG_CACHE_HOME HOME; '",
+                   program, "' ", arguments, " </dev/null >'", out, "' 2>'",
+                   err, "'")
           .c_str());
   EXPECT_TRUE(WIFEXITED(status)) << arguments;
   return {WEXITSTATUS(status), out_path.empty() ? Read(out) : "", Read(err)};
@@ -66,7 +67,8 @@ TEST(ExplorerTest, HelpListsEverything) {
     EXPECT_EQ(help.err, "");
     for (const char* name :
          {"sweep", "plan", "generate", "model", "axes", "metric", "token",
-          "tokens", "seed", "layers", "threads", "timing_seconds", "out"}) {
+          "tokens", "seed", "layers", "threads", "timing_seconds", "out",
+          "tune", "retune", "wisdom"}) {
       EXPECT_THAT(help.out, HasSubstr(absl::StrCat("--", name, " (default")));
     }
     for (const StrategyInfo& info : Strategies()) {
@@ -102,6 +104,14 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
       {"--plan=", "expected one of"},
       {"--sweep --plan=f32", "expected one of"},
       {"--sweep --generate=3", "expected one of"},
+      {"--tune --sweep", "expected one of"},
+      {"--tune --generate=3", "expected one of"},
+      {"--tune --plan=f32 --generate=3", "expected one of"},
+      {"--notune", "expected one of"},
+      {"--sweep --retune", "--retune does nothing without --tune"},
+      {"--tune=perhaps", "--tune=perhaps: expected true or false"},
+      {"--notunes --sweep", "unknown flag --notunes"},
+      {"--tune --wisdom", "--wisdom: expected a value"},
       {"--sweep --frobnicate", "unknown flag --frobnicate"},
       {"--frobnicate=3 --plan=f32", "unknown flag --frobnicate"},
       {"--noplan --sweep", "unknown flag --noplan"},
@@ -164,6 +174,9 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
       {"--generate=3 --out=x", "--out does nothing with --generate"},
       {"--generate=3 --metric=kl", "--metric does nothing with --generate"},
       {"--plan=f32 --generate=3 --layers=1", "--layers does nothing"},
+      {"--tune --out=x", "--out does nothing with --tune"},
+      {"--tune --seed=2", "--seed does nothing with --tune"},
+      {"--tune --plan=f32 --axes=matmul=f32", "--axes does nothing"},
   };
   for (const BadUsage& bad : cases) {
     SCOPED_TRACE(bad.arguments);
@@ -302,6 +315,146 @@ TEST(ExplorerTest, GeneratePrintsIdsAlone) {
       five.out, absl::StrCat(two.out.substr(0, two.out.size() - 1), ",")));
   EXPECT_EQ(Explorer(absl::StrCat("--generate=5 --plan=f32", prompt)).out,
             five.out);
+}
+
+// The rows of a table that start with this strategy.
+size_t CountRows(const std::string& text, absl::string_view strategy) {
+  size_t rows = 0;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    if (absl::StartsWith(line, absl::StrCat("| ", strategy, " |"))) ++rows;
+  }
+  return rows;
+}
+
+// Of the tiny model: 5 shapes of matrices, 4 of them with one row and with 3.
+TEST(ExplorerTest, WhatIsTunedIsKeptAndUsed) {
+  const std::string file = absl::StrCat(TestFolder(), "/new/wisdom.json");
+  const std::string flags = absl::StrCat(kTiny, "--wisdom='", file, "' ");
+  const std::string axes = "--axes='matmul=f32,kahan;softmax=f32,bf16' ";
+  const Outcome first = Explorer(absl::StrCat("--tune ", axes, flags));
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.out, StartsWith("# ulpscope: tuned kernels\n"));
+  EXPECT_EQ(CountRows(first.out, "f32"), 9);
+  EXPECT_EQ(CountRows(first.out, "kahan"), 9);
+  EXPECT_THAT(first.out, HasSubstr("| 1x300x64 | 1x512x64 | lm_head |"));
+  EXPECT_THAT(first.out, HasSubstr("| 3x64x64 | 4x64x64 | q_proj o_proj |"));
+  EXPECT_THAT(first.err, HasSubstr("tuning 18 kinds of MatMul"));
+  const std::string learned = Read(file);
+  EXPECT_THAT(learned, StartsWith("{\n \"checksum\""));
+
+  // Once more: there is nothing to do.
+  const Outcome second = Explorer(absl::StrCat("--tune ", axes, flags));
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_EQ(second.out, "");
+  EXPECT_THAT(second.err, HasSubstr("18 of 18 kinds of MatMul are already"));
+  EXPECT_EQ(Read(file), learned);
+
+  // With another strategy, only that.
+  const Outcome more = Explorer(absl::StrCat("--tune --plan=bf16 ", flags));
+  ASSERT_EQ(more.exit_code, 0) << more.err;
+  EXPECT_EQ(CountRows(more.out, "bf16"), 9);
+  EXPECT_EQ(CountRows(more.out, "f32"), 0);
+  const Outcome again =
+      Explorer(absl::StrCat("--tune --retune --plan=f32 ", flags));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(CountRows(again.out, "f32"), 9);
+
+  // A sweep says that it used it, and for how much of what it times.
+  const std::string out = absl::StrCat(TestFolder(), "/out_folder");
+  const Outcome sweep =
+      Explorer(absl::StrCat("--sweep --out='", out, "' ", flags));
+  ASSERT_EQ(sweep.exit_code, 0) << sweep.err;
+  EXPECT_THAT(sweep.out, HasSubstr(absl::StrCat(
+                             "Of 27 kinds of MatMul against weights, 27 are "
+                             "tuned, by ",
+                             file, ".")));
+  EXPECT_THAT(Read(out + "/results.json"), HasSubstr("\"used\": true"));
+  const Outcome partly =
+      Explorer(absl::StrCat("--sweep --axes='matmul=f32,dot2' ", flags));
+  ASSERT_EQ(partly.exit_code, 0) << partly.err;
+  EXPECT_THAT(partly.out, HasSubstr("Of 18 kinds of MatMul against weights, 9 "
+                                    "are tuned"));
+  EXPECT_THAT(Explorer(absl::StrCat("--plan=matmul=dot2 ", flags)).out,
+              HasSubstr("Kernels are not tuned: "));
+}
+
+// Tuning changes the speed, and never a bit.
+TEST(ExplorerTest, WisdomDoesNotChangeResults) {
+  const std::string file = absl::StrCat(TestFolder(), "/wisdom.json");
+  const std::string model = " --model=synthetic:tiny --tokens=20 --threads=2 ";
+  ASSERT_EQ(Explorer(absl::StrCat("--tune --plan=f32 --timing_seconds=1", model,
+                                  "--wisdom='", file, "'"))
+                .exit_code,
+            0);
+  const std::string generate = absl::StrCat("--generate=20", model);
+  const Outcome tuned =
+      Explorer(absl::StrCat(generate, "--wisdom='", file, "'"));
+  ASSERT_EQ(tuned.exit_code, 0) << tuned.err;
+  EXPECT_EQ(tuned.out, Explorer(absl::StrCat(generate, "--wisdom=none")).out);
+}
+
+TEST(ExplorerTest, WisdomThatIsNotUsedIsReported) {
+  const std::string folder = absl::StrCat(TestFolder(), "/results");
+  const auto sweep = [&folder](const std::string& wisdom) {
+    return Explorer(absl::StrCat("--sweep --axes=matmul=f32 --out='", folder,
+                                 "' --wisdom='", wisdom, "'", kTiny));
+  };
+  Outcome run = sweep("none");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("Kernels are not tuned: --wisdom=none."));
+  EXPECT_THAT(run.err, Not(HasSubstr("warning")));
+  EXPECT_THAT(Read(folder + "/results.json"), HasSubstr("\"used\": false"));
+
+  const std::string missing = absl::StrCat(TestFolder(), "/missing.json");
+  run = sweep(missing);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr(absl::StrCat(missing, " does not exist")));
+  EXPECT_THAT(run.err, Not(HasSubstr("warning")));
+
+  const std::string corrupt = WriteTestFile("corrupt.json", "{}");
+  run = sweep(corrupt);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr(absl::StrCat("Kernels are not tuned: ",
+                                              corrupt, ": not wisdom")));
+  EXPECT_THAT(run.err, HasSubstr("explorer: warning: wisdom is ignored: "));
+  EXPECT_EQ(Read(corrupt), "{}");
+  // Tuning replaces it.
+  run = Explorer(
+      absl::StrCat("--tune --plan=f32 --wisdom='", corrupt, "'", kTiny));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr(".bad"));
+  EXPECT_EQ(Read(corrupt + ".bad"), "{}");
+  EXPECT_THAT(sweep(corrupt).out, HasSubstr("9 are tuned"));
+
+  // Of another number of threads.
+  const std::string foreign = absl::StrCat(TestFolder(), "/foreign.json");
+  ASSERT_EQ(Explorer(absl::StrCat("--tune --plan=f32 --model=synthetic:tiny "
+                                  "--timing_seconds=0 --threads=1 --wisdom='",
+                                  foreign, "'"))
+                .exit_code,
+            0);
+  run = sweep(foreign);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("knows other machines, thread counts"));
+  EXPECT_THAT(run.err, HasSubstr("explorer: warning: wisdom is ignored: "));
+}
+
+TEST(ExplorerTest, TuneWithoutAFileKeepsNothing) {
+  for (const char* wisdom : {" --wisdom=none", ""}) {
+    const Outcome run =
+        Explorer(absl::StrCat("--tune --plan=f32", kTiny, wisdom));
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(CountRows(run.out, "f32"), 9);
+    EXPECT_THAT(run.err, HasSubstr("the result is not kept"));
+  }
+}
+
+TEST(ExplorerTest, TuneThatCannotBeKeptIsExitCode1) {
+  const std::string file = WriteTestFile("plain", "text");
+  const Outcome run = Explorer(
+      absl::StrCat("--tune --plan=f32", kTiny, "--wisdom='", file, "/w.json'"));
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr(file));
 }
 
 }  // namespace

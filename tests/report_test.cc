@@ -449,5 +449,22 @@ TEST(WriteFileTest, ErrorsNameThePath) {
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("/dev/full")));
 }
 
+TEST_F(ReportTest, SaysWhetherKernelsAreTuned) {
+  info_.wisdom = {"/cache/w.json", 0, 27, "/cache/w.json knows others"};
+  EXPECT_THAT(Text(),
+              HasSubstr("Kernels are not tuned: /cache/w.json knows others."));
+  Json wisdom = Parsed()["context"]["wisdom"];
+  EXPECT_EQ(wisdom["used"], false);
+  EXPECT_EQ(wisdom["reason"], "/cache/w.json knows others");
+  info_.wisdom = {"/cache/w.json", 18, 27, ""};
+  EXPECT_THAT(Text(), HasSubstr("Of 27 kinds of MatMul against weights, 18 are "
+                                "tuned, by /cache/w.json."));
+  wisdom = Parsed()["context"]["wisdom"];
+  EXPECT_EQ(wisdom["used"], true);
+  EXPECT_EQ(wisdom["file"], "/cache/w.json");
+  EXPECT_EQ(wisdom["known_matmuls"], 18);
+  EXPECT_EQ(wisdom["timed_matmuls"], 27);
+}
+
 }  // namespace
 }  // namespace ulpscope

@@ -1,0 +1,44 @@
+#ifndef KERNELS_MEASURE_MATMUL_CHECK_H_
+#define KERNELS_MEASURE_MATMUL_CHECK_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/matrix.h"
+#include "kernels/panels.h"
+#include "kernels/strategy.h"
+
+namespace ulpscope {
+
+// Judges outputs of C = A B^T without bias and scale against plain f64 sums,
+// at places that are spread over C.
+class MatMulCheck {
+ public:
+  // The sums of some `count` outputs; of all, if C has no more. What A and B
+  // hold must be representable in the operand format of every strategy that is
+  // judged.
+  MatMulCheck(Matrix<const double> a, const Panels& b, size_t count);
+
+  // The largest |computed - f64| over the strategy's error bound (and f64's
+  // own): more than 1 is wrong. Infinite where a result is NaN. T is float or
+  // double.
+  template <typename T>
+  double WorstOverBound(Strategy strategy, Matrix<const T> c) const;
+
+ private:
+  struct Place {
+    size_t row, col;
+    double sum;
+    SumTerms terms;
+  };
+  std::vector<Place> places_;
+};
+
+extern template double MatMulCheck::WorstOverBound<float>(
+    Strategy, Matrix<const float>) const;
+extern template double MatMulCheck::WorstOverBound<double>(
+    Strategy, Matrix<const double>) const;
+
+}  // namespace ulpscope
+
+#endif  // KERNELS_MEASURE_MATMUL_CHECK_H_
