@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,6 +73,7 @@ class MatMulCase {
           copy = copy + 1 < panels.size() ? copy + 1 : 0;
           RunOurs(strategy, panels[copy]);
         });
+    StayAwake(contenders_.back());
   }
 
   void AddOpenBlas() {
@@ -123,6 +125,7 @@ class MatMulCase {
       const absl::Time start = absl::Now();
       while (absl::Now() - start < kLong) RunOurs(Strategy(), panels);
     };
+    StayAwake(limit);
     contenders_.push_back(std::move(limit));
   }
 
@@ -162,6 +165,13 @@ class MatMulCase {
   }
   size_t Copies(DType dtype) const {
     return decode_ ? ColdCopies(Bytes(dtype)) : 1;
+  }
+
+  // As our threads are in a decoder that is timed, and as the peers' are.
+  void StayAwake(Contender& contender) {
+    contender.hold = [this] {
+      return std::make_shared<Parallel::Awake>(parallel_);
+    };
   }
 
   void Add(std::string name, DType dtype, double share, Strategy bound,

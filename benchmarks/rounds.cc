@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <ctime>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,10 @@ double SecondsOf(size_t calls, const Contender& contender) {
   const absl::Time start = absl::Now();
   for (size_t i = 0; i < calls; ++i) contender.call();
   return absl::ToDoubleSeconds(absl::Now() - start);
+}
+
+std::shared_ptr<void> Held(const Contender& contender) {
+  return contender.hold ? contender.hold() : nullptr;
 }
 
 // Returns when this process uses next to no CPU time; false if it goes on to.
@@ -50,6 +55,7 @@ Rounds::Rounds(std::vector<Contender> contenders)
       wakes_[c] = false;
       continue;
     }
+    const std::shared_ptr<void> held = Held(contenders_[c]);
     while (true) {
       const double seconds = SecondsOf(calls_[c], contenders_[c]);
       if (seconds >= kTurnSeconds) {
@@ -69,6 +75,7 @@ void Rounds::RunRound() {
   for (size_t c = 0; c < contenders_.size(); ++c) {
     if (!contenders_[c].refusal.empty()) continue;
     rested_ &= WaitUntilIdle();
+    const std::shared_ptr<void> held = Held(contenders_[c]);
     if (wakes_[c]) contenders_[c].call();
     if (contenders_[c].before) contenders_[c].before();
     seconds_[c].push_back(SecondsOf(calls_[c], contenders_[c]) /

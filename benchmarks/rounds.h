@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct Contender {
   // without any rest between: for what is to be timed in the state that
   // something else leaves the CPU in.
   std::function<void()> before = {};
+  // What it returns lives as long as a turn: threads that wait awake, say.
+  std::function<std::shared_ptr<void>()> hold = {};
 };
 
 // What a contender took: per call, over the rounds.

@@ -203,7 +203,7 @@ class MatMulRun {
                  hwy::DivCeil(m_, kGroupRows<Sum>));
     // Few enough that every thread gets several tasks.
     part.group = std::clamp<size_t>(
-        panels * part.row_blocks / (4 * threads), 1,
+        panels * part.row_blocks / (8 * threads), 1,
         ValueOr(tuning.group_panels,
                 part.steps < steps_ ? kCarriedGroupPanels : kGroupPanels));
     return part;
