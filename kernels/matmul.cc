@@ -361,10 +361,16 @@ class MatMulRun {
             const size_t first = g0 + hwy::DivCeil((g1 - g0) * t, tiles);
             const size_t end = g0 + hwy::DivCeil((g1 - g0) * (t + 1), tiles);
             const size_t rows = std::min(end * kGroup, m_) - first * kGroup;
+            const size_t r0 = first * kGroup;
+            const size_t c0 = p * kPanelWidth + col;
+            // The sums may be the results as they are: then they are in C.
+            const bool direct =
+                StoresSums(part.args) && c0 + kTileWidth<Sum> <= part.args.b.n;
             const States<Lane> sums =
-                carried ? states.At((first - g0) * kGroup,
-                                    (p - p0) * kPanelWidth + col)
-                        : states;
+                direct    ? InC(part.args, r0, c0)
+                : carried ? states.At((first - g0) * kGroup,
+                                      (p - p0) * kPanelWidth + col)
+                          : states;
             in.a = a_ + first * in.a_stride + step * kGroup;
             if (widen && t == 0 && rows == kMaxTileRows<Sum>) {
               part.fns.widen_and_add(in, sums);
@@ -375,15 +381,26 @@ class MatMulRun {
                                                                        sums);
             }
             in.next += in.steps * in.next_stride;
-            if (last) {
-              const size_t c0 = p * kPanelWidth + col;
-              Finish(part.args, first * kGroup, rows, c0, c0 + kTileWidth<Sum>,
-                     sums);
+            if (last && !direct) {
+              Finish(part.args, r0, rows, c0, c0 + kTileWidth<Sum>, sums);
             }
           }
         }
       }
     }
+  }
+
+  // Whether results are the sums themselves, unrounded.
+  static bool StoresSums(const MatMulArgs<T>& args) {
+    constexpr Format kLane = sizeof(Lane) == 8 ? Format::kF64 : Format::kF32;
+    return std::is_same_v<T, Lane> && !Sum::kCompensated &&
+           S::kInfo.result == kLane && args.bias == nullptr && args.scale == 1;
+  }
+  static States<Lane> InC(const MatMulArgs<T>& args, size_t row, size_t col) {
+    if constexpr (std::is_same_v<T, Lane>) {
+      return {args.c.Row(row) + col, nullptr, args.c.stride};
+    }
+    return {};
   }
 
   // Bias, scale and rounding of rows [r0, r0 + rows) and columns [c0, c1), and

@@ -27,8 +27,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr bool k32Registers = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64;
 inline constexpr size_t kCacheLine = 64;
-// How far ahead of its sums a tile fetches B from L2 to L1: 8 to 48 do alike.
-inline constexpr size_t kAheadSteps = 16;
+// How far ahead of its sums a tile fetches A and B from L2 to L1: B 8 to 48 do
+// alike.
+inline constexpr size_t kAheadSteps = 32;
 
 // The vectors of B, and the lanes of each.
 template <class Sum>
@@ -192,6 +193,10 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
   }
   RunSteps<Sum>(d, tile.steps, s, c, [&](size_t i) HWY_ATTR {
     hwy::Prefetch(next + i * next_stride);
+    HWY_UNROLL(8)
+    for (size_t g = 0; g < R / kGroup; ++g) {
+      hwy::Prefetch(a + g * a_stride + (i + kAheadSteps) * kGroup);
+    }
     V bv[kTileVectors];
     load_b(d, i, bv);
     HWY_UNROLL(32)
