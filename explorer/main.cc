@@ -298,6 +298,7 @@ ExitCode Print(absl::string_view text) {
 
 int Generate(const Settings& settings, const Weights& weights, const Plan& plan,
              const std::vector<int32_t>& prompt, Parallel& parallel) {
+  const Parallel::Awake awake(parallel);
   const auto tokens = GenerateGreedily(weights, plan, prompt,
                                        settings.generate_count, parallel);
   if (!tokens.ok()) return Fail(tokens.status(), kFailed);

@@ -203,7 +203,7 @@ class MatMulRun {
                  hwy::DivCeil(m_, kGroupRows<Sum>));
     // Few enough that every thread gets several tasks.
     part.group = std::clamp<size_t>(
-        panels * part.row_blocks / (8 * threads), 1,
+        panels * part.row_blocks / (16 * threads), 1,
         ValueOr(tuning.group_panels,
                 part.steps < steps_ ? kCarriedGroupPanels : kGroupPanels));
     return part;
@@ -314,8 +314,21 @@ class MatMulRun {
     Finish(part.args, 0, m_, p0 * kPanelWidth, p1 * kPanelWidth, states);
   }
 
-  // A block of rows and a group of panels. Neighbouring tasks, which a thread
-  // takes together, read the same panels.
+  // A task of many rows: a block of them and a group of panels.
+  struct BlockTask {
+    const Part& part;
+    size_t p0, p1;  // panels
+    size_t g0, g1;  // groups of rows
+    size_t tiles;   // that the rows are divided into
+    bool widen;     // whether tiles read a widened copy of B
+    // Whether the results are the sums as they are: then these are in C.
+    // Otherwise `states` are those of all rows and panels if they are carried
+    // from block to block of k, or else just a tile's.
+    bool in_c, carried;
+    States<Lane> states;
+  };
+
+  // Neighbouring tasks, which a thread takes together, read the same panels.
   void Block(const Part& part, size_t task) const {
     constexpr size_t kGroup = kGroupRows<Sum>;
     const size_t block = task % part.row_blocks;
@@ -324,68 +337,81 @@ class MatMulRun {
     const size_t row_groups = hwy::DivCeil(m_, kGroup);
     const size_t g0 = row_groups * block / part.row_blocks;
     const size_t g1 = row_groups * (block + 1) / part.row_blocks;
-    const size_t tiles = hwy::DivCeil(g1 - g0, part.tile_rows / kGroup);
-    // Sums that are finished at once need no more room than a tile has.
     const bool carried = part.steps < steps_;
-    const States<Lane> states =
+    const BlockTask t = {
+        part,
+        p0,
+        p1,
+        g0,
+        g1,
+        hwy::DivCeil(g1 - g0, part.tile_rows / kGroup),
+        part.fns.widen != nullptr,
+        StoresSums(part.args),
+        carried,
         carried ? StatesOf((g1 - g0) * kGroup, (p1 - p0) * kPanelWidth)
-                : StatesOf(kMaxTileRows<Sum>, kTileWidth<Sum>);
-    const bool widen = part.fns.widen != nullptr;
-    const size_t size = DTypeSize(part.args.b.dtype);
+                : StatesOf(kMaxTileRows<Sum>, kTileWidth<Sum>)};
     PackedTile<Lane> in;
     in.a_stride = kGroup * steps_;
-    if (widen) {
+    in.b_stride = t.widen ? kTileWidth<Sum> : kPanelWidth;
+    if (t.widen) {
       in.b = ScratchOf<Lane, Scratch::kWidened>(part.steps * kTileWidth<Sum>);
     }
-    in.b_stride = widen ? kTileWidth<Sum> : kPanelWidth;
     // Each of a panel's tiles fetches its part of the panel that comes next.
-    in.next_stride = hwy::DivCeil(kPanelWidth * size * Sum::kStepProducts,
-                                  tiles * (kPanelWidth / kTileWidth<Sum>));
+    in.next_stride = hwy::DivCeil(
+        kPanelWidth * DTypeSize(part.args.b.dtype) * Sum::kStepProducts,
+        t.tiles * (kPanelWidth / kTileWidth<Sum>));
     for (size_t step = 0; step < steps_; step += part.steps) {
       in.steps = std::min(part.steps, steps_ - step);
       in.stored_rows = k_ - step * Sum::kStepProducts;
       in.from_zero = step == 0;
-      const bool last = step + in.steps == steps_;
       for (size_t p = p0; p < p1; ++p) {
-        const char* panel = Panel(part.args, p, step);
-        in.next = p + 1 < p1 || last
-                      ? Panel(part.args, std::min(p + 1, part.panels - 1), step)
-                      : Panel(part.args, p0, step + in.steps);
+        in.next =
+            p + 1 == p1 && step + in.steps < steps_
+                ? Panel(part.args, p0, step + in.steps)
+                : Panel(part.args, std::min(p + 1, part.panels - 1), step);
         for (size_t col = 0; col < kPanelWidth; col += kTileWidth<Sum>) {
-          in.stored = panel + col * size;
-          if (!widen) {
-            in.b = reinterpret_cast<Lane*>(const_cast<char*>(panel)) + col;
-          }
-          for (size_t t = 0; t < tiles; ++t) {
-            // Of nearly equal size, the largest first.
-            const size_t first = g0 + hwy::DivCeil((g1 - g0) * t, tiles);
-            const size_t end = g0 + hwy::DivCeil((g1 - g0) * (t + 1), tiles);
-            const size_t rows = std::min(end * kGroup, m_) - first * kGroup;
-            const size_t r0 = first * kGroup;
-            const size_t c0 = p * kPanelWidth + col;
-            // The sums may be the results as they are: then they are in C.
-            const bool direct =
-                StoresSums(part.args) && c0 + kTileWidth<Sum> <= part.args.b.n;
-            const States<Lane> sums =
-                direct    ? InC(part.args, r0, c0)
-                : carried ? states.At((first - g0) * kGroup,
-                                      (p - p0) * kPanelWidth + col)
-                          : states;
-            in.a = a_ + first * in.a_stride + step * kGroup;
-            if (widen && t == 0 && rows == kMaxTileRows<Sum>) {
-              part.fns.widen_and_add(in, sums);
-            } else {
-              if (widen && t == 0) part.fns.widen(in);
-              AddWidenedRows<Sum>(
-                  rows, std::make_index_sequence<kMaxTileRows<Sum>>())(in,
-                                                                       sums);
-            }
-            in.next += in.steps * in.next_stride;
-            if (last && !direct) {
-              Finish(part.args, r0, rows, c0, c0 + kTileWidth<Sum>, sums);
-            }
-          }
+          PanelTiles(t, p, col, step, in);
         }
+      }
+    }
+  }
+
+  // All rows' tiles of kTileWidth columns of panel p, from `step` on.
+  void PanelTiles(const BlockTask& t, size_t p, size_t col, size_t step,
+                  PackedTile<Lane>& in) const {
+    constexpr size_t kGroup = kGroupRows<Sum>;
+    const Part& part = t.part;
+    const char* stored =
+        Panel(part.args, p, step) + col * DTypeSize(part.args.b.dtype);
+    in.stored = stored;
+    if (!t.widen) {
+      in.b = reinterpret_cast<Lane*>(const_cast<char*>(stored));
+    }
+    const size_t c0 = p * kPanelWidth + col;
+    const bool in_c = t.in_c && c0 + kTileWidth<Sum> <= part.args.b.n;
+    for (size_t i = 0; i < t.tiles; ++i) {
+      // Of nearly equal size, the largest first.
+      const size_t g = t.g0 + hwy::DivCeil((t.g1 - t.g0) * i, t.tiles);
+      const size_t end = t.g0 + hwy::DivCeil((t.g1 - t.g0) * (i + 1), t.tiles);
+      const size_t r0 = g * kGroup;
+      const size_t rows = std::min(end * kGroup, m_) - r0;
+      const States<Lane> sums =
+          in_c ? InC(part.args, r0, c0)
+          : t.carried
+              ? t.states.At((g - t.g0) * kGroup, (p - t.p0) * kPanelWidth + col)
+              : t.states;
+      in.a = a_ + g * in.a_stride + step * kGroup;
+      if (t.widen && i == 0 && rows == kMaxTileRows<Sum>) {
+        part.fns.widen_and_add(in, sums);
+      } else {
+        if (t.widen && i == 0) part.fns.widen(in);
+        const auto add = AddWidenedRows<Sum>(
+            rows, std::make_index_sequence<kMaxTileRows<Sum>>());
+        add(in, sums);
+      }
+      in.next += in.steps * in.next_stride;
+      if (step + in.steps == steps_ && !in_c) {
+        Finish(part.args, r0, rows, c0, c0 + kTileWidth<Sum>, sums);
       }
     }
   }
