@@ -193,9 +193,12 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
   }
   RunSteps<Sum>(d, tile.steps, s, c, [&](size_t i) HWY_ATTR {
     hwy::Prefetch(next + i * next_stride);
-    HWY_UNROLL(8)
-    for (size_t g = 0; g < R / kGroup; ++g) {
-      hwy::Prefetch(a + g * a_stride + (i + kAheadSteps) * kGroup);
+    // A compensated step is long enough to hide where it reads from.
+    if constexpr (!Sum::kCompensated) {
+      HWY_UNROLL(8)
+      for (size_t g = 0; g < R / kGroup; ++g) {
+        hwy::Prefetch(a + g * a_stride + (i + kAheadSteps) * kGroup);
+      }
     }
     V bv[kTileVectors];
     load_b(d, i, bv);
