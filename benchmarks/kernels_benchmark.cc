@@ -79,6 +79,7 @@ void SkipWrongAnswer(benchmark::State& state) {
 }  // namespace ulpscope
 
 int main(int argc, char** argv) {
+  if (!ulpscope::TakeTargetFlag(argc, argv)) return 1;
   ulpscope::RegisterMachine();
   ulpscope::RegisterMatMuls();
   ulpscope::RegisterRowKernels();

@@ -4,9 +4,15 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "hwy/cache_control.h"
@@ -94,6 +100,28 @@ double SecondsSince(absl::Time start) {
 }
 
 }  // namespace
+
+bool TakeTargetFlag(int& argc, char** argv) {
+  constexpr absl::string_view kFlag = "--target=";
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view name = argv[i];
+    if (!absl::ConsumePrefix(&name, kFlag)) continue;
+    std::string names;
+    for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+      if (name == hwy::TargetName(target)) {
+        hwy::SetSupportedTargetsForTest(target);
+        // The null at the end too.
+        std::copy(argv + i + 1, argv + argc + 1, argv + i);
+        --argc;
+        return true;
+      }
+      absl::StrAppend(&names, " ", hwy::TargetName(target));
+    }
+    absl::FPrintF(stderr, "%s%s: expected one of%s\n", kFlag, name, names);
+    return false;
+  }
+  return true;
+}
 
 std::vector<size_t> ThreadCounts() {
   const size_t most = std::max(1u, std::thread::hardware_concurrency());

@@ -13,6 +13,11 @@ namespace ulpscope {
 // against these rather than against a data sheet (Williams, Waterman, Patterson
 // 2009: the roofline).
 
+// Takes "--target=AVX2" out of the arguments, if it is there, and lets the
+// kernels run on that Highway target instead of the CPU's best. False, with a
+// message, if it is not among those that are built and that the CPU can run.
+bool TakeTargetFlag(int& argc, char** argv);
+
 // How many threads to benchmark with: 1, and as many as there are CPUs.
 std::vector<size_t> ThreadCounts();
 

@@ -24,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "benchmark/benchmark.h"
+#include "benchmarks/machine.h"
 #include "benchmarks/onednn.h"
 #include "benchmarks/openblas.h"
 #include "benchmarks/rounds.h"
@@ -167,6 +168,7 @@ void RunPeers(benchmark::State& state, const PeerTable& table,
 }  // namespace ulpscope
 
 int main(int argc, char** argv) {
+  if (!ulpscope::TakeTargetFlag(argc, argv)) return 1;
   ulpscope::RegisterPeerMatMuls();
   ulpscope::RegisterPeerRows();
   // Before the caller's flags, which win.
