@@ -184,7 +184,7 @@ std::vector<TuningChoices> MatMulChoices(size_t m, size_t n, size_t k,
     choices.push_back(added);
   };
   if (m < kBlockedRows) {
-    add(&MatMulTuning::panels_in_flight, n / kPanelWidth, {1, 2});
+    add(&MatMulTuning::panels_in_flight, n / kPanelWidth, {1, 2, 4});
     add(&MatMulTuning::prefetch_steps, k, {16, 32, 64, 128, 256});
   } else {
     add(&MatMulTuning::block_steps, k, {128, 256, 512, 1024, 2048, 4096});

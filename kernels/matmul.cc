@@ -45,9 +45,9 @@ inline constexpr size_t kCarriedGroupPanels = 4;
 // and 2 KiB of bf16 each. Without it the memory waits for sums to end.
 inline constexpr size_t kPrefetchSteps = 64;
 inline constexpr size_t kPrefetchStepsInFlight = 32;
-// Several panels at once from this many tasks per thread on: fewer, larger
-// tasks would leave threads idle at the end.
-inline constexpr size_t kTasksPerThread = 3;
+// Several panels at once as long as there are this many tasks per thread:
+// fewer, larger ones would leave threads idle at the end.
+inline constexpr size_t kTasksPerThread = 7;
 
 // A block of k-steps is a multiple of this and so of every kBlock.
 inline constexpr size_t kBlockStepsUnit = 64;
@@ -175,15 +175,10 @@ class MatMulRun {
         args,   FnsFor<S, Sum>(args.b.dtype), panels, 1, 1, steps_, 0, 0,
         threads};
     if (!grouped_) {
-      const bool several =
-          m_ == 1 &&
-          (tuning.panels_in_flight == 0
-               ? panels >= kTasksPerThread * threads * kMaxPanelsInFlight<Sum>
-               : tuning.panels_in_flight > 1);
-      part.group = several ? kMaxPanelsInFlight<Sum> : 1;
+      part.group = m_ == 1 ? PanelsInFlight(tuning, panels, threads) : 1;
       part.prefetch_steps =
           ValueOr(tuning.prefetch_steps,
-                  (several ? kPrefetchStepsInFlight : kPrefetchSteps) /
+                  (part.group > 1 ? kPrefetchStepsInFlight : kPrefetchSteps) /
                       Sum::kStepProducts);
       return part;
     }
@@ -207,6 +202,17 @@ class MatMulRun {
         ValueOr(tuning.group_panels,
                 part.steps < steps_ ? kCarriedGroupPanels : kGroupPanels));
     return part;
+  }
+
+  // Of 1, 2 and kMaxPanelsInFlight.
+  static size_t PanelsInFlight(const MatMulTuning& tuning, size_t panels,
+                               size_t threads) {
+    constexpr size_t kMost = kMaxPanelsInFlight<Sum>;
+    const size_t wanted =
+        ValueOr(tuning.panels_in_flight, panels / (kTasksPerThread * threads));
+    return wanted >= kMost ? kMost
+           : wanted >= 2   ? std::min<size_t>(kMost, 2)
+                           : 1;
   }
 
   MatMulTuning TuningOf(const MatMulArgs<T>& args,

@@ -325,41 +325,48 @@ HWY_NOINLINE void AddProducts(const RowsTile<typename Sum::Lane>& tile,
   StoreStates<Sum, R, NV>(d, s, c, states);
 }
 
-// The sums of `rows` rows of A with `panels` panels, 1 or kMaxPanelsInFlight:
-// 1, 2 or 4 rows at a time.
+// The sums of `rows` rows of A with neighbouring panels: 1, 2 or 4 rows at a
+// time, or 1 row with 2 or kMaxPanelsInFlight panels at once.
 template <class Sum, Format kOperand, typename B>
 void FewRows(size_t rows, size_t panels, const RowsTile<typename Sum::Lane>& in,
              const States<typename Sum::Lane>& states) {
-  constexpr size_t kLanes = kTileLanes<Sum>;
+  constexpr size_t kVectors = kPanelVectors<Sum>;
+  constexpr size_t kMost = kMaxPanelsInFlight<Sum>;
   // One row has few chains: take many vectors. More rows share two.
-  constexpr size_t kWide = std::min(kPanelVectors<Sum>, kMaxRowVectors<Sum>);
-  constexpr size_t kPanels = kMaxPanelsInFlight<Sum>;
+  constexpr size_t kWide = std::min(kVectors, kMaxRowVectors<Sum>);
   for (size_t r = 0; r < rows;) {
-    const auto run = [&](auto add, size_t count, size_t width) {
-      RowsTile<typename Sum::Lane> tile = in;
-      tile.a += r * in.a_stride;
+    RowsTile<typename Sum::Lane> tile = in;
+    tile.a += r * in.a_stride;
+    const auto run = [&](auto add, size_t width) {
       for (size_t p = 0; p < panels; ++p) {
         for (size_t col = 0; col < kPanelWidth; col += width) {
           tile.b = static_cast<const B*>(in.b) + p * in.panel_stride + col;
           add(tile, states.At(r, p * kPanelWidth + col));
         }
       }
-      r += count;
     };
     const size_t left = rows - r;
     if (left >= 4) {
-      run(&AddProducts<Sum, kOperand, B, 4, kTileVectors>, 4, kTileWidth<Sum>);
-    } else if (left >= 2) {
-      run(&AddProducts<Sum, kOperand, B, 2, kTileVectors>, 2, kTileWidth<Sum>);
-    } else if (kPanels > 1 && panels == kPanels) {
-      RowsTile<typename Sum::Lane> tile = in;
-      tile.a += r * in.a_stride;
-      AddProducts<Sum, kOperand, B, 1, kPanelVectors<Sum> * kPanels, kPanels>(
-          tile, states.At(r, 0));
-      r += 1;
-    } else {
-      run(&AddProducts<Sum, kOperand, B, 1, kWide>, 1, kWide * kLanes);
+      run(&AddProducts<Sum, kOperand, B, 4, kTileVectors>, kTileWidth<Sum>);
+      r += 4;
+      continue;
     }
+    if (left >= 2) {
+      run(&AddProducts<Sum, kOperand, B, 2, kTileVectors>, kTileWidth<Sum>);
+      r += 2;
+      continue;
+    }
+    if (kMost > 1 && panels == kMost) {
+      AddProducts<Sum, kOperand, B, 1, kVectors * kMost, kMost>(
+          tile, states.At(r, 0));
+    } else if (kMost > 2 && panels == 2) {
+      constexpr size_t kTwo = std::min<size_t>(kMost, 2);
+      AddProducts<Sum, kOperand, B, 1, kVectors * kTwo, kTwo>(tile,
+                                                              states.At(r, 0));
+    } else {
+      run(&AddProducts<Sum, kOperand, B, 1, kWide>, kWide * kTileLanes<Sum>);
+    }
+    r += 1;
   }
 }
 
