@@ -6,10 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "benchmarks/shapes.h"
-#include "hwy/base.h"
 #include "kernels/format.h"
-#include "kernels/matrix.h"
 #include "kernels/strategy.h"
 
 namespace ulpscope {
@@ -76,49 +73,6 @@ double WorstOverBound(const std::vector<double>& results,
   }
   return worst;
 }
-
-template <typename T>
-double WorstOfMatMul(double (*error_bound)(const SumTerms&),
-                     const MatMulShape& shape,
-                     const std::vector<hwy::bfloat16_t>& b, Matrix<const T> a,
-                     Matrix<const T> c) {
-  double worst = 0;
-  // Odd, so that every place within a panel or a tile occurs.
-  const size_t step = (shape.n / 64) | 1;
-  for (const size_t r : {size_t{0}, a.rows - 1}) {
-    for (size_t j = 0; j < shape.n; j += step) {
-      SumTerms terms;
-      terms.n = shape.k;
-      double exact = 0;
-      for (size_t i = 0; i < shape.k; ++i) {
-        const double product =
-            static_cast<double>(hwy::F32FromBF16(b[j * shape.k + i])) *
-            static_cast<double>(a.Row(r)[i]);
-        exact += product;
-        terms.abs_terms += std::fabs(product);
-      }
-      terms.abs_result = std::fabs(exact);
-      // The f64 loop above has an error of its own.
-      const double bound =
-          error_bound(terms) +
-          Gamma(static_cast<double>(shape.k), UnitRoundoff(Format::kF64)) *
-              terms.abs_terms;
-      worst = std::max(
-          worst, OverBound(static_cast<double>(c.Row(r)[j]), {exact, bound}));
-    }
-  }
-  return worst;
-}
-
-template double WorstOfMatMul<float>(double (*)(const SumTerms&),
-                                     const MatMulShape&,
-                                     const std::vector<hwy::bfloat16_t>&,
-                                     Matrix<const float>, Matrix<const float>);
-template double WorstOfMatMul<double>(double (*)(const SumTerms&),
-                                      const MatMulShape&,
-                                      const std::vector<hwy::bfloat16_t>&,
-                                      Matrix<const double>,
-                                      Matrix<const double>);
 
 namespace {
 

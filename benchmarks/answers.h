@@ -4,9 +4,6 @@
 #include <cstddef>
 #include <vector>
 
-#include "benchmarks/shapes.h"
-#include "hwy/base.h"
-#include "kernels/matrix.h"
 #include "kernels/strategy.h"
 
 namespace ulpscope {
@@ -23,14 +20,6 @@ struct Answer {
 // The largest |result - exact| / bound; more than 1 is wrong. Infinite for NaN.
 double WorstOverBound(const std::vector<double>& results,
                       const std::vector<Answer>& answers);
-
-// The same for some 64 outputs each of the first and the last row of
-// C = A B^T, with B [shape.n][shape.k].
-template <typename T>
-double WorstOfMatMul(double (*error_bound)(const SumTerms&),
-                     const MatMulShape& shape,
-                     const std::vector<hwy::bfloat16_t>& b, Matrix<const T> a,
-                     Matrix<const T> c);
 
 // One row of each other kernel. Their bounds are of first order and generous
 // where that is simple: they tell a wrong kernel, not an inaccurate one

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
-#include "benchmarks/answers.h"
 #include "benchmarks/inputs.h"
 #include "benchmarks/kernels_benchmark.h"
 #include "benchmarks/machine.h"
@@ -44,8 +43,8 @@ void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
   args.b = panels[0];
   args.c = {c.data(), rows, shape.n};
   MatMul(strategy, args, parallel);
-  if (!(WorstOfMatMul<T>(strategy.info().error_bound, shape,
-                         weights.row_major(), args.a, args.c) <= 1)) {
+  if (!(weights.Check(args.a).template WorstOverBound<T>(strategy, args.c) <=
+        1)) {
     SkipWrongAnswer(state);
     return;
   }

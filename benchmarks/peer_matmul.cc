@@ -12,7 +12,6 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "benchmark/benchmark.h"
-#include "benchmarks/answers.h"
 #include "benchmarks/inputs.h"
 #include "benchmarks/machine.h"
 #include "benchmarks/onednn.h"
@@ -25,6 +24,7 @@
 #include "kernels/dtype.h"
 #include "kernels/matmul.h"
 #include "kernels/matrix.h"
+#include "kernels/measure/matmul_check.h"
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
@@ -51,7 +51,8 @@ class MatMulCase {
         m_(m),
         parallel_(threads),
         a_(RandomActivations<float>(m * shape.k)),
-        c_(m * shape.n) {
+        c_(m * shape.n),
+        check_(weights_.Check(a())) {
     for (const float v : a_) a_bf16_.push_back(hwy::BF16FromF32(v));
     SetOpenBlasThreads(threads);
     SetOneDnnThreads(threads);
@@ -178,9 +179,7 @@ class MatMulCase {
            std::function<void()> call) {
     std::fill(c_.begin(), c_.end(), std::numeric_limits<float>::quiet_NaN());
     call();
-    const double worst =
-        WorstOfMatMul<float>(bound.info().error_bound, weights_.shape(),
-                             weights_.row_major(), a(), c());
+    const double worst = check_.WorstOverBound<float>(bound, c());
     const double flops = 2 * static_cast<double>(c_.size()) *
                          static_cast<double>(weights_.shape().k);
     const double work = decode_ ? static_cast<double>(Bytes(dtype)) : flops;
@@ -191,10 +190,7 @@ class MatMulCase {
   void AddOneDnn(const char* name, DType dtype, double share,
                  absl::StatusOr<OneDnnCall> made) {
     if (!made.ok()) {
-      Contender refused;
-      refused.name = name;
-      refused.refusal = std::string(made.status().message());
-      contenders_.push_back(std::move(refused));
+      contenders_.push_back(Refused(name, made.status()));
       return;
     }
     Add(absl::StrCat(name, " (", made->implementation, ")"), dtype, share,
@@ -208,6 +204,7 @@ class MatMulCase {
   const std::vector<float> a_;
   std::vector<hwy::bfloat16_t> a_bf16_;
   std::vector<float> c_;
+  const MatMulCheck check_;
   std::vector<Contender> contenders_;
 };
 

@@ -53,10 +53,7 @@ class RowCase {
   void AddOneDnn(const char* name, const std::vector<Answer>& answers,
                  absl::StatusOr<OneDnnCall> made) {
     if (!made.ok()) {
-      Contender refused;
-      refused.name = name;
-      refused.refusal = std::string(made.status().message());
-      contenders_.push_back(std::move(refused));
+      contenders_.push_back(Refused(name, made.status()));
       return;
     }
     Add(absl::StrCat(name, " (", made->implementation, ")"), answers,

@@ -146,6 +146,13 @@ class TableReporter : public benchmark::BenchmarkReporter {
 
 }  // namespace
 
+Contender Refused(const char* name, const absl::Status& why) {
+  Contender contender;
+  contender.name = name;
+  contender.refusal = std::string(why.message());
+  return contender;
+}
+
 Contender Checked(Contender contender, double worst) {
   if (worst <= 1) return contender;
   any_wrong_answer = true;

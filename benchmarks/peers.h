@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "benchmark/benchmark.h"
 #include "benchmarks/rounds.h"
 
@@ -25,6 +26,9 @@ struct PeerTable {
 // leaves the table as the label and median seconds as counters.
 void RunPeers(benchmark::State& state, const PeerTable& table,
               std::vector<Contender> contenders);
+
+// What cannot run here, and why.
+Contender Refused(const char* name, const absl::Status& why);
 
 // A contender's answer is `worst` times its bound from the right one: returns
 // the contender, refused if that is too far.

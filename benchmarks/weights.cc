@@ -11,6 +11,7 @@
 #include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
 #include "kernels/matrix.h"
+#include "kernels/measure/matmul_check.h"
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
 
@@ -27,6 +28,26 @@ void Weights::Widen() {
     wide[i] = hwy::F32FromBF16(row_major_[i]);
   }
 }
+
+template <typename T>
+MatMulCheck Weights::Check(Matrix<const T> a) const {
+  constexpr size_t kPlaces = 256;
+  std::vector<double> wide;
+  for (size_t r = 0; r < a.rows; ++r) {
+    wide.insert(wide.end(), a.Row(r), a.Row(r) + a.cols);
+  }
+  return MatMulCheck(
+      {wide.data(), a.rows, a.cols}, shape_.n,
+      [this](size_t j, double* row) {
+        for (size_t i = 0; i < shape_.k; ++i) {
+          row[i] = hwy::F32FromBF16(row_major_[j * shape_.k + i]);
+        }
+      },
+      kPlaces);
+}
+
+template MatMulCheck Weights::Check<float>(Matrix<const float>) const;
+template MatMulCheck Weights::Check<double>(Matrix<const double>) const;
 
 std::vector<PanelsView> Weights::PanelCopies(DType dtype, size_t copies,
                                              Parallel& parallel) {

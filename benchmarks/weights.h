@@ -9,6 +9,7 @@
 #include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
 #include "kernels/matrix.h"
+#include "kernels/measure/matmul_check.h"
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
 
@@ -22,6 +23,10 @@ class Weights {
 
   const MatMulShape& shape() const { return shape_; }
   const std::vector<hwy::bfloat16_t>& row_major() const { return row_major_; }
+
+  // What C = A B^T is to be, at some 256 places.
+  template <typename T>
+  MatMulCheck Check(Matrix<const T> a) const;
 
   // `copies` of the panels, in bf16 or f32.
   std::vector<PanelsView> PanelCopies(DType dtype, size_t copies,

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "kernels/format.h"
 #include "kernels/matrix.h"
 #include "kernels/panels.h"
@@ -13,9 +14,9 @@
 
 namespace ulpscope {
 
-MatMulCheck::MatMulCheck(Matrix<const double> a, const Panels& b,
+MatMulCheck::MatMulCheck(Matrix<const double> a, size_t n,
+                         absl::FunctionRef<void(size_t, double*)> copy_row,
                          size_t count) {
-  const size_t n = b.view().n;
   std::vector<double> weights(a.cols);
   // A fraction of the columns, the last among them, and in each of those the
   // rows of a diagonal, so that all rows have their turn.
@@ -23,7 +24,7 @@ MatMulCheck::MatMulCheck(Matrix<const double> a, const Panels& b,
   const size_t columns = std::min(n, std::max<size_t>(1, count / per_column));
   for (size_t c = 0; c < columns; ++c) {
     const size_t col = n - 1 - c * n / columns;
-    b.CopyRow(col, weights.data());
+    copy_row(col, weights.data());
     for (size_t r = 0; r < per_column; ++r) {
       Place place;
       place.row = (c + r * a.rows / per_column) % a.rows;

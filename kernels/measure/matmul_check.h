@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "kernels/matrix.h"
 #include "kernels/panels.h"
 #include "kernels/strategy.h"
@@ -16,8 +17,14 @@ class MatMulCheck {
  public:
   // The sums of some `count` outputs; of all, if C has no more. What A and B
   // hold must be representable in the operand format of every strategy that is
-  // judged.
-  MatMulCheck(Matrix<const double> a, const Panels& b, size_t count);
+  // judged. copy_row(j, row) writes the a.cols values of row j of B, which has
+  // n.
+  MatMulCheck(Matrix<const double> a, size_t n,
+              absl::FunctionRef<void(size_t, double*)> copy_row, size_t count);
+  MatMulCheck(Matrix<const double> a, const Panels& b, size_t count)
+      : MatMulCheck(
+            a, b.view().n, [&b](size_t j, double* row) { b.CopyRow(j, row); },
+            count) {}
 
   // The largest |computed - f64| over the strategy's error bound (and f64's
   // own): more than 1 is wrong. Infinite where a result is NaN. T is float or
