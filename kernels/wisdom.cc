@@ -87,13 +87,20 @@ absl::Status ParseKernel(const std::string& text, Tunings::Key& key) {
   if (parts.size() != 4) {
     return bad("expected strategy/activations/weights/shape");
   }
-  const auto strategy = FindStrategy(parts[0], Kernel::kMatMul);
-  if (!strategy.ok()) return bad(strategy.status().message());
-  key.strategy = *strategy;
+  // Of any CPU: the file may be that of several machines.
+  size_t index = 0;
+  while (index < Strategies().size() && Strategies()[index].name != parts[0]) {
+    ++index;
+  }
+  if (index == Strategies().size() ||
+      !(Strategies()[index].kernels & KernelBit(Kernel::kMatMul))) {
+    return bad("not a strategy of MatMul");
+  }
+  key.strategy = Strategy(index);
   if (!ParseDType(parts[1], key.activations) ||
       !(key.activations == DType::kF64 ||
         (key.activations == DType::kF32 &&
-         strategy->info().result != Format::kF64))) {
+         key.strategy.info().result != Format::kF64))) {
     return bad("activations that the strategy cannot have");
   }
   if (!ParseDType(parts[2], key.weights)) return bad("unknown weights");

@@ -24,6 +24,7 @@
 #include "kernels/strategy.h"
 #include "kernels/tuning.h"
 #include "tests/checkpoint_bytes.h"
+#include "tests/targets.h"
 
 namespace ulpscope {
 namespace {
@@ -107,6 +108,16 @@ TEST(WisdomTest, WhatIsSavedIsLoaded) {
   EXPECT_EQ(loaded->Find(kHere)->known().size(), expected.size());
   for (const auto& [key, tuning] : expected) {
     EXPECT_TRUE(loaded->Find(kHere)->Find(key) == tuning);
+  }
+}
+
+// A file may be that of several machines, of which one has bf16_hw.
+TEST(WisdomTest, IsReadOnEveryTarget) {
+  const std::string text = Full().Text();
+  for (const int64_t target : RunnableTargets()) {
+    const ScopedTarget scoped_target(target);
+    EXPECT_THAT(Wisdom::Parse(text, "w.json"), IsOk())
+        << hwy::TargetName(target);
   }
 }
 
