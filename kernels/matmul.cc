@@ -22,6 +22,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "kernels/accumulation-inl.h"
+#include "kernels/matmul_pack-inl.h"
 #include "kernels/matmul_tile-inl.h"
 #include "kernels/rounding-inl.h"
 #include "kernels/sum_driver-inl.h"
@@ -229,72 +230,23 @@ class MatMulRun {
                DTypeSize(args.b.dtype);
   }
 
-  // The operands of A, rounded and widened to the accumulators' type, m rows of
-  // steps_ lanes: as they are, or interleaved in groups of rows.
+  // The operands of A: rows as they are, or interleaved in groups of them.
   void PackOperands(Parallel& parallel) {
-    if (grouped_) {
-      parallel.For(hwy::DivCeil(m_, kGroupRows<Sum>),
-                   [this](size_t group) { PackGroup(group); });
+    if (!grouped_) {
+      for (size_t r = 0; r < m_; ++r) {
+        PackRow<S, Sum>(a_matrix_.Row(r), k_, a_ + r * steps_);
+      }
       return;
     }
-    for (size_t r = 0; r < m_; ++r) {
-      const T* from = a_matrix_.Row(r);
-      Lane* to = a_ + r * steps_;
-      ForEachVector<Lane>(steps_, [&](auto d, size_t i, auto... left) HWY_ATTR {
-        StoreSome(d, LoadSteps(d, from, i, left...), to + i, left...);
-      });
-    }
-  }
-
-  void PackGroup(size_t group) {
     constexpr size_t kGroup = kGroupRows<Sum>;
-    const T* rows[kGroup];
-    for (size_t r = 0; r < kGroup; ++r) {
-      // What follows the last row is never read.
-      rows[r] = a_matrix_.Row(std::min(group * kGroup + r, m_ - 1));
-    }
-    Lane* to = a_ + group * kGroup * steps_;
-    ForEachVector<Lane>(steps_, [&](auto d, size_t i, auto... left) HWY_ATTR {
-      // Behind the last operands are those of another group.
-      HWY_ALIGN Lane last[kGroup * HWY_MAX_LANES_D(decltype(d))];
-      Lane* at = sizeof...(left) == 0 ? to + i * kGroup : last;
-      if constexpr (kGroup == 4) {
-        hn::StoreInterleaved4(LoadSteps(d, rows[0], i, left...),
-                              LoadSteps(d, rows[1], i, left...),
-                              LoadSteps(d, rows[2], i, left...),
-                              LoadSteps(d, rows[3], i, left...), d, at);
-      } else {
-        static_assert(kGroup == 2);
-        hn::StoreInterleaved2(LoadSteps(d, rows[0], i, left...),
-                              LoadSteps(d, rows[1], i, left...), d, at);
+    parallel.For(hwy::DivCeil(m_, kGroup), [this](size_t group) {
+      const T* rows[kGroup];
+      for (size_t r = 0; r < kGroup; ++r) {
+        // What follows the last row is never read.
+        rows[r] = a_matrix_.Row(std::min(group * kGroup + r, m_ - 1));
       }
-      if constexpr (sizeof...(left) > 0) {
-        std::copy(last, last + kGroup * (steps_ - i), to + i * kGroup);
-      }
+      PackRows<S, Sum>(rows, k_, a_ + group * kGroup * steps_);
     });
-  }
-
-  // The operands of steps i, i + 1, ... of a row of A.
-  template <class D, typename... Left>
-  HWY_INLINE hn::Vec<D> LoadSteps(D d, const T* row, size_t i,
-                                  Left... left) const {
-    if constexpr (Sum::kStepProducts == 1) {
-      return LoadOperand<S::kInfo.operand>(d, row + i, left...);
-    } else {
-      constexpr size_t kProducts = 2 * HWY_MAX_LANES_D(D);
-      if (2 * i + kProducts <= k_) return LoadPairs(d, row + 2 * i);
-      HWY_ALIGN T last[kProducts] = {};
-      std::copy(row + 2 * i, row + k_, last);
-      return LoadPairs(d, last);
-    }
-  }
-  template <class D>
-  static HWY_INLINE hn::Vec<D> LoadPairs(D d, const T* p) {
-    constexpr Format kOperand = S::kInfo.operand;
-    const auto lower = LoadOperand<kOperand>(d, p);
-    const auto upper = LoadOperand<kOperand>(d, p + hn::Lanes(d));
-    return InPairs(d, hn::ConcatEven(d, upper, lower),
-                   hn::ConcatOdd(d, upper, lower));
   }
 
   static States<Lane> StatesOf(size_t rows, size_t cols) {
