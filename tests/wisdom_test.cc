@@ -411,12 +411,12 @@ TEST(WisdomTest, ThisMachineIsTheOneThatKernelsRunOn) {
 
 TEST(WisdomTest, DefaultPathIsTheUsersCache) {
   setenv("XDG_CACHE_HOME", "/cache", 1);
-  setenv("HOME", "/home/me", 1);
+  setenv("HOME", "/nowhere", 1);
   EXPECT_EQ(DefaultWisdomPath(), "/cache/ulpscope/wisdom.json");
   setenv("XDG_CACHE_HOME", "relative", 1);
-  EXPECT_EQ(DefaultWisdomPath(), "/home/me/.cache/ulpscope/wisdom.json");
+  EXPECT_EQ(DefaultWisdomPath(), "/nowhere/.cache/ulpscope/wisdom.json");
   unsetenv("XDG_CACHE_HOME");
-  EXPECT_EQ(DefaultWisdomPath(), "/home/me/.cache/ulpscope/wisdom.json");
+  EXPECT_EQ(DefaultWisdomPath(), "/nowhere/.cache/ulpscope/wisdom.json");
   unsetenv("HOME");
   EXPECT_EQ(DefaultWisdomPath(), "");
 }
