@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "kernels/format.h"
 #include "kernels/strategy.h"
 
@@ -111,7 +112,7 @@ std::vector<Answer> PeerSoftmaxAnswers(const std::vector<double>& x) {
 
 std::vector<Answer> RmsNormAnswers(const StrategyInfo& info,
                                    const std::vector<double>& x,
-                                   const std::vector<double>& weight,
+                                   absl::Span<const double> weight,
                                    double eps) {
   const size_t n = x.size();
   double sum = 0;
@@ -170,7 +171,7 @@ std::vector<Answer> ResidualAnswers(const StrategyInfo& info,
 }
 
 std::vector<Answer> PeerLayerNormAnswers(const std::vector<double>& x,
-                                         const std::vector<double>& scale,
+                                         absl::Span<const double> scale,
                                          double eps) {
   const double n = static_cast<double>(x.size());
   const double u = UnitRoundoff(Format::kF32);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "kernels/strategy.h"
 
 namespace ulpscope {
@@ -28,8 +29,7 @@ std::vector<Answer> SoftmaxAnswers(const StrategyInfo& info,
                                    const std::vector<double>& x);
 std::vector<Answer> RmsNormAnswers(const StrategyInfo& info,
                                    const std::vector<double>& x,
-                                   const std::vector<double>& weight,
-                                   double eps);
+                                   absl::Span<const double> weight, double eps);
 std::vector<Answer> SwiGluAnswers(const StrategyInfo& info,
                                   const std::vector<double>& gate,
                                   const std::vector<double>& up);
@@ -46,7 +46,7 @@ std::vector<Answer> ResidualAnswers(const StrategyInfo& info,
 // differences.
 std::vector<Answer> PeerSoftmaxAnswers(const std::vector<double>& x);
 std::vector<Answer> PeerLayerNormAnswers(const std::vector<double>& x,
-                                         const std::vector<double>& scale,
+                                         absl::Span<const double> scale,
                                          double eps);
 
 }  // namespace ulpscope

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "benchmarks/machine.h"
+#include "hwy/aligned_allocator.h"
 #include "hwy/base.h"
 #include "kernels/measure/random.h"
 
@@ -18,11 +19,13 @@ namespace ulpscope {
 // and hundreds of millions take no longer than a copy.
 std::vector<hwy::bfloat16_t> RandomWeights(size_t count);
 
-// Standard normally distributed.
+// Standard normally distributed. Aligned as frameworks allocate tensors, for
+// all contenders: a vector of 64 bytes that begins elsewhere is in two cache
+// lines.
 template <typename T>
-std::vector<T> RandomActivations(size_t count) {
+hwy::AlignedVector<T> RandomActivations(size_t count) {
   Random random(2);
-  std::vector<T> values(count);
+  hwy::AlignedVector<T> values(count);
   for (T& v : values) {
     v = static_cast<T>(hwy::F32FromBF16(
         hwy::BF16FromF32(static_cast<float>(random.Gaussian()))));

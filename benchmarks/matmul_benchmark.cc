@@ -9,6 +9,7 @@
 #include "benchmarks/machine.h"
 #include "benchmarks/shapes.h"
 #include "benchmarks/weights.h"
+#include "hwy/aligned_allocator.h"
 #include "kernels/dtype.h"
 #include "kernels/format.h"
 #include "kernels/matmul.h"
@@ -36,8 +37,8 @@ void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
   Weights& weights = WeightsOf(shape);
   const std::vector<PanelsView> panels =
       weights.PanelCopies(DType::kBF16, copies, parallel);
-  const std::vector<T> a = RandomActivations<T>(rows * shape.k);
-  std::vector<T> c(rows * shape.n);
+  const hwy::AlignedVector<T> a = RandomActivations<T>(rows * shape.k);
+  hwy::AlignedVector<T> c(rows * shape.n);
   MatMulArgs<T> args;
   args.a = {a.data(), rows, shape.k};
   args.b = panels[0];

@@ -20,6 +20,7 @@
 #include "benchmarks/rounds.h"
 #include "benchmarks/shapes.h"
 #include "benchmarks/weights.h"
+#include "hwy/aligned_allocator.h"
 #include "hwy/base.h"
 #include "kernels/dtype.h"
 #include "kernels/matmul.h"
@@ -201,9 +202,9 @@ class MatMulCase {
   const bool decode_;
   const size_t m_;
   Parallel parallel_;
-  const std::vector<float> a_;
+  const hwy::AlignedVector<float> a_;
   std::vector<hwy::bfloat16_t> a_bf16_;
-  std::vector<float> c_;
+  hwy::AlignedVector<float> c_;
   const MatMulCheck check_;
   std::vector<Contender> contenders_;
 };

@@ -14,6 +14,7 @@
 #include "benchmarks/onednn.h"
 #include "benchmarks/peers.h"
 #include "benchmarks/rounds.h"
+#include "hwy/aligned_allocator.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
 #include "kernels/rmsnorm.h"
@@ -69,14 +70,14 @@ class RowCase {
   }
 
  private:
-  std::vector<double> LastRow(const std::vector<float>& values) const {
+  std::vector<double> LastRow(const hwy::AlignedVector<float>& values) const {
     return std::vector<double>(values.end() - static_cast<ptrdiff_t>(n_),
                                values.end());
   }
 
   const size_t rows_, n_;
-  const std::vector<float> x_;
-  std::vector<float> y_;
+  const hwy::AlignedVector<float> x_;
+  hwy::AlignedVector<float> y_;
   std::vector<Contender> contenders_;
 };
 
@@ -98,8 +99,8 @@ void BenchmarkSoftmax(benchmark::State& state, size_t rows, size_t n) {
 void BenchmarkRmsNorm(benchmark::State& state, size_t rows, size_t n) {
   RowCase contest(rows, n);
   Parallel serial;
-  const std::vector<double> weight = RandomActivations<double>(n);
-  const std::vector<float> scale(weight.begin(), weight.end());
+  const hwy::AlignedVector<double> weight = RandomActivations<double>(n);
+  const hwy::AlignedVector<float> scale(weight.begin(), weight.end());
   for (const char* name : {"f32", "kahan"}) {
     const Strategy strategy = FindStrategy(name, Kernel::kRmsNorm).value();
     contest.Add(absl::StrCat("ours ", name),

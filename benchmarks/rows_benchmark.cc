@@ -11,6 +11,7 @@
 #include "benchmarks/inputs.h"
 #include "benchmarks/kernels_benchmark.h"
 #include "benchmarks/shapes.h"
+#include "hwy/aligned_allocator.h"
 #include "kernels/elementwise.h"
 #include "kernels/format.h"
 #include "kernels/matrix.h"
@@ -24,7 +25,7 @@ namespace ulpscope {
 namespace {
 
 template <typename T>
-std::vector<double> FirstRow(const std::vector<T>& values, size_t n) {
+std::vector<double> FirstRow(const hwy::AlignedVector<T>& values, size_t n) {
   return std::vector<double>(values.begin(), values.begin() + n);
 }
 
@@ -33,7 +34,7 @@ std::vector<double> FirstRow(const std::vector<T>& values, size_t n) {
 // each, and moves `moved` values of T.
 template <typename T>
 void TimeRows(benchmark::State& state, const std::vector<Answer>& answers,
-              std::vector<T>& y, double flops, double moved,
+              hwy::AlignedVector<T>& y, double flops, double moved,
               const std::function<void()>& run) {
   run();
   if (!(WorstOverBound(FirstRow(y, answers.size()), answers) <= 1)) {
@@ -53,9 +54,9 @@ void BenchmarkRmsNorm(benchmark::State& state, Strategy strategy, size_t rows,
                       size_t n) {
   constexpr double kEps = 1e-6;
   Parallel serial;
-  const std::vector<T> x = RandomActivations<T>(rows * n);
-  const std::vector<double> weight = RandomActivations<double>(n);
-  std::vector<T> y(rows * n);
+  const hwy::AlignedVector<T> x = RandomActivations<T>(rows * n);
+  const hwy::AlignedVector<double> weight = RandomActivations<double>(n);
+  hwy::AlignedVector<T> y(rows * n);
   const RmsNormArgs<T> args = {
       {x.data(), rows, n}, weight.data(), kEps, {y.data(), rows, n}};
   TimeRows(state, RmsNormAnswers(strategy.info(), FirstRow(x, n), weight, kEps),
@@ -65,8 +66,8 @@ void BenchmarkRmsNorm(benchmark::State& state, Strategy strategy, size_t rows,
 template <typename T>
 void BenchmarkSoftmax(benchmark::State& state, Strategy strategy, size_t rows,
                       size_t n) {
-  const std::vector<T> x = RandomActivations<T>(rows * n);
-  std::vector<T> y(rows * n);
+  const hwy::AlignedVector<T> x = RandomActivations<T>(rows * n);
+  hwy::AlignedVector<T> y(rows * n);
   TimeRows(state, SoftmaxAnswers(strategy.info(), FirstRow(x, n)), y, 4, 2,
            [&] {
              Softmax<T>(strategy, {x.data(), rows, n}, {y.data(), rows, n});
@@ -77,10 +78,10 @@ template <typename T>
 void BenchmarkSwiGlu(benchmark::State& state, Strategy strategy, size_t rows,
                      size_t n) {
   Parallel serial;
-  const std::vector<T> x = RandomActivations<T>(2 * rows * n);
+  const hwy::AlignedVector<T> x = RandomActivations<T>(2 * rows * n);
   const Matrix<const T> gate(x.data(), rows, n);
   const Matrix<const T> up(x.data() + rows * n, rows, n);
-  std::vector<T> y(rows * n);
+  hwy::AlignedVector<T> y(rows * n);
   TimeRows(state,
            SwiGluAnswers(strategy.info(),
                          std::vector<double>(gate.data, gate.data + n),
@@ -99,7 +100,7 @@ void BenchmarkRope(benchmark::State& state, Strategy strategy, size_t rows,
     cos.push_back(std::cos(static_cast<double>(i)));
     sin.push_back(std::sin(static_cast<double>(i)));
   }
-  std::vector<T> x = RandomActivations<T>(rows * n);
+  hwy::AlignedVector<T> x = RandomActivations<T>(rows * n);
   TimeRows(state, RopeAnswers(strategy.info(), cos, sin, FirstRow(x, n)), x, 3,
            2, [&] {
              Rope<T>(strategy, cos.data(), sin.data(), {x.data(), rows, n});
@@ -111,8 +112,8 @@ template <typename T>
 void BenchmarkAddResidual(benchmark::State& state, Strategy strategy,
                           size_t rows, size_t n) {
   const size_t count = rows * n;
-  const std::vector<T> update = RandomActivations<T>(count);
-  std::vector<T> stream(update.rbegin(), update.rend());
+  const hwy::AlignedVector<T> update = RandomActivations<T>(count);
+  hwy::AlignedVector<T> stream(update.rbegin(), update.rend());
   std::vector<double> carry(count);
   // The carry is a double per element, read and written.
   constexpr double kMoved = 3 + 2.0 * sizeof(double) / sizeof(T);

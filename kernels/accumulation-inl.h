@@ -12,6 +12,7 @@
 //   kCompensated       whether c is used
 //   kStepProducts      products per lane and step of a MatMul
 //   MulAdd(d, a, b, s, c)    adds a * b to the state: sum s, compensation c
+//   AddSquare(d, a, s, c)    the same as MulAdd of a and a, to a sum of squares
 //   Add(d, x, s, c)          adds x
 //   EndBlock(d, s, c)        at the end of each block, if not kTree
 //   Merge(d, s2, c2, s, c)   adds another sum's state
@@ -51,6 +52,10 @@ struct Recursive {
   template <class D, class V>
   static HWY_INLINE void MulAdd(D, V a, V b, V& s, V&) {
     s = hn::MulAdd(a, b, s);
+  }
+  template <class D, class V>
+  static HWY_INLINE void AddSquare(D, V a, V& s, V&) {
+    s = hn::MulAdd(a, a, s);
   }
   template <class D, class V>
   static HWY_INLINE void Add(D, V x, V& s, V&) {
@@ -112,6 +117,12 @@ struct KahanBabuskaNeumaier : Compensated<float> {
   static HWY_INLINE void MulAdd(D d, V a, V b, V& s, V& c) {
     Add(d, hn::Mul(a, b), s, c);
   }
+  template <class D, class V>
+  static HWY_INLINE void AddSquare(D, V a, V& s, V& c) {
+    V err;
+    s = TwoSumOfNonNegative(s, hn::Mul(a, a), err);
+    c = hn::Add(c, err);
+  }
 };
 
 // Dot2 of Ogita, Rump, Oishi 2005 (algorithm 5.3, products by TwoProductFMA):
@@ -123,6 +134,13 @@ struct DotTwice : Compensated<LaneT> {
     V prod_err, sum_err;
     const V prod = TwoProduct(a, b, prod_err);
     s = TwoSum(s, prod, sum_err);
+    c = hn::Add(c, hn::Add(sum_err, prod_err));
+  }
+  template <class D, class V>
+  static HWY_INLINE void AddSquare(D, V a, V& s, V& c) {
+    V prod_err, sum_err;
+    const V prod = TwoProduct(a, a, prod_err);
+    s = TwoSumOfNonNegative(s, prod, sum_err);
     c = hn::Add(c, hn::Add(sum_err, prod_err));
   }
 };

@@ -33,6 +33,15 @@ HWY_INLINE V FastTwoSum(V a, V b, V& err) {
   return sum;
 }
 
+// The same for a, b >= 0: FastTwoSum of the larger and the smaller, neither of
+// which the sum waits for; 5 operations.
+template <class V>
+HWY_INLINE V TwoSumOfNonNegative(V a, V b, V& err) {
+  const V sum = hn::Add(a, b);
+  err = hn::Sub(hn::Min(a, b), hn::Sub(sum, hn::Max(a, b)));
+  return sum;
+}
+
 // a * b = prod + err exactly, barring underflow of err. Ogita, Rump, Oishi
 // 2005, algorithm 3.5 (TwoProductFMA); 2 operations.
 template <class V>

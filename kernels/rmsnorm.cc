@@ -24,33 +24,47 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Rows [row, row + kRows).
+// inverse[r] = 1 / sqrt(mean of squares + eps) of rows [row, row + kRows).
 template <class S, class Sum, size_t kRows, typename T>
-void NormalizeRows(const RmsNormArgs<T>& args, size_t row) {
+HWY_INLINE void InverseRms(const RmsNormArgs<T>& args, size_t row,
+                           typename Sum::Lane* inverse) {
   using Lane = typename Sum::Lane;
+  const size_t n = args.x.cols;
+  const T* const x = args.x.Row(row);
+  const size_t stride = args.x.stride;
+  Lane sums[kRows];
+  RowSums<Sum>(
+      n,
+      [&](auto d, size_t r, size_t i, auto& s, auto& c, auto... left) HWY_ATTR {
+        const auto v =
+            LoadOperand<S::kInfo.operand>(d, x + r * stride + i, left...);
+        Sum::AddSquare(d, v, s, c);
+      },
+      sums);
+  // Scalars would wait for each other at the divider.
+  const hn::CappedTag<Lane, kRows> drows;
+  for (size_t r = 0; r < kRows; r += hn::Lanes(drows)) {
+    const auto mean = hn::Div(hn::LoadU(drows, sums + r),
+                              hn::Set(drows, static_cast<Lane>(n)));
+    const auto rms =
+        hn::Sqrt(hn::Add(mean, hn::Set(drows, static_cast<Lane>(args.eps))));
+    hn::StoreU(hn::Div(hn::Set(drows, Lane{1}), rms), drows, inverse + r);
+  }
+}
+
+// y = w * (x * inverse) for rows [row, row + kRows).
+template <class S, size_t kRows, typename T, typename Lane>
+HWY_INLINE void ScaleRows(const RmsNormArgs<T>& args, size_t row,
+                          const Lane* inverse) {
   constexpr Format kOperand = S::kInfo.operand;
   constexpr Format kResult = S::kInfo.result;
-  const size_t n = args.x.cols;
   const T* const x = args.x.Row(row);
   T* const y = args.y.Row(row);
   const size_t x_stride = args.x.stride;
   const size_t y_stride = args.y.stride;
   const double* HWY_RESTRICT weight = args.weight;
-
-  Lane sums[kRows];
-  RowSums<Sum>(
-      n,
-      [&](auto d, size_t r, size_t i, auto& s, auto& c, auto... left) HWY_ATTR {
-        const auto v = LoadOperand<kOperand>(d, x + r * x_stride + i, left...);
-        Sum::MulAdd(d, v, v, s, c);
-      },
-      sums);
-  Lane inverse[kRows];
-  for (size_t r = 0; r < kRows; ++r) {
-    const Lane mean = sums[r] / static_cast<Lane>(n);
-    inverse[r] = Lane{1} / std::sqrt(mean + static_cast<Lane>(args.eps));
-  }
-  ForEachVector<Lane>(n, [&](auto d, size_t i, auto... left) HWY_ATTR {
+  ForEachVector<Lane>(args.x.cols, [&](auto d, size_t i,
+                                       auto... left) HWY_ATTR {
     const auto w = LoadOperand<kOperand>(d, weight + i, left...);
     HWY_UNROLL(4)
     for (size_t r = 0; r < kRows; ++r) {
@@ -61,6 +75,23 @@ void NormalizeRows(const RmsNormArgs<T>& args, size_t row) {
                   left...);
     }
   });
+}
+
+// Rows [row, end): whole groups of kRows. A group is scaled after the next
+// one's squares are summed.
+template <class S, class Sum, size_t kRows, typename T>
+void NormalizeRows(const RmsNormArgs<T>& args, size_t row, size_t end) {
+  if (row == end) return;
+  using Lane = typename Sum::Lane;
+  Lane inverse[kRows];
+  InverseRms<S, Sum, kRows>(args, row, inverse);
+  for (; row + kRows < end; row += kRows) {
+    Lane next[kRows];
+    InverseRms<S, Sum, kRows>(args, row + kRows, next);
+    ScaleRows<S, kRows>(args, row, inverse);
+    for (size_t r = 0; r < kRows; ++r) inverse[r] = next[r];
+  }
+  ScaleRows<S, kRows>(args, row, inverse);
 }
 
 // A task has at least this many values, which take a microsecond or two: as
@@ -78,12 +109,11 @@ struct RmsNormImpl {
       const size_t task_rows =
           hwy::RoundUpTo(hwy::DivCeil(kTaskValues, args.x.cols), kRows);
       parallel.For(hwy::DivCeil(rows, task_rows), [&](size_t task) HWY_ATTR {
-        size_t r = task * task_rows;
+        const size_t r = task * task_rows;
         const size_t end = std::min(rows, r + task_rows);
-        for (; r + kRows <= end; r += kRows) {
-          NormalizeRows<S, Sum, kRows>(args, r);
-        }
-        for (; r < end; ++r) NormalizeRows<S, Sum, 1>(args, r);
+        const size_t whole = end - (end - r) % kRows;
+        NormalizeRows<S, Sum, kRows>(args, r, whole);
+        NormalizeRows<S, Sum, 1>(args, whole, end);
       });
     });
   }

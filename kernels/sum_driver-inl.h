@@ -84,17 +84,73 @@ HWY_INLINE void RunSteps(D d, size_t steps, V (&s)[N], V (&c)[N],
 // l, l + 16, l + 32, ... of the row, padded with zeros to a multiple of 16.
 inline constexpr size_t kRowLanes = 16;
 
-// The sum of N lanes: l and l + N/2 are merged, then l and l + N/4, ...
-template <class Sum, class D, class V = hn::Vec<D>>
-HWY_INLINE typename Sum::Lane MergeLanes(D d, V s, V c) {
-  if constexpr (HWY_MAX_LANES_D(D) == 1) {
-    return hn::GetLane(Sum::Value(d, s, c));
+// The upper half of each group of kBytes of v in place of its lower half. (What
+// then stands in the upper halves is of no use.)
+template <size_t kBytes, class D, class V = hn::Vec<D>>
+HWY_INLINE V UpperHalves(D d, V v) {
+  if constexpr (kBytes == 64) {
+    return hn::ConcatUpperUpper(d, v, v);
+  } else if constexpr (kBytes == 32) {
+    return hn::SwapAdjacentBlocks(v);
+  } else if constexpr (kBytes == 16) {
+    const hn::Repartition<uint64_t, D> d64;
+    return hn::BitCast(d, hn::Reverse2(d64, hn::BitCast(d64, v)));
   } else {
-    const hn::Half<D> dh;
-    auto half_s = hn::LowerHalf(dh, s);
-    auto half_c = hn::LowerHalf(dh, c);
-    Sum::Merge(dh, hn::UpperHalf(dh, s), hn::UpperHalf(dh, c), half_s, half_c);
-    return MergeLanes<Sum>(dh, half_s, half_c);
+    static_assert(kBytes == 8, "two f32");
+    return hn::Reverse2(d, v);
+  }
+}
+
+// Vectors a and b hold sums of kBytes each. Those of a and b in turn, first
+// their lower halves, then their upper ones.
+template <size_t kBytes, class D, class V = hn::Vec<D>>
+HWY_INLINE void SplitHalves(D d, V a, V b, V& lower, V& upper) {
+  if constexpr (kBytes == sizeof(V)) {
+    lower = hn::ConcatLowerLower(d, b, a);
+    upper = hn::ConcatUpperUpper(d, b, a);
+  } else {
+    static_assert(kBytes == 32, "two blocks of 128 bits");
+    lower = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a);
+    upper = hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a));
+  }
+}
+
+// sums[r] = the sum of the lanes of kRows rows, whose N = kBytes / sizeof(Lane)
+// lanes each stand one row after the other in the vectors s and c: l and
+// l + N/2 are merged, then l and l + N/4, ... A merge takes as long for one row
+// as for all that fit into a vector, so rows move together as they shrink:
+// vector v goes with the one that follows it by half of the vectors, and thus
+// the rows of vector v are v, v + kVectors, ...
+template <class Sum, size_t kBytes, size_t kVectors, class D, class V,
+          size_t kRows>
+HWY_INLINE void MergeLanes(D d, V (&s)[kVectors], V (&c)[kVectors],
+                           typename Sum::Lane (&sums)[kRows]) {
+  if constexpr (kBytes == sizeof(typename Sum::Lane)) {
+    constexpr size_t kLanes = HWY_MAX_LANES_D(D);
+    constexpr size_t kRowsOfVector = kRows / kVectors;
+    HWY_UNROLL(32)
+    for (size_t v = 0; v < kVectors; ++v) {
+      HWY_ALIGN typename Sum::Lane lanes[kLanes];
+      hn::Store(Sum::Value(d, s[v], c[v]), d, lanes);
+      for (size_t r = 0; r < kRowsOfVector; ++r) {
+        sums[v + r * kVectors] = lanes[r * (kLanes / kRowsOfVector)];
+      }
+    }
+  } else if constexpr (kVectors > 1) {
+    constexpr size_t kHalf = kVectors / 2;
+    V half_s[kHalf], half_c[kHalf];
+    HWY_UNROLL(32)
+    for (size_t v = 0; v < kHalf; ++v) {
+      V upper_s, upper_c;
+      SplitHalves<kBytes>(d, s[v], s[v + kHalf], half_s[v], upper_s);
+      SplitHalves<kBytes>(d, c[v], c[v + kHalf], half_c[v], upper_c);
+      Sum::Merge(d, upper_s, upper_c, half_s[v], half_c[v]);
+    }
+    MergeLanes<Sum, kBytes / 2>(d, half_s, half_c, sums);
+  } else {
+    Sum::Merge(d, UpperHalves<kBytes>(d, s[0]), UpperHalves<kBytes>(d, c[0]),
+               s[0], c[0]);
+    MergeLanes<Sum, kBytes / 2>(d, s, c, sums);
   }
 }
 
@@ -163,6 +219,7 @@ HWY_INLINE void RowSums(size_t n, const AddTerms& add,
       }
     }
   }
+  V row_s[kRows], row_c[kRows];
   HWY_UNROLL(32)
   for (size_t r = 0; r < kRows; ++r) {
     HWY_UNROLL(32)
@@ -173,8 +230,10 @@ HWY_INLINE void RowSums(size_t n, const AddTerms& add,
         Sum::Merge(d, s[into + width], c[into + width], s[into], c[into]);
       }
     }
-    sums[r] = MergeLanes<Sum>(d, s[r * kVectors], c[r * kVectors]);
+    row_s[r] = s[r * kVectors];
+    row_c[r] = c[r * kVectors];
   }
+  MergeLanes<Sum, kLanes * sizeof(Lane)>(d, row_s, row_c, sums);
 }
 
 // Calls with_sum(sum policy) for the policy that a row of n terms takes.
