@@ -1,0 +1,125 @@
+#ifndef EXPLORER_ATTRIBUTION_H_
+#define EXPLORER_ATTRIBUTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/parallel.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// Where a plan's strategy can be changed alone. Layer 0 for ops in no layer.
+struct Cell {
+  size_t layer = 0;
+  Op op = Op::kEmbed;
+};
+
+// Every cell that the model computes, in the order in which they run.
+std::vector<Cell> CellsOf(const ModelConfig& config);
+
+// An error vector, value - reference, over all positions and channels.
+struct ErrorSize {
+  double l2 = 0;
+  double rel_l2 = 0;  // by the 2-norm of the oracle's value there
+  double mean_abs = 0;
+  double max_abs = 0;
+  size_t max_position = 0, max_channel = 0;  // where
+};
+
+// The local error of one op: it alone under the plan, the rest of the layer
+// under the oracle, minus the oracle's layer, of the plan's input.
+struct OpError {
+  Op op;
+  double rel_l2 = 0;
+  // <the op's error, the local error> / |the local error|^2: the shares of all
+  // ops and of their interaction add up to 1.
+  double share = 0;
+};
+
+// With h the plan's stream before the layer (with its carry), o the oracle's
+// stream after it, p the plan's, L the oracle's layer:
+//   total = p - o = inherited + local, inherited = L(h) - o, local = p - L(h).
+// Layer 0 is the embedding, which inherits nothing.
+struct LayerSplit {
+  size_t layer = 0;
+  ErrorSize total, inherited, local;
+  // |inherited| / |total of the layer before|, in 2-norms, and the same of the
+  // relative errors, which also counts that the stream itself grew or shrank.
+  double amplification = 0;
+  double relative_amplification = 0;
+  // max over elements of |total - (inherited + local)|, of unit roundoffs of
+  // f64 at the largest of the three.
+  double identity_ulps = 0;
+  std::vector<OpError> ops;
+  double interaction_share = 0;  // 1 - the ops' shares
+};
+
+// What one change of a plan does to the results, against the oracle.
+struct Effect {
+  double rel_l2 = 0;         // of the final hidden state, before the final norm
+  double logits_rel_l2 = 0;  // of all positions' logits
+  double kl = 0;             // mean over positions, nats
+  // rel_l2 of the stream after each layer [0 ... num_layers]; 0 before the
+  // change.
+  std::vector<double> layers;
+  bool complete = false;  // false: the run was stopped before its logits
+};
+
+// The plan at this cell alone, the oracle everywhere else.
+struct Cause {
+  Cell cell;
+  bool changes_bits = false;  // whether any result differs from the oracle's
+  Effect effect;
+  // Share and cosine of its final hidden error vector c with the full plan's e:
+  // <c, e> / |e|^2 and <c, e> / (|c| |e|).
+  double share = 0;
+  double cosine = 0;
+};
+
+// The oracle at these cells, the plan everywhere else: one cell, an op in all
+// layers (layer 0), or a layer's ops (op ignored).
+struct Repair {
+  Cell cell;
+  Effect effect;
+  // How much of the plan's error goes away: 1 - error / the plan's error, of
+  // the final hidden state and of the logits. Negative: it got worse.
+  double gain = 0;
+  double logits_gain = 0;
+};
+
+struct Attribution {
+  Effect plan;  // the full plan
+  std::vector<LayerSplit> layers;
+  std::vector<Cause> causes;  // [CellsOf]
+  // How far the causes' error vectors of the final hidden state add up to the
+  // plan's: cosine of their sum with it, |sum| / |plan's|, and what is left,
+  // |plan's - sum| / |plan's|.
+  double sum_cosine = 0, sum_norm = 0, sum_rest = 0;
+  std::vector<Repair> repairs;        // [CellsOf]
+  std::vector<Repair> op_repairs;     // per op, all layers; ops in a layer
+  std::vector<Repair> layer_repairs;  // per layer, all ops
+  // What was not finished when the run was stopped; empty if all was.
+  std::string stopped_in;
+};
+
+struct AttributionOptions {
+  std::vector<int32_t> tokens;
+  size_t memory = SIZE_MAX;    // LockstepOptions
+  std::function<bool()> stop;  // the same
+};
+
+// Cancelled is no error here: `stopped_in` says what is missing.
+absl::StatusOr<Attribution> Attribute(const Weights& weights, const Plan& plan,
+                                      const AttributionOptions& options,
+                                      Parallel& parallel);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_H_
