@@ -59,7 +59,6 @@ int Print(absl::string_view text) {
 
 absl::StatusOr<Weights> Load(const Checkpoint& checkpoint,
                              absl::string_view model, Parallel& parallel) {
-  EndOnInterrupt(" while loading weights: there are no results yet");
   Progress progress(absl::StrCat("loading ", model), 1);
   auto weights =
       LoadWeights(checkpoint, parallel, [&progress](size_t done, size_t total) {
@@ -174,6 +173,7 @@ int Sweep(const Settings& settings, RunInfo info, SweepOptions options,
 }
 
 int Run(const std::set<std::string>& given) {
+  EndOnInterrupt(" before there were any results");
   const auto settings = ParseSettings(given);
   if (!settings.ok()) return Fail(settings.status(), kBadUsage);
   const absl::Status cpu = CheckCpu();
