@@ -52,6 +52,9 @@ class RowList {
   std::vector<double> copy_;
 };
 
+// Fewer bytes are hashed before another thread has woken up.
+constexpr size_t kParallelHashBytes = size_t{1} << 18;
+
 // Tasks under the same strategies, in order.
 std::vector<std::vector<Task*>> Batches(std::vector<Task>& tasks) {
   std::vector<std::vector<Task*>> batches;
