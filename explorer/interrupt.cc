@@ -62,6 +62,7 @@ void OnSignal(int signal) {
 void CatchInterrupts() {
   end_note = nullptr;
   Handle(&OnSignal);
+  signal(SIGPIPE, SIG_IGN);
 }
 
 void EndOnInterrupt(const char* note) {

@@ -8,7 +8,8 @@ namespace ulpscope {
 
 // From here on the first of them makes Interrupted() true, and the work is to
 // end by itself, within 2 s. A second one ends the program at once, as it would
-// without this.
+// without this. SIGPIPE is ignored: who reads the output may have been ended by
+// the same Ctrl-C, and the files are yet to be written.
 void CatchInterrupts();
 
 // From here on they end the program at once: "explorer: stopped by Ctrl-C" and

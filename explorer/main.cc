@@ -110,7 +110,7 @@ int Tune(const Settings& settings, const RunInfo& info,
     absl::FPrintF(stderr, "what is in %s so far is kept in %s.bad\n",
                   file.path(), file.path());
   }
-  // Each is saved when it is tuned: there is nothing to wait for.
+  // Each is saved as soon as it is tuned.
   const std::string note =
       file.path().empty()
           ? std::string(" while tuning")
@@ -143,8 +143,7 @@ int WriteReport(const Settings& settings, const RunInfo& info,
   return kDone;
 }
 
-// Writes the report, then prints it: who reads our output may have been stopped
-// by the same Ctrl-C.
+// The files first: printing fails where the reader is gone.
 int Report(const Settings& settings, const RunInfo& info,
            const SweepOptions& options, const SweepResult& result) {
   const int written = settings.out.empty()

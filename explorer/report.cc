@@ -82,8 +82,9 @@ std::string Ranking(const SweepOptions& options, const SweepResult& result) {
 // Of the plans whose errors were not all measured: what there is.
 std::string UntilStopped(const SweepResult& result) {
   std::string text =
-      "\n## Until the sweep was stopped\n\n"
-      "The prompt's errors after the last layer that was done.\n\n"
+      "\n## Until it was stopped\n\n"
+      "Errors are against the f64 oracle, on the prompt, after the last layer "
+      "that was\ndone.\n\n"
       "| Plan | Layer | Mean Abs Error | RMSE | Rel L2 | Growth/layer |\n"
       "|------|------:|---------------:|-----:|-------:|-------------:|\n";
   for (const PlanResult& plan : result.plans) {
@@ -321,11 +322,11 @@ std::string ReportText(const RunInfo& info, const SweepOptions& options,
         &text, "**Stopped by ", info.stopped_by, " ", result.stopped_in,
         ".** This was measured until then; `-` is what was not.\n\n");
   }
-  text += Ranking(options, result);
   // The measured ones stand first.
   const size_t measured = static_cast<size_t>(
       std::count_if(result.plans.begin(), result.plans.end(),
                     [](const PlanResult& plan) { return plan.measured(); }));
+  if (measured > 0) text += Ranking(options, result);
   const PlanResult& best = result.plans.front();
   if (result.plans.size() == 1) {
     text += TokenSection(info, options, best, "Plan");

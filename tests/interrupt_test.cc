@@ -1,6 +1,7 @@
 #include "explorer/interrupt.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -90,6 +91,19 @@ TEST(InterruptDeathTest, CatchesAfterEnding) {
         CatchInterrupts();
         raise(SIGINT);
         std::exit(Interrupted() ? 7 : 1);
+      },
+      testing::ExitedWithCode(7), "");
+}
+
+// As `explorer | tee` on a Ctrl-C, which ends tee.
+TEST(InterruptDeathTest, OutputThatNobodyReadsEndsNothing) {
+  EXPECT_EXIT(
+      {
+        CatchInterrupts();
+        int ends[2];
+        if (pipe(ends) != 0 || close(ends[0]) != 0) std::exit(1);
+        const bool failed = write(ends[1], "x", 1) < 0;
+        std::exit(failed ? 7 : 2);
       },
       testing::ExitedWithCode(7), "");
 }
