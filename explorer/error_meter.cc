@@ -29,6 +29,8 @@ bool ErrorMeter::Wants(Op op) const { return Trace::Keeps(op); }
 
 void ErrorMeter::OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
                           size_t first_position, Matrix<const double> rows) {
+  stopped_ = stopped_ || (stop_ != nullptr && stop_());
+  if (stopped_) return;
   for (size_t sequence = 0; sequence < oracles_.size(); ++sequence) {
     Trace& oracle = oracles_[sequence];
     for (const size_t stream : streams) {

@@ -22,8 +22,8 @@ namespace ulpscope {
 // share is measured once.
 class ErrorMeter : public LockstepObserver {
  public:
-  // `parallel` and what `stop` asks must outlive it. Once `stop` says true, the
-  // logits that are shown count as missing; null for never.
+  // `parallel` and what `stop` asks must outlive it. Once `stop` says true,
+  // what is shown is not looked at and counts as missing; null for never.
   ErrorMeter(const ModelConfig& config, size_t num_sequences, size_t num_plans,
              std::function<bool()> stop, Parallel& parallel);
 
@@ -49,6 +49,7 @@ class ErrorMeter : public LockstepObserver {
                                      size_t sequence);
 
   std::function<bool()> stop_;
+  bool stopped_ = false;
   Parallel& parallel_;
   std::vector<Trace> oracles_;  // per sequence
   // [sequence][layer - 1]: rows without errors.

@@ -99,6 +99,13 @@ int Tune(const Settings& settings, const RunInfo& info,
                   before - matmuls.size(), before, file.path());
   }
   if (matmuls.empty()) return kDone;
+  // Each is saved as soon as it is tuned.
+  const std::string note =
+      file.path().empty()
+          ? std::string(" while tuning")
+          : absl::StrCat(" while tuning: ", file.path(),
+                         " keeps the kinds of MatMul that were done");
+  EndOnInterrupt(note.c_str());
   absl::FPrintF(stderr,
                 "tuning %d kinds of MatMul for about %.0f s on %d threads; "
                 "%s\n",
@@ -110,13 +117,6 @@ int Tune(const Settings& settings, const RunInfo& info,
     absl::FPrintF(stderr, "what is in %s so far is kept in %s.bad\n",
                   file.path(), file.path());
   }
-  // Each is saved as soon as it is tuned.
-  const std::string note =
-      file.path().empty()
-          ? std::string(" while tuning")
-          : absl::StrCat(" while tuning: ", file.path(),
-                         " keeps the kinds of MatMul that were done");
-  EndOnInterrupt(note.c_str());
   TuneOptions options;
   options.seconds = settings.timing_seconds;
   options.model_bytes = info.decode_bytes;

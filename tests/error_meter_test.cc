@@ -132,17 +132,22 @@ TEST_F(ErrorMeterTest, WhatIsNotShownIsMissing) {
   EXPECT_TRUE(metrics[1][0].layers.empty());
 }
 
-TEST_F(ErrorMeterTest, LogitsAfterTheStopAreMissing) {
+TEST_F(ErrorMeterTest, WhatIsShownAfterTheStopIsMissing) {
   bool stop = false;
   ErrorMeter meter(
       Config(), 1, 2, [&stop] { return stop; }, parallel_);
+  Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});
+  Show(meter, {0, 1, 2}, 1, Op::kMlpResidual, {1, 1});
   Show(meter, {0}, 0, Op::kLmHead, {0, 1, 0}, 3);
   Show(meter, {1}, 0, Op::kLmHead, {0, 1, 1}, 3);
   stop = true;
   Show(meter, {2}, 0, Op::kLmHead, {0, 1, 1}, 3);
+  stop = false;  // it stays so
+  Show(meter, {2}, 2, Op::kMlpResidual, {1, 1});
   const auto metrics = meter.TakeMetrics();
   EXPECT_TRUE(metrics[0][0].complete());
   EXPECT_FALSE(metrics[1][0].complete());
+  EXPECT_EQ(metrics[1][0].layers.size(), 1u);
 }
 
 TEST_F(ErrorMeterTest, BrokenStreamShows) {

@@ -318,9 +318,10 @@ TEST(ExplorerTest, ErrorsDependOnTheSeedAlone) {
 TEST(ExplorerTest, MemoryChangesNoError) {
   const std::string folder = absl::StrCat(TestFolder(), "/memory");
   const auto errors_with = [&folder](const std::string& memory) {
-    const Outcome run =
-        Explorer(absl::StrCat("--sweep --axes=matmul=f32,kahan --out='", folder,
-                              "' --memory=", memory, kTiny));
+    const Outcome run = Explorer(absl::StrCat(
+        "--sweep --axes=matmul=f32,kahan --model=synthetic:tiny --tokens=3 "
+        "--timing_seconds=0 --threads=1 --out='",
+        folder, "' --memory=", memory));
     EXPECT_EQ(run.exit_code, 0) << run.err;
     std::vector<std::string> errors;
     for (absl::string_view line :
@@ -429,6 +430,29 @@ TEST(ExplorerTest, GenerationThatIsStoppedPrintsTheTokensSoFar) {
   EXPECT_EQ(run.exit_code, 130);
   EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C after "));
   EXPECT_THAT(run.err, HasSubstr(" of 50000 tokens"));
+}
+
+// (Loading this model takes seconds; the warning comes right before.)
+TEST(ExplorerTest, StoppedWhileLoadingSaysSo) {
+  const Outcome run = StopExplorer(
+      {"--sweep", "--wisdom=" + WriteTestFile("corrupt.json", "{}")},
+      "wisdom is ignored", SIGINT);
+  EXPECT_EQ(run.exit_code, 130);
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C before there "
+                                 "were any results\n"));
+}
+
+TEST(ExplorerTest, StoppedTuningKeepsWhatItHas) {
+  const std::string file = absl::StrCat(TestFolder(), "/stopped.json");
+  const Outcome run =
+      StopExplorer({"--tune", "--plan=f32", "--model=synthetic:tiny",
+                    "--timing_seconds=1e6", "--wisdom=" + file},
+                   "tuning 9 kinds of MatMul", SIGTERM);
+  EXPECT_EQ(run.exit_code, 143);
+  EXPECT_THAT(run.err, HasSubstr(absl::StrCat(
+                           "explorer: stopped by SIGTERM while tuning: ", file,
+                           " keeps the kinds of MatMul that were done\n")));
 }
 
 // A number alone is a length; with a comma after it, an id.
