@@ -1,20 +1,26 @@
 #include "explorer/interrupt.h"
 
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 namespace ulpscope {
 namespace {
 
 constexpr int kSignals[] = {SIGINT, SIGTERM};
+constexpr int64_t kSameInterrupt = 500'000'000;  // ns
 
 // All that a handler may touch.
 std::atomic<int> caught{0};
+std::atomic<int64_t> caught_at{0};
 std::atomic<const char*> end_note{nullptr};
 static_assert(std::atomic<int>::is_always_lock_free);
+static_assert(std::atomic<int64_t>::is_always_lock_free);
 static_assert(std::atomic<const char*>::is_always_lock_free);
 
 const char* NameOf(int signal) {
@@ -44,6 +50,12 @@ void Write(const char* text) {
   static_cast<void>(written);
 }
 
+int64_t Now() {
+  struct timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
 void OnSignal(int signal) {
   const char* const note = end_note;
   if (note != nullptr) {
@@ -53,8 +65,15 @@ void OnSignal(int signal) {
     Write("\n");
     _exit(ExitCodeOf(signal));
   }
-  caught = signal;
-  Handle(SIG_DFL);
+  const int error = errno;  // the interrupted code's
+  int none = 0;
+  if (caught.compare_exchange_strong(none, signal)) {
+    caught_at = Now();
+  } else if (caught_at != 0 && Now() - caught_at > kSameInterrupt) {
+    Handle(SIG_DFL);
+    raise(signal);  // once this returns
+  }
+  errno = error;
 }
 
 }  // namespace

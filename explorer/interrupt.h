@@ -7,9 +7,11 @@ namespace ulpscope {
 // of them ignored, that one stays so. One call at a time, from one thread.
 
 // From here on the first of them makes Interrupted() true, and the work is to
-// end by itself, within 2 s. A second one ends the program at once, as it would
-// without this. SIGPIPE is ignored: who reads the output may have been ended by
-// the same Ctrl-C, and the files are yet to be written.
+// end by itself, within 2 s. A second one, more than half a second later, ends
+// the program at once, as it would without this; until then it is taken for the
+// same one, as what forwards signals (timeout, sudo) sends them to a program
+// that has them already. SIGPIPE is ignored: who reads the output may have been
+// ended by the same Ctrl-C, and the files are yet to be written.
 void CatchInterrupts();
 
 // From here on they end the program at once: "explorer: stopped by Ctrl-C" and

@@ -51,6 +51,23 @@ TEST(InterruptDeathTest, NamesTheSignal) {
       testing::ExitedWithCode(0), "<><SIGTERM>");
 }
 
+// As `timeout -s INT` sends them: to the program, then to its group.
+TEST(InterruptDeathTest, RepeatAtOnceIsTheSameInterrupt) {
+  for (const int second : {SIGINT, SIGTERM}) {
+    EXPECT_EXIT(
+        {
+          signal(SIGINT, SIG_DFL);
+          signal(SIGTERM, SIG_DFL);
+          CatchInterrupts();
+          raise(SIGINT);
+          raise(second);
+          std::exit(Interrupted() ? InterruptExitCode() : 1);
+        },
+        testing::ExitedWithCode(128 + SIGINT), "")
+        << second;
+  }
+}
+
 // By the signal itself, whichever it is.
 TEST(InterruptDeathTest, SecondSignalEndsTheProgram) {
   for (const int second : {SIGINT, SIGTERM}) {
@@ -60,6 +77,7 @@ TEST(InterruptDeathTest, SecondSignalEndsTheProgram) {
           signal(SIGTERM, SIG_DFL);
           CatchInterrupts();
           raise(SIGINT);
+          usleep(600'000);
           raise(second);
           std::exit(1);
         },
