@@ -96,18 +96,18 @@ class Lines {
   }
 
   void AddMassive() {
-    using Adds = std::tuple<size_t, Op, size_t, Op>;
-    std::map<std::pair<size_t, Adds>, std::vector<const MassiveChannel*>> same;
+    const auto spell = [](const MassiveChannel& m) {
+      return std::make_tuple(m.channel, m.born, m.born_op, m.removed,
+                             m.removed_op);
+    };
+    std::map<decltype(spell(MassiveChannel())), size_t> positions;
+    for (const MassiveChannel& m : phenomena_.massive) ++positions[spell(m)];
     for (const MassiveChannel& m : phenomena_.massive) {
-      same[{m.channel, {m.born, m.born_op, m.removed, m.removed_op}}].push_back(
-          &m);
-    }
-    for (const auto& [key, spells] : same) {
-      const MassiveChannel& m = *spells.front();  // the largest
-      std::string others;
-      if (spells.size() > 1) {
-        others = absl::StrFormat(" (and %d more)", spells.size() - 1);
-      }
+      // The largest comes first and speaks for all.
+      const size_t count = std::exchange(positions[spell(m)], 0);
+      if (count == 0) continue;
+      const std::string others =
+          count == 1 ? "" : absl::StrFormat(" (and %d more)", count - 1);
       const std::string where =
           m.value_layer == 0 ? "in the embedding"
                              : absl::StrCat("after layer ", m.value_layer);

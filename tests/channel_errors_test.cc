@@ -83,6 +83,7 @@ TEST(ConcentrationTest, NoNumberIsNoShare) {
     EXPECT_TRUE(std::isnan(c.top8)) << bad;
     EXPECT_EQ(c.channel, 1u) << bad;
   }
+  EXPECT_EQ(Of({9, kInf, kNaN}, 1).ConcentrationAt(1).channel, 1u);
 }
 
 TEST(ChannelErrorsTest, PositionsMayComeInAnyCalls) {

@@ -169,6 +169,12 @@ TEST_F(MassiveChannelsTest, MedianIsOfThePositionsOwnState) {
   EXPECT_EQ(Found()[0].ratio_to_median, 300);
 }
 
+TEST_F(MassiveChannelsTest, MedianOfAnEvenCountIsTheLower) {
+  SeeRow(1, kMlp, {1, 4, 1, 150});
+  ASSERT_EQ(Found().size(), 1u);
+  EXPECT_EQ(Found()[0].ratio_to_median, 150);
+}
+
 TEST_F(MassiveChannelsTest, OneChannelIsItsOwnMedian) {
   SeeRow(1, kMlp, {1e9});
   EXPECT_TRUE(Found().empty());

@@ -114,17 +114,21 @@ TEST(NamesOfTest, PositionsOfAChannelAreOneLineButSpellsAreNot) {
   MassiveChannel second = SeedsChannel();
   second.position = 7;
   second.value = 900;
+  MassiveChannel stays = SeedsChannel();
+  stays.position = 8;
+  stays.removed = 0;
   MassiveChannel back = SeedsChannel();
   back.born = 23;
   back.removed = 0;
   Phenomena p = Nothing();
-  p.massive = {SeedsChannel(), back, second};
+  p.massive = {SeedsChannel(), back, second, stays};
   const auto texts = TextsOf(p);
-  ASSERT_EQ(texts.size(), 2u);
+  ASSERT_EQ(texts.size(), 3u);
   EXPECT_THAT(texts[0], testing::HasSubstr("position 0 (and 1 more), born in "
                                            "layer 3 (mlp_residual), largest "
                                            "1667"));
-  EXPECT_THAT(texts[1], testing::HasSubstr("position 0, born in layer 23"));
+  EXPECT_THAT(texts[1], testing::HasSubstr("position 8, born in layer 3"));
+  EXPECT_THAT(texts[2], testing::HasSubstr("position 0, born in layer 23"));
 }
 
 TEST(NamesOfTest, AddsThatCancel) {
@@ -144,11 +148,11 @@ TEST(NamesOfTest, AddsThatCancel) {
 TEST(NamesOfTest, ConcentrationsInARowAreOneLine) {
   Phenomena p = Nothing();
   p.concentrations = {
-      ConcentrationOf(0, 0, 0, 0),      ConcentrationOf(1, 6, 0.49, 0.89),
-      ConcentrationOf(2, 6, 0.5, 0.6),  ConcentrationOf(3, 6, 0.995, 1),
-      ConcentrationOf(4, 7, 0.75, 0.8), ConcentrationOf(5, 7, 0.4, 0.9),
-      ConcentrationOf(6, 7, 0.4, 0.95), ConcentrationOf(7, 7, 0.3, 0.5),
-      ConcentrationOf(8, 7, 0.4, 0.9),  ConcentrationOf(9, 0, kNaN, kNaN)};
+      ConcentrationOf(0, 0, 0, 0),       ConcentrationOf(1, 6, 0.49, 0.89),
+      ConcentrationOf(2, 6, 0.5, 0.6),   ConcentrationOf(3, 6, 0.995, 1),
+      ConcentrationOf(4, 7, 0.75, 0.8),  ConcentrationOf(5, 7, 0.4, 0.9),
+      ConcentrationOf(6, 7, 0.4, 0.95),  ConcentrationOf(8, 7, 0.4, 0.9),
+      ConcentrationOf(9, 0, kNaN, kNaN), ConcentrationOf(10, 7, 0.4, 0.9)};
   EXPECT_THAT(
       TextsOf(p),
       ElementsAre("after layers 2-3, 50 to 99.5 % of the squared error is in "
@@ -157,6 +161,8 @@ TEST(NamesOfTest, ConcentrationsInARowAreOneLine) {
                   "after layers 5-6, 90 to 95 % of the squared error is in 8 "
                   "of 64 channels, most in channel 7",
                   "after layer 8, 90 % of the squared error is in 8 of 64 "
+                  "channels, most in channel 7",
+                  "after layer 10, 90 % of the squared error is in 8 of 64 "
                   "channels, most in channel 7"));
 }
 
