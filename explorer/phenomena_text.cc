@@ -265,6 +265,7 @@ class Lines {
         [&](const std::string& where, const Headroom& first,
             const Headroom& worst, const std::vector<NamedFit>& fits) {
           std::vector<std::string> formats;
+          formats.reserve(fits.size());
           for (const NamedFit& f : fits) {
             formats.push_back(
                 f.fit.headroom < 0
@@ -286,6 +287,7 @@ class Lines {
         [&](const std::string& where, const Headroom& first,
             const Headroom& /*worst*/, const std::vector<NamedFit>& fits) {
           std::vector<std::string> formats;
+          formats.reserve(fits.size());
           for (const NamedFit& f : fits) {
             formats.push_back(
                 absl::StrCat(Percent(f.fit.underflow), " % in ", f.format));
