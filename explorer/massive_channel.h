@@ -18,7 +18,7 @@ namespace ulpscope {
 // Sun et al. 2024 ("Massive Activations in Large Language Models") take 100 and
 // "at least or around 1,000", of models such as LLaMA2-7B. Small ones stay
 // below: SmolLM2-135M's channel 507, at 22 500 nine times as large as anything
-// else, has 380 to 510 times the median, and what is largest elsewhere in a
+// else, has at most 506 times the median, and what is largest elsewhere in a
 // prompt of nine tokens up to 86 times. No Gaussian state comes near, as the
 // largest of 4096 is 6 times their median. A multiple of the standard deviation
 // would not do, since the channel makes that itself: of n channels none is
