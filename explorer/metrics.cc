@@ -31,14 +31,6 @@ bool ReplacesLargest(double x, double largest) {
   return std::isnan(x) || std::fabs(x) > std::fabs(largest);
 }
 
-// log(sum(exp(row))).
-double LogSumExp(const double* row, size_t n) {
-  const double max = *std::max_element(row, row + n);
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
-  return max + std::log(sum);
-}
-
 // Indices of the k largest values, largest first; of equal ones the first.
 std::vector<size_t> Top(const double* row, size_t n, size_t k) {
   std::vector<size_t> order(n);
@@ -124,6 +116,25 @@ ErrorMetrics Compare(Matrix<const double> value,
   return metrics;
 }
 
+double LogSumExp(const double* row, size_t n) {
+  const double max = *std::max_element(row, row + n);
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
+  return max + std::log(sum);
+}
+
+double KlDivergence(const double* value, const double* reference, size_t n,
+                    double reference_norm) {
+  const double norm = LogSumExp(value, n);
+  double kl = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double log_p = reference[i] - reference_norm;
+    kl += std::exp(log_p) * (log_p - (value[i] - norm));
+  }
+  // Rounding can take a KL divergence of nothing below 0.
+  return kl < 0 ? 0 : kl;
+}
+
 LogitMetrics CompareLogits(Matrix<const double> value,
                            Matrix<const double> reference) {
   LogitMetrics metrics;
@@ -133,17 +144,11 @@ LogitMetrics CompareLogits(Matrix<const double> value,
   for (size_t r = 0; r < value.rows; ++r) {
     const double* v = value.Row(r);
     const double* ref = reference.Row(r);
-    const double v_norm = LogSumExp(v, n);
-    const double ref_norm = LogSumExp(ref, n);
-    double kl = 0;
     for (size_t i = 0; i < n; ++i) {
-      const double log_p = ref[i] - ref_norm;
-      kl += std::exp(log_p) * (log_p - (v[i] - v_norm));
       const double error = std::fabs(v[i] - ref[i]);
       if (ReplacesLargest(error, metrics.max_abs)) metrics.max_abs = error;
     }
-    // Rounding can take a KL divergence of nothing below 0.
-    kl = kl < 0 ? 0 : kl;
+    const double kl = KlDivergence(v, ref, n, LogSumExp(ref, n));
     metrics.kl += kl;
     if (ReplacesLargest(kl, metrics.kl_max)) metrics.kl_max = kl;
     const std::vector<size_t> top = Top(v, n, 10);
