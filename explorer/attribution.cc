@@ -1,22 +1,18 @@
 #include "explorer/attribution.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/types/span.h"
+#include "explorer/baseline.h"
 #include "explorer/cause_map.h"
 #include "explorer/effects.h"
 #include "explorer/layer_split.h"
-#include "kernels/matrix.h"
 #include "kernels/parallel.h"
 #include "model/config.h"
-#include "model/lockstep.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/weights.h"
@@ -26,31 +22,17 @@ namespace {
 
 absl::Status RunParts(const RunSetting& setting, const Plan& plan,
                       Attribution& result) {
-  const auto oracle = RunOracle(setting);
-  if (!oracle.ok()) return oracle.status();
-
-  std::vector<StreamState> states;
-  const auto keep = [&states](absl::Span<const size_t>, size_t,
-                              Matrix<const double> stream,
-                              Matrix<const double> carry) {
-    StreamState state = {Copied(stream), Copied(carry)};
-    const auto is_zero = [](double x) { return x == 0; };
-    if (std::all_of(state.carry.begin(), state.carry.end(), is_zero)) {
-      state.carry = std::vector<double>();
-    }
-    states.push_back(std::move(state));
-  };
-  std::vector<Outcome> outcomes;
-  absl::Status status =
-      MeasureOutcomes(setting, *oracle, "plan", {plan}, keep, outcomes);
-  result.plan = std::move(outcomes[0].effect);
+  Baseline baseline(setting, plan);
+  absl::Status status = RunBaseline(setting, baseline);
+  result.plan = OutcomeOfPlan(setting, baseline).effect;
   if (!status.ok()) return status;
-
-  status = SplitLayers(setting, *oracle, plan, states, result.layers);
+  const AttributionOptions& options = setting.options;
+  if (options.layers) status = SplitLayers(setting, baseline, result.layers);
   if (!status.ok()) return status;
-  status = MapCauses(setting, *oracle, plan, states.back().stream, result);
+  if (options.causes) status = MapCauses(setting, baseline, result);
   if (!status.ok()) return status;
-  return MapRepairs(setting, *oracle, plan, result);
+  if (options.repairs) status = MapRepairs(setting, baseline, result);
+  return status;
 }
 
 }  // namespace

@@ -101,9 +101,15 @@ struct Repair {
   Cell cell;
   Effect effect;
   // How much of the plan's error goes away: 1 - error / the plan's error, of
-  // the final hidden state and of the logits. Negative: it got worse.
+  // the final hidden state and of the logits. Negative: it got worse, as where
+  // the cell's error cancels some of another's.
   double gain = 0;
   double logits_gain = 0;
+  // How much the repair changes, whatever that does to the error: the 2-norm of
+  // repaired - plan's over that of the plan's error. Where it is large and the
+  // gain is not, errors cancel.
+  double moved = 0;
+  double logits_moved = 0;
 };
 
 struct Attribution {
@@ -124,8 +130,14 @@ struct Attribution {
 
 struct AttributionOptions {
   std::vector<int32_t> tokens;
-  size_t memory = SIZE_MAX;    // LockstepOptions
+  // LockstepOptions, of each run. Beside it, the streams and the logits of the
+  // oracle and of the plan are kept.
+  size_t memory = SIZE_MAX;
   std::function<bool()> stop;  // the same
+  // Which parts are made; their lists are empty else.
+  bool layers = true;
+  bool causes = true;
+  bool repairs = true;
 };
 
 // InvalidArgument for tokens that the model does not take, none, or a plan of

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "explorer/attribution.h"
+#include "explorer/baseline.h"
 #include "explorer/effects.h"
 #include "kernels/matrix.h"
 #include "model/op.h"
@@ -32,13 +33,14 @@ Effect NoError(size_t num_layers) {
 // Error vectors of the final hidden state against the plan's.
 class FinalErrors {
  public:
-  FinalErrors(const OracleResults& oracle,
-              const std::vector<double>& final_hidden)
-      : oracle_(oracle.FinalHidden()),
-        plan_error_(final_hidden.size()),
-        sum_(final_hidden.size(), 0) {
+  explicit FinalErrors(const Baseline& baseline)
+      : oracle_(baseline.State(baseline.oracle, baseline.num_layers())),
+        plan_error_(oracle_.rows * oracle_.cols),
+        sum_(plan_error_.size(), 0) {
+    const Matrix<const double> plan =
+        baseline.State(baseline.run, baseline.num_layers());
     for (size_t i = 0; i < plan_error_.size(); ++i) {
-      plan_error_[i] = final_hidden[i] - oracle_.data[i];
+      plan_error_[i] = plan.data[i] - oracle_.data[i];
       plan_squares_ += plan_error_[i] * plan_error_[i];
     }
   }
@@ -97,40 +99,37 @@ bool Before(const Cell& a, const Cell& b, size_t num_layers) {
 
 }  // namespace
 
-absl::Status MapCauses(const RunSetting& setting, const OracleResults& oracle,
-                       const Plan& plan,
-                       const std::vector<double>& final_hidden,
+absl::Status MapCauses(const RunSetting& setting, const Baseline& baseline,
                        Attribution& result) {
-  const size_t num_layers = plan.num_layers();
+  const Plan& oracle = baseline.oracle_plan;
   std::vector<Plan> plans;
   std::vector<size_t> cause_of;  // [plans]
   for (const Cell& cell : CellsOf(setting.weights.config)) {
     Cause cause;
     cause.cell = cell;
-    const Strategy strategy = plan.Get(cell.layer, cell.op);
-    if (strategy == oracle.plan.Get(cell.layer, cell.op)) {
-      cause.effect = NoError(num_layers);
+    const Strategy strategy = baseline.plan.Get(cell.layer, cell.op);
+    if (strategy == oracle.Get(cell.layer, cell.op)) {
+      cause.effect = NoError(baseline.num_layers());
     } else {
       cause_of.push_back(result.causes.size());
-      plans.push_back(oracle.plan);
+      plans.push_back(oracle);
       plans.back().Set(cell.layer, cell.op, strategy);
       cause.share = cause.cosine = kNaN;
     }
     result.causes.push_back(std::move(cause));
   }
-  FinalErrors errors(oracle, final_hidden);
-  const auto on_state = [&](absl::Span<const size_t> streams, size_t layer,
-                            Matrix<const double> stream, Matrix<const double>) {
-    if (layer != num_layers) return;
-    const auto [share, cosine] = errors.Add(stream, streams.size());
+  FinalErrors errors(baseline);
+  const auto on_final_hidden = [&](absl::Span<const size_t> streams,
+                                   Matrix<const double> final_hidden) {
+    const auto [share, cosine] = errors.Add(final_hidden, streams.size());
     for (const size_t s : streams) {
       result.causes[cause_of[s]].share = share;
       result.causes[cause_of[s]].cosine = cosine;
     }
   };
   std::vector<Outcome> outcomes;
-  const absl::Status status =
-      MeasureOutcomes(setting, oracle, "cause map", plans, on_state, outcomes);
+  const absl::Status status = MeasureOutcomes(setting, baseline, "cause map",
+                                              plans, on_final_hidden, outcomes);
   for (size_t s = 0; s < outcomes.size(); ++s) {
     Cause& cause = result.causes[cause_of[s]];
     cause.effect = std::move(outcomes[s].effect);
@@ -144,8 +143,9 @@ absl::Status MapCauses(const RunSetting& setting, const OracleResults& oracle,
   return status;
 }
 
-absl::Status MapRepairs(const RunSetting& setting, const OracleResults& oracle,
-                        const Plan& plan, Attribution& result) {
+absl::Status MapRepairs(const RunSetting& setting, const Baseline& baseline,
+                        Attribution& result) {
+  const Plan& plan = baseline.plan;
   const size_t num_layers = plan.num_layers();
   const Cells all = CellsOf(setting.weights.config);
   std::vector<Cells> repaired;
@@ -187,7 +187,7 @@ absl::Status MapRepairs(const RunSetting& setting, const OracleResults& oracle,
     Plan with_repair = plan;
     for (const Cell& cell : repaired[i]) {
       with_repair.Set(cell.layer, cell.op,
-                      oracle.plan.Get(cell.layer, cell.op));
+                      baseline.oracle_plan.Get(cell.layer, cell.op));
     }
     if (with_repair == plan) {
       repair.effect = result.plan;
@@ -197,14 +197,17 @@ absl::Status MapRepairs(const RunSetting& setting, const OracleResults& oracle,
     repair_of.push_back(&repair);
   }
   std::vector<Outcome> outcomes;
-  const absl::Status status =
-      MeasureOutcomes(setting, oracle, "repair map", plans, nullptr, outcomes);
+  const absl::Status status = MeasureOutcomes(setting, baseline, "repair map",
+                                              plans, nullptr, outcomes);
   const auto gain = [](double error, double plan_error) {
     return RatioOrZero(plan_error - error, plan_error);
   };
   for (size_t s = 0; s < outcomes.size(); ++s) {
     Repair& repair = *repair_of[s];
     repair.effect = std::move(outcomes[s].effect);
+    repair.moved = RatioOrZero(outcomes[s].moved, result.plan.rel_l2);
+    repair.logits_moved =
+        RatioOrZero(outcomes[s].logits_moved, result.plan.logits_rel_l2);
     repair.gain = gain(repair.effect.rel_l2, result.plan.rel_l2);
     repair.logits_gain =
         gain(repair.effect.logits_rel_l2, result.plan.logits_rel_l2);

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "explorer/attribution.h"
-#include "explorer/effects.h"
+#include "explorer/baseline.h"
 #include "explorer/progress.h"
 #include "kernels/matrix.h"
 #include "model/lockstep.h"
@@ -97,8 +97,8 @@ class LastStates : public LockstepObserver {
   std::vector<Values> values_;  // [streams], shared where they are the same
 };
 
-// What the plan's layer reads: stream + carry. The sum is exact but where a
-// Kahan carry is below 2^-53 of its stream.
+// What the plan brings into the next layer: stream + carry. The sum is exact
+// but where a Kahan carry is below 2^-53 of its stream.
 std::vector<double> EnteringStream(const StreamState& state) {
   std::vector<double> h = state.stream;
   for (size_t i = 0; i < state.carry.size(); ++i) h[i] += state.carry[i];
@@ -124,25 +124,26 @@ void SplitByOps(const std::vector<const std::vector<double>*>& outputs,
 }
 
 // The embedding is an op of its own, and what it reads has no error.
-LayerSplit SplitEmbedding(const OracleResults& oracle,
-                          const StreamState& state) {
+LayerSplit SplitEmbedding(const Baseline& baseline) {
   LayerSplit split;
-  const std::vector<double> error = Difference(state.stream, oracle.states[0]);
-  split.total = SizeOf(error, oracle.state_norms[0], oracle.hidden_size);
+  const std::vector<double>& o = baseline.oracle.states[0].stream;
+  const std::vector<double>& p = baseline.run.states[0].stream;
+  const std::vector<double> error = Difference(p, o);
+  const double norm = baseline.state_norms[0];
+  split.total = SizeOf(error, norm, baseline.hidden_size);
   split.local = split.total;
   split.ops = {{Op::kEmbed, 0, 0}};
-  SplitByOps({&state.stream}, oracle.states[0], error, oracle.state_norms[0],
-             split);
+  SplitByOps({&p}, o, error, norm, split);
   return split;
 }
 
 }  // namespace
 
-absl::Status SplitLayers(const RunSetting& setting, const OracleResults& oracle,
-                         const Plan& plan, absl::Span<const StreamState> states,
+absl::Status SplitLayers(const RunSetting& setting, const Baseline& baseline,
                          std::vector<LayerSplit>& splits) {
-  splits.push_back(SplitEmbedding(oracle, states[0]));
-  const size_t num_layers = plan.num_layers();
+  splits.push_back(SplitEmbedding(baseline));
+  const size_t num_layers = baseline.num_layers();
+  const Plan& oracle_plan = baseline.oracle_plan;
   const std::vector<Cell> cells = CellsOf(setting.weights.config);
   Progress progress("attribution: layers", num_layers);
   LockstepOptions options;
@@ -150,18 +151,19 @@ absl::Status SplitLayers(const RunSetting& setting, const OracleResults& oracle,
   options.stop = setting.options.stop;
   for (size_t layer = 1; layer <= num_layers; ++layer) {
     progress.Update(layer - 1, absl::StrCat("layer ", layer));
-    const StreamState start = {EnteringStream(states[layer - 1]), {}};
+    const StreamState start = {EnteringStream(baseline.run.states[layer - 1]),
+                               {}};
     LayerSplit split;
     split.layer = layer;
     // The oracle's layer, then each op under the plan.
     std::vector<Stream> streams = {
-        {oracle.plan, setting.options.tokens, layer, &start, layer}};
+        {oracle_plan, setting.options.tokens, layer, &start, layer}};
     std::vector<size_t> stream_of_op;  // 0: the op is the oracle's
     for (const Cell& cell : cells) {
       if (cell.layer != layer) continue;
       split.ops.push_back({cell.op, 0, 0});
-      const Strategy strategy = plan.Get(layer, cell.op);
-      if (strategy == oracle.plan.Get(layer, cell.op)) {
+      const Strategy strategy = baseline.plan.Get(layer, cell.op);
+      if (strategy == oracle_plan.Get(layer, cell.op)) {
         stream_of_op.push_back(0);
         continue;
       }
@@ -178,20 +180,20 @@ absl::Status SplitLayers(const RunSetting& setting, const OracleResults& oracle,
     }
     if (!status.ok()) return status;
 
-    const std::vector<double>& o = oracle.states[layer];
-    const std::vector<double>& p = states[layer].stream;
+    const std::vector<double>& o = baseline.oracle.states[layer].stream;
+    const std::vector<double>& p = baseline.run.states[layer].stream;
     const std::vector<double>& oracle_layer = last.Of(0);
-    const double norm = oracle.state_norms[layer];
-    const double previous_norm = oracle.state_norms[layer - 1];
+    const double norm = baseline.state_norms[layer];
+    const double previous_norm = baseline.state_norms[layer - 1];
     const std::vector<double> total = Difference(p, o);
     const std::vector<double> inherited = Difference(oracle_layer, o);
     const std::vector<double> local = Difference(p, oracle_layer);
-    split.total = SizeOf(total, norm, oracle.hidden_size);
-    split.inherited = SizeOf(inherited, norm, oracle.hidden_size);
-    split.local = SizeOf(local, norm, oracle.hidden_size);
+    split.total = SizeOf(total, norm, baseline.hidden_size);
+    split.inherited = SizeOf(inherited, norm, baseline.hidden_size);
+    split.local = SizeOf(local, norm, baseline.hidden_size);
     split.identity_ulps = IdentityUlps(total, inherited, local);
-    const double entering =
-        Norm2(Difference(start.stream, oracle.states[layer - 1]));
+    const double entering = Norm2(
+        Difference(start.stream, baseline.oracle.states[layer - 1].stream));
     split.amplification = RatioOrZero(split.inherited.l2, entering);
     split.relative_amplification =
         RatioOrZero(split.inherited.rel_l2, entering / previous_norm);

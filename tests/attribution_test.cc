@@ -97,8 +97,11 @@ std::vector<double> Figures(const Cause& cause) {
 
 std::vector<double> Figures(const Repair& repair) {
   std::vector<double> all = {static_cast<double>(repair.cell.layer),
-                             static_cast<double>(repair.cell.op), repair.gain,
-                             repair.logits_gain};
+                             static_cast<double>(repair.cell.op),
+                             repair.gain,
+                             repair.logits_gain,
+                             repair.moved,
+                             repair.logits_moved};
   AddFigures(repair.effect, all);
   return all;
 }
@@ -455,6 +458,43 @@ std::vector<double> FinalHidden(const Plan& plan,
   return {m.data, m.data + m.rows * m.cols};
 }
 
+TEST(AttributeTest, ARepairMovesTheResultsFromThePlans) {
+  const AttributionOptions options = Prompt();
+  const Plan plan = Parsed("torch-bf16", Tiny());
+  const Plan oracle = Parsed("oracle", Tiny());
+  const Attribution result = Attributed(Tiny(), "torch-bf16", options);
+  const auto distance = [](const std::vector<double>& a,
+                           const std::vector<double>& b) {
+    std::vector<double> difference;
+    for (size_t i = 0; i < a.size(); ++i) difference.push_back(a[i] - b[i]);
+    return Norm2(difference);
+  };
+  const std::vector<double> p = FinalHidden(plan, options);
+  const double error = distance(p, FinalHidden(oracle, options));
+  bool moves_more_than_it_gains = false;
+  for (const Repair& repair : result.repairs) {
+    Plan repaired = plan;
+    repaired.Set(repair.cell.layer, repair.cell.op,
+                 oracle.Get(repair.cell.layer, repair.cell.op));
+    const double moved = distance(FinalHidden(repaired, options), p) / error;
+    // Sums of n squares, and five quotients and roots each.
+    const double n = static_cast<double>(p.size());
+    EXPECT_NEAR(repair.moved, moved, 2 * (n + 10) * kUnitRoundoff * moved);
+    // The triangle of the oracle, the plan and the repaired plan.
+    EXPECT_GE(repair.moved, repair.gain - 4 * n * kUnitRoundoff);
+    EXPECT_GE(repair.logits_moved, repair.logits_gain - 4 * n * kUnitRoundoff);
+    moves_more_than_it_gains =
+        moves_more_than_it_gains || (repair.gain < 0 && repair.moved > 0.01);
+    const bool is_head =
+        repair.cell.op == Op::kFinalNorm || repair.cell.op == Op::kLmHead;
+    if (is_head) {
+      EXPECT_EQ(repair.moved, 0);
+      EXPECT_GT(repair.logits_moved, 0);
+    }
+  }
+  EXPECT_TRUE(moves_more_than_it_gains);
+}
+
 double Dot(const std::vector<double>& a, const std::vector<double>& b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
@@ -585,6 +625,32 @@ TEST(AttributeTest, NeitherMemoryNorThreadsChangeTheFigures) {
   }
 }
 
+TEST(AttributeTest, PartsCanBeLeftOut) {
+  AttributionOptions options = Prompt();
+  const Attribution all = Attributed(Tiny(), "torch-bf16", options);
+  for (int left = 0; left < 8; ++left) {
+    options.layers = (left & 1) != 0;
+    options.causes = (left & 2) != 0;
+    options.repairs = (left & 4) != 0;
+    const Attribution result = Attributed(Tiny(), "torch-bf16", options);
+    EXPECT_EQ(result.stopped_in, "");
+    EXPECT_EQ(result.plan.layers, all.plan.layers);
+    const auto expect = [](const auto& part, const auto& full, bool is_made) {
+      if (is_made) {
+        ExpectSameFigures(part, full);
+      } else {
+        EXPECT_TRUE(part.empty());
+      }
+    };
+    expect(result.layers, all.layers, options.layers);
+    expect(result.causes, all.causes, options.causes);
+    expect(result.repairs, all.repairs, options.repairs);
+    expect(result.op_repairs, all.op_repairs, options.repairs);
+    expect(result.layer_repairs, all.layer_repairs, options.repairs);
+    EXPECT_EQ(result.sum_norm, options.causes ? all.sum_norm : 0);
+  }
+}
+
 // What there is of a stopped run's effect is the full run's.
 void ExpectPart(const Effect& part, const Effect& full) {
   ASSERT_LE(part.layers.size(), full.layers.size());
@@ -656,7 +722,7 @@ TEST(AttributeTest, AStoppedRunKeepsWhatItHas) {
     ExpectPart(part.op_repairs, full.op_repairs);
     ExpectPart(part.layer_repairs, full.layer_repairs);
   }
-  EXPECT_GT(parts["the oracle"], 0u);
+  EXPECT_GT(parts["the oracle and the plan"], 0u);
   EXPECT_GT(parts["the layers"], 0u);
   EXPECT_GT(parts["the cause map"], 0u);
   EXPECT_GT(parts["the repair map"], 0u);

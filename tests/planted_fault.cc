@@ -107,4 +107,13 @@ std::vector<std::string> BestRepairs(const Attribution& attribution,
   return Largest(std::move(figures), count);
 }
 
+std::vector<std::string> LargestMoves(const Attribution& attribution,
+                                      size_t count) {
+  std::vector<std::pair<double, std::string>> figures;
+  for (const Repair& repair : attribution.repairs) {
+    figures.emplace_back(repair.logits_moved, CellName(repair.cell));
+  }
+  return Largest(std::move(figures), count);
+}
+
 }  // namespace ulpscope

@@ -37,11 +37,14 @@ bool ResultsDiffer(const Weights& weights, const Plan& a, const Plan& b,
 std::string CellName(const Cell& cell);
 
 // The cells of the cause map by their effect on the logits, the largest first,
-// and of the repair map by how much of the logits' error goes away.
+// and of the repair map by how much of the logits' error goes away, or by how
+// far the logits move.
 std::vector<std::string> LargestCauses(const Attribution& attribution,
                                        size_t count);
 std::vector<std::string> BestRepairs(const Attribution& attribution,
                                      size_t count);
+std::vector<std::string> LargestMoves(const Attribution& attribution,
+                                      size_t count);
 
 }  // namespace ulpscope
 

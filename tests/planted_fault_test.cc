@@ -1,5 +1,6 @@
 #include "tests/planted_fault.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iostream>
@@ -71,31 +72,49 @@ TEST_F(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepair) {
   EXPECT_LE(unchanged.size(), kCells / 10);
 }
 
-TEST_F(PlantedFaultTest, TwoAreTheTwoLargestCausesAndBestRepairs) {
+// Two faults may cancel each other in part. The smaller one's repair then makes
+// the error larger: its gain is negative, but it moves the logits all the same.
+TEST_F(PlantedFaultTest, TwoAreTheTwoLargestCausesAndMoveTheMost) {
   constexpr size_t kPairs = 40;
+  const size_t num_layers = Tiny().layers.size();
   Random random(2);
-  size_t causes_found = 0, repairs_found = 0;
+  size_t causes_found = 0, moves_found = 0, repairs_found = 0;
   for (size_t i = 0; i < kPairs;) {
     const std::vector<Cell> pair = DrawnCells(Tiny().config, 2, random);
-    const size_t num_layers = Tiny().layers.size();
     if (!ChangesResults(PlanWithFaults(num_layers, {pair[0]})) ||
         !ChangesResults(PlanWithFaults(num_layers, {pair[1]}))) {
       continue;
     }
     ++i;
-    const Attribution result = Attributed(PlanWithFaults(num_layers, pair));
+    const Plan plan = PlanWithFaults(num_layers, pair);
+    SCOPED_TRACE(plan.Text());
+    const Attribution result = Attributed(plan);
     const auto both =
         UnorderedElementsAre(CellName(pair[0]), CellName(pair[1]));
     causes_found += testing::Value(LargestCauses(result, 2), both);
-    repairs_found += testing::Value(BestRepairs(result, 2), both);
+    moves_found += testing::Value(LargestMoves(result, 2), both);
+    if (testing::Value(BestRepairs(result, 2), both)) {
+      ++repairs_found;
+      continue;
+    }
+    double least_gain = 1;
+    for (const Repair& repair : result.repairs) {
+      const std::string name = CellName(repair.cell);
+      if (name == CellName(pair[0]) || name == CellName(pair[1])) {
+        least_gain = std::min(least_gain, repair.logits_gain);
+      }
+    }
+    EXPECT_LT(least_gain, 0);
   }
   RecordProperty("causes_found", static_cast<int>(causes_found));
+  RecordProperty("moves_found", static_cast<int>(moves_found));
   RecordProperty("repairs_found", static_cast<int>(repairs_found));
   std::cout << "of " << kPairs << " pairs: " << causes_found
-            << " in the cause map, " << repairs_found << " in the repair map"
-            << std::endl;
+            << " are the largest causes, " << moves_found
+            << " move the logits the most, " << repairs_found
+            << " are the best repairs" << std::endl;
   EXPECT_GE(causes_found, kPairs * 9 / 10);
-  EXPECT_GE(repairs_found, kPairs * 9 / 10);
+  EXPECT_GE(moves_found, kPairs * 9 / 10);
 }
 
 }  // namespace
