@@ -96,7 +96,8 @@ struct Cause {
 };
 
 // The oracle at these cells, the plan everywhere else: one cell, an op in all
-// layers (layer 0), or a layer's ops (op ignored).
+// layers (layer 0), a layer's ops (op ignored), or a group's ops wherever they
+// are (layer 0, the group's first op).
 struct Repair {
   Cell cell;
   Effect effect;
@@ -123,6 +124,7 @@ struct Attribution {
   std::vector<Repair> repairs;        // [CellsOf]
   std::vector<Repair> op_repairs;     // per op in a layer, all layers
   std::vector<Repair> layer_repairs;  // per layer from 1, all ops
+  std::vector<Repair> group_repairs;  // [kNumKernels], as plans' selectors
   // What was not finished when the run was stopped, as "the cause map, after
   // layer 12"; empty if all was. Parts behind it are empty.
   std::string stopped_in;

@@ -14,6 +14,7 @@
 #include "explorer/baseline.h"
 #include "explorer/effects.h"
 #include "kernels/matrix.h"
+#include "kernels/strategy.h"
 #include "model/op.h"
 #include "model/plan.h"
 
@@ -172,6 +173,13 @@ absl::Status MapRepairs(const RunSetting& setting, const Baseline& baseline,
       if (cell.layer == layer) cells.push_back(cell);
     }
     add(result.layer_repairs, {layer, Op::kEmbed}, cells);
+  }
+  for (size_t i = 0; i < kNumKernels; ++i) {
+    Cells cells;
+    for (const Cell& cell : all) {
+      if (OpKernel(cell.op) == static_cast<Kernel>(i)) cells.push_back(cell);
+    }
+    add(result.group_repairs, {0, cells[0].op}, cells);
   }
 
   // Runs that leave the plan late share most of it.

@@ -12,7 +12,7 @@ namespace ulpscope {
 absl::Status MapCauses(const RunSetting& setting, const Baseline& baseline,
                        Attribution& result);
 
-// Fills the three lists of repairs; result.plan is the plan's effect.
+// Fills the lists of repairs; result.plan is the plan's effect.
 // Cancelled, with a message that says where, if stopped.
 absl::Status MapRepairs(const RunSetting& setting, const Baseline& baseline,
                         Attribution& result);

@@ -21,6 +21,7 @@
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
+#include "kernels/strategy.h"
 #include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "model/lockstep.h"
@@ -444,6 +445,16 @@ TEST(AttributeTest, MapsAreWhatRunningTheirPlansSays) {
       SCOPED_TRACE(repaired.Text());
       ExpectMeasured(repair.effect, measured(repaired), n);
     }
+    ASSERT_THAT(result.group_repairs, SizeIs(kNumKernels));
+    for (size_t i = 0; i < kNumKernels; ++i) {
+      const Repair& repair = result.group_repairs[i];
+      const auto kernel = static_cast<Kernel>(i);
+      EXPECT_EQ(OpKernel(repair.cell.op), kernel);
+      const Plan repaired = Parsed(
+          absl::StrCat(text, ",", KernelName(kernel), "=oracle"), weights);
+      SCOPED_TRACE(repaired.Text());
+      ExpectMeasured(repair.effect, measured(repaired), n);
+    }
   }
 }
 
@@ -584,9 +595,9 @@ TEST(AttributeTest, TheOracleHasNoError) {
     EXPECT_EQ(result.sum_cosine, 0);
     EXPECT_EQ(result.sum_norm, 0);
     EXPECT_EQ(result.sum_rest, 0);
-    for (const auto& repairs :
-         {result.repairs, result.op_repairs, result.layer_repairs}) {
-      EXPECT_THAT(repairs, SizeIs(Gt(7u)));
+    for (const auto& repairs : {result.repairs, result.op_repairs,
+                                result.layer_repairs, result.group_repairs}) {
+      EXPECT_THAT(repairs, SizeIs(Gt(4u)));
       for (const Repair& repair : repairs) {
         expect_none(repair.effect);
         EXPECT_EQ(repair.gain, 0);
@@ -616,6 +627,7 @@ TEST(AttributeTest, NeitherMemoryNorThreadsChangeTheFigures) {
       ExpectSameFigures(result.repairs, expected.repairs);
       ExpectSameFigures(result.op_repairs, expected.op_repairs);
       ExpectSameFigures(result.layer_repairs, expected.layer_repairs);
+      ExpectSameFigures(result.group_repairs, expected.group_repairs);
       const double rounding = SumRounding(expected);
       EXPECT_NEAR(result.sum_norm, expected.sum_norm, 2 * rounding);
       EXPECT_NEAR(result.sum_rest, expected.sum_rest, 2 * rounding);
@@ -647,6 +659,7 @@ TEST(AttributeTest, PartsCanBeLeftOut) {
     expect(result.repairs, all.repairs, options.repairs);
     expect(result.op_repairs, all.op_repairs, options.repairs);
     expect(result.layer_repairs, all.layer_repairs, options.repairs);
+    expect(result.group_repairs, all.group_repairs, options.repairs);
     EXPECT_EQ(result.sum_norm, options.causes ? all.sum_norm : 0);
   }
 }
@@ -721,6 +734,7 @@ TEST(AttributeTest, AStoppedRunKeepsWhatItHas) {
     ExpectPart(part.repairs, full.repairs);
     ExpectPart(part.op_repairs, full.op_repairs);
     ExpectPart(part.layer_repairs, full.layer_repairs);
+    ExpectPart(part.group_repairs, full.group_repairs);
   }
   EXPECT_GT(parts["the oracle and the plan"], 0u);
   EXPECT_GT(parts["the layers"], 0u);
