@@ -4,15 +4,18 @@
 #include <cmath>
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "explorer/attribution.h"
 #include "explorer/baseline.h"
 #include "explorer/progress.h"
 #include "kernels/matrix.h"
+#include "kernels/strategy.h"
 #include "model/lockstep.h"
 #include "model/op.h"
 #include "model/plan.h"
@@ -137,72 +140,92 @@ LayerSplit SplitEmbedding(const Baseline& baseline) {
   return split;
 }
 
+// The oracle's layer of `start`, then the same with each op under the plan that
+// is not the oracle's already. `stream_of_op`: the op's, or 0 for none.
+std::vector<Stream> StreamsOf(const RunSetting& setting,
+                              const Baseline& baseline, size_t layer,
+                              const StreamState& start,
+                              const std::vector<Op>& ops,
+                              std::vector<size_t>& stream_of_op) {
+  std::vector<Stream> streams = {
+      {baseline.oracle_plan, setting.options.tokens, layer, &start, layer}};
+  for (const Op op : ops) {
+    const Strategy strategy = baseline.plan.Get(layer, op);
+    if (strategy == baseline.oracle_plan.Get(layer, op)) {
+      stream_of_op.push_back(0);
+      continue;
+    }
+    stream_of_op.push_back(streams.size());
+    Stream stream = streams[0];
+    stream.plan.Set(layer, op, strategy);
+    streams.push_back(std::move(stream));
+  }
+  return streams;
+}
+
+absl::StatusOr<LayerSplit> SplitLayer(const RunSetting& setting,
+                                      const Baseline& baseline, size_t layer) {
+  LayerSplit split;
+  split.layer = layer;
+  std::vector<Op> ops;
+  for (const Cell& cell : CellsOf(setting.weights.config)) {
+    if (cell.layer != layer) continue;
+    ops.push_back(cell.op);
+    split.ops.push_back({cell.op, 0, 0});
+  }
+  const StreamState start = {EnteringStream(baseline.run.states[layer - 1]),
+                             {}};
+  std::vector<size_t> stream_of_op;
+  const std::vector<Stream> streams =
+      StreamsOf(setting, baseline, layer, start, ops, stream_of_op);
+  LastStates last(streams.size());
+  LockstepOptions options;
+  options.memory = setting.options.memory;
+  options.stop = setting.options.stop;
+  const absl::Status status =
+      RunLockstep(setting.weights, streams, options, last, setting.parallel);
+  if (!status.ok()) return status;
+
+  const std::vector<double>& o = baseline.oracle.states[layer].stream;
+  const std::vector<double>& p = baseline.run.states[layer].stream;
+  const std::vector<double>& oracle_layer = last.Of(0);
+  const double norm = baseline.state_norms[layer];
+  const std::vector<double> total = Difference(p, o);
+  const std::vector<double> inherited = Difference(oracle_layer, o);
+  const std::vector<double> local = Difference(p, oracle_layer);
+  split.total = SizeOf(total, norm, baseline.hidden_size);
+  split.inherited = SizeOf(inherited, norm, baseline.hidden_size);
+  split.local = SizeOf(local, norm, baseline.hidden_size);
+  split.identity_ulps = IdentityUlps(total, inherited, local);
+  const double entering =
+      Norm2(Difference(start.stream, baseline.oracle.states[layer - 1].stream));
+  split.amplification = RatioOrZero(split.inherited.l2, entering);
+  split.relative_amplification = RatioOrZero(
+      split.inherited.rel_l2, entering / baseline.state_norms[layer - 1]);
+  std::vector<const std::vector<double>*> outputs;
+  for (const size_t s : stream_of_op) {
+    outputs.push_back(s == 0 ? nullptr : &last.Of(s));
+  }
+  SplitByOps(outputs, oracle_layer, local, norm, split);
+  return split;
+}
+
 }  // namespace
 
 absl::Status SplitLayers(const RunSetting& setting, const Baseline& baseline,
                          std::vector<LayerSplit>& splits) {
   splits.push_back(SplitEmbedding(baseline));
   const size_t num_layers = baseline.num_layers();
-  const Plan& oracle_plan = baseline.oracle_plan;
-  const std::vector<Cell> cells = CellsOf(setting.weights.config);
   Progress progress("attribution: layers", num_layers);
-  LockstepOptions options;
-  options.memory = setting.options.memory;
-  options.stop = setting.options.stop;
   for (size_t layer = 1; layer <= num_layers; ++layer) {
     progress.Update(layer - 1, absl::StrCat("layer ", layer));
-    const StreamState start = {EnteringStream(baseline.run.states[layer - 1]),
-                               {}};
-    LayerSplit split;
-    split.layer = layer;
-    // The oracle's layer, then each op under the plan.
-    std::vector<Stream> streams = {
-        {oracle_plan, setting.options.tokens, layer, &start, layer}};
-    std::vector<size_t> stream_of_op;  // 0: the op is the oracle's
-    for (const Cell& cell : cells) {
-      if (cell.layer != layer) continue;
-      split.ops.push_back({cell.op, 0, 0});
-      const Strategy strategy = baseline.plan.Get(layer, cell.op);
-      if (strategy == oracle_plan.Get(layer, cell.op)) {
-        stream_of_op.push_back(0);
-        continue;
-      }
-      stream_of_op.push_back(streams.size());
-      streams.push_back(streams[0]);
-      streams.back().plan.Set(layer, cell.op, strategy);
-    }
-    LastStates last(streams.size());
-    const absl::Status status =
-        RunLockstep(setting.weights, streams, options, last, setting.parallel);
-    if (absl::IsCancelled(status)) {
+    auto split = SplitLayer(setting, baseline, layer);
+    if (absl::IsCancelled(split.status())) {
       return absl::CancelledError(
           absl::StrCat("the layers, after layer ", layer - 1));
     }
-    if (!status.ok()) return status;
-
-    const std::vector<double>& o = baseline.oracle.states[layer].stream;
-    const std::vector<double>& p = baseline.run.states[layer].stream;
-    const std::vector<double>& oracle_layer = last.Of(0);
-    const double norm = baseline.state_norms[layer];
-    const double previous_norm = baseline.state_norms[layer - 1];
-    const std::vector<double> total = Difference(p, o);
-    const std::vector<double> inherited = Difference(oracle_layer, o);
-    const std::vector<double> local = Difference(p, oracle_layer);
-    split.total = SizeOf(total, norm, baseline.hidden_size);
-    split.inherited = SizeOf(inherited, norm, baseline.hidden_size);
-    split.local = SizeOf(local, norm, baseline.hidden_size);
-    split.identity_ulps = IdentityUlps(total, inherited, local);
-    const double entering = Norm2(
-        Difference(start.stream, baseline.oracle.states[layer - 1].stream));
-    split.amplification = RatioOrZero(split.inherited.l2, entering);
-    split.relative_amplification =
-        RatioOrZero(split.inherited.rel_l2, entering / previous_norm);
-    std::vector<const std::vector<double>*> outputs;
-    for (const size_t s : stream_of_op) {
-      outputs.push_back(s == 0 ? nullptr : &last.Of(s));
-    }
-    SplitByOps(outputs, oracle_layer, local, norm, split);
-    splits.push_back(std::move(split));
+    if (!split.ok()) return split.status();
+    splits.push_back(*std::move(split));
   }
   progress.Finish();
   return absl::OkStatus();
