@@ -564,6 +564,44 @@ TEST(AttributeTest, CausesAddUpAsTheirVectorsDo) {
   }
 }
 
+// Nothing is added to the stream between two residual adds, and both round it
+// to bf16: either makes the whole error, and neither's repair removes any of
+// it.
+TEST(AttributeTest, OneRoundingInTwoCellsIsCountedTwice) {
+  Weights weights = Load("synthetic:tiny");
+  const auto clear = [](std::vector<double>& values) {
+    std::fill(values.begin(), values.end(), 0);
+  };
+  clear(weights.layers[2].post_norm);
+  clear(weights.layers[3].input_norm);
+  clear(weights.layers[3].v_bias);
+  const Attribution result = Attributed(
+      weights, "oracle,mlp_residual@3=bf16,attn_residual@4=bf16", Prompt());
+  EXPECT_GT(result.plan.rel_l2, 0);
+  for (size_t i = 0; i < result.causes.size(); ++i) {
+    const Cause& cause = result.causes[i];
+    const Repair& repair = result.repairs[i];
+    const bool is_rounded =
+        (cause.cell.layer == 3 && cause.cell.op == Op::kMlpResidual) ||
+        (cause.cell.layer == 4 && cause.cell.op == Op::kAttnResidual);
+    SCOPED_TRACE(absl::StrCat(OpName(cause.cell.op), "@", cause.cell.layer));
+    EXPECT_EQ(cause.changes_bits, is_rounded);
+    EXPECT_EQ(cause.share, is_rounded ? 1 : 0);
+    EXPECT_EQ(cause.effect.rel_l2, is_rounded ? result.plan.rel_l2 : 0);
+    EXPECT_EQ(repair.gain, 0);
+    EXPECT_EQ(repair.moved, 0);
+  }
+  // A norm over itself, by its root and its square.
+  EXPECT_NEAR(result.sum_cosine, 1, 4 * kUnitRoundoff);
+  EXPECT_EQ(result.sum_norm, 2);
+  EXPECT_EQ(result.sum_rest, 1);
+  for (const Repair& repair : result.group_repairs) {
+    const bool is_residual = OpKernel(repair.cell.op) == Kernel::kResidual;
+    EXPECT_EQ(repair.gain, is_residual ? 1 : 0);
+    EXPECT_EQ(repair.logits_moved, is_residual ? 1 : 0);
+  }
+}
+
 TEST(AttributeTest, TheOracleHasNoError) {
   for (const std::string name : kModels) {
     const Attribution result = Attributed(Tiny(name), "oracle", Prompt());
