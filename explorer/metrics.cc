@@ -35,13 +35,6 @@ bool ReplacesLargest(double x, double largest) {
 }
 
 // log(sum(exp(row))).
-double LogSumExp(const double* row, size_t n) {
-  const double max = *std::max_element(row, row + n);
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
-  return max + std::log(sum);
-}
-
 // Indices of the k largest values, largest first; of equal ones the first.
 std::vector<size_t> Top(const double* row, size_t n, size_t k) {
   std::vector<size_t> order(n);
@@ -71,17 +64,11 @@ struct PositionLogits {
 
 PositionLogits ComparePosition(const double* v, const double* ref, size_t n) {
   PositionLogits position;
-  const double v_norm = LogSumExp(v, n);
-  const double ref_norm = LogSumExp(ref, n);
-  double kl = 0;
   for (size_t i = 0; i < n; ++i) {
-    const double log_p = ref[i] - ref_norm;
-    kl += std::exp(log_p) * (log_p - (v[i] - v_norm));
     const double error = std::fabs(v[i] - ref[i]);
     if (ReplacesLargest(error, position.max_abs)) position.max_abs = error;
   }
-  // Rounding can take a KL divergence of nothing below 0.
-  position.kl = kl < 0 ? 0 : kl;
+  position.kl = KlDivergence(v, ref, n, LogSumExp(ref, n));
   const std::vector<size_t> top = Top(v, n, 10);
   const std::vector<size_t> ref_top = Top(ref, n, 10);
   // A NaN is no prediction: it agrees with nothing.
@@ -137,6 +124,25 @@ ErrorMetrics Compare(Matrix<const double> value,
   metrics.cosine = dot / std::sqrt(value_squares * reference_squares);
   metrics.ulps = QuantilesOf(std::move(ulps));
   return metrics;
+}
+
+double LogSumExp(const double* row, size_t n) {
+  const double max = *std::max_element(row, row + n);
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
+  return max + std::log(sum);
+}
+
+double KlDivergence(const double* value, const double* reference, size_t n,
+                    double reference_norm) {
+  const double norm = LogSumExp(value, n);
+  double kl = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double log_p = reference[i] - reference_norm;
+    kl += std::exp(log_p) * (log_p - (value[i] - norm));
+  }
+  // Rounding can take a KL divergence of nothing below 0.
+  return kl < 0 ? 0 : kl;
 }
 
 std::optional<LogitMetrics> CompareLogits(Matrix<const double> value,

@@ -34,6 +34,15 @@ struct ErrorMetrics {
 ErrorMetrics Compare(Matrix<const double> value,
                      Matrix<const double> reference);
 
+// log(sum(exp(row))) of n values.
+double LogSumExp(const double* row, size_t n);
+
+// KL(reference || value) of the distributions that two rows of n logits stand
+// for, nats, at least 0; `reference_norm` is the reference's LogSumExp. Below
+// some 1e-14 it is rounding: the terms of the sum are not.
+double KlDivergence(const double* value, const double* reference, size_t n,
+                    double reference_norm);
+
 // How far next-token distributions are from a reference, over positions. Of
 // equal logits the one of the smaller token is the likelier; a NaN agrees with
 // nothing. Vocabularies of less than ten tokens have that many likeliest.
