@@ -69,9 +69,9 @@ struct RepairOptions {
 // cells may win what all of an op's layers do not. So ops are chosen by their
 // upgrade in all layers, and each is then narrowed to the shortest range that
 // keeps the budget, and keeps it too when either end is moved to the first or
-// last layer. One op is found if it is enough, and two are unless one of them
-// is not needed beside everything else, or more than two are; larger sets are
-// the shorter of two orders of harm, without what proves needless.
+// last layer. One op is found if one is enough; two are if upgrading another op
+// is never worse; of more, the shorter of two orders of harm, without what
+// proves needless.
 //
 // Being stopped is no error: `stopped_in` says what is missing.
 absl::StatusOr<RepairResult> FindRepair(const Weights& weights,

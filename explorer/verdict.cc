@@ -1,0 +1,458 @@
+#include "explorer/verdict.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "explorer/attribution.h"
+#include "explorer/phenomena.h"
+#include "kernels/format.h"
+#include "kernels/strategy.h"
+#include "model/op.h"
+#include "model/plan.h"
+
+namespace ulpscope {
+namespace {
+
+// A source, a channel or an op of the head is named if it has at least as much
+// as everything else together.
+constexpr double kMostly = 0.5;
+
+// The layers and ops of a source hold this much of what its group has: the
+// shortest range that holds all would be every layer.
+constexpr double kNearlyAll = 0.9;
+
+// Two bits lost: below that, an add of a layer that merely shrinks the stream
+// counts as cancelling.
+constexpr double kCancels = 4;
+
+// The least growth of the relative error over a layer that exposes it, and the
+// least fall of a channel's share in one that spreads it: what other layers do
+// too is less.
+constexpr double kChanges = 2;
+
+// Causes add up if what their sum leaves of the plan's error is less than what
+// it explains.
+constexpr double kLeavesLittle = 0.5;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Spacing of the format's normal numbers at x.
+double SpacingAt(Format format, double x) {
+  return std::exp2(std::floor(std::log2(std::fabs(x)))) * 2 *
+         UnitRoundoff(format);
+}
+
+bool AllComplete(const std::vector<Cause>& causes) {
+  return !causes.empty() &&
+         std::all_of(causes.begin(), causes.end(),
+                     [](const Cause& c) { return c.effect.complete; });
+}
+
+// |c|^2 up to the oracle's norm, which all causes share.
+double Square(const Cause& cause) {
+  const double x = cause.effect.rel_l2;
+  return std::isfinite(x) ? x * x : 0;
+}
+
+double SquareOfLogits(const Cause& cause) {
+  const double x = cause.effect.logits_rel_l2;
+  return std::isfinite(x) ? x * x : 0;
+}
+
+// A sum over some of the causes.
+template <typename Fn, typename Filter>
+double SumOver(const std::vector<Cause>& causes, const Fn& value,
+               const Filter& filter) {
+  double sum = 0;
+  for (const Cause& cause : causes) {
+    if (filter(cause.cell)) sum += value(cause);
+  }
+  return sum;
+}
+
+double ShareOf(const Cause& cause) {
+  return std::isfinite(cause.share) ? cause.share : 0;
+}
+
+bool Everywhere(const Cell&) { return true; }
+
+std::vector<OpShare> SharesOfOps(const std::vector<Cause>& causes) {
+  const double all = SumOver(causes, Square, Everywhere);
+  std::vector<OpShare> shares;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    const auto of_op = [i](const Cell& cell) { return cell.op == OpAt(i); };
+    const double squares = SumOver(causes, Square, of_op);
+    if (squares > 0) {
+      shares.push_back(
+          {OpAt(i), squares / all, SumOver(causes, ShareOf, of_op)});
+    }
+  }
+  std::stable_sort(shares.begin(), shares.end(),
+                   [](const OpShare& a, const OpShare& b) {
+                     return a.squared_share > b.squared_share;
+                   });
+  return shares;
+}
+
+struct LayerRange {
+  size_t first = 0, last = 0;
+  bool Holds(size_t layer) const { return first <= layer && layer <= last; }
+};
+
+// The shortest range that holds kNearlyAll of the layers' values; of equally
+// short ones the one that holds most. values[0] is not used.
+LayerRange ShortestRange(const std::vector<double>& values) {
+  double all = 0;
+  for (size_t layer = 1; layer < values.size(); ++layer) all += values[layer];
+  LayerRange best = {1, values.size() - 1};
+  double best_sum = all;
+  for (size_t first = 1; first < values.size(); ++first) {
+    double sum = 0;
+    for (size_t last = first; last < values.size(); ++last) {
+      sum += values[last];
+      if (sum < kNearlyAll * all) continue;
+      const size_t length = last - first, best_length = best.last - best.first;
+      if (length < best_length || (length == best_length && sum > best_sum)) {
+        best = {first, last};
+        best_sum = sum;
+      }
+      break;
+    }
+  }
+  return best;
+}
+
+// The mean share of a channel in the squared error after these layers. Where
+// another channel has the largest share, it counts as 0.
+double ErrorIn(size_t channel, const LayerRange& range,
+               const std::vector<Concentration>& concentrations) {
+  double sum = 0;
+  size_t count = 0;
+  for (const Concentration& c : concentrations) {
+    if (!range.Holds(c.layer)) continue;
+    ++count;
+    if (c.channel == channel && std::isfinite(c.top1)) sum += c.top1;
+  }
+  return count == 0 ? 0 : sum / static_cast<double>(count);
+}
+
+// The channel that most often has the largest share.
+std::optional<SourceChannel> ChannelOf(
+    const LayerRange& range, const std::vector<Concentration>& concentrations) {
+  std::map<size_t, size_t> counts;
+  for (const Concentration& c : concentrations) {
+    if (range.Holds(c.layer)) ++counts[c.channel];
+  }
+  SourceChannel found;
+  for (const auto& [channel, count] : counts) {
+    const double share = ErrorIn(channel, range, concentrations);
+    if (share > found.error_share) {
+      found.channel = channel;
+      found.error_share = share;
+    }
+  }
+  if (found.error_share < kMostly) return std::nullopt;
+  return found;
+}
+
+// Of the group's ops in these layers, those that hold nearly all.
+std::vector<Op> OpsOf(const std::vector<Cause>& causes, Kernel group,
+                      const LayerRange& range) {
+  std::vector<OpShare> ops;
+  double all = 0;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    if (OpKernel(OpAt(i)) != group || !IsPerLayer(OpAt(i))) continue;
+    const double squares =
+        SumOver(causes, Square, [&range, i](const Cell& cell) {
+          return cell.op == OpAt(i) && range.Holds(cell.layer);
+        });
+    ops.push_back({OpAt(i), squares, 0});
+    all += squares;
+  }
+  std::stable_sort(ops.begin(), ops.end(),
+                   [](const OpShare& a, const OpShare& b) {
+                     return a.squared_share > b.squared_share;
+                   });
+  std::vector<Op> found;
+  double sum = 0;
+  for (const OpShare& op : ops) {
+    if (sum >= kNearlyAll * all) break;
+    sum += op.squared_share;
+    found.push_back(op.op);
+  }
+  return found;
+}
+
+bool HasOp(const std::vector<Op>& ops, Op op) {
+  return std::find(ops.begin(), ops.end(), op) != ops.end();
+}
+
+// A massive activation that most of the error goes through, if the group rounds
+// it: the layers after which it is there.
+std::optional<LayerRange> MassiveChannel(const std::vector<Cause>& causes,
+                                         Kernel group, size_t num_layers,
+                                         const Phenomena& phenomena,
+                                         SourceChannel& channel) {
+  const double all = SumOver(causes, Square, Everywhere);
+  for (const auto& massive : phenomena.massive) {
+    const LayerRange range = {
+        std::max<size_t>(massive.born, 1),
+        massive.removed == 0 ? num_layers : massive.removed - 1};
+    const double squares =
+        SumOver(causes, Square, [&range, group](const Cell& cell) {
+          return OpKernel(cell.op) == group && range.Holds(cell.layer);
+        });
+    const double error_share =
+        ErrorIn(massive.channel, range, phenomena.concentrations);
+    if (squares < kMostly * all || error_share < kMostly) continue;
+    channel.channel = massive.channel;
+    channel.error_share = error_share;
+    channel.massive = true;
+    channel.position = massive.position;
+    channel.born = massive.born;
+    channel.removed = massive.removed;
+    channel.value = massive.value;
+    channel.value_layer = massive.value_layer;
+    channel.ratio_to_median = massive.ratio_to_median;
+    return range;
+  }
+  return std::nullopt;
+}
+
+std::optional<ErrorSource> FindSource(const Plan& plan,
+                                      const Attribution& attribution,
+                                      const Phenomena* phenomena) {
+  const std::vector<Cause>& causes = attribution.causes;
+  const double all = SumOver(causes, Square, Everywhere);
+  if (!(all > 0)) return std::nullopt;
+  ErrorSource source;
+
+  // One op that is in no layer?
+  for (const Cause& cause : causes) {
+    if (IsPerLayer(cause.cell.op) || Square(cause) < kMostly * all) continue;
+    source.ops = {cause.cell.op};
+    source.squared_share = Square(cause) / all;
+    source.share = ShareOf(cause);
+    return source;
+  }
+
+  // A group of ops in layers.
+  Kernel group = Kernel::kMatMul;
+  double most = 0;
+  for (size_t g = 0; g < kNumKernels; ++g) {
+    const double squares = SumOver(causes, Square, [g](const Cell& cell) {
+      return OpKernel(cell.op) == static_cast<Kernel>(g) && IsPerLayer(cell.op);
+    });
+    if (squares > most) {
+      most = squares;
+      group = static_cast<Kernel>(g);
+    }
+  }
+  if (most < kMostly * all) return std::nullopt;
+
+  LayerRange range;
+  SourceChannel channel;
+  const auto massive = phenomena == nullptr
+                           ? std::nullopt
+                           : MassiveChannel(causes, group, plan.num_layers(),
+                                            *phenomena, channel);
+  if (massive.has_value()) {
+    range = *massive;
+  } else {
+    std::vector<double> of_layer(plan.num_layers() + 1, 0);
+    for (const Cause& cause : causes) {
+      if (OpKernel(cause.cell.op) == group && IsPerLayer(cause.cell.op)) {
+        of_layer[cause.cell.layer] += Square(cause);
+      }
+    }
+    range = ShortestRange(of_layer);
+  }
+  source.first_layer = range.first;
+  source.last_layer = range.last;
+  source.ops = OpsOf(causes, group, range);
+  const auto in_source = [&](const Cell& cell) {
+    return HasOp(source.ops, cell.op) && range.Holds(cell.layer);
+  };
+  source.squared_share = SumOver(causes, Square, in_source) / all;
+  source.share = SumOver(causes, ShareOf, in_source);
+
+  if (massive.has_value()) {
+    channel.format =
+        plan.Get(std::max<size_t>(channel.value_layer, 1), source.ops[0])
+            .info()
+            .result;
+    channel.spacing = SpacingAt(channel.format, channel.value);
+    source.channel = channel;
+    for (const auto& m : phenomena->massive) {
+      if (m.channel != channel.channel || m.position != channel.position ||
+          m.removed == 0) {
+        continue;
+      }
+      for (const Op op : source.ops) {
+        if (op < m.removed_op) source.removal_ops.push_back(op);
+      }
+      source.removal_squared_share =
+          SumOver(causes, Square,
+                  [&](const Cell& cell) {
+                    return cell.layer == m.removed &&
+                           HasOp(source.removal_ops, cell.op);
+                  }) /
+          all;
+      break;
+    }
+  } else if (phenomena != nullptr) {
+    source.channel = ChannelOf(range, phenomena->concentrations);
+  }
+  for (const Op op : source.ops) {
+    for (const Repair& repair : attribution.op_repairs) {
+      if (repair.cell.op == op && repair.effect.complete) {
+        source.gains.push_back({op, repair.gain});
+      }
+    }
+  }
+  return source;
+}
+
+// The plan's relative error after a layer.
+double ErrorAfter(const Attribution& attribution, size_t layer) {
+  const std::vector<double>& layers = attribution.plan.layers;
+  return layer < layers.size() ? layers[layer] : kNaN;
+}
+
+std::optional<Exposure> FindExposure(const Attribution& attribution,
+                                     const Phenomena& phenomena,
+                                     size_t first_layer) {
+  std::optional<Exposure> found;
+  for (const CancellingAdd& add : phenomena.cancellations) {
+    if (add.layer <= first_layer || !(add.ratio >= kCancels)) continue;
+    if (found.has_value() && add.ratio <= found->ratio) continue;
+    const double before = ErrorAfter(attribution, add.layer - 1);
+    const double after = ErrorAfter(attribution, add.layer);
+    if (!(before > 0) || !(after >= kChanges * before)) continue;
+    found = {add.layer,        add.op, add.ratio, add.stream_before,
+             add.stream_after, before, after};
+  }
+  return found;
+}
+
+// The layer from `first_layer` on in which the largest channel's share falls
+// most.
+std::optional<Spreading> FindSpreading(const Attribution& attribution,
+                                       const Phenomena& phenomena,
+                                       size_t first_layer) {
+  std::optional<Spreading> found;
+  for (const Concentration& after : phenomena.concentrations) {
+    if (after.layer < first_layer) continue;
+    for (const Concentration& before : phenomena.concentrations) {
+      if (before.layer + 1 != after.layer || before.top1 < kMostly ||
+          !(kChanges * after.top1 <= before.top1)) {
+        continue;
+      }
+      if (found.has_value() &&
+          before.top1 - after.top1 <= found->top1_before - found->top1_after) {
+        continue;
+      }
+      found = {after.layer, before.top1, after.top1, 0};
+    }
+  }
+  if (!found.has_value()) return found;
+  for (const LayerSplit& split : attribution.layers) {
+    if (split.layer == found->layer) {
+      found->amplification = split.amplification;
+    }
+  }
+  return found;
+}
+
+std::vector<NoEffect> FindNoEffects(const Plan& plan,
+                                    const std::vector<Cause>& causes,
+                                    bool softmax_over_one) {
+  const auto oracle = FindStrategy("oracle", Kernel::kMatMul);
+  std::vector<NoEffect> found;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    bool any = false, changes = false;
+    for (const Cause& cause : causes) {
+      if (cause.cell.op != OpAt(i)) continue;
+      // Under the oracle there is nothing that could change.
+      any = any || !oracle.ok() ||
+            plan.Get(cause.cell.layer, cause.cell.op) != *oracle;
+      changes = changes || cause.changes_bits;
+    }
+    if (any && !changes) {
+      found.push_back({OpAt(i), OpAt(i) == Op::kSoftmax && softmax_over_one});
+    }
+  }
+  return found;
+}
+
+std::optional<OpShare> FindHead(const std::vector<Cause>& causes) {
+  const double all = SumOver(causes, SquareOfLogits, Everywhere);
+  for (const Op op : {Op::kFinalNorm, Op::kLmHead}) {
+    const double squares = SumOver(causes, SquareOfLogits,
+                                   [op](const Cell& c) { return c.op == op; });
+    if (all > 0 && squares >= kMostly * all) return OpShare{op, squares / all};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Verdict Judge(const Plan& plan, const Attribution& attribution,
+              const Phenomena* phenomena) {
+  Verdict verdict;
+  verdict.plan = plan.Text();
+  verdict.rel_l2 = attribution.plan.rel_l2;
+  verdict.logits_rel_l2 = attribution.plan.logits_rel_l2;
+  verdict.kl = attribution.plan.kl;
+  verdict.stopped_in = attribution.stopped_in;
+  verdict.exact = attribution.plan.complete && verdict.rel_l2 == 0 &&
+                  verdict.logits_rel_l2 == 0;
+  if (verdict.exact) return verdict;
+
+  const std::vector<double>& layers = attribution.plan.layers;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    if (std::isfinite(layers[layer])) continue;
+    verdict.nonfinite_from = layer;
+    break;
+  }
+  for (const Cause& cause : attribution.causes) {
+    if (cause.effect.complete && !(std::isfinite(cause.effect.rel_l2) &&
+                                   std::isfinite(cause.effect.logits_rel_l2))) {
+      verdict.nonfinite_cells.push_back(cause.cell);
+    }
+  }
+  const bool causes_known = AllComplete(attribution.causes);
+  if (causes_known) {
+    verdict.no_effect =
+        FindNoEffects(plan, attribution.causes,
+                      phenomena != nullptr && phenomena->softmax_over_one);
+  }
+  // Nothing can be shared out of what is no number.
+  if (verdict.nonfinite_from.has_value()) return verdict;
+
+  if (causes_known) {
+    verdict.ops = SharesOfOps(attribution.causes);
+    verdict.source = FindSource(plan, attribution, phenomena);
+    verdict.head = FindHead(attribution.causes);
+    verdict.interaction = {attribution.sum_cosine, attribution.sum_norm,
+                           attribution.sum_rest,
+                           attribution.sum_rest < kLeavesLittle};
+  }
+  if (phenomena == nullptr) return verdict;
+  const size_t from =
+      verdict.source.has_value() ? verdict.source->first_layer : 0;
+  verdict.exposed_by = FindExposure(attribution, *phenomena, from);
+  verdict.spread_by = FindSpreading(
+      attribution, *phenomena,
+      verdict.exposed_by.has_value() ? verdict.exposed_by->layer : from + 1);
+  return verdict;
+}
+
+}  // namespace ulpscope
