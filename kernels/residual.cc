@@ -42,6 +42,9 @@ struct AddResidualImpl {
             hn::Add(hn::Add(x, LoadWidened(d, carry + i, left...)), u);
         sum = RoundTo<Format::kF32>(d, full);
         rest = hn::Sub(full, sum);
+      } else if constexpr (S::kInfo.result == Format::kF64) {
+        sum = hn::Add(hn::Add(x, LoadWidened(d, carry + i, left...)), u);
+        rest = hn::Zero(d);
       } else {
         sum = RoundTo<S::kInfo.result>(d, hn::Add(x, u));
         rest = hn::Zero(d);

@@ -14,8 +14,9 @@ namespace ulpscope {
 //               every addition: TwoSum, + carry, FastTwoSum
 //   f64         the stream is kept in f64 as stream + carry, and stream is its
 //               value rounded to f32
-//   oracle      the stream is f64; carry becomes 0
-// Whoever reads the stream sees `stream` alone.
+//   oracle      the stream is f64, and takes over what an earlier strategy has
+//               carried so far; carry becomes 0
+// Whoever else reads the stream sees `stream` alone.
 template <typename T>
 void AddResidual(Strategy strategy, const T* update, size_t n, T* stream,
                  double* carry);

@@ -1,6 +1,5 @@
 #include "model/decoder.h"
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -15,10 +14,10 @@
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
 #include "kernels/residual.h"
-#include "kernels/rmsnorm.h"
-#include "kernels/softmax.h"
 #include "kernels/strategy.h"
+#include "model/attention.h"
 #include "model/config.h"
+#include "model/layer_ops.h"
 #include "model/observer.h"
 #include "model/op.h"
 #include "model/plan.h"
@@ -37,7 +36,7 @@ Decoder::Decoder(const Weights& weights, const Plan& plan, size_t capacity,
       kv_size_(static_cast<size_t>(config_.kv_size())),
       head_dim_(static_cast<size_t>(config_.head_dim)),
       vocab_size_(static_cast<size_t>(config_.vocab_size)),
-      frequencies_(RopeFrequencies(config_)),
+      angles_(config_),
       cache_(config_, plan, capacity) {}
 
 absl::Status Decoder::Forward(absl::Span<const int32_t> tokens, Logits logits,
@@ -84,16 +83,7 @@ void Decoder::Embed(absl::Span<const int32_t> tokens) {
   }
   Observe(0, Op::kEmbed, {stream_.data(), rows_, hidden_size_});
 
-  const size_t half = head_dim_ / 2;
-  cos_.resize(rows_ * half);
-  sin_.resize(rows_ * half);
-  for (size_t r = 0; r < rows_; ++r) {
-    for (size_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(position_ + r) * frequencies_[i];
-      cos_[r * half + i] = std::cos(angle);
-      sin_[r * half + i] = std::sin(angle);
-    }
-  }
+  angles_.Set(position_, rows_);
 }
 
 // y = x w^T + bias.
@@ -123,12 +113,9 @@ void Decoder::RunLayer(size_t layer) {
     Norm(layer, Op::kQNorm, q, w.q_norm, q);
     Norm(layer, Op::kKNorm, k, w.k_norm, k);
   }
-  const size_t half = head_dim_ / 2;
   for (size_t r = 0; r < rows_; ++r) {
-    const Matrix<double> heads(q.Row(r), (q_size_ + kv_size_) / head_dim_,
-                               head_dim_);
-    Rope(plan_.Get(layer, Op::kRope), cos_.data() + r * half,
-         sin_.data() + r * half, heads);
+    angles_.Rotate(plan_.Get(layer, Op::kRope), r,
+                   {q.Row(r), (q_size_ + kv_size_) / head_dim_, head_dim_});
   }
   Observe(layer, Op::kRope, {qkv_.data(), rows_, q_size_ + kv_size_, qkv_size});
   for (size_t r = 0; r < rows_; ++r) {
@@ -154,79 +141,28 @@ void Decoder::RunLayer(size_t layer) {
   Residual(layer, Op::kMlpResidual);
 }
 
-// One position's attention, in three steps on the scores of the query heads
-// that share a KV head: [heads in the group, positions so far].
-struct Decoder::HeadGroup {
-  size_t row;
-  size_t kv_head;
-  Matrix<double> scores;
-};
-
-void Decoder::Score(size_t layer, const HeadGroup& g) {
-  const size_t first = g.kv_head * g.scores.rows * head_dim_;
-  MatMulArgs<double> qk;
-  qk.a = {qkv_.data() + g.row * (q_size_ + 2 * kv_size_) + first, g.scores.rows,
-          head_dim_, head_dim_};
-  qk.b = cache_.Keys(layer, g.kv_head, g.scores.cols);
-  qk.scale = 1 / std::sqrt(static_cast<double>(head_dim_));
-  qk.c = g.scores;
-  Parallel serial;
-  MatMul(plan_.Get(layer, Op::kQk), qk, serial);
-}
-
-void Decoder::Normalize(size_t layer, const HeadGroup& g) {
-  Softmax<double>(plan_.Get(layer, Op::kSoftmax), g.scores, g.scores);
-}
-
-void Decoder::Weigh(size_t layer, const HeadGroup& g) {
-  const size_t first = g.kv_head * g.scores.rows * head_dim_;
-  MatMulArgs<double> av;
-  av.a = g.scores;
-  av.b = cache_.Values(layer, g.kv_head, g.scores.cols);
-  av.c = {attn_.data() + g.row * q_size_ + first, g.scores.rows, head_dim_,
-          head_dim_};
-  Parallel serial;
-  MatMul(plan_.Get(layer, Op::kAv), av, serial);
-}
-
 void Decoder::Attend(size_t layer) {
-  const size_t kv_heads = kv_size_ / head_dim_;
-  const size_t heads = q_size_ / head_dim_;
-  const size_t group = heads / kv_heads;
-
+  AttentionArgs args;
+  args.q = {qkv_.data(), rows_, q_size_, q_size_ + 2 * kv_size_};
+  args.cache = &cache_;
+  args.layer = layer;
+  args.first_position = position_;
+  args.kv_heads = kv_size_ / head_dim_;
+  args.head_dim = head_dim_;
+  args.qk = plan_.Get(layer, Op::kQk);
+  args.softmax = plan_.Get(layer, Op::kSoftmax);
+  args.av = plan_.Get(layer, Op::kAv);
+  args.y = {attn_.data(), rows_, q_size_};
   if (observer_ == nullptr) {
-    parallel_.For(rows_ * kv_heads, [&](size_t task) {
-      const size_t row = task / kv_heads;
-      const size_t length = position_ + row + 1;
-      thread_local std::vector<double> scores;
-      scores.resize(group * length);
-      const HeadGroup g = {
-          row, task % kv_heads, {scores.data(), group, length}};
-      Score(layer, g);
-      Normalize(layer, g);
-      Weigh(layer, g);
+    parallel_.For(rows_ * args.kv_heads, [&](size_t task) {
+      AttendGroup(args, task / args.kv_heads, task % args.kv_heads);
     });
     return;
   }
-  // The same, one position at a time, so that all its heads can be shown.
-  std::vector<double> scores;
-  for (size_t row = 0; row < rows_; ++row) {
-    const size_t length = position_ + row + 1;
-    scores.resize(heads * length);
-    const auto for_groups =
-        [&](void (Decoder::*step)(size_t, const HeadGroup&)) {
-          parallel_.For(kv_heads, [&](size_t h) {
-            double* data = scores.data() + h * group * length;
-            (this->*step)(layer, {row, h, {data, group, length}});
-          });
-        };
-    const Matrix<const double> shown(scores.data(), heads, length);
-    for_groups(&Decoder::Score);
-    observer_->OnOutput(layer, Op::kQk, position_ + row, shown);
-    for_groups(&Decoder::Normalize);
-    observer_->OnOutput(layer, Op::kSoftmax, position_ + row, shown);
-    for_groups(&Decoder::Weigh);
-  }
+  AttendShowing(args, parallel_,
+                [&](Op op, size_t position, Matrix<const double> scores) {
+                  observer_->OnOutput(layer, op, position, scores);
+                });
 }
 
 void Decoder::Head(Logits logits) {
@@ -273,25 +209,9 @@ void Decoder::Project(size_t layer, Matrix<const double> x,
   for (const Projection& p : projections) Observe(layer, p.op, p.y);
 }
 
-// Normalizes each run of weight.size() values: rows, or heads within rows.
 void Decoder::Norm(size_t layer, Op op, Matrix<const double> x,
                    const std::vector<double>& weight, Matrix<double> y) {
-  const size_t width = weight.size();
-  RmsNormArgs<double> args;
-  args.weight = weight.data();
-  args.eps = config_.rms_norm_eps;
-  const Strategy strategy = plan_.Get(layer, op);
-  if (width == x.cols) {
-    args.x = x;
-    args.y = y;
-    RmsNorm(strategy, args, parallel_);
-  } else {
-    for (size_t r = 0; r < x.rows; ++r) {
-      args.x = {x.Row(r), x.cols / width, width};
-      args.y = {y.Row(r), x.cols / width, width};
-      RmsNorm(strategy, args, parallel_);
-    }
-  }
+  NormRows(plan_.Get(layer, op), x, weight, config_.rms_norm_eps, y, parallel_);
   Observe(layer, op, y);
 }
 

@@ -11,6 +11,7 @@
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
 #include "model/kv_cache.h"
+#include "model/layer_ops.h"
 #include "model/observer.h"
 #include "model/plan.h"
 #include "model/weights.h"
@@ -51,10 +52,6 @@ class Decoder {
   void Embed(absl::Span<const int32_t> tokens);
   void RunLayer(size_t layer);
   void Attend(size_t layer);
-  struct HeadGroup;
-  void Score(size_t layer, const HeadGroup& group);
-  void Normalize(size_t layer, const HeadGroup& group);
-  void Weigh(size_t layer, const HeadGroup& group);
   void Head(Logits logits);
   struct Projection;
   void Project(size_t layer, Matrix<const double> x,
@@ -71,22 +68,21 @@ class Decoder {
   Plan plan_;
   Parallel& parallel_;
   size_t hidden_size_, q_size_, kv_size_, head_dim_, vocab_size_;
-  std::vector<double> frequencies_;
+  RopeAngles angles_;
   KvCache cache_;
   size_t position_ = 0;
   Observer* observer_ = nullptr;  // during Forward
 
   // Of the call in progress, a row per token.
   size_t rows_ = 0;
-  std::vector<double> stream_;     // [rows, hidden], the residual stream
-  std::vector<double> carry_;      // its low-order part (kernels/residual.h)
-  std::vector<double> normed_;     // [rows, hidden]
-  std::vector<double> qkv_;        // [rows, q_size + 2 kv_size]
-  std::vector<double> attn_;       // [rows, q_size]
-  std::vector<double> update_;     // [rows, hidden], to be added to the stream
-  std::vector<double> gate_;       // [rows, intermediate]
-  std::vector<double> up_;         // [rows, intermediate]
-  std::vector<double> cos_, sin_;  // [rows, head_dim / 2]
+  std::vector<double> stream_;  // [rows, hidden], the residual stream
+  std::vector<double> carry_;   // its low-order part (kernels/residual.h)
+  std::vector<double> normed_;  // [rows, hidden]
+  std::vector<double> qkv_;     // [rows, q_size + 2 kv_size]
+  std::vector<double> attn_;    // [rows, q_size]
+  std::vector<double> update_;  // [rows, hidden], to be added to the stream
+  std::vector<double> gate_;    // [rows, intermediate]
+  std::vector<double> up_;      // [rows, intermediate]
   std::vector<double> logits_;
   size_t logits_rows_ = 0;
 };

@@ -176,7 +176,7 @@ constexpr Textbook kTextbooks[] = {
     {"f64", kF32, kF64, kF32, kRecursiveF64, kRecursiveF64, Carry::kF64},
     {"bf16", kBF16, kF32, kBF16, kRecursiveF32, kRecursiveF32, Carry::kNone},
     {"bf16_acc", kBF16, kF32, kBF16, kBf16Running, kBf16Running, Carry::kNone},
-    {"oracle", kF64, kF64, kF64, kRecursiveF64, kDot2F64, Carry::kNone},
+    {"oracle", kF64, kF64, kF64, kRecursiveF64, kDot2F64, Carry::kTaken},
 };
 
 // Single operations. The sum, product, quotient or square root of f32 numbers,
@@ -324,6 +324,10 @@ void TextbookAddResidual(const Textbook& t, double update, double& stream,
   switch (t.carry) {
     case Carry::kNone:
       stream = Rounded(t.result, Step(t, x + u));
+      carry = 0;
+      return;
+    case Carry::kTaken:
+      stream = (x + carry) + u;
       carry = 0;
       return;
     case Carry::kF32Compensation: {

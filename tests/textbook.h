@@ -34,8 +34,9 @@ struct TextbookSum {
   double (*value)(const PartialSum& partial);
 };
 
-// What the residual stream of a strategy carries along.
-enum class Carry { kNone, kF32Compensation, kF64 };
+// What the residual stream of a strategy carries along: nothing, nothing but
+// takes what it is given, ...
+enum class Carry { kNone, kTaken, kF32Compensation, kF64 };
 
 struct Textbook {
   absl::string_view name;

@@ -1,0 +1,65 @@
+#include "model/layer_ops.h"
+
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "kernels/elementwise.h"
+#include "kernels/matrix.h"
+#include "kernels/parallel.h"
+#include "kernels/rmsnorm.h"
+#include "kernels/strategy.h"
+#include "model/config.h"
+
+namespace ulpscope {
+
+void NormRows(Strategy strategy, Matrix<const double> x,
+              const std::vector<double>& weight, double eps, Matrix<double> y,
+              Parallel& parallel) {
+  const size_t width = weight.size();
+  const size_t heads = x.cols / width;
+  RmsNormArgs<double> args;
+  args.weight = weight.data();
+  args.eps = eps;
+  if (heads == 1) {
+    args.x = x;
+    args.y = y;
+    RmsNorm(strategy, args, parallel);
+    return;
+  }
+  if (x.stride == x.cols && y.stride == y.cols) {
+    args.x = {x.data, x.rows * heads, width};
+    args.y = {y.data, y.rows * heads, width};
+    RmsNorm(strategy, args, parallel);
+    return;
+  }
+  for (size_t r = 0; r < x.rows; ++r) {
+    args.x = {x.Row(r), heads, width};
+    args.y = {y.Row(r), heads, width};
+    RmsNorm(strategy, args, parallel);
+  }
+}
+
+RopeAngles::RopeAngles(const ModelConfig& config)
+    : frequencies_(RopeFrequencies(config)) {}
+
+void RopeAngles::Set(size_t first, size_t count) {
+  const size_t half = frequencies_.size();
+  cos_.resize(count * half);
+  sin_.resize(count * half);
+  for (size_t r = 0; r < count; ++r) {
+    for (size_t i = 0; i < half; ++i) {
+      const double angle = static_cast<double>(first + r) * frequencies_[i];
+      cos_[r * half + i] = std::cos(angle);
+      sin_[r * half + i] = std::sin(angle);
+    }
+  }
+}
+
+void RopeAngles::Rotate(Strategy strategy, size_t i,
+                        Matrix<double> heads) const {
+  const size_t half = frequencies_.size();
+  Rope(strategy, cos_.data() + i * half, sin_.data() + i * half, heads);
+}
+
+}  // namespace ulpscope
