@@ -66,12 +66,11 @@ struct RepairOptions {
 // is lower, in a range of the layers where it is.
 //
 // What is found has been run. Rounding is a lottery, though, in which a few
-// cells may win what all of an op's layers do not. So ops are chosen by their
-// upgrade in all layers, and each is then narrowed to the shortest range that
-// keeps the budget, and keeps it too when either end is moved to the first or
-// last layer. One op is found if one is enough; two are if upgrading another op
+// cells may win what more of them lose again. So ops are chosen by their
+// upgrade in all layers, one if one is enough, and two if upgrading another op
 // is never worse; of more, the shorter of two orders of harm, without what
-// proves needless.
+// proves needless. Each is then narrowed to the shortest range of layers that
+// keeps the budget together with every range that holds it.
 //
 // Being stopped is no error: `stopped_in` says what is missing.
 absl::StatusOr<RepairResult> FindRepair(const Weights& weights,

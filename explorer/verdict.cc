@@ -11,6 +11,8 @@
 
 #include "absl/status/statusor.h"
 #include "explorer/attribution.h"
+#include "explorer/channel_errors.h"
+#include "explorer/massive_channel.h"
 #include "explorer/phenomena.h"
 #include "kernels/format.h"
 #include "kernels/strategy.h"
@@ -196,12 +198,12 @@ bool HasOp(const std::vector<Op>& ops, Op op) {
 
 // A massive activation that most of the error goes through, if the group rounds
 // it: the layers after which it is there.
-std::optional<LayerRange> MassiveChannel(const std::vector<Cause>& causes,
-                                         Kernel group, size_t num_layers,
-                                         const Phenomena& phenomena,
-                                         SourceChannel& channel) {
+std::optional<LayerRange> LayersOfMassive(const std::vector<Cause>& causes,
+                                          Kernel group, size_t num_layers,
+                                          const Phenomena& phenomena,
+                                          SourceChannel& channel) {
   const double all = SumOver(causes, Square, Everywhere);
-  for (const auto& massive : phenomena.massive) {
+  for (const MassiveChannel& massive : phenomena.massive) {
     const LayerRange range = {
         std::max<size_t>(massive.born, 1),
         massive.removed == 0 ? num_layers : massive.removed - 1};
@@ -261,8 +263,8 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
   SourceChannel channel;
   const auto massive = phenomena == nullptr
                            ? std::nullopt
-                           : MassiveChannel(causes, group, plan.num_layers(),
-                                            *phenomena, channel);
+                           : LayersOfMassive(causes, group, plan.num_layers(),
+                                             *phenomena, channel);
   if (massive.has_value()) {
     range = *massive;
   } else {
@@ -290,7 +292,7 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
             .result;
     channel.spacing = SpacingAt(channel.format, channel.value);
     source.channel = channel;
-    for (const auto& m : phenomena->massive) {
+    for (const MassiveChannel& m : phenomena->massive) {
       if (m.channel != channel.channel || m.position != channel.position ||
           m.removed == 0) {
         continue;
@@ -336,8 +338,8 @@ std::optional<Exposure> FindExposure(const Attribution& attribution,
     const double before = ErrorAfter(attribution, add.layer - 1);
     const double after = ErrorAfter(attribution, add.layer);
     if (!(before > 0) || !(after >= kChanges * before)) continue;
-    found = {add.layer,        add.op, add.ratio, add.stream_before,
-             add.stream_after, before, after};
+    found = {add.layer,     add.op, add.ratio, add.std_before,
+             add.std_after, before, after};
   }
   return found;
 }
@@ -432,7 +434,7 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
   if (causes_known) {
     verdict.no_effect =
         FindNoEffects(plan, attribution.causes,
-                      phenomena != nullptr && phenomena->softmax_over_one);
+                      phenomena != nullptr && phenomena->softmax_over_one());
   }
   // Nothing can be shared out of what is no number.
   if (verdict.nonfinite_from.has_value()) return verdict;

@@ -71,8 +71,8 @@ struct ErrorSource {
 struct Exposure {
   size_t layer = 0;
   Op op = Op::kMlpResidual;
-  double ratio = 0;  // CancellingAdd
-  double stream_before = 0, stream_after = 0;
+  double ratio = 0;                          // CancellingAdd
+  double std_before = 0, std_after = 0;      // of the stream
   double error_before = 0, error_after = 0;  // relative, around the layer
 };
 

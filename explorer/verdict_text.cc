@@ -171,8 +171,8 @@ std::string Exposed(const Exposure& e) {
       "%s of layer %d exposes it: it cancels %.3g-fold, the stream's standard "
       "deviation goes from %.3g to %.3g, and the relative error from %.3g to "
       "%.3g.",
-      OpName(e.op), e.layer, e.ratio, e.stream_before, e.stream_after,
-      e.error_before, e.error_after);
+      OpName(e.op), e.layer, e.ratio, e.std_before, e.std_after, e.error_before,
+      e.error_after);
 }
 
 std::string SpreadBy(const Spreading& s) {

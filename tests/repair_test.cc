@@ -252,10 +252,13 @@ TEST_F(RepairTest, RangeIsTheShortestThatIsNoLuck) {
       size_t shortest = layers_;
       for (size_t a = 1; a <= layers_; ++a) {
         for (size_t b = a; b <= layers_; ++b) {
-          if (errors[a][b] <= limit && errors[1][b] <= limit &&
-              errors[a][layers_] <= limit) {
-            shortest = std::min(shortest, b - a + 1);
+          bool keeps = true;
+          for (size_t i = 1; i <= a; ++i) {
+            for (size_t j = b; j <= layers_; ++j) {
+              keeps = keeps && errors[i][j] <= limit;
+            }
           }
+          if (keeps) shortest = std::min(shortest, b - a + 1);
         }
       }
       options_.budget.limit = limit;
