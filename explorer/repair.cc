@@ -277,7 +277,13 @@ absl::Status Search::FindSeveralOps(const Upgrades& everything,
     if (!status.ok()) return status;
   }
   working_.push_back(set);
-  return TryStrategies(UpgradeSet(set), false, working_);
+  status = TryStrategies(UpgradeSet(set), false, working_);
+  if (!status.ok()) return status;
+  // Narrowing several ops takes long: of one set only, the cheapest.
+  std::swap(working_[0],
+            *std::min_element(working_.begin(), working_.end(), IsSmaller));
+  working_.erase(working_.begin() + 1, working_.end());
+  return absl::OkStatus();
 }
 
 absl::Status Search::Prune(UpgradeSet& set) {
@@ -325,9 +331,9 @@ absl::Status Search::TryPairs(const std::vector<size_t>& needed,
 }
 
 absl::Status Search::Narrow(UpgradeSet& set) {
-  // A range shrinks only while the others are as wide as they were: a second
-  // round finds little, a third next to nothing.
-  constexpr size_t kMostRounds = 3;
+  // A range was narrowed while those after it were wide, and can hardly be
+  // shorter when they are not.
+  constexpr size_t kMostRounds = 2;
   for (size_t round = 0; round < kMostRounds; ++round) {
     const size_t cells = set.cells();
     for (size_t i = 0; i < set.upgrades.size(); ++i) {

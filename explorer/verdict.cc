@@ -34,10 +34,15 @@ constexpr double kNearlyAll = 0.9;
 // counts as cancelling.
 constexpr double kCancels = 4;
 
-// The least growth of the relative error over a layer that exposes it, and the
-// least fall of a channel's share in one that spreads it: what other layers do
-// too is less.
-constexpr double kChanges = 2;
+// The least growth of the relative error over a layer that exposes it: a bit.
+constexpr double kExposes = 2;
+
+// The least fall of a channel's share of the squared error in a layer that
+// spreads it: what leaves the channel is then half of the error in norm.
+constexpr double kSpreads = 0.25;
+
+// The least share of the squared errors that is worth a name beside a source.
+constexpr double kNoticeable = 0.01;
 
 // Causes add up if what their sum leaves of the plan's error is less than what
 // it explains.
@@ -164,17 +169,15 @@ std::optional<SourceChannel> ChannelOf(
   return found;
 }
 
-// Of the group's ops in these layers, those that hold nearly all.
-std::vector<Op> OpsOf(const std::vector<Cause>& causes, Kernel group,
-                      const LayerRange& range) {
+// Of the ops in layers whose cells pass the filter, those that hold nearly all.
+template <typename Filter>
+std::vector<Op> OpsOf(const std::vector<Cause>& causes, const Filter& filter) {
   std::vector<OpShare> ops;
   double all = 0;
   for (size_t i = 0; i < kNumOps; ++i) {
-    if (OpKernel(OpAt(i)) != group || !IsPerLayer(OpAt(i))) continue;
-    const double squares =
-        SumOver(causes, Square, [&range, i](const Cell& cell) {
-          return cell.op == OpAt(i) && range.Holds(cell.layer);
-        });
+    const double squares = SumOver(causes, Square, [&](const Cell& cell) {
+      return cell.op == OpAt(i) && IsPerLayer(cell.op) && filter(cell);
+    });
     ops.push_back({OpAt(i), squares, 0});
     all += squares;
   }
@@ -185,11 +188,31 @@ std::vector<Op> OpsOf(const std::vector<Cause>& causes, Kernel group,
   std::vector<Op> found;
   double sum = 0;
   for (const OpShare& op : ops) {
-    if (sum >= kNearlyAll * all) break;
+    if (op.squared_share == 0 || sum >= kNearlyAll * all) break;
     sum += op.squared_share;
     found.push_back(op.op);
   }
   return found;
+}
+
+// Nearly all of the cells of one layer that pass the filter, if worth a name.
+template <typename Filter>
+std::optional<SourcePart> PartOf(const std::vector<Cause>& causes, size_t layer,
+                                 const Filter& filter) {
+  const auto in_layer = [&](const Cell& cell) {
+    return IsPerLayer(cell.op) && cell.layer == layer && filter(cell);
+  };
+  SourcePart part = {layer, OpsOf(causes, in_layer), 0};
+  part.squared_share =
+      SumOver(causes, Square,
+              [&](const Cell& cell) {
+                return in_layer(cell) &&
+                       std::find(part.ops.begin(), part.ops.end(), cell.op) !=
+                           part.ops.end();
+              }) /
+      SumOver(causes, Square, Everywhere);
+  if (part.squared_share < kNoticeable) return std::nullopt;
+  return part;
 }
 
 bool HasOp(const std::vector<Op>& ops, Op op) {
@@ -220,6 +243,7 @@ std::optional<LayerRange> LayersOfMassive(const std::vector<Cause>& causes,
     channel.position = massive.position;
     channel.born = massive.born;
     channel.removed = massive.removed;
+    channel.removed_op = massive.removed_op;
     channel.value = massive.value;
     channel.value_layer = massive.value_layer;
     channel.ratio_to_median = massive.ratio_to_median;
@@ -278,7 +302,9 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
   }
   source.first_layer = range.first;
   source.last_layer = range.last;
-  source.ops = OpsOf(causes, group, range);
+  source.ops = OpsOf(causes, [&](const Cell& cell) {
+    return OpKernel(cell.op) == group && range.Holds(cell.layer);
+  });
   const auto in_source = [&](const Cell& cell) {
     return HasOp(source.ops, cell.op) && range.Holds(cell.layer);
   };
@@ -292,22 +318,18 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
             .result;
     channel.spacing = SpacingAt(channel.format, channel.value);
     source.channel = channel;
-    for (const MassiveChannel& m : phenomena->massive) {
-      if (m.channel != channel.channel || m.position != channel.position ||
-          m.removed == 0) {
-        continue;
-      }
-      for (const Op op : source.ops) {
-        if (op < m.removed_op) source.removal_ops.push_back(op);
-      }
-      source.removal_squared_share =
-          SumOver(causes, Square,
-                  [&](const Cell& cell) {
-                    return cell.layer == m.removed &&
-                           HasOp(source.removal_ops, cell.op);
-                  }) /
-          all;
-      break;
+    const auto not_of_group = [group](const Cell& cell) {
+      return OpKernel(cell.op) != group;
+    };
+    if (channel.born > 0) {
+      source.makes = PartOf(causes, channel.born, not_of_group);
+    }
+    if (channel.removed > 0) {
+      source.removes = PartOf(causes, channel.removed, not_of_group);
+      source.before_removal =
+          PartOf(causes, channel.removed, [&](const Cell& cell) {
+            return HasOp(source.ops, cell.op) && cell.op < channel.removed_op;
+          });
     }
   } else if (phenomena != nullptr) {
     source.channel = ChannelOf(range, phenomena->concentrations);
@@ -337,7 +359,7 @@ std::optional<Exposure> FindExposure(const Attribution& attribution,
     if (found.has_value() && add.ratio <= found->ratio) continue;
     const double before = ErrorAfter(attribution, add.layer - 1);
     const double after = ErrorAfter(attribution, add.layer);
-    if (!(before > 0) || !(after >= kChanges * before)) continue;
+    if (!(before > 0) || !(after >= kExposes * before)) continue;
     found = {add.layer,     add.op, add.ratio, add.std_before,
              add.std_after, before, after};
   }
@@ -354,7 +376,7 @@ std::optional<Spreading> FindSpreading(const Attribution& attribution,
     if (after.layer < first_layer) continue;
     for (const Concentration& before : phenomena.concentrations) {
       if (before.layer + 1 != after.layer || before.top1 < kMostly ||
-          !(kChanges * after.top1 <= before.top1)) {
+          !(before.top1 - after.top1 >= kSpreads)) {
         continue;
       }
       if (found.has_value() &&
@@ -443,9 +465,11 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
     verdict.ops = SharesOfOps(attribution.causes);
     verdict.source = FindSource(plan, attribution, phenomena);
     verdict.head = FindHead(attribution.causes);
-    verdict.interaction = {attribution.sum_cosine, attribution.sum_norm,
-                           attribution.sum_rest,
-                           attribution.sum_rest < kLeavesLittle};
+    verdict.interaction = {
+        attribution.sum_cosine, attribution.sum_norm, attribution.sum_rest,
+        std::sqrt(SumOver(attribution.causes, Square, Everywhere)) /
+            attribution.plan.rel_l2,
+        attribution.sum_rest < kLeavesLittle};
   }
   if (phenomena == nullptr) return verdict;
   const size_t from =

@@ -9,6 +9,7 @@
 #include "explorer/attribution.h"
 #include "explorer/phenomena.h"
 #include "kernels/format.h"
+#include "kernels/strategy.h"
 #include "model/op.h"
 #include "model/plan.h"
 
@@ -34,6 +35,7 @@ struct SourceChannel {
   bool massive = false;
   size_t position = 0;
   size_t born = 0, removed = 0;  // removed is 0 if it never is
+  Op removed_op = Op::kEmbed;    // whose add removes it
   double value = 0;              // the largest, signed
   size_t value_layer = 0;        // after which layer
   double ratio_to_median = 0;
@@ -41,13 +43,28 @@ struct SourceChannel {
   double spacing = 0;            // of that format at the value
 };
 
+// Ops of one layer that round what goes through the channel too.
+struct SourcePart {
+  size_t layer = 0;
+  std::vector<Op> ops;  // the largest part first
+  double squared_share = 0;
+};
+
 struct OpGain {
   Op op = Op::kEmbed;
   double gain = 0;  // Repair::gain of the op under the oracle in all layers
 };
 
-// A test of the verdict: the plan with the source's ops upgraded.
+// A test of the verdict: the plan with some of the source upgraded.
+enum class CureScope {
+  kSource,   // its ops in its layers, and before_removal
+  kOps,      // its ops in all layers
+  kChannel,  // these, and `makes` and `removes`
+};
+
 struct Cure {
+  CureScope scope = CureScope::kSource;
+  Strategy strategy;  // ops that do not take it take their best one
   std::vector<std::string> entries;  // UpgradeEntries
   double rel_l2 = 0;                 // of the final hidden state, after it
 };
@@ -59,10 +76,10 @@ struct ErrorSource {
   double squared_share = 0;                // OpShare, of ops and layers
   double share = 0;
   std::optional<SourceChannel> channel;
-  // Ops of the source that run before a massive activation is removed, in the
-  // layer that removes it, and so round it too; and their squared share.
-  std::vector<Op> removal_ops;
-  double removal_squared_share = 0;
+  // Of a massive activation, if they have a part worth naming: ops outside the
+  // source of the layers that make it and that remove it; and ops of the source
+  // in the layer that removes it, before they do.
+  std::optional<SourcePart> makes, removes, before_removal;
   std::vector<OpGain> gains;  // of its ops
   std::vector<Cure> cures;    // explorer/cure.h
 };
@@ -91,6 +108,10 @@ struct NoEffect {
 
 struct Interaction {
   double sum_cosine = 0, sum_norm = 0, sum_rest = 0;  // Attribution
+  // sqrt(sum |c|^2) / |e|: what the cells' errors give on average if they are
+  // independent, of what the plan has. Far from 1 is luck, good or bad, or
+  // cells that round the same value.
+  double squares_norm = 0;
   bool adds_up = false;
 };
 

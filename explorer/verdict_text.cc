@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,12 +45,6 @@ std::string OpList(const std::vector<Op>& ops) {
 std::string LayerList(size_t first, size_t last) {
   return first == last ? absl::StrCat("layer ", first)
                        : absl::StrCat("layers ", first, "-", last);
-}
-
-absl::string_view FormatName(Format format) {
-  return format == Format::kF64   ? "f64"
-         : format == Format::kF32 ? "f32"
-                                  : "bf16";
 }
 
 std::string Headline(const Verdict& v) {
@@ -119,15 +114,25 @@ void AppendSource(const ErrorSource& s, std::vector<std::string>& sentences) {
           ? ""
           : absl::StrCat(" at ", LayerList(s.first_layer, s.last_layer)),
       Percent(s.squared_share), Percent(s.share));
-  if (!s.removal_ops.empty()) {
-    absl::StrAppendFormat(
-        &text, " %s of layer %d, before the channel is removed, %s another %s.",
-        OpList(s.removal_ops), s.channel->removed,
-        s.removal_ops.size() == 1 ? "has" : "have",
-        Percent(s.removal_squared_share));
-  }
   sentences.push_back(text);
-  if (s.channel.has_value()) sentences.push_back(Channel(*s.channel));
+  if (!s.channel.has_value()) return;
+  sentences.push_back(Channel(*s.channel));
+  std::vector<std::string> parts;
+  const auto append = [&parts](const std::optional<SourcePart>& part,
+                               absl::string_view what) {
+    if (!part.has_value()) return;
+    parts.push_back(absl::StrFormat("%s of layer %d, which %s%s, %s",
+                                    OpList(part->ops), part->layer,
+                                    part->ops.size() == 1 ? "" : "together ",
+                                    what, Percent(part->squared_share)));
+  };
+  append(s.makes, "made the channel's value");
+  append(s.before_removal, "rounded it before it was removed");
+  append(s.removes, "computed what removed it");
+  if (!parts.empty()) {
+    sentences.push_back(absl::StrCat(
+        "Other cells round the same value: ", absl::StrJoin(parts, "; "), "."));
+  }
 }
 
 void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
@@ -141,11 +146,28 @@ void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
         "Of the plan's error the oracle takes away, in all layers of one op: ",
         List(gains), "."));
   }
-  for (const Cure& cure : s.cures) {
-    sentences.push_back(absl::StrFormat(
-        "With `%s` the error is %.3g instead of %.3g (%s of it).",
-        absl::StrJoin(cure.entries, ","), cure.rel_l2, v.rel_l2,
-        Percent(cure.rel_l2 / v.rel_l2)));
+  double best = v.rel_l2;
+  for (const CureScope scope :
+       {CureScope::kSource, CureScope::kOps, CureScope::kChannel}) {
+    std::string text;
+    for (const Cure& cure : s.cures) {
+      if (cure.scope != scope) continue;
+      best = std::min(best, cure.rel_l2);
+      if (text.empty()) {
+        text = absl::StrFormat("With `%s` the error is %.3g instead of %.3g",
+                               absl::StrJoin(cure.entries, ","), cure.rel_l2,
+                               v.rel_l2);
+      } else {
+        absl::StrAppendFormat(&text, ", with %s there %.3g",
+                              cure.strategy.name(), cure.rel_l2);
+      }
+    }
+    if (!text.empty()) sentences.push_back(text + ".");
+  }
+  if (!s.cures.empty() && !(best <= v.rel_l2 / 2)) {
+    sentences.push_back(
+        "None of these halves the error: what the other cells round is as "
+        "large.");
   }
 }
 
@@ -202,8 +224,9 @@ std::string NoEffects(const std::vector<NoEffect>& no_effect) {
 std::string Interacts(const Interaction& i) {
   const std::string numbers = absl::StrFormat(
       "their sum has a cosine of %.3f with the plan's error vector, %.3g of "
-      "its norm, and leaves %.3g of it",
-      i.sum_cosine, i.sum_norm, i.sum_rest);
+      "its norm, and leaves %.3g of it; if they were independent, they would "
+      "give %.3g times this error on average",
+      i.sum_cosine, i.sum_norm, i.sum_rest, i.squares_norm);
   return i.adds_up
              ? absl::StrCat("The cells' errors add up to the plan's: ", numbers,
                             ".")
@@ -261,6 +284,18 @@ std::string RepairSentence(const RepairResult& r) {
 }
 
 }  // namespace
+
+absl::string_view FormatName(Format format) {
+  return format == Format::kF64   ? "f64"
+         : format == Format::kF32 ? "f32"
+                                  : "bf16";
+}
+
+absl::string_view ScopeName(CureScope scope) {
+  return scope == CureScope::kSource ? "source"
+         : scope == CureScope::kOps  ? "ops"
+                                     : "channel";
+}
 
 std::vector<std::string> Sentences(const Verdict& v,
                                    const RepairResult* repair) {
