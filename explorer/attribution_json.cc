@@ -193,6 +193,18 @@ Json VerdictJson(const Verdict& v, const RepairResult* repair) {
                            {"squares_norm", i.squares_norm},
                            {"adds_up", i.adds_up}};
   }
+  if (v.best_cell.has_value()) {
+    json["best_cell_repair"] = CellJson(v.best_cell->cell);
+    json["best_cell_repair"]["gain"] = v.best_cell->gain;
+  }
+  if (v.best_op.has_value()) {
+    json["best_op_repair"] = {{"op", Name(v.best_op->cell.op)},
+                              {"gain", v.best_op->gain}};
+  }
+  if (v.best_layer.has_value()) {
+    json["best_layer_repair"] = {{"layer", v.best_layer->cell.layer},
+                                 {"gain", v.best_layer->gain}};
+  }
   json["stopped_in"] = v.stopped_in;
   json["sentences"] = Sentences(v, repair);
   return json;

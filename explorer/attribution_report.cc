@@ -70,6 +70,7 @@ std::string RepairText(const Repair& repair, double plan_error) {
   if (!(left > 0 && std::isfinite(left))) return Unusual(left);
   const double decades = std::log10(left / plan_error);
   if (!std::isfinite(decades)) return Log10(left);
+  if (std::fabs(decades) < 0.005) return "~";
   return std::fabs(decades) < 10 ? absl::StrFormat("%+.2f", decades)
                                  : absl::StrFormat("%+.1f", decades);
 }
@@ -243,7 +244,7 @@ std::string RepairMap(const RunInfo& info, const Attribution& a) {
       "\n## Repair map\n\n"
       "The oracle at one cell, the plan everywhere else: log10 of what is left "
       "of the final hidden state's error (-1: a tenth; positive: worse). `.`: "
-      "all of it; `0`: nothing",
+      "all of it, `~`: within 1 % of that; `0`: nothing",
       a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",
       Map(info, cells), "\nIn no layer: ", absl::StrJoin(others, ", "), ".\n");
   std::vector<Repair> ops = a.op_repairs;

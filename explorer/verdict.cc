@@ -416,6 +416,19 @@ std::vector<NoEffect> FindNoEffects(const Plan& plan,
   return found;
 }
 
+// Absent unless all are finished.
+std::optional<BestRepair> BestOf(const std::vector<Repair>& repairs) {
+  std::optional<BestRepair> best;
+  for (const Repair& repair : repairs) {
+    if (!repair.effect.complete) return std::nullopt;
+    if (!std::isfinite(repair.gain)) continue;
+    if (!best.has_value() || repair.gain > best->gain) {
+      best = {repair.cell, repair.gain};
+    }
+  }
+  return best;
+}
+
 std::optional<OpShare> FindHead(const std::vector<Cause>& causes) {
   const double all = SumOver(causes, SquareOfLogits, Everywhere);
   for (const Op op : {Op::kFinalNorm, Op::kLmHead}) {
@@ -460,6 +473,9 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
   }
   // Nothing can be shared out of what is no number.
   if (verdict.nonfinite_from.has_value()) return verdict;
+  verdict.best_cell = BestOf(attribution.repairs);
+  verdict.best_op = BestOf(attribution.op_repairs);
+  verdict.best_layer = BestOf(attribution.layer_repairs);
 
   if (causes_known) {
     verdict.ops = SharesOfOps(attribution.causes);

@@ -55,6 +55,12 @@ struct OpGain {
   double gain = 0;  // Repair::gain of the op under the oracle in all layers
 };
 
+// The part of a repair map that takes away most.
+struct BestRepair {
+  Cell cell;  // as Repair::cell
+  double gain = 0;
+};
+
 // A test of the verdict: the plan with some of the source upgraded.
 enum class CureScope {
   kSource,   // its ops in its layers, and before_removal
@@ -133,6 +139,8 @@ struct Verdict {
   std::optional<Spreading> spread_by;
   std::vector<NoEffect> no_effect;
   std::optional<Interaction> interaction;
+  // Of one cell, of one op in all layers, and of one layer.
+  std::optional<BestRepair> best_cell, best_op, best_layer;
   std::string stopped_in;  // Attribution
 };
 

@@ -21,6 +21,9 @@
 namespace ulpscope {
 namespace {
 
+// A gain that is not worth a repair.
+constexpr double kSmallGain = 0.1;
+
 // Ops that are listed where there may be twenty.
 constexpr size_t kMostOps = 5;
 
@@ -105,16 +108,20 @@ std::string Channel(const SourceChannel& c) {
       FormatName(c.format), c.spacing, Percent(c.error_share));
 }
 
-void AppendSource(const ErrorSource& s, std::vector<std::string>& sentences) {
-  std::string text = absl::StrFormat(
-      "The source is rounding in %s%s: alone, its cells have %s of the squared "
-      "errors of all cells (signed share of the plan's error: %s).",
-      OpList(s.ops),
+void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
+  const ErrorSource& s = *v.source;
+  sentences.push_back(absl::StrCat(
+      "The source is rounding in ", OpList(s.ops),
       s.first_layer == 0
           ? ""
           : absl::StrCat(" at ", LayerList(s.first_layer, s.last_layer)),
-      Percent(s.squared_share), Percent(s.share));
-  sentences.push_back(text);
+      ": alone, its cells have ", Percent(s.squared_share),
+      " of the squared errors of all cells",
+      // Of cells that do not add up it is no part of anything.
+      v.interaction.has_value() && v.interaction->adds_up
+          ? absl::StrCat(" (and ", Percent(s.share), " of the plan's error)")
+          : "",
+      "."));
   if (!s.channel.has_value()) return;
   sentences.push_back(Channel(*s.channel));
   std::vector<std::string> parts;
@@ -137,15 +144,6 @@ void AppendSource(const ErrorSource& s, std::vector<std::string>& sentences) {
 
 void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
   const ErrorSource& s = *v.source;
-  if (!s.gains.empty()) {
-    std::vector<std::string> gains;
-    for (const OpGain& gain : s.gains) {
-      gains.push_back(absl::StrCat(OpName(gain.op), " ", Percent(gain.gain)));
-    }
-    sentences.push_back(absl::StrCat(
-        "Of the plan's error the oracle takes away, in all layers of one op: ",
-        List(gains), "."));
-  }
   double best = v.rel_l2;
   for (const CureScope scope :
        {CureScope::kSource, CureScope::kOps, CureScope::kChannel}) {
@@ -221,6 +219,36 @@ std::string NoEffects(const std::vector<NoEffect>& no_effect) {
   return absl::StrCat("Without any effect, to the bit: ", List(ops), ".");
 }
 
+// "" if no map is known.
+std::string BestRepairs(const Verdict& v) {
+  const auto name = [](const Cell& cell) {
+    return IsPerLayer(cell.op) ? absl::StrCat(OpName(cell.op), "@", cell.layer)
+                               : std::string(OpName(cell.op));
+  };
+  std::vector<std::string> parts;
+  if (v.best_cell.has_value()) {
+    parts.push_back(absl::StrCat("at one cell ", Percent(v.best_cell->gain),
+                                 " (", name(v.best_cell->cell), ")"));
+  }
+  if (v.best_op.has_value()) {
+    parts.push_back(absl::StrCat("in all layers of one op ",
+                                 Percent(v.best_op->gain), " (",
+                                 OpName(v.best_op->cell.op), ")"));
+  }
+  if (v.best_layer.has_value()) {
+    parts.push_back(absl::StrCat("in one layer ", Percent(v.best_layer->gain),
+                                 " (layer ", v.best_layer->cell.layer, ")"));
+  }
+  if (parts.empty()) return "";
+  std::string text =
+      absl::StrCat("Of the plan's error the oracle takes away at most: ",
+                   absl::StrJoin(parts, ", "), ".");
+  if (v.best_cell.has_value() && v.best_cell->gain < kSmallGain) {
+    text += " What one op leaves exact, the next one may round again.";
+  }
+  return text;
+}
+
 std::string Interacts(const Interaction& i) {
   const std::string numbers = absl::StrFormat(
       "their sum has a cosine of %.3f with the plan's error vector, %.3g of "
@@ -232,9 +260,9 @@ std::string Interacts(const Interaction& i) {
                             ".")
              : absl::StrCat(
                    "The cells' errors do not add up to the plan's: ", numbers,
-                   ". Each rounds what the others have rounded, so signed "
-                   "shares are not parts of this error; squared shares are "
-                   "parts of what independent roundings give on average.");
+                   ". A cell rounds other values alone than in the plan, so "
+                   "shares are what roundings of this size give on average, "
+                   "not parts of this error.");
 }
 
 std::string Ratio(const Spread& ratio) {
@@ -309,7 +337,7 @@ std::vector<std::string> Sentences(const Verdict& v,
     sentences.push_back(Nonfinite(v));
   }
   if (v.source.has_value()) {
-    AppendSource(*v.source, sentences);
+    AppendSource(v, sentences);
   } else if (!v.ops.empty()) {
     sentences.push_back(SpreadOver(v));
   }
@@ -325,6 +353,8 @@ std::vector<std::string> Sentences(const Verdict& v,
   if (v.interaction.has_value()) {
     sentences.push_back(Interacts(*v.interaction));
   }
+  const std::string best = BestRepairs(v);
+  if (!best.empty()) sentences.push_back(best);
   if (v.source.has_value()) AppendCures(v, sentences);
   if (repair != nullptr) sentences.push_back(RepairSentence(*repair));
   return sentences;

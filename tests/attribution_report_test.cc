@@ -156,6 +156,7 @@ TEST_F(AttributionReportTest, MapsAreThoseOfTheJsonWithin120Columns) {
   // The longest figures that a map can have.
   CauseAt(3, Op::kQProj).effect.rel_l2 = 1e-16;
   attribution_.repairs[30].effect.rel_l2 = 1e-20;
+  attribution_.repairs[31].effect.rel_l2 = 0.01001;
   const std::vector<std::string> blocks = absl::StrSplit(Text(), "```\n");
   ASSERT_EQ(blocks.size(), 5u);
   for (const size_t block : {1, 3}) {
@@ -179,8 +180,10 @@ TEST_F(AttributionReportTest, MapsAreThoseOfTheJsonWithin120Columns) {
       const double error = cell["effect"]["rel_l2"].get<double>();
       const double decades = std::log10(error / 0.01);
       const std::string expected =
-          map == 1 ? std::fabs(decades) < 10 ? absl::StrFormat("%+.2f", decades)
-                                             : absl::StrFormat("%+.1f", decades)
+          map == 1 ? std::fabs(decades) < 0.005 ? "~"
+                     : std::fabs(decades) < 10
+                         ? absl::StrFormat("%+.2f", decades)
+                         : absl::StrFormat("%+.1f", decades)
           : cell["changes_bits"].get<bool>()
               ? absl::StrFormat("%.1f", std::log10(error))
               : ".";

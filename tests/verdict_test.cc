@@ -423,6 +423,27 @@ TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
   EXPECT_THAT(Text(v), HasSubstr("lm_head's own"));
 }
 
+TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
+  Attribution a = Uniform(1e-3);
+  const Effect whole = {0.1, 0.1, 0.1, {}, true};
+  a.repairs = {{{2, Op::kQProj}, whole, 0.02, 0},
+               {{3, Op::kKProj}, whole, 0.05, 0},
+               {{4, Op::kVProj}, whole, kNaN, 0}};
+  a.op_repairs = {{{0, Op::kRope}, whole, -0.1, 0},
+                  {{0, Op::kAv}, whole, -0.2, 0}};
+  a.layer_repairs = {{{7, Op::kEmbed}, whole, 0.5, 0}};
+  Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  EXPECT_THAT(Text(v),
+              HasSubstr("at one cell 5.0 % (k_proj@3), in all layers of one op "
+                        "-10.0 % (rope), in one layer 50.0 % (layer 7). What "
+                        "one op leaves exact"));
+  // An unfinished map may not have shown the best yet.
+  a.repairs[0].effect.complete = false;
+  v = Judge(PlanOf("bf16"), a, nullptr);
+  EXPECT_FALSE(v.best_cell.has_value());
+  EXPECT_TRUE(v.best_op.has_value());
+}
+
 TEST(VerdictTest, OpsUnderTheOracleAreNotSaidToHaveNoEffect) {
   Attribution a = Uniform(1e-3);
   for (Cause& cause : a.causes) {
