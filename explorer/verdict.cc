@@ -289,16 +289,20 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
                            ? std::nullopt
                            : LayersOfMassive(causes, group, plan.num_layers(),
                                              *phenomena, channel);
-  if (massive.has_value()) {
-    range = *massive;
-  } else {
-    std::vector<double> of_layer(plan.num_layers() + 1, 0);
-    for (const Cause& cause : causes) {
-      if (OpKernel(cause.cell.op) == group && IsPerLayer(cause.cell.op)) {
-        of_layer[cause.cell.layer] += Square(cause);
-      }
+  std::vector<double> of_layer(plan.num_layers() + 1, 0);
+  for (const Cause& cause : causes) {
+    if (OpKernel(cause.cell.op) == group && IsPerLayer(cause.cell.op) &&
+        (!massive.has_value() || massive->Holds(cause.cell.layer))) {
+      of_layer[cause.cell.layer] += Square(cause);
     }
-    range = ShortestRange(of_layer);
+  }
+  range = ShortestRange(of_layer);
+  // What comes from most of a massive activation's layers comes from its being
+  // there; what comes from a few of them does not.
+  if (massive.has_value() &&
+      static_cast<double>(range.last - range.first + 1) >=
+          kMostly * static_cast<double>(massive->last - massive->first + 1)) {
+    range = *massive;
   }
   source.first_layer = range.first;
   source.last_layer = range.last;

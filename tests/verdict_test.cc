@@ -258,6 +258,19 @@ TEST(VerdictTest, MassiveActivationIsInnocentOfErrorsElsewhere) {
   EXPECT_THAT(Text(v), Not(HasSubstr("massive")));
 }
 
+TEST(VerdictTest, FewLayersOfAMassiveActivationAreNamedThemselves) {
+  SeedCase seed;
+  for (Cause& cause : seed.attribution.causes) {
+    if (OpKernel(cause.cell.op) == Kernel::kResidual) {
+      cause.effect.rel_l2 = cause.cell.layer == 9 ? 0.5 : 1e-4;
+    }
+  }
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_EQ(v.source->first_layer, 9u);
+  EXPECT_EQ(v.source->last_layer, 9u);
+  EXPECT_EQ(v.source->channel->channel, 62u);
+}
+
 TEST(VerdictTest, OneCellIsTheSource) {
   for (const Cell& cell : CellsOf(Config())) {
     if (cell.op == Op::kFinalNorm || cell.op == Op::kLmHead) continue;
@@ -485,7 +498,43 @@ TEST(VerdictTest, RepairIsTheLastSentence) {
               HasSubstr("0.750 ± 0.010 of the plan's speed"));
 }
 
-// The whole chain on a model with a planted fault: the cure is its op.
+// The whole chain from weights on: f32 everywhere, one op in one layer worse.
+TEST(VerdictTest, PlantedCellIsTheSource) {
+  Parallel parallel;
+  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
+  ASSERT_THAT(checkpoint, IsOk());
+  const auto weights =
+      LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
+  ASSERT_THAT(weights, IsOk());
+  const Strategy bf16 = *FindStrategy("bf16", Kernel::kMatMul);
+  AttributionOptions options;
+  options.tokens = {97, 3, 200, 41};
+  PhenomenaOptions phenomena_options;
+  phenomena_options.tokens = options.tokens;
+  for (const Cell& cell :
+       {Cell{1, Op::kVProj}, Cell{2, Op::kDownProj}, Cell{3, Op::kMlpResidual},
+        Cell{2, Op::kSwiGlu}, Cell{3, Op::kInputNorm}}) {
+    Plan plan(weights->layers.size());
+    plan.Set(cell.layer, cell.op, bf16);
+    const auto attribution = Attribute(*weights, plan, options, parallel);
+    ASSERT_THAT(attribution, IsOk());
+    const auto phenomena =
+        FindPhenomena(*weights, plan, phenomena_options, parallel);
+    ASSERT_THAT(phenomena, IsOk());
+    const Verdict v = Judge(plan, *attribution, &*phenomena);
+    ASSERT_TRUE(v.source.has_value()) << OpName(cell.op);
+    EXPECT_THAT(v.source->ops, ElementsAre(cell.op));
+    EXPECT_EQ(v.source->first_layer, cell.layer);
+    EXPECT_EQ(v.source->last_layer, cell.layer);
+    ASSERT_TRUE(v.best_cell.has_value());
+    EXPECT_EQ(v.best_cell->cell.op, cell.op);
+    EXPECT_EQ(v.best_cell->cell.layer, cell.layer);
+    EXPECT_GT(v.best_cell->gain, 0.9);
+    EXPECT_TRUE(v.interaction->adds_up);
+  }
+}
+
+// A source by hand: the cures are its op, where it can be better.
 TEST(CureTest, UpgradesOfTheSourceAreRun) {
   Parallel parallel;
   const auto checkpoint = OpenCheckpoint("synthetic:tiny");
