@@ -11,6 +11,7 @@
 #include "explorer/attribution_report.h"
 #include "explorer/budget.h"
 #include "explorer/channel_errors.h"
+#include "explorer/error_source.h"
 #include "explorer/evaluation.h"
 #include "explorer/massive_channel.h"
 #include "explorer/output_range.h"

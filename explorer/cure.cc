@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "explorer/attribution.h"
 #include "explorer/budget.h"
+#include "explorer/error_source.h"
 #include "explorer/upgrade.h"
 #include "explorer/verdict.h"
 #include "kernels/parallel.h"

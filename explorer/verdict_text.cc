@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "explorer/attribution.h"
 #include "explorer/budget.h"
+#include "explorer/error_source.h"
 #include "explorer/repair.h"
 #include "explorer/verdict.h"
 #include "kernels/format.h"

@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "explorer/attribution.h"
+#include "explorer/error_source.h"
 #include "explorer/phenomena.h"
 #include "explorer/repair.h"
 #include "explorer/report.h"

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "explorer/attribution.h"
 #include "explorer/cure.h"
+#include "explorer/error_source.h"
 #include "explorer/phenomena.h"
 #include "explorer/repair.h"
 #include "explorer/verdict_text.h"
