@@ -3,11 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/format.h"
+#include "explorer/channel_errors.h"
+#include "explorer/massive_channel.h"
+#include "explorer/output_range.h"
 #include "kernels/parallel.h"
 #include "model/op.h"
 #include "model/plan.h"
@@ -15,68 +18,69 @@
 
 namespace ulpscope {
 
-// A channel of the residual stream that is far larger than the rest (Sun et
-// al. 2024, "Massive Activations in Large Language Models"), in the oracle's
-// run, at one position.
-struct MassiveActivation {
-  size_t channel = 0;
-  size_t position = 0;
-  size_t born = 0;          // the first layer after which it is there
-  size_t removed = 0;       // the first layer after which it is gone; 0: never
-  Op born_op = Op::kEmbed;  // whose add made it
-  Op removed_op = Op::kEmbed;  // whose add removed it
-  double value = 0;            // the largest, signed
-  size_t value_layer = 0;      // after which layer
-  double ratio_to_median = 0;  // |value| / median |x| of that position then
-};
-
-// A residual add x + u that cancels: (|x| + |u|) / |x + u| (model/trace.h).
+// A residual add x + u: how much it cancels, (|x| + |u|) / |x + u| in 2-norms
+// over all positions and channels (model/trace.h). A position whose stream is
+// far larger than the others' decides it alone. Infinite where something
+// becomes nothing, NaN where nothing is added to nothing.
 struct CancellingAdd {
   size_t layer = 0;
   Op op = Op::kMlpResidual;
   double ratio = 0;
-  double stream_before = 0, stream_after = 0;  // std of the oracle's stream
+  // Standard deviation of the stream, x and x + u, over the same.
+  double std_before = 0, std_after = 0;
 };
 
-// How the plan's error is spread over channels, after a layer.
-struct Concentration {
-  size_t layer = 0;
-  size_t channel = 0;         // the one with the largest squared error
-  double top1 = 0, top8 = 0;  // share of the squared error, all positions
-};
-
-// A signed mean error far outside what independent roundings give: z = mean /
-// (standard deviation / sqrt(n)), over positions and channels.
-struct Bias {
-  size_t layer = 0;
-  double mean = 0;
-  double z = 0;
-};
-
-// The largest magnitude of an op's outputs in the oracle's run against the
-// largest finite number of each format, and the smallest nonzero one against
-// the smallest normal.
+// The range of an op's outputs.
 struct Headroom {
   size_t layer = 0;
   Op op = Op::kEmbed;
-  double largest = 0, smallest = 0;
-  // log2(format's largest / largest); below 0 it overflows.
-  double f16 = 0, bf16 = 0, f32 = 0;
+  OutputRange range;
 };
 
+// The first output of a run that is NaN or infinite.
+struct Breakdown {
+  size_t layer = 0;
+  Op op = Op::kEmbed;
+  size_t position = 0;
+  size_t element = 0;  // within that position's outputs
+  double value = 0;
+};
+
+// What is peculiar about a plan's run, and about the oracle's, which does not
+// depend on the plan. Layer 0 is the embedding.
 struct Phenomena {
-  std::vector<MassiveActivation> massive;     // largest first
-  std::vector<CancellingAdd> cancellations;   // of all adds, [layer, op]
-  std::vector<Concentration> concentrations;  // [0 ... num_layers]
-  std::vector<Bias> biases;                   // [0 ... num_layers]
-  std::vector<Headroom> headrooms;            // [CellsOf]
-  bool softmax_over_one = false;  // one position: every softmax is 1
+  // The positions that all of it is of: the first ones, fewer than tokens if
+  // it was stopped. If there are none, there is nothing else.
+  size_t positions = 0;
+  // Of the oracle's run.
+  std::vector<MassiveChannel> massive;       // the largest first
+  std::vector<CancellingAdd> cancellations;  // all adds, as they run
+  std::vector<Headroom> headrooms;           // all ops, as they run
+  // Of the plan's stream minus the oracle's: [0 ... num_layers].
+  std::vector<Concentration> concentrations;
+  std::vector<Bias> biases;
+  // A breakdown is no error. Figures that it reaches say so: a cancellation or
+  // a range becomes NaN or infinite, as do shares and z (channel_errors.h); a
+  // NaN is no massive channel.
+  std::optional<Breakdown> oracle_breakdown;
+  std::optional<Breakdown> plan_breakdown;
+
+  // Of a single score the softmax is 1 under every strategy.
+  bool softmax_over_one() const { return positions == 1; }
 };
 
-// Runs the oracle and the plan.
+struct PhenomenaOptions {
+  std::vector<int32_t> tokens;
+  // Asked every few positions; true ends the run, with what was found so far.
+  std::function<bool()> stop;
+};
+
+// Runs the oracle and the plan side by side, a few positions at a time: what is
+// kept does not grow with the prompt, but for their KV caches.
+// InvalidArgument for no tokens, or one that is not in the vocabulary.
 absl::StatusOr<Phenomena> FindPhenomena(const Weights& weights,
                                         const Plan& plan,
-                                        const std::vector<int32_t>& tokens,
+                                        const PhenomenaOptions& options,
                                         Parallel& parallel);
 
 }  // namespace ulpscope

@@ -27,27 +27,22 @@ Rows Rows::Slice(size_t first, size_t rows) const {
 }
 
 uint64_t Rows::Hash() const {
-  // FNV-1a on words, four at a time so that the products overlap.
-  constexpr uint64_t kPrime = 0x100000001b3;
+  // Multiplication spreads bits upwards, the rotation brings them down again;
+  // four chains at a time, so that the products overlap.
+  const auto mix = [](uint64_t hash, uint64_t word) {
+    hash ^= word;
+    return ((hash << 32) | (hash >> 32)) * 0x9E3779B97F4A7C15;
+  };
   uint64_t lanes[4] = {1, 2, 3, 4};
   const size_t count = rows_ * cols_;
-  size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    uint64_t words[4];
-    std::memcpy(words, data_ + i, sizeof(words));
-    for (size_t l = 0; l < 4; ++l) lanes[l] = (lanes[l] ^ words[l]) * kPrime;
-  }
-  uint64_t hash = 0;
-  for (; i < count; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     uint64_t word;
     std::memcpy(&word, data_ + i, sizeof(word));
-    hash = (hash ^ word) * kPrime;
+    lanes[i % 4] = mix(lanes[i % 4], word);
   }
-  // A word's low bits, often zero, only reach the hash's higher ones.
-  for (const uint64_t lane : lanes) {
-    hash = (hash ^ lane ^ (lane >> 32)) * kPrime;
-  }
-  return hash;
+  uint64_t hash = count;
+  for (const uint64_t lane : lanes) hash = mix(hash, lane);
+  return hash ^ (hash >> 32);
 }
 
 bool Rows::SameBits(const Rows& other) const {

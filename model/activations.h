@@ -24,6 +24,7 @@ class Rows {
 
   double* data() const { return data_; }
   size_t rows() const { return rows_; }
+  size_t bytes() const { return rows_ * cols_ * sizeof(double); }
   Matrix<double> view() const { return {data_, rows_, cols_}; }
 
   // Of the bits, for finding equal ones.

@@ -34,6 +34,9 @@ using ::absl_testing::IsOk;
 using ::absl_testing::StatusIs;
 using ::testing::HasSubstr;
 
+// Weights that strategies round: the synthetic ones are bf16.
+constexpr const char* kF32Checkpoint = "tests/testdata/reference/qwen3_untied";
+
 const Weights& Model(const std::string& name) {
   static auto* const all = new std::map<std::string, Weights>();
   const auto found = all->find(name);
@@ -282,12 +285,12 @@ TEST_P(LockstepTest, HasTheBitsOfEachStreamAlone) {
 INSTANTIATE_TEST_SUITE_P(
     All, LockstepTest,
     testing::Combine(testing::ValuesIn(RunnableTargets()),
-                     testing::Values("synthetic:tiny", "synthetic:tiny-qwen3")),
+                     testing::Values("synthetic:tiny", "synthetic:tiny-qwen3",
+                                     kF32Checkpoint)),
     [](const auto& info) {
       std::string model = std::get<1>(info.param);
-      std::replace_if(
-          model.begin(), model.end(),
-          [](char c) { return c == ':' || c == '-'; }, '_');
+      model = model.substr(model.find_last_of(":/") + 1);
+      std::replace(model.begin(), model.end(), '-', '_');
       return absl::StrCat(hwy::TargetName(std::get<0>(info.param)), "_", model);
     });
 
@@ -347,6 +350,31 @@ TEST(LockstepMemoryTest, AnyLimitGivesTheSameResults) {
     for (size_t i = 0; i < family.size(); ++i) {
       ExpectSame(keep.outputs[i], unbounded.outputs[i]);
     }
+  }
+}
+
+TEST(LockstepLogitsTest, OfTheLastPositionAlone) {
+  const Weights& weights = Model("synthetic:tiny");
+  const size_t vocab = static_cast<size_t>(weights.config.vocab_size);
+  const Plan plan(weights.layers.size());
+  const std::vector<int32_t> tokens = {3, 14, 15, 9};
+  const std::vector<int32_t> shorter = {3, 14};
+  KeepStreams keep(2, false);
+  Parallel parallel;
+  LockstepOptions options;
+  options.logits = Logits::kLast;
+  ASSERT_THAT(RunLockstep(weights, {{plan, tokens}, {plan, shorter}}, options,
+                          keep, parallel),
+              IsOk());
+  const std::vector<double> all =
+      Alone(weights, plan, tokens).at({0, Op::kLmHead, 0});
+  for (const size_t s : {0, 1}) {
+    const size_t last = s == 0 ? 3 : 1;
+    const Outputs& outputs = keep.outputs[s];
+    ASSERT_EQ(outputs.count({0, Op::kLmHead, last}), 1u);
+    EXPECT_TRUE(
+        HasBits<double>(outputs.at({0, Op::kLmHead, last}),
+                        absl::MakeConstSpan(all).subspan(last * vocab, vocab)));
   }
 }
 

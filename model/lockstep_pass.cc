@@ -1,0 +1,470 @@
+#include "model/lockstep_pass.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/types/span.h"
+#include "kernels/elementwise.h"
+#include "kernels/matmul.h"
+#include "kernels/matrix.h"
+#include "kernels/panels.h"
+#include "kernels/parallel.h"
+#include "kernels/residual.h"
+#include "kernels/strategy.h"
+#include "model/activations.h"
+#include "model/attention.h"
+#include "model/batch.h"
+#include "model/config.h"
+#include "model/decoder.h"
+#include "model/kv_cache.h"
+#include "model/layer_ops.h"
+#include "model/lockstep.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+namespace {
+
+// A piece of a MatMul, after which the stop is asked for: these many products
+// take the slowest strategy on one core well below a second.
+constexpr double kPieceProducts = 2e9;
+// But not fewer rows than make a weight's way from memory worth it.
+constexpr size_t kLeastPieceRows = 32;
+// Of ops that are no MatMul.
+constexpr size_t kPieceRows = 4096;
+// Logits that are held at once, where streams have no more.
+constexpr size_t kLogitRows = 64;
+
+size_t PieceRows(const PanelsView& b) {
+  const double products = static_cast<double>(b.n) * static_cast<double>(b.k);
+  return std::max(kLeastPieceRows,
+                  static_cast<size_t>(kPieceProducts / products));
+}
+
+// Streams that share an output, in the order of their first ones. `output` says
+// which a stream has.
+template <typename OutputOf>
+std::vector<std::vector<size_t>> Sharing(const std::vector<size_t>& streams,
+                                         const OutputOf& output) {
+  std::map<decltype(output(size_t{0})), size_t> known;
+  std::vector<std::vector<size_t>> groups;
+  for (const size_t s : streams) {
+    const size_t at = known.emplace(output(s), groups.size()).first->second;
+    if (at == groups.size()) groups.emplace_back();
+    groups[at].push_back(s);
+  }
+  return groups;
+}
+
+// Keys and values of one layer and task. Their types are those of the task's
+// first stream: what other streams share has the same bits, which both types
+// hold.
+KvCache CacheOf(const ModelConfig& config, const Plan& plan, size_t layer,
+                const Task& task) {
+  Plan one_layer(1);
+  for (const Op op : {Op::kRope, Op::kVProj}) {
+    one_layer.Set(1, op, plan.Get(layer, op));
+  }
+  const Matrix<double> rope = task.inputs[0].view();
+  const Matrix<double> v = task.inputs[1].view();
+  KvCache cache(config, one_layer, rope.rows);
+  for (size_t r = 0; r < rope.rows; ++r) {
+    cache.Store(1, r, rope.Row(r) + rope.cols - v.cols, v.Row(r));
+  }
+  return cache;
+}
+
+}  // namespace
+
+// A stream's task is that of an earlier stream which has the same strategies
+// and inputs.
+std::vector<Task> LockstepPass::TasksOf(size_t layer,
+                                        const std::vector<Op>& ops,
+                                        const std::vector<Slot>& inputs) const {
+  std::vector<Task> tasks;
+  std::map<std::pair<std::vector<size_t>, std::vector<const double*>>, size_t>
+      known;
+  for (const size_t s : active_) {
+    Task task;
+    std::pair<std::vector<size_t>, std::vector<const double*>> key;
+    for (const Op op : ops) {
+      task.strategies.push_back(streams_[s].plan.Get(layer, op));
+      key.first.push_back(task.strategies.back().index());
+    }
+    for (const Slot slot : inputs) {
+      task.inputs.push_back(values_[s].*slot);
+      key.second.push_back(task.inputs.back().data());
+    }
+    const size_t at = known.emplace(std::move(key), tasks.size()).first->second;
+    if (at == tasks.size()) tasks.push_back(std::move(task));
+    tasks[at].streams.push_back(s);
+  }
+  return tasks;
+}
+
+// Gives the streams their tasks' outputs; those of equal bits become one.
+void LockstepPass::Keep(std::vector<Task>& tasks,
+                        const std::vector<Slot>& outputs) {
+  for (size_t o = 0; o < outputs.size(); ++o) {
+    UniteEqualOutputs(tasks, o, parallel_);
+    for (const Task& task : tasks) {
+      for (const size_t s : task.streams) {
+        values_[s].*outputs[o] = task.outputs[o];
+      }
+    }
+  }
+}
+
+std::vector<size_t> LockstepPass::Indices(
+    const std::vector<size_t>& streams) const {
+  std::vector<size_t> indices = streams;
+  for (size_t& index : indices) index += first_stream_;
+  return indices;
+}
+
+void LockstepPass::Show(size_t layer, Op op, Slot output) {
+  if (!observer_.Wants(op)) return;
+  for (const std::vector<size_t>& streams : Sharing(
+           active_, [&](size_t s) { return (values_[s].*output).data(); })) {
+    observer_.OnOutput(Indices(streams), layer, op, 0,
+                       (values_[streams.front()].*output).view());
+  }
+}
+
+void LockstepPass::ShowStates(size_t layer) {
+  for (const std::vector<size_t>& streams : Sharing(active_, [&](size_t s) {
+         return std::make_pair(values_[s].stream.data(),
+                               values_[s].carry.data());
+       })) {
+    const Values& values = values_[streams.front()];
+    observer_.OnState(Indices(streams), layer, values.stream.view(),
+                      values.carry.view());
+  }
+}
+
+// The input of the layer, of the streams that begin with it.
+void LockstepPass::Start(size_t layer) {
+  std::vector<Task> tasks;
+  std::vector<size_t> embedded;
+  std::map<std::tuple<const StreamState*, std::vector<int32_t>, size_t>, size_t>
+      known;
+  for (const size_t s : active_) {
+    const Stream& stream = streams_[s];
+    if (stream.first_layer != layer) continue;
+    const size_t rows = stream.tokens.size();
+    const Strategy strategy = stream.plan.Get(0, Op::kEmbed);
+    std::vector<int32_t> tokens;
+    if (stream.start == nullptr) {
+      embedded.push_back(s);
+      tokens.assign(stream.tokens.begin(), stream.tokens.end());
+    }
+    const size_t at =
+        known
+            .emplace(
+                std::make_tuple(stream.start, std::move(tokens),
+                                stream.start == nullptr ? strategy.index() : 0),
+                tasks.size())
+            .first->second;
+    if (at < tasks.size()) {
+      tasks[at].streams.push_back(s);
+      continue;
+    }
+    tasks.emplace_back();
+    Task& task = tasks.back();
+    task.streams = {s};
+    task.outputs = {Rows::Allocate(rows, hidden_size_),
+                    Rows::Allocate(rows, hidden_size_)};
+    const Matrix<double> x = task.outputs[0].view();
+    double* const carry = task.outputs[1].data();
+    std::fill_n(carry, rows * hidden_size_, 0.0);
+    if (stream.start == nullptr) {
+      for (size_t r = 0; r < rows; ++r) {
+        weights_.embed.CopyRow(static_cast<size_t>(stream.tokens[r]), x.Row(r));
+        RoundRow(strategy, x.Row(r), hidden_size_, x.Row(r));
+      }
+    } else {
+      absl::c_copy(stream.start->stream, x.data);
+      absl::c_copy(stream.start->carry, carry);
+    }
+  }
+  Keep(tasks, {&Values::stream, &Values::carry});
+  if (embedded.empty()) return;
+  std::swap(embedded, active_);
+  Show(0, Op::kEmbed, &Values::stream);
+  ShowStates(0);
+  std::swap(embedded, active_);
+}
+
+void LockstepPass::Norm(size_t layer, Op op, Slot x,
+                        const std::vector<double>& weight, Slot y) {
+  std::vector<Task> tasks = TasksOf(layer, {op}, {x});
+  const bool done =
+      Compute(tasks, {tasks.front().inputs.front().view().cols}, kPieceRows,
+              [&](Strategy strategy, auto, const auto& in, const auto& out) {
+                NormRows(strategy, in[0], weight, config_.rms_norm_eps, out[0],
+                         parallel_);
+              });
+  if (!done) return;
+  Keep(tasks, {y});
+  Show(layer, op, y);
+}
+
+void LockstepPass::Project(size_t layer, Op op, Slot x, const Panels& w,
+                           const std::vector<double>& bias, Slot y) {
+  std::vector<Task> tasks = TasksOf(layer, {op}, {x});
+  MatMulArgs<double> args;
+  args.b = w.view();
+  args.bias = bias.empty() ? nullptr : bias.data();
+  const bool done =
+      Compute(tasks, {args.b.n}, PieceRows(args.b),
+              [&](Strategy strategy, auto, const auto& in, const auto& out) {
+                args.a = in[0];
+                args.c = out[0];
+                MatMul(strategy, args, parallel_);
+              });
+  if (!done) return;
+  Keep(tasks, {y});
+  Show(layer, op, y);
+}
+
+void LockstepPass::Rope(size_t layer) {
+  std::vector<Task> tasks =
+      TasksOf(layer, {Op::kRope}, {&Values::q, &Values::k});
+  const size_t heads = (q_size_ + kv_size_) / head_dim_;
+  const bool done = Compute(
+      tasks, {q_size_ + kv_size_}, kPieceRows,
+      [&](Strategy strategy, absl::Span<const size_t> positions, const auto& in,
+          const auto& out) {
+        for (size_t r = 0; r < positions.size(); ++r) {
+          double* const row = out[0].Row(r);
+          std::copy_n(in[0].Row(r), q_size_, row);
+          std::copy_n(in[1].Row(r), kv_size_, row + q_size_);
+          angles_.Rotate(strategy, positions[r], {row, heads, head_dim_});
+        }
+      });
+  if (!done) return;
+  Keep(tasks, {&Values::rope});
+  Show(layer, Op::kRope, &Values::rope);
+}
+
+void LockstepPass::Attend(size_t layer) {
+  if (Stopped()) return;
+  std::vector<Task> tasks = TasksOf(layer, {Op::kQk, Op::kSoftmax, Op::kAv},
+                                    {&Values::rope, &Values::v});
+  const size_t kv_heads = kv_size_ / head_dim_;
+  const bool showing =
+      observer_.Wants(Op::kQk) || observer_.Wants(Op::kSoftmax);
+  for (Task& task : tasks) {
+    task.outputs = {Rows::Allocate(task.inputs[0].rows(), q_size_)};
+  }
+  // Some tasks at a time, so that their keys and values take little memory, and
+  // some of their rows at a time.
+  const size_t tasks_at_once = 8 * parallel_.num_threads();
+  for (size_t begin = 0; begin < tasks.size(); begin += tasks_at_once) {
+    const size_t count = std::min(tasks_at_once, tasks.size() - begin);
+    std::vector<std::optional<KvCache>> caches(count);
+    parallel_.For(count, [&](size_t i) {
+      const Task& task = tasks[begin + i];
+      caches[i] =
+          CacheOf(config_, streams_[task.streams.front()].plan, layer, task);
+    });
+    struct Item {
+      const AttentionArgs* args;
+      size_t row;
+    };
+    std::vector<AttentionArgs> args(count);
+    std::vector<Item> items;
+    for (size_t i = 0; i < count; ++i) {
+      const Task& task = tasks[begin + i];
+      const Matrix<double> rope = task.inputs[0].view();
+      args[i].q = {rope.data, rope.rows, q_size_, rope.stride};
+      args[i].cache = &*caches[i];
+      args[i].layer = 1;
+      args[i].kv_heads = kv_heads;
+      args[i].head_dim = head_dim_;
+      args[i].qk = task.strategies[0];
+      args[i].softmax = task.strategies[1];
+      args[i].av = task.strategies[2];
+      args[i].y = task.outputs[0].view();
+      if (showing) {
+        if (Stopped()) return;
+        AttendShowing(args[i], parallel_,
+                      [&](Op op, size_t position, Matrix<const double> scores) {
+                        if (!observer_.Wants(op)) return;
+                        observer_.OnOutput(Indices(task.streams), layer, op,
+                                           position, scores);
+                      });
+        continue;
+      }
+      for (size_t r = 0; r < rope.rows; ++r) items.push_back({&args[i], r});
+    }
+    const auto products = [&](const Item& item) {
+      return 2.0 * static_cast<double>(q_size_) *
+             static_cast<double>(item.row + 1);
+    };
+    for (size_t first = 0; first < items.size();) {
+      if (Stopped()) return;
+      size_t end = first;
+      for (double sum = 0; end < items.size() && sum < kPieceProducts; ++end) {
+        sum += products(items[end]);
+      }
+      parallel_.For((end - first) * kv_heads, [&](size_t i) {
+        const Item& item = items[first + i / kv_heads];
+        AttendGroup(*item.args, item.row, i % kv_heads);
+      });
+      first = end;
+    }
+  }
+  Keep(tasks, {&Values::attn});
+  Show(layer, Op::kAv, &Values::attn);
+}
+
+void LockstepPass::Residual(size_t layer, Op op) {
+  std::vector<Task> tasks =
+      TasksOf(layer, {op}, {&Values::stream, &Values::carry, &Values::update});
+  const bool done =
+      Compute(tasks, {hidden_size_, hidden_size_}, kPieceRows,
+              [&](Strategy strategy, auto, const auto& in, const auto& out) {
+                parallel_.For(in[0].rows, [&](size_t r) {
+                  std::copy_n(in[0].Row(r), hidden_size_, out[0].Row(r));
+                  std::copy_n(in[1].Row(r), hidden_size_, out[1].Row(r));
+                  AddResidual(strategy, in[2].Row(r), hidden_size_,
+                              out[0].Row(r), out[1].Row(r));
+                });
+              });
+  if (!done) return;
+  Keep(tasks, {&Values::stream, &Values::carry});
+  Show(layer, op, &Values::stream);
+}
+
+void LockstepPass::SwiGlu(size_t layer) {
+  std::vector<Task> tasks =
+      TasksOf(layer, {Op::kSwiGlu}, {&Values::gate, &Values::up});
+  const size_t width = static_cast<size_t>(config_.intermediate_size);
+  const bool done = Compute(
+      tasks, {width}, kPieceRows,
+      [&](Strategy strategy, auto, const auto& in, const auto& out) {
+        ulpscope::SwiGlu<double>(strategy, in[0], in[1], out[0], parallel_);
+      });
+  if (!done) return;
+  Keep(tasks, {&Values::act});
+  Show(layer, Op::kSwiGlu, &Values::act);
+}
+
+void LockstepPass::RunLayer(size_t layer) {
+  const LayerWeights& w = weights_.layers[layer - 1];
+  const std::vector<double> no_bias;
+  Norm(layer, Op::kInputNorm, &Values::stream, w.input_norm, &Values::normed);
+  Project(layer, Op::kQProj, &Values::normed, w.q_proj, w.q_bias, &Values::q);
+  Project(layer, Op::kKProj, &Values::normed, w.k_proj, w.k_bias, &Values::k);
+  Project(layer, Op::kVProj, &Values::normed, w.v_proj, w.v_bias, &Values::v);
+  Release({&Values::normed});
+  if (config_.qk_norm) {
+    Norm(layer, Op::kQNorm, &Values::q, w.q_norm, &Values::q);
+    Norm(layer, Op::kKNorm, &Values::k, w.k_norm, &Values::k);
+  }
+  Rope(layer);
+  Release({&Values::q, &Values::k});
+  Attend(layer);
+  Release({&Values::rope, &Values::v});
+  Project(layer, Op::kOProj, &Values::attn, w.o_proj, w.o_bias,
+          &Values::update);
+  Release({&Values::attn});
+  Residual(layer, Op::kAttnResidual);
+  Norm(layer, Op::kPostNorm, &Values::stream, w.post_norm, &Values::normed);
+  Project(layer, Op::kGateProj, &Values::normed, w.gate_proj, no_bias,
+          &Values::gate);
+  Project(layer, Op::kUpProj, &Values::normed, w.up_proj, no_bias, &Values::up);
+  Release({&Values::normed});
+  SwiGlu(layer);
+  Release({&Values::gate, &Values::up});
+  Project(layer, Op::kDownProj, &Values::act, w.down_proj, no_bias,
+          &Values::update);
+  Release({&Values::act});
+  Residual(layer, Op::kMlpResidual);
+  Release({&Values::update});
+}
+
+// The final norm of all, then the logits of some streams at a time: they take
+// more memory than all that came before.
+void LockstepPass::Head() {
+  Norm(0, Op::kFinalNorm, &Values::stream, weights_.final_norm,
+       &Values::normed);
+  if (stopped_ || options_.logits == Logits::kNone) return;
+  MatMulArgs<double> args;
+  args.b = weights_.LmHead().view();
+  std::vector<Task> tasks = TasksOf(0, {Op::kLmHead}, {&Values::normed});
+  if (options_.logits == Logits::kLast) {
+    for (Task& task : tasks) {
+      Rows& rows = task.inputs.front();
+      rows = rows.Slice(rows.rows() - 1, 1);
+    }
+  }
+  for (size_t first = 0; first < tasks.size();) {
+    std::vector<Task> window;
+    for (size_t rows = 0; first < tasks.size() && rows < kLogitRows; ++first) {
+      rows += tasks[first].inputs.front().rows();
+      window.push_back(tasks[first]);
+    }
+    const bool done =
+        Compute(window, {args.b.n}, PieceRows(args.b),
+                [&](Strategy strategy, auto, const auto& in, const auto& out) {
+                  args.a = in[0];
+                  args.c = out[0];
+                  MatMul(strategy, args, parallel_);
+                });
+    if (!done) return;
+    if (!observer_.Wants(Op::kLmHead)) continue;
+    for (size_t t = 0; t < window.size(); ++t) {
+      const size_t positions = values_[window[t].streams.front()].stream.rows();
+      const Matrix<double> logits = window[t].outputs.front().view();
+      observer_.OnOutput(Indices(window[t].streams), 0, Op::kLmHead,
+                         positions - logits.rows, logits);
+    }
+  }
+}
+
+bool LockstepPass::Run() {
+  const size_t num_layers = weights_.layers.size();
+  size_t positions = 0;
+  for (const Stream& stream : streams_) {
+    positions = std::max(positions, stream.tokens.size());
+  }
+  angles_.Set(0, positions);
+  for (size_t layer = 1; layer <= num_layers; ++layer) {
+    active_.clear();
+    for (size_t s = 0; s < streams_.size(); ++s) {
+      if (streams_[s].first_layer <= layer && layer <= streams_[s].last_layer) {
+        active_.push_back(s);
+      } else if (streams_[s].last_layer < layer) {
+        values_[s] = Values();
+      }
+    }
+    if (active_.empty()) continue;
+    Start(layer);
+    RunLayer(layer);
+    if (stopped_) return false;
+    ShowStates(layer);
+    work_done_ += active_.size();
+    if (options_.progress) options_.progress(work_done_, work_);
+  }
+  active_.clear();
+  for (size_t s = 0; s < streams_.size(); ++s) {
+    if (streams_[s].last_layer > num_layers) active_.push_back(s);
+  }
+  if (active_.empty()) return true;
+  Head();
+  work_done_ += active_.size();
+  if (options_.progress) options_.progress(work_done_, work_);
+  return !stopped_;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,110 @@
+#ifndef MODEL_LOCKSTEP_PASS_H_
+#define MODEL_LOCKSTEP_PASS_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "kernels/panels.h"
+#include "kernels/parallel.h"
+#include "model/activations.h"
+#include "model/batch.h"
+#include "model/config.h"
+#include "model/layer_ops.h"
+#include "model/lockstep.h"
+#include "model/op.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// One pass over the weights, of some streams at once.
+class LockstepPass {
+ public:
+  // The arguments must outlive the pass. `first_stream` is the index of
+  // streams[0] among all. What is done is added to `work_done`, of `work`.
+  LockstepPass(const Weights& weights, absl::Span<const Stream> streams,
+               size_t first_stream, const LockstepOptions& options,
+               size_t& work_done, size_t work, LockstepObserver& observer,
+               Parallel& parallel)
+      : weights_(weights),
+        config_(weights.config),
+        streams_(streams),
+        first_stream_(first_stream),
+        options_(options),
+        work_done_(work_done),
+        work_(work),
+        observer_(observer),
+        parallel_(parallel),
+        hidden_size_(static_cast<size_t>(config_.hidden_size)),
+        q_size_(static_cast<size_t>(config_.q_size())),
+        kv_size_(static_cast<size_t>(config_.kv_size())),
+        head_dim_(static_cast<size_t>(config_.head_dim)),
+        angles_(config_),
+        values_(streams.size()) {}
+
+  // The streams are as RunLockstep wants them. False if stopped.
+  bool Run();
+
+ private:
+  // What a stream has computed and still needs.
+  struct Values {
+    Rows stream, carry, normed, q, k, v, rope, attn, update, gate, up, act;
+  };
+  using Slot = Rows Values::*;
+
+  void Start(size_t layer);
+  void RunLayer(size_t layer);
+  void Norm(size_t layer, Op op, Slot x, const std::vector<double>& weight,
+            Slot y);
+  void Project(size_t layer, Op op, Slot x, const Panels& w,
+               const std::vector<double>& bias, Slot y);
+  void Rope(size_t layer);
+  void Attend(size_t layer);
+  void Residual(size_t layer, Op op);
+  void SwiGlu(size_t layer);
+  void Head();
+
+  std::vector<Task> TasksOf(size_t layer, const std::vector<Op>& ops,
+                            const std::vector<Slot>& inputs) const;
+  // False if stopped.
+  bool Compute(std::vector<Task>& tasks, const std::vector<size_t>& cols,
+               size_t piece_rows, PieceFn piece) {
+    return !Stopped() &&
+           ComputeTasks(
+               tasks, cols, piece_rows, [this] { return Stopped(); }, piece);
+  }
+  void Keep(std::vector<Task>& tasks, const std::vector<Slot>& outputs);
+  void Show(size_t layer, Op op, Slot output);
+  void ShowStates(size_t layer);
+  std::vector<size_t> Indices(const std::vector<size_t>& streams) const;
+
+  // Once stopped, it stays so, and nothing more is computed or shown.
+  bool Stopped() {
+    if (!stopped_) stopped_ = options_.stop && options_.stop();
+    return stopped_;
+  }
+  void Release(const std::vector<Slot>& slots) {
+    for (const size_t s : active_) {
+      for (const Slot slot : slots) values_[s].*slot = Rows();
+    }
+  }
+
+  const Weights& weights_;
+  const ModelConfig& config_;
+  const absl::Span<const Stream> streams_;
+  const size_t first_stream_;
+  const LockstepOptions& options_;
+  size_t& work_done_;
+  const size_t work_;
+  LockstepObserver& observer_;
+  Parallel& parallel_;
+  const size_t hidden_size_, q_size_, kv_size_, head_dim_;
+  RopeAngles angles_;
+  bool stopped_ = false;
+  std::vector<Values> values_;
+  std::vector<size_t> active_;  // the streams that run the layer, ascending
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_LOCKSTEP_PASS_H_
