@@ -36,6 +36,9 @@ using Json = nlohmann::ordered_json;
 
 std::string Name(Op op) { return std::string(OpName(op)); }
 
+// Of the group that the op belongs to.
+std::string GroupName(Op op) { return std::string(KernelName(OpKernel(op))); }
+
 Json NamesJson(const std::vector<Op>& ops) {
   Json names = Json::array();
   for (const Op op : ops) names.push_back(Name(op));
@@ -88,14 +91,23 @@ Json SplitJson(const LayerSplit& s) {
           {"interaction_share", s.interaction_share}};
 }
 
-Json RepairsJson(const std::vector<Repair>& repairs, bool has_layer,
-                 bool has_op) {
+// What the repairs are of.
+enum class RepairsOf { kCells, kOps, kGroups, kLayers };
+
+Json RepairsJson(const std::vector<Repair>& repairs, RepairsOf of) {
   return ArrayOf(repairs, [&](const Repair& r) {
     Json json;
-    if (has_layer) json["layer"] = r.cell.layer;
-    if (has_op) json["op"] = Name(r.cell.op);
+    if (of == RepairsOf::kCells || of == RepairsOf::kLayers) {
+      json["layer"] = r.cell.layer;
+    }
+    if (of == RepairsOf::kCells || of == RepairsOf::kOps) {
+      json["op"] = Name(r.cell.op);
+    }
+    if (of == RepairsOf::kGroups) json["group"] = GroupName(r.cell.op);
     json["gain"] = r.gain;
     json["logits_gain"] = r.logits_gain;
+    json["moved"] = r.moved;
+    json["logits_moved"] = r.logits_moved;
     json["effect"] = EffectJson(r.effect);
     return json;
   });
@@ -201,6 +213,10 @@ Json VerdictJson(const Verdict& v, const RepairResult* repair) {
   if (v.best_op.has_value()) {
     json["best_op_repair"] = {{"op", Name(v.best_op->cell.op)},
                               {"gain", v.best_op->gain}};
+  }
+  if (v.best_group.has_value()) {
+    json["best_group_repair"] = {{"group", GroupName(v.best_group->cell.op)},
+                                 {"gain", v.best_group->gain}};
   }
   if (v.best_layer.has_value()) {
     json["best_layer_repair"] = {{"layer", v.best_layer->cell.layer},
@@ -358,9 +374,10 @@ Json ResultsJson(const RunInfo& info, const AttributionResults& r) {
                             })},
       {"cause_sum",
        {{"cosine", a.sum_cosine}, {"norm", a.sum_norm}, {"rest", a.sum_rest}}},
-      {"repair_map", RepairsJson(a.repairs, true, true)},
-      {"op_repairs", RepairsJson(a.op_repairs, false, true)},
-      {"layer_repairs", RepairsJson(a.layer_repairs, true, false)},
+      {"repair_map", RepairsJson(a.repairs, RepairsOf::kCells)},
+      {"op_repairs", RepairsJson(a.op_repairs, RepairsOf::kOps)},
+      {"group_repairs", RepairsJson(a.group_repairs, RepairsOf::kGroups)},
+      {"layer_repairs", RepairsJson(a.layer_repairs, RepairsOf::kLayers)},
       {"minimal_repair",
        r.repair == nullptr ? Json(nullptr) : RepairJson(*r.repair)},
       {"phenomena", r.phenomena == nullptr

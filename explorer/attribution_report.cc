@@ -205,23 +205,35 @@ std::string CauseMap(const RunInfo& info, const Attribution& a) {
                       a.sum_norm, a.sum_cosine, a.sum_rest));
 }
 
-std::string RepairTable(absl::string_view what,
-                        const std::vector<Repair>& repairs, bool of_layers) {
+// The largest gain first, or in the order given.
+std::string RepairTable(absl::string_view what, std::vector<Repair> repairs,
+                        bool sort, std::string (*name)(const Cell& cell)) {
+  if (repairs.empty()) return "";
+  if (sort) {
+    std::stable_sort(repairs.begin(), repairs.end(),
+                     [](const Repair& x, const Repair& y) {
+                       if (std::isnan(x.gain) || std::isnan(y.gain)) {
+                         return !std::isnan(x.gain) && std::isnan(y.gain);
+                       }
+                       return x.gain > y.gain;
+                     });
+  }
   std::string text = absl::StrFormat(
-      "\n| %s | Rel L2 | Gone | Logits rel L2 | Gone | KL (nats) |\n"
-      "|---|------:|-----:|------:|-----:|------:|\n",
+      "\n| %s | Rel L2 | Gone | Moved | Logits rel L2 | Gone | Moved | KL "
+      "(nats) |\n|---|------:|-----:|-----:|------:|-----:|-----:|------:|\n",
       what);
   for (const Repair& repair : repairs) {
-    const std::string name = of_layers ? absl::StrCat(repair.cell.layer)
-                                       : std::string(OpName(repair.cell.op));
     if (!repair.effect.complete) {
-      absl::StrAppend(&text, "| ", name, " | ? | ? | ? | ? | ? |\n");
+      absl::StrAppend(&text, "| ", name(repair.cell),
+                      " | ? | ? | ? | ? | ? | ? | ? |\n");
       continue;
     }
-    absl::StrAppendFormat(&text, "| %s | %.3e | %s | %.3e | %s | %.2e |\n",
-                          name, repair.effect.rel_l2, Percent(repair.gain),
-                          repair.effect.logits_rel_l2,
-                          Percent(repair.logits_gain), repair.effect.kl);
+    absl::StrAppendFormat(
+        &text, "| %s | %.3e | %s | %s | %.3e | %s | %s | %.2e |\n",
+        name(repair.cell), repair.effect.rel_l2, Percent(repair.gain),
+        Percent(repair.moved), repair.effect.logits_rel_l2,
+        Percent(repair.logits_gain), Percent(repair.logits_moved),
+        repair.effect.kl);
   }
   return text;
 }
@@ -247,20 +259,23 @@ std::string RepairMap(const RunInfo& info, const Attribution& a) {
       "all of it, `~`: within 1 % of that; `0`: nothing",
       a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",
       Map(info, cells), "\nIn no layer: ", absl::StrJoin(others, ", "), ".\n");
-  std::vector<Repair> ops = a.op_repairs;
-  std::stable_sort(ops.begin(), ops.end(),
-                   [](const Repair& x, const Repair& y) {
-                     if (std::isnan(x.gain) || std::isnan(y.gain)) {
-                       return !std::isnan(x.gain) && std::isnan(y.gain);
-                     }
-                     return x.gain > y.gain;
-                   });
-  if (!ops.empty()) text += RepairTable("Op, in all layers", ops, false);
   std::vector<Repair> layers;
   for (const Repair& repair : a.layer_repairs) {
     if (IsShown(info, repair.cell.layer)) layers.push_back(repair);
   }
-  if (!layers.empty()) text += RepairTable("Layer, all ops", layers, true);
+  text +=
+      "\nGone: of the plan's error. Moved: how far the results move, by the "
+      "size of that error; where much moves and nothing is gone, errors "
+      "cancel.\n";
+  text += RepairTable("Group", a.group_repairs, true, [](const Cell& cell) {
+    return std::string(KernelName(OpKernel(cell.op)));
+  });
+  text += RepairTable(
+      "Op, in all layers", a.op_repairs, true,
+      [](const Cell& cell) { return std::string(OpName(cell.op)); });
+  text += RepairTable("Layer, all ops", layers, false, [](const Cell& cell) {
+    return absl::StrCat(cell.layer);
+  });
   return text;
 }
 
@@ -340,7 +355,8 @@ std::string AttributionCsv(const RunInfo& info,
                            const AttributionResults& results) {
   std::string text =
       "model,synthetic,plan,tokens,map,layer,op,strategy,complete,changes_bits,"
-      "rel_l2,logits_rel_l2,kl,share,cosine,gain,logits_gain\n";
+      "rel_l2,logits_rel_l2,kl,share,cosine,gain,logits_gain,moved,"
+      "logits_moved\n";
   const std::string start = absl::StrCat(
       CsvField(info.model), info.synthetic ? ",true," : ",false,",
       CsvField(results.plan->Text()), ",", results.tokens.size(), ",");
@@ -348,11 +364,11 @@ std::string AttributionCsv(const RunInfo& info,
   const auto append = [&](absl::string_view map, absl::string_view layer,
                           absl::string_view op, absl::string_view strategy,
                           absl::string_view changes_bits, const Effect& effect,
-                          const std::vector<double>& figures) {
+                          const std::vector<double>& more) {
     absl::StrAppend(&text, start, map, ",", layer, ",", op, ",", strategy, ",",
                     effect.complete ? "true," : "false,", changes_bits);
     std::vector<double> all = {effect.rel_l2, effect.logits_rel_l2, effect.kl};
-    all.insert(all.end(), figures.begin(), figures.end());
+    all.insert(all.end(), more.begin(), more.end());
     for (const double x : all) {
       absl::StrAppend(&text, ",",
                       std::isnan(x) ? "" : absl::StrFormat("%.17g", x));
@@ -366,24 +382,29 @@ std::string AttributionCsv(const RunInfo& info,
     return results.plan->Get(cell.layer, cell.op).name();
   };
   const double none = std::numeric_limits<double>::quiet_NaN();
+  const auto figures = [none](const Repair& r) -> std::vector<double> {
+    return {none, none, r.gain, r.logits_gain, r.moved, r.logits_moved};
+  };
   const Attribution& a = *results.attribution;
-  append("plan", "", "", "", "", a.plan, {none, none, none, none});
+  append("plan", "", "", "", "", a.plan, {none, none, none, none, none, none});
   for (const Cause& c : a.causes) {
     append("cause", layer_of(c.cell), OpName(c.cell.op), strategy_at(c.cell),
            c.changes_bits ? "true" : "false", c.effect,
-           {c.share, c.cosine, none, none});
+           {c.share, c.cosine, none, none, none, none});
   }
   for (const Repair& r : a.repairs) {
     append("repair", layer_of(r.cell), OpName(r.cell.op), strategy_at(r.cell),
-           "", r.effect, {none, none, r.gain, r.logits_gain});
+           "", r.effect, figures(r));
   }
   for (const Repair& r : a.op_repairs) {
-    append("op_repair", "", OpName(r.cell.op), "", "", r.effect,
-           {none, none, r.gain, r.logits_gain});
+    append("op_repair", "", OpName(r.cell.op), "", "", r.effect, figures(r));
+  }
+  for (const Repair& r : a.group_repairs) {
+    append("group_repair", "", KernelName(OpKernel(r.cell.op)), "", "",
+           r.effect, figures(r));
   }
   for (const Repair& r : a.layer_repairs) {
-    append("layer_repair", layer_of(r.cell), "", "", "", r.effect,
-           {none, none, r.gain, r.logits_gain});
+    append("layer_repair", layer_of(r.cell), "", "", "", r.effect, figures(r));
   }
   return text;
 }

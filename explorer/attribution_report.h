@@ -44,8 +44,9 @@ absl::StatusOr<std::string> WithAttribution(absl::string_view report_json,
                                             const RunInfo& info,
                                             const AttributionResults& results);
 
-// The maps, a row per cell: of the plan, the causes, the repairs, the repairs
-// of an op in all layers and of a layer. What does not apply is empty.
+// The maps, a row each: of the plan, the causes, the repairs, the repairs of an
+// op in all layers, of a group (whose name is in the column of ops) and of a
+// layer. What does not apply is empty.
 std::string AttributionCsv(const RunInfo& info,
                            const AttributionResults& results);
 

@@ -167,6 +167,7 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
   if (verdict.nonfinite_from.has_value()) return verdict;
   verdict.best_cell = BestOf(attribution.repairs);
   verdict.best_op = BestOf(attribution.op_repairs);
+  verdict.best_group = BestOf(attribution.group_repairs);
   verdict.best_layer = BestOf(attribution.layer_repairs);
 
   if (causes_known) {

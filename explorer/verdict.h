@@ -69,8 +69,9 @@ struct Verdict {
   std::optional<Spreading> spread_by;
   std::vector<NoEffect> no_effect;
   std::optional<Interaction> interaction;
-  // Of one cell, of one op in all layers, and of one layer.
-  std::optional<BestRepair> best_cell, best_op, best_layer;
+  // Of one cell, of one op in all layers, of one group of ops (the cell is of
+  // its first one), and of one layer.
+  std::optional<BestRepair> best_cell, best_op, best_group, best_layer;
   std::string stopped_in;  // Attribution
 };
 

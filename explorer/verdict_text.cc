@@ -236,6 +236,11 @@ std::string BestRepairs(const Verdict& v) {
                                  Percent(v.best_op->gain), " (",
                                  OpName(v.best_op->cell.op), ")"));
   }
+  if (v.best_group.has_value()) {
+    parts.push_back(
+        absl::StrCat("in one group of ops ", Percent(v.best_group->gain), " (",
+                     KernelName(OpKernel(v.best_group->cell.op)), ")"));
+  }
   if (v.best_layer.has_value()) {
     parts.push_back(absl::StrCat("in one layer ", Percent(v.best_layer->gain),
                                  " (layer ", v.best_layer->cell.layer, ")"));

@@ -72,9 +72,13 @@ class AttributionReportTest : public testing::Test {
     for (const Cell& cell : CellsOf(info_.config)) {
       attribution_.causes.push_back(
           {cell, cell.op != Op::kSoftmax, RandomEffect(), Figure(), Figure()});
-      Repair repair = {cell, RandomEffect(), Figure(), -Figure()};
+      Repair repair = {cell,      RandomEffect(), Figure(),
+                       -Figure(), Figure(),       Figure()};
       attribution_.repairs.push_back(repair);
       if (cell.layer == 1) attribution_.op_repairs.push_back(repair);
+      if (cell.layer == 1 && (cell.op == Op::kQProj || cell.op == Op::kRope)) {
+        attribution_.group_repairs.push_back(repair);
+      }
       if (cell.op == Op::kQProj) attribution_.layer_repairs.push_back(repair);
     }
     attribution_.sum_cosine = 0.9871;
@@ -248,6 +252,9 @@ TEST_F(AttributionReportTest, JsonHasTheVerdictAndEveryPart) {
   EXPECT_EQ(a["cause_sum"]["cosine"], 0.9871);
   EXPECT_EQ(a["op_repairs"].size(), 18u);
   EXPECT_EQ(a["layer_repairs"].size(), kLayers);
+  EXPECT_EQ(a["group_repairs"][1]["group"], "elementwise");
+  EXPECT_EQ(a["group_repairs"][1]["moved"],
+            attribution_.group_repairs[1].moved);
   EXPECT_EQ(a["minimal_repair"]["entries"][0], "q_proj@3-4=f32");
   EXPECT_EQ(a["minimal_repair"]["repair"]["upgrades"][0]["layers"],
             Json({3, 4}));
@@ -315,7 +322,7 @@ TEST_F(AttributionReportTest, CsvHasARowPerCell) {
   const std::vector<std::string> lines =
       absl::StrSplit(AttributionCsv(info_, results_), '\n', absl::SkipEmpty());
   const size_t cells = attribution_.causes.size();
-  ASSERT_EQ(lines.size(), 2 + 2 * cells + 18 + kLayers);
+  ASSERT_EQ(lines.size(), 2 + 2 * cells + 18 + 2 + kLayers);
   const std::vector<std::string> heads = absl::StrSplit(lines[0], ',');
   const auto field = [&](size_t line, const std::string& head) {
     const std::vector<std::string> fields = absl::StrSplit(lines[line], ',');
@@ -344,8 +351,12 @@ TEST_F(AttributionReportTest, CsvHasARowPerCell) {
   }
   EXPECT_EQ(field(2 + 2 * cells, "map"), "op_repair");
   EXPECT_EQ(field(2 + 2 * cells, "layer"), "");
-  EXPECT_EQ(field(2 + 2 * cells + 18, "map"), "layer_repair");
-  EXPECT_EQ(field(2 + 2 * cells + 18, "op"), "");
+  EXPECT_EQ(field(2 + 2 * cells + 18, "map"), "group_repair");
+  EXPECT_EQ(field(2 + 2 * cells + 18, "op"), "matmul");
+  EXPECT_EQ(field(2 + 2 * cells + 18, "moved"),
+            absl::StrFormat("%.17g", attribution_.group_repairs[0].moved));
+  EXPECT_EQ(field(2 + 2 * cells + 20, "map"), "layer_repair");
+  EXPECT_EQ(field(2 + 2 * cells + 20, "op"), "");
 }
 
 TEST_F(AttributionReportTest, StoppedRunShowsWhatThereIs) {

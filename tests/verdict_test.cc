@@ -445,11 +445,13 @@ TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
                {{4, Op::kVProj}, whole, kNaN, 0}};
   a.op_repairs = {{{0, Op::kRope}, whole, -0.1, 0},
                   {{0, Op::kAv}, whole, -0.2, 0}};
+  a.group_repairs = {{{0, Op::kQProj}, whole, 0.3, 0}};
   a.layer_repairs = {{{7, Op::kEmbed}, whole, 0.5, 0}};
   Verdict v = Judge(PlanOf("bf16"), a, nullptr);
   EXPECT_THAT(Text(v),
               HasSubstr("at one cell 5.0 % (k_proj@3), in all layers of one op "
-                        "-10.0 % (rope), in one layer 50.0 % (layer 7). What "
+                        "-10.0 % (rope), in one group of ops 30.0 % (matmul), "
+                        "in one layer 50.0 % (layer 7). What "
                         "one op leaves exact"));
   // An unfinished map may not have shown the best yet.
   a.repairs[0].effect.complete = false;
