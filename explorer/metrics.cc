@@ -34,7 +34,6 @@ bool ReplacesLargest(double x, double largest) {
   return std::isnan(x) || std::fabs(x) > std::fabs(largest);
 }
 
-// log(sum(exp(row))).
 // Indices of the k largest values, largest first; of equal ones the first.
 std::vector<size_t> Top(const double* row, size_t n, size_t k) {
   std::vector<size_t> order(n);

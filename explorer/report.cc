@@ -284,19 +284,6 @@ Json JsonOf(const MainEffect& effect) {
           {"prefill_share", effect.prefill_share}};
 }
 
-// RFC 4180: a field with a comma, quote or line break is quoted.
-std::string CsvField(absl::string_view text) {
-  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) {
-    return std::string(text);
-  }
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + "\"";
-}
-
 }  // namespace
 
 std::string ModelLine(const RunInfo& info) {
@@ -442,6 +429,18 @@ std::string ReportCsv(const RunInfo& info, const SweepOptions& options,
     text += "\n";
   }
   return text;
+}
+
+std::string CsvField(absl::string_view text) {
+  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) {
+    return std::string(text);
+  }
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + "\"";
 }
 
 absl::Status MakeFolder(const std::string& path) {

@@ -58,6 +58,10 @@ std::string ReportJson(const RunInfo& info, const SweepOptions& options,
 std::string ReportCsv(const RunInfo& info, const SweepOptions& options,
                       const SweepResult& result);
 
+// A field of a CSV file (RFC 4180): with a comma, quote or line break it is
+// quoted.
+std::string CsvField(absl::string_view text);
+
 // Creates the folder if it is missing.
 absl::Status MakeFolder(const std::string& path);
 
