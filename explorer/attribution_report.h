@@ -1,0 +1,55 @@
+#ifndef EXPLORER_ATTRIBUTION_REPORT_H_
+#define EXPLORER_ATTRIBUTION_REPORT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "explorer/attribution.h"
+#include "explorer/phenomena.h"
+#include "explorer/repair.h"
+#include "explorer/report.h"
+#include "explorer/verdict.h"
+#include "model/plan.h"
+
+namespace ulpscope {
+
+// All that is known of one plan's error. What was not looked for, or not before
+// the run was stopped, is null.
+struct AttributionResults {
+  const Plan* plan = nullptr;
+  std::vector<int32_t> tokens;
+  const Attribution* attribution = nullptr;
+  const Phenomena* phenomena = nullptr;      // may be null
+  std::vector<std::string> phenomena_lines;  // their names, a sentence each
+  const Verdict* verdict = nullptr;
+  const RepairResult* repair = nullptr;  // may be null
+};
+
+// Markdown for the terminal and attribution.md, the verdict first. The maps are
+// at most 120 columns wide.
+std::string AttributionText(const RunInfo& info,
+                            const AttributionResults& results);
+
+// {"context": ..., "attribution": ...}: every figure of AttributionText
+// included. What is not a number, or infinite, is null, as in ReportJson.
+std::string AttributionJson(const RunInfo& info,
+                            const AttributionResults& results);
+
+// `report_json`, an object, with "attribution" added. InvalidArgument if it is
+// none.
+absl::StatusOr<std::string> WithAttribution(absl::string_view report_json,
+                                            const RunInfo& info,
+                                            const AttributionResults& results);
+
+// The maps, a row each: of the plan, the causes, the repairs, the repairs of an
+// op in all layers, of a group (whose name is in the column of ops) and of a
+// layer. What does not apply is empty.
+std::string AttributionCsv(const RunInfo& info,
+                           const AttributionResults& results);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_REPORT_H_

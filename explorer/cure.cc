@@ -1,0 +1,99 @@
+#include "explorer/cure.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "explorer/attribution.h"
+#include "explorer/budget.h"
+#include "explorer/error_source.h"
+#include "explorer/upgrade.h"
+#include "explorer/verdict.h"
+#include "kernels/parallel.h"
+#include "kernels/strategy.h"
+#include "model/lockstep.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+absl::Status TryCures(const Weights& weights, const Plan& plan,
+                      const CureOptions& options, Parallel& parallel,
+                      Verdict& verdict) {
+  if (!verdict.source.has_value()) return absl::OkStatus();
+  ErrorSource& source = *verdict.source;
+  const auto is_in = [](const std::vector<Op>& ops, Op op) {
+    return std::find(ops.begin(), ops.end(), op) != ops.end();
+  };
+  // Which cells are upgraded.
+  const auto in_source = [&](const Cell& cell) {
+    return (is_in(source.ops, cell.op) && source.first_layer <= cell.layer &&
+            cell.layer <= source.last_layer) ||
+           (source.before_removal.has_value() &&
+            cell.layer == source.before_removal->layer &&
+            is_in(source.before_removal->ops, cell.op));
+  };
+  const auto of_ops = [&](const Cell& cell) {
+    return is_in(source.ops, cell.op);
+  };
+  const auto of_channel = [&](const Cell& cell) {
+    const auto in = [&](const std::optional<SourcePart>& part) {
+      return part.has_value() && cell.layer == part->layer &&
+             is_in(part->ops, cell.op);
+    };
+    return of_ops(cell) || in(source.makes) || in(source.removes);
+  };
+  const std::pair<CureScope, std::function<bool(const Cell&)>> scopes[] = {
+      {CureScope::kSource, in_source},
+      {CureScope::kOps, of_ops},
+      {CureScope::kChannel, of_channel}};
+  std::vector<Cure> cures;
+  std::vector<Plan> plans;
+  for (const Strategy& strategy : options.strategies) {
+    for (const auto& [scope, filter] : scopes) {
+      std::vector<Upgrade> upgrades;
+      for (const OpUpgrades& of_op :
+           UpgradesOf(weights.config, plan, options.strategies)) {
+        Upgrade upgrade = Choose(of_op, &strategy);
+        upgrade.layers.erase(
+            std::remove_if(upgrade.layers.begin(), upgrade.layers.end(),
+                           [&](size_t layer) {
+                             return !filter({layer, upgrade.op});
+                           }),
+            upgrade.layers.end());
+        if (!upgrade.layers.empty()) upgrades.push_back(std::move(upgrade));
+      }
+      Plan upgraded = WithUpgrades(plan, upgrades);
+      if (upgraded == plan ||
+          std::find(plans.begin(), plans.end(), upgraded) != plans.end()) {
+        continue;
+      }
+      cures.push_back(
+          {scope, strategy, UpgradeEntries(weights.config, upgrades), 0});
+      plans.push_back(std::move(upgraded));
+    }
+  }
+  if (plans.empty()) return absl::OkStatus();
+  LockstepOptions lockstep;
+  lockstep.memory = options.memory;
+  lockstep.stop = options.stop;
+  BudgetMeter meter(weights, BudgetMetric::kRelL2, options.tokens, lockstep,
+                    parallel);
+  const absl::Status status = meter.RunOracle();
+  const auto errors = status.ok() ? meter.Measure(plans) : status;
+  if (absl::IsCancelled(errors.status())) return absl::OkStatus();
+  if (!errors.ok()) return errors.status();
+  for (size_t i = 0; i < plans.size(); ++i) {
+    cures[i].rel_l2 = (*errors)[i];
+    source.cures.push_back(std::move(cures[i]));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ulpscope

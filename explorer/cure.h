@@ -1,0 +1,34 @@
+#ifndef EXPLORER_CURE_H_
+#define EXPLORER_CURE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "explorer/verdict.h"
+#include "kernels/parallel.h"
+#include "kernels/strategy.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+struct CureOptions {
+  std::vector<Strategy> strategies;
+  std::vector<int32_t> tokens;
+  size_t memory = SIZE_MAX;    // LockstepOptions
+  std::function<bool()> stop;  // the same
+};
+
+// Runs the plan with the source upgraded to each of the strategies, and adds to
+// its cures: its ops in its layers, its ops in all layers, and these with the
+// ops that make and remove its massive activation. Being stopped is no error.
+absl::Status TryCures(const Weights& weights, const Plan& plan,
+                      const CureOptions& options, Parallel& parallel,
+                      Verdict& verdict);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_CURE_H_

@@ -1,0 +1,33 @@
+#ifndef EXPLORER_REPAIR_COST_H_
+#define EXPLORER_REPAIR_COST_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "explorer/repair.h"
+#include "kernels/parallel.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+struct RepairTiming {
+  std::vector<int32_t> prompt;
+  size_t rounds = 5;
+  size_t decode_steps = 3;     // per round
+  std::function<bool()> stop;  // asked before each run
+};
+
+// Times the plan, the repair and its alternatives in alternating rounds, makes
+// that of the fastest decoding the repair, and sets its cost. No cost if
+// stopped in the first round, or if there is nothing to repair.
+absl::Status TimeRepair(const Weights& weights, const Plan& plan,
+                        const RepairTiming& timing, Parallel& parallel,
+                        RepairResult& result);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPAIR_COST_H_

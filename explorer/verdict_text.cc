@@ -1,0 +1,369 @@
+#include "explorer/verdict_text.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "explorer/attribution.h"
+#include "explorer/budget.h"
+#include "explorer/error_source.h"
+#include "explorer/repair.h"
+#include "explorer/verdict.h"
+#include "kernels/format.h"
+#include "kernels/strategy.h"
+#include "model/op.h"
+
+namespace ulpscope {
+namespace {
+
+// A gain that is not worth a repair.
+constexpr double kSmallGain = 0.1;
+
+// Ops that are listed where there may be twenty.
+constexpr size_t kMostOps = 5;
+
+std::string Percent(double share) {
+  return absl::StrFormat("%.1f %%", 100 * share);
+}
+
+// "a", "a and b", "a, b and c".
+std::string List(const std::vector<std::string>& items) {
+  if (items.size() < 2) return absl::StrJoin(items, "");
+  return absl::StrCat(absl::StrJoin(items.begin(), items.end() - 1, ", "),
+                      " and ", items.back());
+}
+
+std::string OpList(const std::vector<Op>& ops) {
+  std::vector<std::string> names;
+  names.reserve(ops.size());
+  for (const Op op : ops) names.emplace_back(OpName(op));
+  return List(names);
+}
+
+std::string LayerList(size_t first, size_t last) {
+  return first == last ? absl::StrCat("layer ", first)
+                       : absl::StrCat("layers ", first, "-", last);
+}
+
+std::string Headline(const Verdict& v) {
+  if (v.exact) {
+    return absl::StrCat("`", v.plan,
+                        "` has no error here: its final hidden state and its "
+                        "logits are the oracle's (relative L2 error 0).");
+  }
+  return absl::StrFormat(
+      "`%s` ends with a relative L2 error of %.3g of the final hidden state "
+      "and %.3g of the logits (KL %.3g nats).",
+      v.plan, v.rel_l2, v.logits_rel_l2, v.kl);
+}
+
+std::string Nonfinite(const Verdict& v) {
+  std::vector<std::string> cells;
+  for (const Cell& cell : v.nonfinite_cells) {
+    if (cells.size() == kMostOps) break;
+    cells.push_back(
+        absl::StrCat(OpName(cell.op),
+                     IsPerLayer(cell.op) ? absl::StrCat("@", cell.layer) : ""));
+  }
+  std::string text;
+  if (v.nonfinite_from.has_value()) {
+    text = absl::StrFormat(
+        "From layer %d on the stream holds infinities or NaN: nothing can be "
+        "shared out of that.",
+        *v.nonfinite_from);
+  }
+  if (cells.empty()) return text;
+  absl::StrAppend(&text, text.empty() ? "" : " ",
+                  "Alone, each of these cells gives results that are not "
+                  "finite: ",
+                  List(cells));
+  if (v.nonfinite_cells.size() > cells.size()) {
+    absl::StrAppend(&text, ", and ", v.nonfinite_cells.size() - cells.size(),
+                    " more");
+  }
+  return absl::StrCat(text, ".");
+}
+
+std::string Channel(const SourceChannel& c) {
+  if (!c.massive) {
+    return absl::StrFormat(
+        "It goes through channel %d, which has %s of the squared error there "
+        "(mean over the layers).",
+        c.channel, Percent(c.error_share));
+  }
+  return absl::StrFormat(
+      "It goes through channel %d, a massive activation: born in layer %d, %s, "
+      "%.4g at its largest (after layer %d, position %d, %.3g times the "
+      "median). The plan rounds it to %s, whose spacing at that size is %g; "
+      "the channel has %s of the squared error (mean over the layers).",
+      c.channel, c.born,
+      c.removed == 0 ? "never removed"
+                     : absl::StrCat("removed in layer ", c.removed),
+      c.value, c.value_layer, c.position, c.ratio_to_median,
+      FormatName(c.format), c.spacing, Percent(c.error_share));
+}
+
+void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
+  const ErrorSource& s = *v.source;
+  sentences.push_back(absl::StrCat(
+      "The source is rounding in ", OpList(s.ops),
+      s.first_layer == 0
+          ? ""
+          : absl::StrCat(" at ", LayerList(s.first_layer, s.last_layer)),
+      ": alone, its cells have ", Percent(s.squared_share),
+      " of the squared errors of all cells",
+      // Of cells that do not add up it is no part of anything.
+      v.interaction.has_value() && v.interaction->adds_up
+          ? absl::StrCat(" (and ", Percent(s.share), " of the plan's error)")
+          : "",
+      "."));
+  if (!s.channel.has_value()) return;
+  sentences.push_back(Channel(*s.channel));
+  std::vector<std::string> parts;
+  const auto append = [&parts](const std::optional<SourcePart>& part,
+                               absl::string_view what) {
+    if (!part.has_value()) return;
+    parts.push_back(absl::StrFormat("%s of layer %d, which %s%s, %s",
+                                    OpList(part->ops), part->layer,
+                                    part->ops.size() == 1 ? "" : "together ",
+                                    what, Percent(part->squared_share)));
+  };
+  append(s.makes, "made the channel's value");
+  append(s.before_removal, "rounded it before it was removed");
+  append(s.removes, "computed what removed it");
+  if (!parts.empty()) {
+    sentences.push_back(absl::StrCat(
+        "Other cells round the same value: ", absl::StrJoin(parts, "; "), "."));
+  }
+}
+
+void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
+  const ErrorSource& s = *v.source;
+  double best = v.rel_l2;
+  for (const CureScope scope :
+       {CureScope::kSource, CureScope::kOps, CureScope::kChannel}) {
+    std::string text;
+    for (const Cure& cure : s.cures) {
+      if (cure.scope != scope) continue;
+      best = std::min(best, cure.rel_l2);
+      if (text.empty()) {
+        text = absl::StrFormat("With `%s` the error is %.3g instead of %.3g",
+                               absl::StrJoin(cure.entries, ","), cure.rel_l2,
+                               v.rel_l2);
+      } else {
+        absl::StrAppendFormat(&text, ", with %s there %.3g",
+                              cure.strategy.name(), cure.rel_l2);
+      }
+    }
+    if (!text.empty()) sentences.push_back(text + ".");
+  }
+  if (!s.cures.empty() && !(best <= v.rel_l2 / 2)) {
+    sentences.push_back(
+        "None of these halves the error: what the other cells round is as "
+        "large.");
+  }
+}
+
+std::string SpreadOver(const Verdict& v) {
+  std::vector<std::string> ops;
+  for (const OpShare& op : v.ops) {
+    if (ops.size() == kMostOps) break;
+    ops.push_back(
+        absl::StrCat(OpName(op.op), " (", Percent(op.squared_share), ")"));
+  }
+  return absl::StrCat(
+      "There is no single source: the squared errors of the cells are spread "
+      "over ",
+      List(ops),
+      v.ops.size() > ops.size()
+          ? absl::StrCat(", and ", v.ops.size() - ops.size(), " other ops")
+          : "",
+      ".");
+}
+
+std::string Exposed(const Exposure& e) {
+  return absl::StrFormat(
+      "%s of layer %d exposes it: it cancels %.3g-fold, the stream's standard "
+      "deviation goes from %.3g to %.3g, and the relative error from %.3g to "
+      "%.3g.",
+      OpName(e.op), e.layer, e.ratio, e.std_before, e.std_after, e.error_before,
+      e.error_after);
+}
+
+std::string SpreadBy(const Spreading& s) {
+  std::string text = absl::StrFormat(
+      "Layer %d spreads it over the channels: the largest one's share of the "
+      "squared error goes from %s to %s",
+      s.layer, Percent(s.top1_before), Percent(s.top1_after));
+  if (s.amplification > 0) {
+    absl::StrAppendFormat(&text,
+                          ", and the layer makes %.3g of 1 that it "
+                          "inherits",
+                          s.amplification);
+  }
+  return text + ".";
+}
+
+std::string NoEffects(const std::vector<NoEffect>& no_effect) {
+  std::vector<std::string> ops;
+  for (const NoEffect& op : no_effect) {
+    ops.push_back(absl::StrCat(
+        OpName(op.op),
+        op.over_one_position ? " (over one position it is 1)" : ""));
+  }
+  return absl::StrCat("Without any effect, to the bit: ", List(ops), ".");
+}
+
+// "" if no map is known.
+std::string BestRepairs(const Verdict& v) {
+  const auto name = [](const Cell& cell) {
+    return IsPerLayer(cell.op) ? absl::StrCat(OpName(cell.op), "@", cell.layer)
+                               : std::string(OpName(cell.op));
+  };
+  std::vector<std::string> parts;
+  if (v.best_cell.has_value()) {
+    parts.push_back(absl::StrCat("at one cell ", Percent(v.best_cell->gain),
+                                 " (", name(v.best_cell->cell), ")"));
+  }
+  if (v.best_op.has_value()) {
+    parts.push_back(absl::StrCat("in all layers of one op ",
+                                 Percent(v.best_op->gain), " (",
+                                 OpName(v.best_op->cell.op), ")"));
+  }
+  if (v.best_group.has_value()) {
+    parts.push_back(
+        absl::StrCat("in one group of ops ", Percent(v.best_group->gain), " (",
+                     KernelName(OpKernel(v.best_group->cell.op)), ")"));
+  }
+  if (v.best_layer.has_value()) {
+    parts.push_back(absl::StrCat("in one layer ", Percent(v.best_layer->gain),
+                                 " (layer ", v.best_layer->cell.layer, ")"));
+  }
+  if (parts.empty()) return "";
+  std::string text =
+      absl::StrCat("Of the plan's error the oracle takes away at most: ",
+                   absl::StrJoin(parts, ", "), ".");
+  if (v.best_cell.has_value() && v.best_cell->gain < kSmallGain) {
+    text += " What one op leaves exact, the next one may round again.";
+  }
+  return text;
+}
+
+std::string Interacts(const Interaction& i) {
+  const std::string numbers = absl::StrFormat(
+      "their sum has a cosine of %.3f with the plan's error vector, %.3g of "
+      "its norm, and leaves %.3g of it; if they were independent, they would "
+      "give %.3g times this error on average",
+      i.sum_cosine, i.sum_norm, i.sum_rest, i.squares_norm);
+  return i.adds_up
+             ? absl::StrCat("The cells' errors add up to the plan's: ", numbers,
+                            ".")
+             : absl::StrCat(
+                   "The cells' errors do not add up to the plan's: ", numbers,
+                   ". A cell rounds other values alone than in the plan, so "
+                   "shares are what roundings of this size give on average, "
+                   "not parts of this error.");
+}
+
+std::string Ratio(const Spread& ratio) {
+  return absl::StrFormat("%.3f ± %.3f", ratio.median, ratio.half_iqr);
+}
+
+std::string RepairSentence(const RepairResult& r) {
+  const std::string budget = BudgetText(r.budget);
+  std::vector<std::string> names;
+  for (const Strategy strategy : r.strategies) {
+    names.emplace_back(strategy.name());
+  }
+  const std::string stopped =
+      r.stopped_in.empty()
+          ? ""
+          : absl::StrCat(" (The search was stopped at: ", r.stopped_in, ".)");
+  if (r.reached && r.repair.upgrades.empty()) {
+    return absl::StrFormat("The plan keeps the budget %s by itself: %.3g.%s",
+                           budget, r.error_before, stopped);
+  }
+  if (!r.reached && !r.stopped_in.empty()) {
+    return absl::StrCat(
+        "No upgrades to keep the budget ", budget,
+        " had been found when the search was stopped at: ", r.stopped_in, ".");
+  }
+  if (!r.reached) {
+    return absl::StrFormat(
+        "No upgrades to {%s} keep the budget %s; the best, %s, reach %.3g "
+        "instead of %.3g.",
+        absl::StrJoin(names, ", "), budget,
+        r.best_is_everything ? "of everything" : "of a part", r.best_error,
+        r.error_before);
+  }
+  std::string text = absl::StrFormat(
+      "The smallest repair found for %s is `%s`: %d (layer, op) cells, and an "
+      "error of %.3g instead of %.3g.",
+      budget, absl::StrJoin(r.entries, ","), r.repair.cells(), r.repair.error,
+      r.error_before);
+  if (r.cost.has_value()) {
+    absl::StrAppendFormat(
+        &text,
+        " Its decoding runs at %s of the plan's speed, prefill at %s (median "
+        "and half the interquartile range of paired runs).",
+        Ratio(r.cost->decode_ratio), Ratio(r.cost->prefill_ratio));
+  }
+  return text + stopped;
+}
+
+}  // namespace
+
+absl::string_view FormatName(Format format) {
+  return format == Format::kF64   ? "f64"
+         : format == Format::kF32 ? "f32"
+                                  : "bf16";
+}
+
+absl::string_view ScopeName(CureScope scope) {
+  return scope == CureScope::kSource ? "source"
+         : scope == CureScope::kOps  ? "ops"
+                                     : "channel";
+}
+
+std::vector<std::string> Sentences(const Verdict& v,
+                                   const RepairResult* repair) {
+  std::vector<std::string> sentences = {Headline(v)};
+  if (!v.stopped_in.empty()) {
+    sentences.push_back(
+        absl::StrCat("The attribution was stopped: ", v.stopped_in,
+                     ". What follows is from the rest."));
+  }
+  if (v.nonfinite_from.has_value() || !v.nonfinite_cells.empty()) {
+    sentences.push_back(Nonfinite(v));
+  }
+  if (v.source.has_value()) {
+    AppendSource(v, sentences);
+  } else if (!v.ops.empty()) {
+    sentences.push_back(SpreadOver(v));
+  }
+  if (v.head.has_value()) {
+    sentences.push_back(absl::StrFormat(
+        "Of the logits' squared errors %s are %s's own, after the final hidden "
+        "state.",
+        Percent(v.head->squared_share), OpName(v.head->op)));
+  }
+  if (v.exposed_by.has_value()) sentences.push_back(Exposed(*v.exposed_by));
+  if (v.spread_by.has_value()) sentences.push_back(SpreadBy(*v.spread_by));
+  if (!v.no_effect.empty()) sentences.push_back(NoEffects(v.no_effect));
+  if (v.interaction.has_value()) {
+    sentences.push_back(Interacts(*v.interaction));
+  }
+  const std::string best = BestRepairs(v);
+  if (!best.empty()) sentences.push_back(best);
+  if (v.source.has_value()) AppendCures(v, sentences);
+  if (repair != nullptr) sentences.push_back(RepairSentence(*repair));
+  return sentences;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,25 @@
+#ifndef EXPLORER_VERDICT_TEXT_H_
+#define EXPLORER_VERDICT_TEXT_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "explorer/repair.h"
+#include "explorer/verdict.h"
+#include "kernels/format.h"
+
+namespace ulpscope {
+
+absl::string_view FormatName(Format format);  // "bf16"
+
+// "source", "ops" or "channel".
+absl::string_view ScopeName(CureScope scope);
+
+// The verdict in words, each sentence with its numbers. `repair` may be null.
+std::vector<std::string> Sentences(const Verdict& verdict,
+                                   const RepairResult* repair);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_VERDICT_TEXT_H_
