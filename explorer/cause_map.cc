@@ -13,7 +13,6 @@
 #include "explorer/attribution.h"
 #include "explorer/baseline.h"
 #include "explorer/effects.h"
-#include "explorer/effects.h"
 #include "kernels/matrix.h"
 #include "kernels/strategy.h"
 #include "model/op.h"
