@@ -209,6 +209,7 @@ Json VerdictJson(const Verdict& v, const RepairResult* repair) {
   if (v.best_cell.has_value()) {
     json["best_cell_repair"] = CellJson(v.best_cell->cell);
     json["best_cell_repair"]["gain"] = v.best_cell->gain;
+    json["best_cell_repair"]["most_moved"] = v.best_cell->most_moved;
   }
   if (v.best_op.has_value()) {
     json["best_op_repair"] = {{"op", Name(v.best_op->cell.op)},

@@ -121,13 +121,16 @@ std::vector<NoEffect> FindNoEffects(const Plan& plan,
 // Absent unless all are finished.
 std::optional<BestRepair> BestOf(const std::vector<Repair>& repairs) {
   std::optional<BestRepair> best;
+  double most_moved = 0;
   for (const Repair& repair : repairs) {
     if (!repair.effect.complete) return std::nullopt;
     if (!std::isfinite(repair.gain)) continue;
     if (!best.has_value() || repair.gain > best->gain) {
-      best = {repair.cell, repair.gain};
+      best = {repair.cell, repair.gain, 0};
     }
+    most_moved = std::max(most_moved, repair.moved);
   }
+  if (best.has_value()) best->most_moved = most_moved;
   return best;
 }
 

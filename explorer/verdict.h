@@ -18,6 +18,7 @@ namespace ulpscope {
 struct BestRepair {
   Cell cell;  // as Repair::cell
   double gain = 0;
+  double most_moved = 0;  // the largest Repair::moved of the map
 };
 
 // A cancellation that leaves an old absolute error on a small stream.

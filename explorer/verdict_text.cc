@@ -25,6 +25,11 @@ namespace {
 // A gain that is not worth a repair.
 constexpr double kSmallGain = 0.1;
 
+// How far a repair must move the results, of the plan's error, for its small
+// gain to be a cancelling of errors. An independent error of half the size
+// would account for a gain of 1 - sqrt(1 - 1/4), 13 %.
+constexpr double kCancelling = 0.5;
+
 // Ops that are listed where there may be twenty.
 constexpr size_t kMostOps = 5;
 
@@ -250,7 +255,13 @@ std::string BestRepairs(const Verdict& v) {
       absl::StrCat("Of the plan's error the oracle takes away at most: ",
                    absl::StrJoin(parts, ", "), ".");
   if (v.best_cell.has_value() && v.best_cell->gain < kSmallGain) {
-    text += " What one op leaves exact, the next one may round again.";
+    const double moved = v.best_cell->most_moved;
+    absl::StrAppend(
+        &text, " One cell moves the results by up to ", Percent(moved),
+        " of that error",
+        moved < kCancelling
+            ? ": what one op leaves exact, the next one rounds again."
+            : ", which brings them no nearer: errors cancel.");
   }
   return text;
 }

@@ -440,19 +440,24 @@ TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
 TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
   Attribution a = Uniform(1e-3);
   const Effect whole = {0.1, 0.1, 0.1, {}, true};
-  a.repairs = {{{2, Op::kQProj}, whole, 0.02, 0},
-               {{3, Op::kKProj}, whole, 0.05, 0},
-               {{4, Op::kVProj}, whole, kNaN, 0}};
-  a.op_repairs = {{{0, Op::kRope}, whole, -0.1, 0},
-                  {{0, Op::kAv}, whole, -0.2, 0}};
-  a.group_repairs = {{{0, Op::kQProj}, whole, 0.3, 0}};
-  a.layer_repairs = {{{7, Op::kEmbed}, whole, 0.5, 0}};
+  a.repairs = {{{2, Op::kQProj}, whole, 0.02, 0, 0.03, 0},
+               {{3, Op::kKProj}, whole, 0.05, 0, 0.01, 0},
+               {{4, Op::kVProj}, whole, kNaN, 0, kNaN, 0}};
+  a.op_repairs = {{{0, Op::kRope}, whole, -0.1, 0, 0, 0},
+                  {{0, Op::kAv}, whole, -0.2, 0, 0, 0}};
+  a.group_repairs = {{{0, Op::kQProj}, whole, 0.3, 0, 0, 0}};
+  a.layer_repairs = {{{7, Op::kEmbed}, whole, 0.5, 0, 0, 0}};
   Verdict v = Judge(PlanOf("bf16"), a, nullptr);
   EXPECT_THAT(Text(v),
               HasSubstr("at one cell 5.0 % (k_proj@3), in all layers of one op "
                         "-10.0 % (rope), in one group of ops 30.0 % (matmul), "
-                        "in one layer 50.0 % (layer 7). What "
-                        "one op leaves exact"));
+                        "in one layer 50.0 % (layer 7). One cell moves the "
+                        "results by up to 3.0 % of that error: what one op "
+                        "leaves exact"));
+  a.repairs[0].moved = 0.7;
+  EXPECT_THAT(Text(Judge(PlanOf("bf16"), a, nullptr)),
+              HasSubstr("up to 70.0 % of that error, which brings them no "
+                        "nearer"));
   // An unfinished map may not have shown the best yet.
   a.repairs[0].effect.complete = false;
   v = Judge(PlanOf("bf16"), a, nullptr);
