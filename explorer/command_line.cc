@@ -27,7 +27,7 @@ namespace ulpscope {
 namespace {
 
 bool IsOurs(const absl::CommandLineFlag& flag) {
-  return absl::EndsWith(flag.Filename(), "explorer/main.cc");
+  return absl::EndsWith(flag.Filename(), "explorer/settings.cc");
 }
 
 }  // namespace
@@ -43,7 +43,9 @@ std::string HelpText() {
       "  explorer --tune [--model=M]                find the fastest kernels,\n"
       "                                             for the modes above\n\n"
       "Results go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad\n"
-      "usage, 1 anything else.\n\nFlags:\n";
+      "usage, 130 stopped by Ctrl-C, 143 by SIGTERM, 1 anything else. Ctrl-C "
+      "ends\na sweep with the report of what was measured until then; a second "
+      "one ends\nit at once.\n\nFlags:\n";
   std::map<absl::string_view, const absl::CommandLineFlag*> by_name;
   for (const auto& [name, flag] : absl::GetAllFlags()) {
     if (IsOurs(*flag)) by_name.emplace(name, flag);

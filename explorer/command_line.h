@@ -10,7 +10,7 @@
 
 namespace ulpscope {
 
-// What --help prints: the flags of main.cc, and every model, strategy, op,
+// What --help prints: the flags of settings.cc, and every model, strategy, op,
 // preset and metric that they take.
 std::string HelpText();
 

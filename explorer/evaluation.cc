@@ -1,21 +1,24 @@
 #include "explorer/evaluation.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <functional>
+#include <limits>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "explorer/error_meter.h"
 #include "explorer/metrics.h"
 #include "kernels/parallel.h"
+#include "model/config.h"
 #include "model/decoder.h"
+#include "model/lockstep.h"
 #include "model/plan.h"
-#include "model/trace.h"
 #include "model/weights.h"
 
 namespace ulpscope {
@@ -30,35 +33,53 @@ double Quantile(const std::vector<double>& sorted, double share) {
          (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
+// Of the oracle's runs, which the meter keeps: the stream before and after each
+// layer, the final norm, and logits.
+size_t BytesOfTraces(const ModelConfig& config,
+                     absl::Span<const std::vector<int32_t>> sequences) {
+  const size_t per_token = static_cast<size_t>(config.num_hidden_layers + 2) *
+                               static_cast<size_t>(config.hidden_size) +
+                           static_cast<size_t>(config.vocab_size);
+  size_t tokens = 0;
+  for (const auto& sequence : sequences) tokens += sequence.size();
+  return tokens * per_token * sizeof(double);
+}
+
 }  // namespace
 
-absl::StatusOr<Evaluation> Evaluation::Create(const Weights& weights,
-                                              std::vector<int32_t> tokens,
-                                              Parallel& parallel) {
-  Evaluation evaluation(weights, std::move(tokens), parallel);
-  const auto plan = Plan::Parse("oracle", weights.layers.size());
-  if (!plan.ok()) return plan.status();
-  const absl::Status status = evaluation.Run(*plan, evaluation.oracle_);
-  if (!status.ok()) return status;
-  return evaluation;
-}
-
-absl::StatusOr<TraceMetrics> Evaluation::Measure(const Plan& plan) const {
-  Trace trace(weights_->config);
-  const absl::Status status = Run(plan, trace);
-  if (!status.ok()) return status;
-  return CompareTraces(trace, oracle_);
-}
-
-absl::Status Evaluation::Run(const Plan& plan, Trace& trace) const {
-  Decoder decoder(*weights_, plan, tokens_.size(), *parallel_);
-  return decoder.Forward(tokens_, Logits::kAll, &trace);
+absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
+    const Weights& weights, absl::Span<const Plan> plans,
+    absl::Span<const std::vector<int32_t>> sequences,
+    const ErrorOptions& options, Parallel& parallel) {
+  const auto oracle = Plan::Parse("oracle", weights.layers.size());
+  if (!oracle.ok()) return oracle.status();
+  ErrorMeter meter(weights.config, sequences.size(), plans.size(), options.stop,
+                   parallel);
+  // In the meter's order.
+  std::vector<Stream> streams;
+  streams.reserve((plans.size() + 1) * sequences.size());
+  for (const auto& tokens : sequences) streams.push_back({*oracle, tokens});
+  for (const Plan& plan : plans) {
+    for (const auto& tokens : sequences) streams.push_back({plan, tokens});
+  }
+  LockstepOptions lockstep;
+  lockstep.logits = Logits::kAll;
+  const size_t kept = BytesOfTraces(weights.config, sequences);
+  lockstep.memory = options.memory - std::min(options.memory, kept);
+  lockstep.stop = options.stop;
+  lockstep.progress = options.progress;
+  const absl::Status status =
+      RunLockstep(weights, streams, lockstep, meter, parallel);
+  if (!status.ok() && !absl::IsCancelled(status)) return status;
+  return meter.TakeMetrics();
 }
 
 absl::Status TimePlan(const Weights& weights, const Plan& plan,
                       const std::vector<int32_t>& prompt, size_t decode_steps,
-                      Parallel& parallel, PlanTiming& timing) {
+                      const std::function<bool()>& stop, Parallel& parallel,
+                      PlanTiming& timing) {
   Decoder decoder(weights, plan, prompt.size() + decode_steps, parallel);
+  decoder.set_stop(stop);
   const Parallel::Awake awake(parallel);
   absl::Time start = absl::Now();
   absl::Status status = decoder.Forward(prompt, Logits::kLast);
@@ -74,7 +95,10 @@ absl::Status TimePlan(const Weights& weights, const Plan& plan,
 }
 
 Spread RateOf(const std::vector<double>& seconds, double count) {
-  if (seconds.empty()) return {};
+  if (seconds.empty()) {
+    constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+    return {kNaN, kNaN};
+  }
   std::vector<double> rates;
   for (const double s : seconds) rates.push_back(count / s);
   std::sort(rates.begin(), rates.end());

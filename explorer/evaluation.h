@@ -3,46 +3,34 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "explorer/metrics.h"
 #include "kernels/parallel.h"
 #include "model/plan.h"
-#include "model/trace.h"
 #include "model/weights.h"
 
 namespace ulpscope {
 
-// Measures plans against the oracle on one sequence of tokens.
-class Evaluation {
- public:
-  // Runs the oracle. `weights` and `parallel` must outlive the evaluation.
-  static absl::StatusOr<Evaluation> Create(const Weights& weights,
-                                           std::vector<int32_t> tokens,
-                                           Parallel& parallel);
-
-  // Runs the plan on the same tokens, all at once.
-  absl::StatusOr<TraceMetrics> Measure(const Plan& plan) const;
-
-  const std::vector<int32_t>& tokens() const { return tokens_; }
-
- private:
-  Evaluation(const Weights& weights, std::vector<int32_t> tokens,
-             Parallel& parallel)
-      : weights_(&weights),
-        tokens_(std::move(tokens)),
-        parallel_(&parallel),
-        oracle_(weights.config) {}
-
-  absl::Status Run(const Plan& plan, Trace& trace) const;
-
-  const Weights* weights_;
-  std::vector<int32_t> tokens_;
-  Parallel* parallel_;
-  Trace oracle_;
+struct ErrorOptions {
+  size_t memory = SIZE_MAX;  // bytes for the runs, the oracle's logits included
+  // As of LockstepOptions; null for none.
+  std::function<bool()> stop;
+  std::function<void(size_t done, size_t total)> progress;
 };
+
+// [plan][sequence]: errors of every plan against the oracle on every sequence
+// of tokens, each run at once from position 0. All run in lockstep; where that
+// is stopped, what was not reached is missing. InvalidArgument for a sequence
+// that is empty or has a token that is not in the vocabulary.
+absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
+    const Weights& weights, absl::Span<const Plan> plans,
+    absl::Span<const std::vector<int32_t>> sequences,
+    const ErrorOptions& options, Parallel& parallel);
 
 // Times of one plan, in seconds.
 struct PlanTiming {
@@ -52,9 +40,12 @@ struct PlanTiming {
 
 // Runs and times a prompt and `decode_steps` more tokens, without observing,
 // and adds to `timing`. The plan runs alone: nothing else may use `parallel`.
+// Cancelled if `stop`, unless null, says true on the way; what was finished
+// until then is in `timing`.
 absl::Status TimePlan(const Weights& weights, const Plan& plan,
                       const std::vector<int32_t>& prompt, size_t decode_steps,
-                      Parallel& parallel, PlanTiming& timing);
+                      const std::function<bool()>& stop, Parallel& parallel,
+                      PlanTiming& timing);
 
 // A median, and half the distance between the quartiles as its spread.
 struct Spread {
@@ -62,7 +53,7 @@ struct Spread {
   double half_iqr = 0;
 };
 
-// Of `count` items per each of the times: items per second. No times give 0.
+// Of `count` items per each of the times: items per second. No times give NaN.
 Spread RateOf(const std::vector<double>& seconds, double count);
 
 }  // namespace ulpscope

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "kernels/format.h"
 #include "kernels/matrix.h"
 #include "kernels/measure/error.h"
+#include "kernels/parallel.h"
 #include "model/trace.h"
 
 namespace ulpscope {
@@ -29,14 +32,6 @@ double Ratio(double error, double size) {
 bool ReplacesLargest(double x, double largest) {
   if (std::isnan(largest)) return false;
   return std::isnan(x) || std::fabs(x) > std::fabs(largest);
-}
-
-// log(sum(exp(row))).
-double LogSumExp(const double* row, size_t n) {
-  const double max = *std::max_element(row, row + n);
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
-  return max + std::log(sum);
 }
 
 // Indices of the k largest values, largest first; of equal ones the first.
@@ -58,31 +53,37 @@ std::vector<size_t> Top(const double* row, size_t n, size_t k) {
   return order;
 }
 
-LayerMetrics MetricsOfLayer(const Trace& value, const Trace& reference,
-                            size_t layer) {
-  const Matrix<const double> state = reference.State(layer);
-  LayerMetrics metrics;
-  metrics.layer = layer;
-  metrics.error = Compare(value.State(layer), state);
-  metrics.cancellation = reference.CancellationAt(layer);
-  double sum = 0, sum_squares = 0;
-  for (size_t r = 0; r < state.rows; ++r) {
-    for (size_t c = 0; c < state.cols; ++c) {
-      const double x = state.Row(r)[c];
-      sum += x;
-      sum_squares += x * x;
-      if (ReplacesLargest(x, metrics.max_activation)) {
-        metrics.max_activation = x;
-        metrics.max_position = r;
-        metrics.max_channel = c;
-      }
+// One position's next-token distribution.
+struct PositionLogits {
+  double max_abs = 0;
+  double kl = 0;
+  bool top1_agrees = false;
+  double top10_overlap = 0;
+};
+
+PositionLogits ComparePosition(const double* v, const double* ref, size_t n) {
+  PositionLogits position;
+  for (size_t i = 0; i < n; ++i) {
+    const double error = std::fabs(v[i] - ref[i]);
+    if (ReplacesLargest(error, position.max_abs)) position.max_abs = error;
+  }
+  position.kl = KlDivergence(v, ref, n, LogSumExp(ref, n));
+  const std::vector<size_t> top = Top(v, n, 10);
+  const std::vector<size_t> ref_top = Top(ref, n, 10);
+  // A NaN is no prediction: it agrees with nothing.
+  const auto agrees = [v, ref](size_t token) {
+    return !std::isnan(v[token]) && !std::isnan(ref[token]);
+  };
+  position.top1_agrees = top[0] == ref_top[0] && agrees(top[0]);
+  double shared = 0;
+  for (const size_t token : ref_top) {
+    if (agrees(token) &&
+        std::find(top.begin(), top.end(), token) != top.end()) {
+      shared += 1;
     }
   }
-  const double n = static_cast<double>(state.rows * state.cols);
-  const double mean = sum / n;
-  const double variance = sum_squares / n - mean * mean;
-  metrics.std = variance < 0 ? 0 : std::sqrt(variance);
-  return metrics;
+  position.top10_overlap = shared / static_cast<double>(ref_top.size());
+  return position;
 }
 
 }  // namespace
@@ -124,43 +125,52 @@ ErrorMetrics Compare(Matrix<const double> value,
   return metrics;
 }
 
-LogitMetrics CompareLogits(Matrix<const double> value,
-                           Matrix<const double> reference) {
+double LogSumExp(const double* row, size_t n) {
+  const double max = *std::max_element(row, row + n);
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
+  return max + std::log(sum);
+}
+
+double KlDivergence(const double* value, const double* reference, size_t n,
+                    double reference_norm) {
+  const double norm = LogSumExp(value, n);
+  double kl = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double log_p = reference[i] - reference_norm;
+    kl += std::exp(log_p) * (log_p - (value[i] - norm));
+  }
+  // Rounding can take a KL divergence of nothing below 0.
+  return kl < 0 ? 0 : kl;
+}
+
+std::optional<LogitMetrics> CompareLogits(Matrix<const double> value,
+                                          Matrix<const double> reference,
+                                          Parallel& parallel,
+                                          const std::function<bool()>& stop) {
+  constexpr size_t kBlock = 64;  // of positions: a fraction of a second
   LogitMetrics metrics;
   if (value.rows == 0) return metrics;
-  const size_t n = value.cols;
   double agree = 0, overlap = 0;
-  for (size_t r = 0; r < value.rows; ++r) {
-    const double* v = value.Row(r);
-    const double* ref = reference.Row(r);
-    const double v_norm = LogSumExp(v, n);
-    const double ref_norm = LogSumExp(ref, n);
-    double kl = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const double log_p = ref[i] - ref_norm;
-      kl += std::exp(log_p) * (log_p - (v[i] - v_norm));
-      const double error = std::fabs(v[i] - ref[i]);
-      if (ReplacesLargest(error, metrics.max_abs)) metrics.max_abs = error;
-    }
-    // Rounding can take a KL divergence of nothing below 0.
-    kl = kl < 0 ? 0 : kl;
-    metrics.kl += kl;
-    if (ReplacesLargest(kl, metrics.kl_max)) metrics.kl_max = kl;
-    const std::vector<size_t> top = Top(v, n, 10);
-    const std::vector<size_t> ref_top = Top(ref, n, 10);
-    // A NaN is no prediction: it agrees with nothing.
-    const auto agrees = [v, ref](size_t token) {
-      return !std::isnan(v[token]) && !std::isnan(ref[token]);
-    };
-    if (top[0] == ref_top[0] && agrees(top[0])) agree += 1;
-    double shared = 0;
-    for (const size_t token : ref_top) {
-      if (agrees(token) &&
-          std::find(top.begin(), top.end(), token) != top.end()) {
-        shared += 1;
+  std::vector<PositionLogits> block;
+  for (size_t begin = 0; begin < value.rows; begin += kBlock) {
+    if (stop != nullptr && stop()) return std::nullopt;
+    block.resize(std::min(kBlock, value.rows - begin));
+    parallel.For(block.size(), [&](size_t i) {
+      block[i] = ComparePosition(value.Row(begin + i), reference.Row(begin + i),
+                                 value.cols);
+    });
+    for (const PositionLogits& position : block) {
+      if (ReplacesLargest(position.max_abs, metrics.max_abs)) {
+        metrics.max_abs = position.max_abs;
       }
+      metrics.kl += position.kl;
+      if (ReplacesLargest(position.kl, metrics.kl_max)) {
+        metrics.kl_max = position.kl;
+      }
+      if (position.top1_agrees) agree += 1;
+      overlap += position.top10_overlap;
     }
-    overlap += shared / static_cast<double>(ref_top.size());
   }
   const double rows = static_cast<double>(value.rows);
   metrics.kl /= rows;
@@ -169,22 +179,40 @@ LogitMetrics CompareLogits(Matrix<const double> value,
   return metrics;
 }
 
-TraceMetrics CompareTraces(const Trace& value, const Trace& reference) {
-  TraceMetrics metrics;
-  double previous = 0;
-  for (size_t layer = 1; layer <= reference.num_layers(); ++layer) {
-    metrics.layers.push_back(MetricsOfLayer(value, reference, layer));
-    LayerMetrics& row = metrics.layers.back();
-    row.growth = previous > 0 ? row.error.mean_abs / previous : kNaN;
-    previous = row.error.mean_abs;
+LayerMetrics MetricsOfReference(size_t layer, Matrix<const double> reference,
+                                const Cancellation& cancellation) {
+  LayerMetrics metrics;
+  metrics.layer = layer;
+  metrics.cancellation = cancellation;
+  double sum = 0, sum_squares = 0;
+  for (size_t r = 0; r < reference.rows; ++r) {
+    for (size_t c = 0; c < reference.cols; ++c) {
+      const double x = reference.Row(r)[c];
+      sum += x;
+      sum_squares += x * x;
+      if (ReplacesLargest(x, metrics.max_activation)) {
+        metrics.max_activation = x;
+        metrics.max_position = r;
+        metrics.max_channel = c;
+      }
+    }
   }
-  const double first = metrics.layers.front().error.mean_abs;
-  const double steps = static_cast<double>(metrics.layers.size()) - 1;
-  metrics.mean_growth =
-      steps > 0 && first > 0 ? std::pow(previous / first, 1 / steps) : kNaN;
-  metrics.final_norm = Compare(value.FinalNorm(), reference.FinalNorm());
-  metrics.logits = CompareLogits(value.Logits(), reference.Logits());
+  const double n = static_cast<double>(reference.rows * reference.cols);
+  const double mean = sum / n;
+  const double variance = sum_squares / n - mean * mean;
+  metrics.std = variance < 0 ? 0 : std::sqrt(variance);
   return metrics;
+}
+
+void TraceMetrics::AddLayer(LayerMetrics row) {
+  const double previous = layers.empty() ? 0 : layers.back().error.mean_abs;
+  row.growth = previous > 0 ? row.error.mean_abs / previous : kNaN;
+  layers.push_back(std::move(row));
+  const double first = layers.front().error.mean_abs;
+  const double last = layers.back().error.mean_abs;
+  const double steps = static_cast<double>(layers.size()) - 1;
+  mean_growth =
+      steps > 0 && first > 0 ? std::pow(last / first, 1 / steps) : kNaN;
 }
 
 std::string StatusOf(double mean_abs_error) {

@@ -2,11 +2,15 @@
 #define EXPLORER_METRICS_H_
 
 #include <cstddef>
+#include <functional>
+#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/matrix.h"
 #include "kernels/measure/error.h"
+#include "kernels/parallel.h"
 #include "model/trace.h"
 
 namespace ulpscope {
@@ -30,6 +34,15 @@ struct ErrorMetrics {
 ErrorMetrics Compare(Matrix<const double> value,
                      Matrix<const double> reference);
 
+// log(sum(exp(row))) of n values.
+double LogSumExp(const double* row, size_t n);
+
+// KL(reference || value) of the distributions that two rows of n logits stand
+// for, nats, at least 0; `reference_norm` is the reference's LogSumExp. Below
+// some 1e-14 it is rounding: the terms of the sum are not.
+double KlDivergence(const double* value, const double* reference, size_t n,
+                    double reference_norm);
+
 // How far next-token distributions are from a reference, over positions. Of
 // equal logits the one of the smaller token is the likelier; a NaN agrees with
 // nothing. Vocabularies of less than ten tokens have that many likeliest.
@@ -41,8 +54,11 @@ struct LogitMetrics {
   double top10_overlap = 1;   // mean share of the reference's ten likeliest
 };
 
-LogitMetrics CompareLogits(Matrix<const double> value,
-                           Matrix<const double> reference);
+// Positions at the same time. Nothing if `stop`, which is asked now and then
+// unless it is null, says true.
+std::optional<LogitMetrics> CompareLogits(
+    Matrix<const double> value, Matrix<const double> reference,
+    Parallel& parallel, const std::function<bool()>& stop = nullptr);
 
 // One row of the table: the residual stream after a layer.
 struct LayerMetrics {
@@ -57,21 +73,30 @@ struct LayerMetrics {
   Cancellation cancellation;  // of the reference
 };
 
-// A plan's trace against the oracle's.
+// A reference's own part of it, from its stream.
+LayerMetrics MetricsOfReference(size_t layer, Matrix<const double> reference,
+                                const Cancellation& cancellation);
+
+// A plan's run against the oracle's. What a run that was stopped did not get to
+// is missing.
 struct TraceMetrics {
   std::vector<LayerMetrics> layers;  // [1 ... num_layers]
-  ErrorMetrics final_norm;
-  LogitMetrics logits;
-  // Geometric mean of the growths from the first layer to the last, NaN for one
-  // layer. (The seed report's "average growth rate" is their arithmetic mean,
-  // which one jump dominates: 2.632 where this is 1.438.)
-  double mean_growth = 0;
+  std::optional<ErrorMetrics> final_norm;
+  std::optional<LogitMetrics> logits;
+  // Geometric mean of the growths from the first layer to the last, NaN for
+  // less than two. (The seed report's "average growth rate" is their arithmetic
+  // mean, which one jump dominates: 2.632 where this is 1.438.)
+  double mean_growth = std::numeric_limits<double>::quiet_NaN();
 
-  // After the last layer, before the final norm.
+  // Nothing is missing: the logits come last.
+  bool complete() const { return logits.has_value(); }
+
+  // After the last layer, before the final norm; only if complete.
   const ErrorMetrics& final_hidden() const { return layers.back().error; }
-};
 
-TraceMetrics CompareTraces(const Trace& value, const Trace& reference);
+  // Appends a layer's row, and works out the growths.
+  void AddLayer(LayerMetrics row);
+};
 
 // The seed report's verdict on a mean absolute error: "[OK] Excellent" below
 // 1e-3, then a step per decade down to "[ERR] Poor" from 1 on.

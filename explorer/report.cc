@@ -26,12 +26,17 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::string Rate(const Spread& rate) {
+  if (std::isnan(rate.median)) return "-";
   return absl::StrFormat("%.1f ± %.1f", rate.median, rate.half_iqr);
 }
 
 // "-" for what has no value.
 std::string Growth(double growth) {
   return std::isnan(growth) ? "-" : absl::StrFormat("%.3fx", growth);
+}
+
+std::string MeanRate(double rate) {
+  return std::isnan(rate) ? "-" : absl::StrFormat("%.1f", rate);
 }
 
 std::string Percent(double share) {
@@ -58,13 +63,41 @@ std::string Ranking(const SweepOptions& options, const SweepResult& result) {
       "-------------:|----------:|------:|\n",
       options.metric->name, options.metric->summary, options.prompt.size());
   for (const PlanResult& plan : result.plans) {
+    if (!plan.measured()) {
+      absl::StrAppendFormat(
+          &text, "| - |  | %s | - | - | - | - | - | - | - |\n", plan.plan);
+      continue;
+    }
     const ErrorMetrics& error = plan.prompt.final_hidden();
     absl::StrAppendFormat(
         &text, "| %d | %s | %s | %s | %s | %.3e | %.3e | %s | %.2e | %s |\n",
         plan.rank, plan.pareto ? "*" : " ", plan.plan, Rate(plan.decode_rate),
         Rate(plan.prefill_rate), error.rmse, error.rel_l2,
-        Growth(plan.prompt.mean_growth), plan.prompt.logits.kl,
-        Percent(plan.prompt.logits.top1_agreement));
+        Growth(plan.prompt.mean_growth), plan.prompt.logits->kl,
+        Percent(plan.prompt.logits->top1_agreement));
+  }
+  return text;
+}
+
+// Of the plans whose errors were not all measured: what there is.
+std::string UntilStopped(const SweepResult& result) {
+  std::string text =
+      "\n## Until it was stopped\n\n"
+      "Errors are against the f64 oracle, on the prompt, after the last layer "
+      "that was\ndone.\n\n"
+      "| Plan | Layer | Mean Abs Error | RMSE | Rel L2 | Growth/layer |\n"
+      "|------|------:|---------------:|-----:|-------:|-------------:|\n";
+  for (const PlanResult& plan : result.plans) {
+    if (plan.measured()) continue;
+    if (plan.prompt.layers.empty()) {
+      absl::StrAppendFormat(&text, "| %s | - | - | - | - | - |\n", plan.plan);
+      continue;
+    }
+    const LayerMetrics& last = plan.prompt.layers.back();
+    absl::StrAppendFormat(&text, "| %s | %d | %.3e | %.3e | %.3e | %s |\n",
+                          plan.plan, last.layer, last.error.mean_abs,
+                          last.error.rmse, last.error.rel_l2,
+                          Growth(plan.prompt.mean_growth));
   }
   return text;
 }
@@ -95,14 +128,19 @@ std::string LayerTable(const RunInfo& info, const TraceMetrics& metrics) {
 
 std::string TokenSection(const RunInfo& info, const SweepOptions& options,
                          const PlanResult& plan, absl::string_view title) {
+  std::string logits = "-.";
+  if (plan.token.logits.has_value()) {
+    logits = absl::StrFormat(
+        "max error %.3e, KL %.2e nats, top-1 %s, top-10 overlap %s.",
+        plan.token.logits->max_abs, plan.token.logits->kl,
+        plan.token.logits->top1_agreement == 1 ? "the same" : "another",
+        Percent(plan.token.logits->top10_overlap));
+  }
   return absl::StrFormat(
       "\n## %s `%s`: token %d alone at position 0\n\n%s"
-      "\nLogits: max error %.3e, KL %.2e nats, top-1 %s, top-10 overlap %s. "
-      "Mean growth per layer %s.\n",
-      title, plan.plan, options.token, LayerTable(info, plan.token),
-      plan.token.logits.max_abs, plan.token.logits.kl,
-      plan.token.logits.top1_agreement == 1 ? "the same" : "another",
-      Percent(plan.token.logits.top10_overlap), Growth(plan.token.mean_growth));
+      "\nLogits: %s Mean growth per layer %s.\n",
+      title, plan.plan, options.token, LayerTable(info, plan.token), logits,
+      Growth(plan.token.mean_growth));
 }
 
 // The axis with the largest share; null if nothing varies.
@@ -131,6 +169,7 @@ std::string SpeedMover(const SweepResult& result, double MainEffect::*share,
                        Spread PlanResult::*spread) {
   std::vector<double> spreads;
   for (const PlanResult& plan : result.plans) {
+    if (std::isnan((plan.*spread).median)) return "- (not all are timed)";
     spreads.push_back((plan.*spread).half_iqr / (plan.*spread).median);
   }
   std::sort(spreads.begin(), spreads.end());
@@ -162,13 +201,13 @@ std::string Effects(const SweepOptions& options, const SweepResult& result) {
   for (const MainEffect& effect : result.effects) {
     for (size_t l = 0; l < effect.levels.size(); ++l) {
       const MainEffect::Level& level = effect.levels[l];
-      absl::StrAppendFormat(&text,
-                            "| %s | %s | %.3e | %.1f | %.1f | %s | %s | %s |\n",
-                            l == 0 ? effect.selector : "", level.strategy,
-                            level.error, level.decode_rate, level.prefill_rate,
-                            l == 0 ? Percent(effect.error_share) : "",
-                            l == 0 ? Percent(effect.decode_share) : "",
-                            l == 0 ? Percent(effect.prefill_share) : "");
+      absl::StrAppendFormat(
+          &text, "| %s | %s | %.3e | %s | %s | %s | %s | %s |\n",
+          l == 0 ? effect.selector : "", level.strategy, level.error,
+          MeanRate(level.decode_rate), MeanRate(level.prefill_rate),
+          l == 0 ? Percent(effect.error_share) : "",
+          l == 0 ? Percent(effect.decode_share) : "",
+          l == 0 ? Percent(effect.prefill_share) : "");
     }
   }
   absl::StrAppendFormat(
@@ -200,6 +239,14 @@ Json JsonOf(const ErrorMetrics& e) {
            {{"p50", e.ulps.p50}, {"p99", e.ulps.p99}, {"max", e.ulps.max}}}};
 }
 
+Json JsonOf(const LogitMetrics& logits) {
+  return {{"max_abs", logits.max_abs},
+          {"kl", logits.kl},
+          {"kl_max", logits.kl_max},
+          {"top1_agreement", logits.top1_agreement},
+          {"top10_overlap", logits.top10_overlap}};
+}
+
 Json JsonOf(const TraceMetrics& metrics) {
   Json layers = Json::array();
   for (const LayerMetrics& row : metrics.layers) {
@@ -214,16 +261,12 @@ Json JsonOf(const TraceMetrics& metrics) {
                       {"attn_cancellation", row.cancellation.attn},
                       {"mlp_cancellation", row.cancellation.mlp}});
   }
-  const LogitMetrics& logits = metrics.logits;
-  return {{"layers", layers},
-          {"final_norm", JsonOf(metrics.final_norm)},
-          {"logits",
-           {{"max_abs", logits.max_abs},
-            {"kl", logits.kl},
-            {"kl_max", logits.kl_max},
-            {"top1_agreement", logits.top1_agreement},
-            {"top10_overlap", logits.top10_overlap}}},
-          {"mean_growth", metrics.mean_growth}};
+  return {
+      {"layers", layers},
+      {"final_norm",
+       metrics.final_norm.has_value() ? JsonOf(*metrics.final_norm) : Json()},
+      {"logits", metrics.logits.has_value() ? JsonOf(*metrics.logits) : Json()},
+      {"mean_growth", metrics.mean_growth}};
 }
 
 Json JsonOf(const MainEffect& effect) {
@@ -261,15 +304,25 @@ std::string ReportText(const RunInfo& info, const SweepOptions& options,
       "reads %.1f MB of weights. %s\n\n",
       ModelLine(info), info.cpu, info.target, info.threads,
       static_cast<double>(info.decode_bytes) / 1e6, TuningLine(info.wisdom));
-  text += Ranking(options, result);
+  if (!result.stopped_in.empty()) {
+    absl::StrAppend(
+        &text, "**Stopped by ", info.stopped_by, " ", result.stopped_in,
+        ".** This was measured until then; `-` is what was not.\n\n");
+  }
+  // The measured ones stand first.
+  const size_t measured = static_cast<size_t>(
+      std::count_if(result.plans.begin(), result.plans.end(),
+                    [](const PlanResult& plan) { return plan.measured(); }));
+  if (measured > 0) text += Ranking(options, result);
   const PlanResult& best = result.plans.front();
-  const PlanResult& worst = result.plans.back();
   if (result.plans.size() == 1) {
     text += TokenSection(info, options, best, "Plan");
-  } else {
+  } else if (measured > 0) {
     text += TokenSection(info, options, best, "Best plan");
-    text += TokenSection(info, options, worst, "Worst plan");
+    text +=
+        TokenSection(info, options, result.plans[measured - 1], "Worst plan");
   }
+  if (measured < result.plans.size()) text += UntilStopped(result);
   text +=
       "\nAt position 0 the softmax is over a single score: no softmax strategy "
       "can matter there.\n";
@@ -287,7 +340,7 @@ std::string ReportJson(const RunInfo& info, const SweepOptions& options,
   Json plans = Json::array();
   for (const PlanResult& plan : result.plans) {
     plans.push_back({{"plan", plan.plan},
-                     {"rank", plan.rank},
+                     {"rank", plan.rank == 0 ? Json() : Json(plan.rank)},
                      {"score", plan.score},
                      {"pareto", plan.pareto},
                      {"decode_tokens_per_second", JsonOf(plan.decode_rate)},
@@ -301,6 +354,7 @@ std::string ReportJson(const RunInfo& info, const SweepOptions& options,
   for (const MainEffect& effect : result.effects) {
     effects.push_back(JsonOf(effect));
   }
+  const bool stopped = !result.stopped_in.empty();
   const Json json = {
       {"context",
        {{"model", info.model},
@@ -329,6 +383,8 @@ std::string ReportJson(const RunInfo& info, const SweepOptions& options,
         {"seed", info.seed},
         {"token", options.token},
         {"prompt", options.prompt}}},
+      {"stopped_by", stopped ? Json(info.stopped_by) : Json()},
+      {"stopped_in", stopped ? Json(result.stopped_in) : Json()},
       {"plans", plans},
       {"main_effects", effects}};
   // A path may hold bytes that are not UTF-8; JSON cannot.
@@ -349,17 +405,26 @@ std::string ReportCsv(const RunInfo& info, const SweepOptions& options,
             {CsvField(info.model),
              std::string(info.synthetic ? "true" : "false"), CsvField(info.cpu),
              info.target, absl::StrCat(info.threads),
-             absl::StrCat(options.prompt.size()), absl::StrCat(plan.rank),
+             absl::StrCat(options.prompt.size()),
+             plan.rank == 0 ? "" : absl::StrCat(plan.rank),
              std::string(plan.pareto ? "true" : "false"), CsvField(plan.plan)},
             ","));
-    for (const double x :
-         {plan.decode_rate.median, plan.decode_rate.half_iqr,
-          plan.prefill_rate.median, plan.prefill_rate.half_iqr,
-          plan.prompt.final_hidden().rmse, plan.prompt.final_hidden().rel_l2,
-          plan.prompt.mean_growth, plan.prompt.logits.kl,
-          plan.prompt.logits.top1_agreement, plan.token.final_hidden().rmse,
-          plan.token.final_hidden().rel_l2, plan.token.mean_growth}) {
-      absl::StrAppendFormat(&text, ",%.17g", x);
+    for (const Spread& rate : {plan.decode_rate, plan.prefill_rate}) {
+      text += std::isnan(rate.median)
+                  ? ",,"
+                  : absl::StrFormat(",%.17g,%.17g", rate.median, rate.half_iqr);
+    }
+    if (plan.measured()) {
+      const ErrorMetrics& prompt = plan.prompt.final_hidden();
+      const ErrorMetrics& token = plan.token.final_hidden();
+      for (const double x :
+           {prompt.rmse, prompt.rel_l2, plan.prompt.mean_growth,
+            plan.prompt.logits->kl, plan.prompt.logits->top1_agreement,
+            token.rmse, token.rel_l2, plan.token.mean_growth}) {
+        absl::StrAppendFormat(&text, ",%.17g", x);
+      }
+    } else {
+      text += std::string(8, ',');
     }
     text += "\n";
   }

@@ -35,6 +35,7 @@ struct RunInfo {
   WisdomUse wisdom;
   uint64_t seed = 0;
   std::string axes;         // empty for single plans
+  std::string stopped_by;   // "Ctrl-C", if SweepResult says where
   std::set<size_t> layers;  // rows of the printed tables; empty is all
 };
 
@@ -42,16 +43,18 @@ struct RunInfo {
 std::string ModelLine(const RunInfo& info);
 
 // Markdown for the terminal and report.md: the ranking, the tables of the best
-// and the worst plan in the seed report's format, and the main effects.
+// and the worst plan in the seed report's format, and the main effects. Of a
+// sweep that was stopped it says so, what it has until then, and "-" for the
+// rest.
 std::string ReportText(const RunInfo& info, const SweepOptions& options,
                        const SweepResult& result);
 
 // Everything that was measured, every figure of ReportText included. What is
-// not a number (a growth after no error) is null.
+// not a number (a growth after no error) or missing is null.
 std::string ReportJson(const RunInfo& info, const SweepOptions& options,
                        const SweepResult& result);
 
-// A row per plan, with the columns of the ranking.
+// A row per plan, with the columns of the ranking; what is missing is empty.
 std::string ReportCsv(const RunInfo& info, const SweepOptions& options,
                       const SweepResult& result);
 

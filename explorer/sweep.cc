@@ -56,7 +56,7 @@ constexpr RankMetric kRankMetrics[] = {
      }},
     {"kl", "mean KL divergence of the next-token distributions, prompt",
      [](const TraceMetrics&, const TraceMetrics& prompt) {
-       return prompt.logits.kl;
+       return prompt.logits->kl;
      }},
     {"token_rmse", "RMSE of the final hidden state, token at position 0",
      [](const TraceMetrics& token, const TraceMetrics&) {
@@ -135,6 +135,14 @@ absl::StatusOr<Plan> PlanAt(const std::vector<Axis>& axes,
   return Plan::Parse(absl::StrJoin(entries, ","), num_layers);
 }
 
+// Slower than any speed.
+constexpr double kUntimed = -1;
+
+double DecodeSpeed(const PlanResult& plan) {
+  const double rate = plan.decode_rate.median;
+  return std::isnan(rate) ? kUntimed : rate;
+}
+
 struct Candidate {
   Plan plan;
   std::vector<size_t> levels;
@@ -157,26 +165,82 @@ absl::StatusOr<std::vector<Candidate>> Candidates(const SweepOptions& options,
   return candidates;
 }
 
-absl::Status TimePlans(const Weights& weights, const SweepOptions& options,
-                       const std::vector<Candidate>& candidates,
-                       Parallel& parallel, std::vector<PlanResult>& results) {
-  // Rounds over all plans, so that a slow spell of the machine hits all alike.
+// Where errors were not all measured: "after layer 7 of 24".
+std::string StoppedInErrors(const std::vector<PlanResult>& plans,
+                            size_t num_layers) {
+  size_t done = num_layers, measured = 0;
+  for (const PlanResult& plan : plans) {
+    done =
+        std::min({done, plan.token.layers.size(), plan.prompt.layers.size()});
+    if (plan.measured()) ++measured;
+  }
+  std::string text = "while measuring errors, ";
+  if (measured > 0) {
+    return absl::StrCat(text, "with ", measured, " of ", plans.size(),
+                        " plans done");
+  }
+  return done == 0
+             ? absl::StrCat(text, "before the first layer was done")
+             : absl::StrCat(text, "after layer ", done, " of ", num_layers);
+}
+
+// Fills in the errors of all plans. True if not stopped on the way.
+absl::StatusOr<bool> MeasurePlans(const Weights& weights,
+                                  const SweepOptions& options,
+                                  const std::vector<Plan>& plans,
+                                  Parallel& parallel,
+                                  std::vector<PlanResult>& results) {
+  Progress progress("errors", 1);
+  const std::string what = absl::StrCat(plans.size(), " plans");
+  ErrorOptions error_options;
+  error_options.memory = options.memory;
+  error_options.stop = options.stop;
+  error_options.progress = [&](size_t done, size_t total) {
+    progress.SetTotal(total);
+    progress.Update(done, what);
+  };
+  auto errors = MeasureErrors(weights, plans, {{options.token}, options.prompt},
+                              error_options, parallel);
+  if (!errors.ok()) return errors.status();
+  bool all = true;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    PlanResult& result = results[i];
+    result.token = std::move((*errors)[i][0]);
+    result.prompt = std::move((*errors)[i][1]);
+    all = all && result.measured();
+    result.score = result.measured()
+                       ? options.metric->of(result.token, result.prompt)
+                       : std::numeric_limits<double>::quiet_NaN();
+  }
+  if (all) progress.Finish();
+  return all;
+}
+
+// Times the plans in rounds over all of them, so that a slow spell of the
+// machine hits all alike. Returns the round in which it was stopped, from 1; 0
+// for none.
+absl::StatusOr<size_t> TimePlans(const Weights& weights,
+                                 const SweepOptions& options,
+                                 const std::vector<Plan>& plans,
+                                 Parallel& parallel,
+                                 std::vector<PlanResult>& results) {
   constexpr size_t kLeastRounds = 2;
   const absl::Time start = absl::Now();
-  Progress progress("timing", options.max_rounds * candidates.size());
+  Progress progress("timing", options.max_rounds * plans.size());
   for (size_t round = 0; round < options.max_rounds; ++round) {
     const double spent = absl::ToDoubleSeconds(absl::Now() - start);
     if (round >= kLeastRounds && spent > options.timing_seconds) break;
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      progress.Update(round * candidates.size() + i, results[i].plan);
+    for (size_t i = 0; i < plans.size(); ++i) {
+      progress.Update(round * plans.size() + i, results[i].plan);
       const absl::Status status =
-          TimePlan(weights, candidates[i].plan, options.prompt,
-                   options.decode_steps, parallel, results[i].timing);
+          TimePlan(weights, plans[i], options.prompt, options.decode_steps,
+                   options.stop, parallel, results[i].timing);
+      if (absl::IsCancelled(status)) return round + 1;
       if (!status.ok()) return status;
     }
   }
   progress.Finish();
-  return absl::OkStatus();
+  return 0;
 }
 
 }  // namespace
@@ -261,6 +325,8 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
 void RankPlans(std::vector<PlanResult>& plans) {
   std::stable_sort(plans.begin(), plans.end(),
                    [](const PlanResult& a, const PlanResult& b) {
+                     if (a.measured() != b.measured()) return a.measured();
+                     if (!a.measured()) return false;
                      // NaN, of a plan that broke down, ranks last.
                      if (std::isnan(a.score) || std::isnan(b.score)) {
                        if (std::isnan(a.score) != std::isnan(b.score)) {
@@ -269,21 +335,23 @@ void RankPlans(std::vector<PlanResult>& plans) {
                      } else if (a.score != b.score) {
                        return a.score < b.score;
                      }
-                     return a.decode_rate.median > b.decode_rate.median;
+                     return DecodeSpeed(a) > DecodeSpeed(b);
                    });
-  double fastest = -1;
+  double fastest = kUntimed;
   for (size_t i = 0; i < plans.size(); ++i) {
     PlanResult& plan = plans[i];
+    plan.rank = 0;
+    plan.pareto = false;
+    if (!plan.measured()) continue;
     plan.rank = i + 1;
+    const double speed = DecodeSpeed(plan);
     // All plans before this one are at least as accurate; its equals stand
     // directly before it.
-    const bool has_equal =
-        i > 0 && plan.score == plans[i - 1].score &&
-        plan.decode_rate.median == plans[i - 1].decode_rate.median;
+    const bool has_equal = i > 0 && plan.score == plans[i - 1].score &&
+                           speed == DecodeSpeed(plans[i - 1]);
     plan.pareto = has_equal ? plans[i - 1].pareto
-                            : plan.decode_rate.median > fastest &&
-                                  std::isfinite(plan.score);
-    fastest = std::max(fastest, plan.decode_rate.median);
+                            : speed > fastest && std::isfinite(plan.score);
+    fastest = std::max(fastest, speed);
   }
 }
 
@@ -327,45 +395,38 @@ std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
 absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
                                      const SweepOptions& options,
                                      Parallel& parallel) {
-  const auto candidates = Candidates(options, weights.layers.size());
+  const size_t num_layers = weights.layers.size();
+  auto candidates = Candidates(options, num_layers);
   if (!candidates.ok()) return candidates.status();
-
   SweepResult result;
-  {
-    Progress progress("errors", candidates->size() + 1);
-    progress.Update(0, "oracle");
-    const auto on_token =
-        Evaluation::Create(weights, {options.token}, parallel);
-    if (!on_token.ok()) return on_token.status();
-    const auto on_prompt =
-        Evaluation::Create(weights, options.prompt, parallel);
-    if (!on_prompt.ok()) return on_prompt.status();
-    for (size_t i = 0; i < candidates->size(); ++i) {
-      const Candidate& candidate = (*candidates)[i];
-      PlanResult plan;
-      plan.plan = candidate.plan.Text();
-      plan.levels = candidate.levels;
-      progress.Update(i + 1, plan.plan);
-      auto token = on_token->Measure(candidate.plan);
-      if (!token.ok()) return token.status();
-      auto prompt = on_prompt->Measure(candidate.plan);
-      if (!prompt.ok()) return prompt.status();
-      plan.token = *std::move(token);
-      plan.prompt = *std::move(prompt);
-      plan.score = options.metric->of(plan.token, plan.prompt);
-      result.plans.push_back(std::move(plan));
-    }
-    progress.Finish();
+  std::vector<Plan> plans;
+  for (Candidate& candidate : *candidates) {
+    PlanResult plan;
+    plan.plan = candidate.plan.Text();
+    plan.levels = std::move(candidate.levels);
+    result.plans.push_back(std::move(plan));
+    plans.push_back(std::move(candidate.plan));
   }
-  const absl::Status timed =
-      TimePlans(weights, options, *candidates, parallel, result.plans);
-  if (!timed.ok()) return timed;
+
+  const auto all =
+      MeasurePlans(weights, options, plans, parallel, result.plans);
+  if (!all.ok()) return all.status();
+  if (*all) {
+    const auto round =
+        TimePlans(weights, options, plans, parallel, result.plans);
+    if (!round.ok()) return round.status();
+    if (*round > 0) {
+      result.stopped_in = absl::StrCat("in round ", *round, " of timing");
+    }
+  } else {
+    result.stopped_in = StoppedInErrors(result.plans, num_layers);
+  }
   for (PlanResult& plan : result.plans) {
     plan.decode_rate = RateOf(plan.timing.decode, 1);
     plan.prefill_rate =
         RateOf(plan.timing.prefill, static_cast<double>(options.prompt.size()));
   }
-  result.effects = MainEffects(options.axes, result.plans);
+  if (*all) result.effects = MainEffects(options.axes, result.plans);
   RankPlans(result.plans);
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ struct SweepOptions {
   size_t max_rounds = 5;       // of timing; at least 2 are made
   double timing_seconds = 60;  // no further round starts after that
   size_t decode_steps = 3;     // per round
+  size_t memory = SIZE_MAX;    // ErrorOptions
+  std::function<bool()> stop;  // asked often; true ends the sweep. Or null
 };
 
 struct PlanResult {
@@ -62,12 +65,15 @@ struct PlanResult {
   std::vector<size_t> levels;  // per axis
   TraceMetrics token, prompt;  // errors
   PlanTiming timing;
-  Spread decode_rate, prefill_rate;  // tokens per second
-  double score = 0;                  // the metric
-  size_t rank = 0;                   // by score, from 1
+  Spread decode_rate, prefill_rate;  // tokens per second; NaN without times
+  double score = 0;                  // the metric; only if measured
+  size_t rank = 0;                   // by score, from 1; 0 unless measured
   // Its score is finite, and no other plan is as good in score and decode speed
-  // and better in one of them.
+  // and better in one of them. Not without times.
   bool pareto = false;
+
+  // Its errors were measured in full.
+  bool measured() const { return token.complete() && prompt.complete(); }
 };
 
 // How much one axis moves the outcome, over the whole factorial.
@@ -90,21 +96,26 @@ struct MainEffect {
 };
 
 struct SweepResult {
-  std::vector<PlanResult> plans;  // best first
-  std::vector<MainEffect> effects;
+  std::vector<PlanResult> plans;    // best first
+  std::vector<MainEffect> effects;  // none unless all plans are measured
+  // "while measuring errors, after layer 7 of 24", if the sweep was stopped.
+  std::string stopped_in;
 };
 
 // The plans that RunSweep measures.
 absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
                                           size_t num_layers);
 
-// Measures every plan's errors, then times the plans in interleaved rounds.
+// Measures every plan's errors, in lockstep, then times the plans in
+// interleaved rounds. If it is stopped the result has what was measured until
+// then, and no plan is timed whose errors were not all measured.
 absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
                                      const SweepOptions& options,
                                      Parallel& parallel);
 
-// Sorts plans by score, of equal ones the fastest first, infinite ones and then
-// NaN last, and sets rank and pareto. For tests, as MainEffects.
+// Sorts plans by score, of equal ones the fastest first, infinite ones, then
+// NaN and then those that were not measured last, and sets rank and pareto. For
+// tests, as MainEffects.
 void RankPlans(std::vector<PlanResult>& plans);
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans);

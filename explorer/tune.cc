@@ -101,12 +101,20 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
   return all;
 }
 
-size_t CountKnown(const std::vector<TunableMatMul>& matmuls,
-                  const Tunings& tunings) {
+size_t CountKnown(const Tunings& tunings,
+                  const std::vector<TunableMatMul>& matmuls) {
   return static_cast<size_t>(std::count_if(
       matmuls.begin(), matmuls.end(), [&tunings](const TunableMatMul& matmul) {
         return tunings.known().count(matmul.key) > 0;
       }));
+}
+
+void EraseKnown(const Tunings& tunings, std::vector<TunableMatMul>& matmuls) {
+  matmuls.erase(std::remove_if(matmuls.begin(), matmuls.end(),
+                               [&tunings](const TunableMatMul& matmul) {
+                                 return tunings.known().count(matmul.key) > 0;
+                               }),
+                matmuls.end());
 }
 
 absl::StatusOr<std::vector<TunedMatMul>> RunTune(

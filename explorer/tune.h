@@ -31,8 +31,11 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
                                      size_t prompt_tokens);
 
 // How many of them the tunings know.
-size_t CountKnown(const std::vector<TunableMatMul>& matmuls,
-                  const Tunings& tunings);
+size_t CountKnown(const Tunings& tunings,
+                  const std::vector<TunableMatMul>& matmuls);
+
+// Leaves those that they do not know.
+void EraseKnown(const Tunings& tunings, std::vector<TunableMatMul>& matmuls);
 
 struct TuneOptions {
   double seconds = 60;      // for all

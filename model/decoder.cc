@@ -57,9 +57,12 @@ absl::Status Decoder::Forward(absl::Span<const int32_t> tokens, Logits logits,
   rows_ = tokens.size();
   observer_ = observer;
   Embed(tokens);
-  for (size_t layer = 1; layer <= plan_.num_layers(); ++layer) RunLayer(layer);
-  Head(logits);
+  size_t layer = 1;
+  for (; layer <= plan_.num_layers() && !Stopped(); ++layer) RunLayer(layer);
+  const bool stopped = layer <= plan_.num_layers() || Stopped();
+  if (!stopped) Head(logits);
   observer_ = nullptr;
+  if (stopped) return absl::CancelledError("stopped");
   position_ += rows_;
   return absl::OkStatus();
 }

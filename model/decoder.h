@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,6 +39,10 @@ class Decoder {
   absl::Status Forward(absl::Span<const int32_t> tokens, Logits logits,
                        Observer* observer = nullptr);
 
+  // Asked before every layer of a Forward and before the logits: true ends it,
+  // with Cancelled and no change. Null asks nothing.
+  void set_stop(std::function<bool()> stop) { stop_ = std::move(stop); }
+
   // The number of positions so far.
   size_t position() const { return position_; }
 
@@ -49,6 +55,7 @@ class Decoder {
   void Reset() { position_ = 0; }
 
  private:
+  bool Stopped() const { return stop_ != nullptr && stop_(); }
   void Embed(absl::Span<const int32_t> tokens);
   void RunLayer(size_t layer);
   void Attend(size_t layer);
@@ -67,6 +74,7 @@ class Decoder {
   const ModelConfig& config_;
   Plan plan_;
   Parallel& parallel_;
+  std::function<bool()> stop_;
   size_t hidden_size_, q_size_, kv_size_, head_dim_, vocab_size_;
   RopeAngles angles_;
   KvCache cache_;

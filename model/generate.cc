@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,12 +19,15 @@ namespace ulpscope {
 
 absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
     const Weights& weights, const Plan& plan,
-    const std::vector<int32_t>& prompt, size_t count, Parallel& parallel) {
+    const std::vector<int32_t>& prompt, size_t count, Parallel& parallel,
+    const std::function<bool()>& stop) {
   Decoder decoder(weights, plan, prompt.size() + count, parallel);
+  decoder.set_stop(stop);
   std::vector<int32_t> next = prompt;
   std::vector<int32_t> generated;
   while (generated.size() < count) {
     const absl::Status status = decoder.Forward(next, Logits::kLast);
+    if (absl::IsCancelled(status)) break;
     if (!status.ok()) return status;
     const double* logits = decoder.logits().data;
     const double* end = logits + decoder.logits().cols;

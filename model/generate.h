@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,10 +15,12 @@ namespace ulpscope {
 
 // The `count` tokens after the prompt, each the likeliest (the first of equal
 // ones) under the plan. Does not stop at an end-of-sequence token. An error if
-// a logit is NaN, or the prompt is empty or not in the vocabulary.
+// a logit is NaN, or the prompt is empty or not in the vocabulary. Fewer
+// tokens, or none, if `stop` is not null and says true on the way.
 absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
     const Weights& weights, const Plan& plan,
-    const std::vector<int32_t>& prompt, size_t count, Parallel& parallel);
+    const std::vector<int32_t>& prompt, size_t count, Parallel& parallel,
+    const std::function<bool()>& stop = nullptr);
 
 }  // namespace ulpscope
 

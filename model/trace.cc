@@ -35,6 +35,21 @@ Trace::Trace(const ModelConfig& config)
       states_(static_cast<size_t>(config.num_hidden_layers) + 1),
       cancellations_(states_.size()) {}
 
+bool Trace::Keeps(Op op) {
+  switch (op) {
+    case Op::kEmbed:
+    case Op::kOProj:
+    case Op::kAttnResidual:
+    case Op::kDownProj:
+    case Op::kMlpResidual:
+    case Op::kFinalNorm:
+    case Op::kLmHead:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void Trace::OnOutput(size_t layer, Op op, size_t /*first_position*/,
                      Matrix<const double> rows) {
   switch (op) {

@@ -25,6 +25,9 @@ class Trace : public Observer {
  public:
   explicit Trace(const ModelConfig& config);
 
+  // Whether it looks at the op's output; others need not be shown.
+  static bool Keeps(Op op);
+
   void OnOutput(size_t layer, Op op, size_t first_position,
                 Matrix<const double> rows) override;
 

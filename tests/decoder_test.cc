@@ -169,6 +169,35 @@ TEST(DecoderTest, ResetForgetsTheSequence) {
   EXPECT_TRUE(SameBits(Values(decoder.logits()), first));
 }
 
+// A stopped pass is as if it had not begun.
+TEST(DecoderTest, StopsBetweenLayers) {
+  const Weights& weights = Tiny("synthetic:tiny");
+  const size_t num_layers = weights.layers.size();
+  Parallel parallel;
+  Decoder decoder(weights, Plan(num_layers), 8, parallel);
+  ASSERT_THAT(decoder.Forward({3, 5}, Logits::kLast), IsOk());
+  ASSERT_THAT(decoder.Forward({7}, Logits::kLast), IsOk());
+  const std::vector<double> expected = Values(decoder.logits());
+  // Once before each layer, and once before the logits.
+  for (size_t allowed = 0; allowed <= num_layers + 1; ++allowed) {
+    decoder.Reset();
+    decoder.set_stop(nullptr);
+    ASSERT_THAT(decoder.Forward({3, 5}, Logits::kLast), IsOk());
+    size_t asked = 0;
+    decoder.set_stop([&asked, allowed] { return ++asked > allowed; });
+    const absl::Status status = decoder.Forward({7}, Logits::kLast);
+    if (allowed <= num_layers) {
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kCancelled)) << allowed;
+      EXPECT_EQ(decoder.position(), 2u);
+      decoder.set_stop(nullptr);
+      ASSERT_THAT(decoder.Forward({7}, Logits::kLast), IsOk());
+    } else {
+      EXPECT_THAT(status, IsOk());
+    }
+    EXPECT_TRUE(SameBits(Values(decoder.logits()), expected)) << allowed;
+  }
+}
+
 TEST(DecoderTest, RefusesTokensThatItCannotRun) {
   const Weights& weights = Tiny("synthetic:tiny");
   Parallel parallel;

@@ -1,5 +1,9 @@
+#include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -9,6 +13,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "explorer/sweep.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -32,6 +39,11 @@ std::string Read(const std::string& path) {
   return text.str();
 }
 
+std::string Program() {
+  return absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
+                      std::getenv("TEST_WORKSPACE"), "/explorer/explorer");
+}
+
 struct Outcome {
   int exit_code = -1;
   std::string out, err;
@@ -44,12 +56,9 @@ Outcome Explorer(const std::string& arguments,
   const std::string out =
       out_path.empty() ? absl::StrCat(TestFolder(), "/out") : out_path;
   const std::string err = absl::StrCat(TestFolder(), "/err");
-  const std::string program =
-      absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
-                   std::getenv("TEST_WORKSPACE"), "/explorer/explorer");
   const int status = std::system(
       absl::StrCat("unset BUILD_WORKING_DIRECTORY XDG_CACHE_HOME HOME; '",
-                   program, "' ", arguments, " </dev/null >'", out, "' 2>'",
+                   Program(), "' ", arguments, " </dev/null >'", out, "' 2>'",
                    err, "'")
           .c_str());
   EXPECT_TRUE(WIFEXITED(status)) << arguments;
@@ -68,7 +77,7 @@ TEST(ExplorerTest, HelpListsEverything) {
     for (const char* name :
          {"sweep", "plan", "generate", "model", "axes", "metric", "token",
           "tokens", "seed", "layers", "threads", "timing_seconds", "out",
-          "tune", "retune", "wisdom"}) {
+          "tune", "retune", "wisdom", "memory"}) {
       EXPECT_THAT(help.out, HasSubstr(absl::StrCat("--", name, " (default")));
     }
     for (const StrategyInfo& info : Strategies()) {
@@ -136,6 +145,17 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
       {"--plan=f32 --timing_seconds=-1", "--timing_seconds=-1"},
       {"--plan=f32 --timing_seconds=nan", "--timing_seconds=nan"},
       {"--plan=f32 --timing_seconds=soon", "--timing_seconds=soon"},
+      {"--plan=f32 --memory=", "--memory=: expected bytes"},
+      {"--plan=f32 --memory=0", "--memory=0: expected bytes"},
+      {"--plan=f32 --memory=-1", "--memory=-1: expected bytes"},
+      {"--plan=f32 --memory=much", "--memory=much: expected bytes"},
+      {"--plan=f32 --memory=nan", "--memory=nan: expected bytes"},
+      {"--plan=f32 --memory=infG", "--memory=infG: expected bytes"},
+      {"--plan=f32 --memory=%", "--memory=%: expected bytes"},
+      {"--plan=f32 --memory=101%", "--memory=101%: expected bytes"},
+      {"--plan=f32 --memory=8GB", "--memory=8GB: expected bytes"},
+      {"--plan=f32 --memory=1.2.3G", "--memory=1.2.3G: expected bytes"},
+      {"--plan=f32 --memory=99999999999G", "--memory=99999999999G: expected"},
       {"--generate=0", "--generate=0: expected a number of tokens"},
       {"--generate=-3", "--generate=-3"},
       {"--generate=2000000", "--generate=2000000"},
@@ -174,6 +194,8 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
       {"--generate=3 --out=x", "--out does nothing with --generate"},
       {"--generate=3 --metric=kl", "--metric does nothing with --generate"},
       {"--plan=f32 --generate=3 --layers=1", "--layers does nothing"},
+      {"--generate=3 --memory=1G", "--memory does nothing with --generate"},
+      {"--tune --memory=1G", "--memory does nothing with --tune"},
       {"--tune --out=x", "--out does nothing with --tune"},
       {"--tune --seed=2", "--seed does nothing with --tune"},
       {"--tune --plan=f32 --axes=matmul=f32", "--axes does nothing"},
@@ -290,6 +312,147 @@ TEST(ExplorerTest, ErrorsDependOnTheSeedAlone) {
   const std::string one = errors("--threads=1");
   EXPECT_EQ(errors("--threads=2 --seed=1"), one);
   EXPECT_NE(errors("--seed=2"), one);
+}
+
+// However few plans are measured together.
+TEST(ExplorerTest, MemoryChangesNoError) {
+  const std::string folder = absl::StrCat(TestFolder(), "/memory");
+  const auto errors_with = [&folder](const std::string& memory) {
+    const Outcome run = Explorer(absl::StrCat(
+        "--sweep --axes=matmul=f32,kahan --model=synthetic:tiny --tokens=3 "
+        "--timing_seconds=0 --threads=1 --out='",
+        folder, "' --memory=", memory));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    std::vector<std::string> errors;
+    for (absl::string_view line :
+         absl::StrSplit(Read(folder + "/results.csv"), '\n')) {
+      // The last eight cells, from final_rmse on.
+      const std::vector<std::string> cells = absl::StrSplit(line, ',');
+      if (cells.size() < 8) continue;
+      errors.insert(errors.end(), cells.end() - 8, cells.end());
+    }
+    return errors;
+  };
+  const std::vector<std::string> expected = errors_with("50%");
+  ASSERT_EQ(expected.size(), 3u * 8);
+  EXPECT_EQ(expected[0], "final_rmse");
+  for (const char* memory : {"1", "1.5K", "2M", "1G", "100%"}) {
+    EXPECT_EQ(errors_with(memory), expected) << memory;
+  }
+}
+
+// Starts the program as from a terminal, waits until `marker` is on its stderr,
+// and sends it the signal.
+Outcome StopExplorer(const std::vector<std::string>& arguments,
+                     const std::string& marker, int signal_number) {
+  const std::string out = absl::StrCat(TestFolder(), "/out");
+  const std::string err = absl::StrCat(TestFolder(), "/err");
+  std::vector<std::string> words = {Program()};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  std::remove(err.c_str());
+  const pid_t child = fork();
+  if (child == 0) {
+    // A shell's background jobs ignore SIGINT, and so would what they start.
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    if (std::freopen(out.c_str(), "w", stdout) != nullptr &&
+        std::freopen(err.c_str(), "w", stderr) != nullptr) {
+      execv(argv[0], argv.data());
+    }
+    _exit(127);
+  }
+  // Far longer than it takes: a program that does not stop fails, not hangs.
+  constexpr absl::Duration kPatience = absl::Minutes(4);
+  const absl::Time start = absl::Now();
+  bool sent = false;
+  int status = 0;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    if (!sent && absl::StrContains(Read(err), marker)) {
+      kill(child, signal_number);
+      sent = true;
+    }
+    if (absl::Now() - start > kPatience) kill(child, SIGKILL);
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_TRUE(sent) << Read(err);
+  EXPECT_TRUE(WIFEXITED(status)) << Read(err);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Read(out), Read(err)};
+}
+
+// On prompts that take many times as long as a signal.
+TEST(ExplorerTest, SweepThatIsStoppedInItsTimingReportsIt) {
+  const std::string folder = absl::StrCat(TestFolder(), "/timing");
+  const Outcome run =
+      StopExplorer({"--sweep", "--model=synthetic:tiny", "--tokens=1500",
+                    "--threads=2", "--axes=matmul=f32,bf16;softmax=f32,bf16",
+                    "--timing_seconds=1e9", "--wisdom=none", "--out=" + folder},
+                   "errors: done", SIGINT);
+  EXPECT_EQ(run.exit_code, 130);
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C in round "));
+  EXPECT_THAT(run.err, HasSubstr("wrote "));
+  EXPECT_THAT(run.err, Not(HasSubstr("timing: done")));
+  EXPECT_THAT(run.out, StartsWith("# ulpscope\n"));
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C in round "));
+  EXPECT_THAT(run.out, HasSubstr("\n| 4 | "));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  EXPECT_THAT(Read(folder + "/results.json"),
+              HasSubstr("\"stopped_in\": \"in round "));
+  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+}
+
+TEST(ExplorerTest, SweepThatIsStoppedInItsErrorsReportsIt) {
+  const std::string folder = absl::StrCat(TestFolder(), "/errors");
+  const Outcome run =
+      StopExplorer({"--sweep", "--model=synthetic:tiny", "--tokens=4000",
+                    "--threads=2", "--wisdom=none", "--out=" + folder},
+                   "loading synthetic:tiny: done", SIGTERM);
+  EXPECT_EQ(run.exit_code, 143);
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by SIGTERM while "
+                                 "measuring errors, "));
+  EXPECT_THAT(run.err, Not(HasSubstr("errors: done")));
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by SIGTERM while measuring "
+                                 "errors, "));
+  EXPECT_THAT(run.out, HasSubstr("\n## Until it was stopped\n"));
+  EXPECT_THAT(run.out, HasSubstr("\n| matmul=bf16,rmsnorm=kahan | "));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  EXPECT_THAT(Read(folder + "/results.json"),
+              HasSubstr("\"stopped_by\": \"SIGTERM\""));
+}
+
+TEST(ExplorerTest, GenerationThatIsStoppedPrintsTheTokensSoFar) {
+  const Outcome run =
+      StopExplorer({"--generate=50000", "--model=synthetic:tiny", "--threads=2",
+                    "--wisdom=none"},
+                   "loading synthetic:tiny: done", SIGINT);
+  EXPECT_EQ(run.exit_code, 130);
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C after "));
+  EXPECT_THAT(run.err, HasSubstr(" of 50000 tokens"));
+}
+
+// (Loading this model takes seconds; the warning comes right before.)
+TEST(ExplorerTest, StoppedWhileLoadingSaysSo) {
+  const Outcome run = StopExplorer(
+      {"--sweep", "--wisdom=" + WriteTestFile("corrupt.json", "{}")},
+      "wisdom is ignored", SIGINT);
+  EXPECT_EQ(run.exit_code, 130);
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C before there "
+                                 "were any results\n"));
+}
+
+TEST(ExplorerTest, StoppedTuningKeepsWhatItHas) {
+  const std::string file = absl::StrCat(TestFolder(), "/stopped.json");
+  const Outcome run =
+      StopExplorer({"--tune", "--plan=f32", "--model=synthetic:tiny",
+                    "--timing_seconds=1e6", "--wisdom=" + file},
+                   "tuning 9 kinds of MatMul", SIGTERM);
+  EXPECT_EQ(run.exit_code, 143);
+  EXPECT_THAT(run.err, HasSubstr(absl::StrCat(
+                           "explorer: stopped by SIGTERM while tuning: ", file,
+                           " keeps the kinds of MatMul that were done\n")));
 }
 
 // A number alone is a length; with a comma after it, an id.

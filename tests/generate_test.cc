@@ -88,5 +88,25 @@ TEST(GenerateErrorTest, NaNIsNotAToken) {
       StatusIs(absl::StatusCode::kInternal, HasSubstr("after position 1")));
 }
 
+TEST(GenerateStopTest, HasTheTokensSoFar) {
+  const Weights weights = Load("synthetic:tiny");
+  const Plan plan(weights.layers.size());
+  const std::vector<int32_t> prompt = {97, 3};
+  Parallel parallel;
+  const auto all = GenerateGreedily(weights, plan, prompt, 10, parallel);
+  ASSERT_THAT(all, IsOk());
+  // A pass asks before each of 8 layers and before the logits.
+  ASSERT_EQ(weights.layers.size(), 8u);
+  size_t asked = 0;
+  const auto some = GenerateGreedily(weights, plan, prompt, 10, parallel,
+                                     [&asked] { return ++asked > 4 * 9 + 5; });
+  ASSERT_THAT(some, IsOk());
+  EXPECT_EQ(*some, std::vector<int32_t>(all->begin(), all->begin() + 4));
+  const auto none = GenerateGreedily(weights, plan, prompt, 10, parallel,
+                                     [] { return true; });
+  ASSERT_THAT(none, IsOk());
+  EXPECT_TRUE(none->empty());
+}
+
 }  // namespace
 }  // namespace ulpscope

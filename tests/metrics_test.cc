@@ -11,8 +11,7 @@
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
 #include "kernels/measure/random.h"
-#include "model/config.h"
-#include "model/op.h"
+#include "kernels/parallel.h"
 #include "model/trace.h"
 
 namespace ulpscope {
@@ -29,6 +28,14 @@ std::vector<double> Gaussians(size_t n, Random& random) {
   std::vector<double> values(n);
   for (double& v : values) v = random.Gaussian();
   return values;
+}
+
+LogitMetrics LogitsOf(Matrix<const double> value,
+                      Matrix<const double> reference) {
+  Parallel parallel;
+  const auto metrics = CompareLogits(value, reference, parallel);
+  EXPECT_TRUE(metrics.has_value());
+  return metrics.value_or(LogitMetrics());
 }
 
 TEST(CompareTest, AgreesWithFiguresWorkedByHand) {
@@ -151,7 +158,7 @@ TEST(CompareLogitsTest, KlIsThatOfTheDistributions) {
     reference.push_back(std::log(p[i]) + 3);
     value.push_back(std::log(q[i]) - 700);  // exp would underflow
   }
-  const LogitMetrics m = CompareLogits(View(value, 1), View(reference, 1));
+  const LogitMetrics m = LogitsOf(View(value, 1), View(reference, 1));
   // 0.5 log 2 + 0.25 log 0.5. The logits near 700 are rounded to 2^-44.
   EXPECT_NEAR(m.kl, 0.25 * std::log(2), 0x1p-43);
   EXPECT_EQ(m.kl, m.kl_max);
@@ -164,7 +171,7 @@ TEST(CompareLogitsTest, RowsAreAveraged) {
   // second, which is the same up to a constant.
   const std::vector<double> reference = {40, 0, 1, 2};
   const std::vector<double> value = {0, 0, 6, 7};
-  const LogitMetrics m = CompareLogits(View(value, 2), View(reference, 2));
+  const LogitMetrics m = LogitsOf(View(value, 2), View(reference, 2));
   // p_1 = e^-40 changes it by 40 e^-40 < 2e-16.
   EXPECT_NEAR(m.kl_max, std::log(2), 1e-15);
   EXPECT_NEAR(m.kl, std::log(2) / 2, 1e-15);
@@ -174,10 +181,9 @@ TEST(CompareLogitsTest, RowsAreAveraged) {
 
 TEST(CompareLogitsTest, TiesGoToTheSmallerToken) {
   std::vector<double> reference(12, 0), value(12, 0);
-  EXPECT_EQ(CompareLogits(View(value, 1), View(reference, 1)).top1_agreement,
-            1);
+  EXPECT_EQ(LogitsOf(View(value, 1), View(reference, 1)).top1_agreement, 1);
   value[11] = 1e-300;
-  const LogitMetrics m = CompareLogits(View(value, 1), View(reference, 1));
+  const LogitMetrics m = LogitsOf(View(value, 1), View(reference, 1));
   EXPECT_EQ(m.top1_agreement, 0);
   // Tokens 11, 0 ... 8 against 0 ... 9.
   EXPECT_EQ(m.top10_overlap, 0.9);
@@ -186,7 +192,7 @@ TEST(CompareLogitsTest, TiesGoToTheSmallerToken) {
 TEST(CompareLogitsTest, EqualLogitsAgreeEntirely) {
   Random random(3);
   const std::vector<double> x = Gaussians(300, random);
-  const LogitMetrics m = CompareLogits(View(x, 3), View(x, 3));
+  const LogitMetrics m = LogitsOf(View(x, 3), View(x, 3));
   EXPECT_EQ(m.max_abs, 0);
   EXPECT_EQ(m.kl, 0);
   EXPECT_EQ(m.top1_agreement, 1);
@@ -198,7 +204,7 @@ TEST(CompareLogitsTest, NaNShowsAndAgreesWithNothing) {
   for (size_t at = 0; at < reference.size(); ++at) {
     std::vector<double> value = reference;
     value[at] = kNaN;
-    const LogitMetrics m = CompareLogits(View(value, 2), View(reference, 2));
+    const LogitMetrics m = LogitsOf(View(value, 2), View(reference, 2));
     EXPECT_TRUE(std::isnan(m.max_abs)) << at;
     EXPECT_TRUE(std::isnan(m.kl)) << at;
     EXPECT_TRUE(std::isnan(m.kl_max)) << at;
@@ -206,84 +212,118 @@ TEST(CompareLogitsTest, NaNShowsAndAgreesWithNothing) {
     EXPECT_EQ(m.top10_overlap, 7.0 / 8) << at;
   }
   const std::vector<double> broken(8, kNaN);
-  const LogitMetrics m = CompareLogits(View(broken, 2), View(reference, 2));
+  const LogitMetrics m = LogitsOf(View(broken, 2), View(reference, 2));
   EXPECT_EQ(m.top1_agreement, 0);
   EXPECT_EQ(m.top10_overlap, 0);
   std::vector<double> infinite = reference;
   infinite[1] = kInf;
-  const LogitMetrics inf = CompareLogits(View(infinite, 2), View(reference, 2));
+  const LogitMetrics inf = LogitsOf(View(infinite, 2), View(reference, 2));
   EXPECT_EQ(inf.max_abs, kInf);
   EXPECT_TRUE(std::isnan(inf.kl));
 }
 
-// A trace of one position, given the stream after each layer.
-Trace TraceOf(const std::vector<std::vector<double>>& states,
-              const std::vector<double>& logits) {
-  ModelConfig config;
-  config.hidden_size = static_cast<int64_t>(states[0].size());
-  config.vocab_size = static_cast<int64_t>(logits.size());
-  config.num_hidden_layers = static_cast<int64_t>(states.size()) - 1;
-  Trace trace(config);
-  trace.OnOutput(0, Op::kEmbed, 0, View(states[0], 1));
-  for (size_t layer = 1; layer < states.size(); ++layer) {
-    trace.OnOutput(layer, Op::kMlpResidual, 0, View(states[layer], 1));
+// 130 positions are more than are compared at a time.
+TEST(CompareLogitsTest, DoesNotDependOnTheThreads) {
+  Random random(5);
+  const std::vector<double> value = Gaussians(130 * 20, random);
+  const std::vector<double> reference = Gaussians(130 * 20, random);
+  const LogitMetrics one = LogitsOf(View(value, 130), View(reference, 130));
+  EXPECT_GT(one.kl, 0);
+  for (const size_t threads : {2, 3}) {
+    Parallel parallel(threads);
+    const auto m =
+        CompareLogits(View(value, 130), View(reference, 130), parallel);
+    ASSERT_TRUE(m.has_value());
+    EXPECT_EQ(m->kl, one.kl);
+    EXPECT_EQ(m->kl_max, one.kl_max);
+    EXPECT_EQ(m->max_abs, one.max_abs);
+    EXPECT_EQ(m->top1_agreement, one.top1_agreement);
+    EXPECT_EQ(m->top10_overlap, one.top10_overlap);
   }
-  trace.OnOutput(0, Op::kFinalNorm, 0, View(states.back(), 1));
-  trace.OnOutput(0, Op::kLmHead, 0, View(logits, 1));
-  return trace;
 }
 
-TEST(CompareTracesTest, GrowthIsTheRatioToTheLayerBefore) {
-  const Trace reference = TraceOf({{9, 9}, {1, 1}, {2, -6}, {3, 1}}, {0, 1});
-  // Mean absolute errors 0.5, 2, 4.
-  const Trace value = TraceOf({{8, 8}, {2, 1}, {2, -2}, {-1, 5}}, {0, 3});
-  const TraceMetrics m = CompareTraces(value, reference);
+TEST(CompareLogitsTest, StopsOnTheWay) {
+  Random random(6);
+  const std::vector<double> x = Gaussians(130 * 2, random);
+  Parallel parallel;
+  int asked = 0;
+  const auto compare = [&](int times) {
+    asked = 0;
+    return CompareLogits(View(x, 130), View(x, 130), parallel,
+                         [&asked, times] { return ++asked > times; });
+  };
+  EXPECT_FALSE(compare(0).has_value());
+  EXPECT_FALSE(compare(1).has_value());
+  EXPECT_TRUE(compare(1000).has_value());
+  EXPECT_GT(asked, 1);
+}
+
+LayerMetrics RowOf(size_t layer, double mean_abs) {
+  LayerMetrics row;
+  row.layer = layer;
+  row.error.mean_abs = mean_abs;
+  return row;
+}
+
+// One row after the other.
+TraceMetrics Grown(const std::vector<double>& mean_abs) {
+  TraceMetrics metrics;
+  for (size_t i = 0; i < mean_abs.size(); ++i) {
+    metrics.AddLayer(RowOf(i + 1, mean_abs[i]));
+  }
+  return metrics;
+}
+
+TEST(TraceMetricsTest, GrowthIsTheRatioToTheLayerBefore) {
+  const TraceMetrics m = Grown({0.5, 2, 4});
   ASSERT_EQ(m.layers.size(), 3u);
   EXPECT_EQ(m.layers[0].layer, 1u);
-  EXPECT_EQ(m.layers[0].error.mean_abs, 0.5);
   EXPECT_TRUE(std::isnan(m.layers[0].growth));
   EXPECT_EQ(m.layers[1].growth, 4);
   EXPECT_EQ(m.layers[2].growth, 2);
   EXPECT_DOUBLE_EQ(m.mean_growth, std::sqrt(8));
   EXPECT_EQ(&m.final_hidden(), &m.layers[2].error);
-  EXPECT_EQ(m.final_norm.mean_abs, 4);
-  EXPECT_EQ(m.logits.max_abs, 2);
-  EXPECT_EQ(m.layers[1].max_activation, -6);
-  EXPECT_EQ(m.layers[1].max_channel, 1u);
-  EXPECT_EQ(m.layers[1].max_position, 0u);
-  EXPECT_EQ(m.layers[1].std, 4);  // of 2, -6 around -2
 }
 
-TEST(CompareTracesTest, NoGrowthAfterNoError) {
-  const Trace reference = TraceOf({{0}, {1}, {1}, {1}}, {0, 1});
-  const Trace value = TraceOf({{0}, {1}, {2}, {1}}, {0, 1});
-  const TraceMetrics m = CompareTraces(value, reference);
+TEST(TraceMetricsTest, NoGrowthAfterNoError) {
+  const TraceMetrics m = Grown({0, 1, 0});
   EXPECT_TRUE(std::isnan(m.layers[1].growth));
   EXPECT_EQ(m.layers[2].growth, 0);
   EXPECT_TRUE(std::isnan(m.mean_growth));
 }
 
-TEST(CompareTracesTest, OneLayerHasNoGrowth) {
-  const TraceMetrics m =
-      CompareTraces(TraceOf({{0}, {2}}, {0, 1}), TraceOf({{0}, {1}}, {0, 1}));
-  ASSERT_EQ(m.layers.size(), 1u);
+TEST(TraceMetricsTest, LessThanTwoLayersHaveNoGrowth) {
+  const TraceMetrics m = Grown({1});
   EXPECT_TRUE(std::isnan(m.layers[0].growth));
   EXPECT_TRUE(std::isnan(m.mean_growth));
-  EXPECT_EQ(m.final_hidden().rmse, 1);
+  EXPECT_TRUE(std::isnan(TraceMetrics().mean_growth));
 }
 
-TEST(CompareTracesTest, BrokenStreamShows) {
-  const Trace good = TraceOf({{0, 0}, {1, 2}, {1, 2}}, {0, 1});
-  const Trace bad = TraceOf({{0, 0}, {1, kNaN}, {1, kNaN}}, {kNaN, 1});
-  const TraceMetrics value_bad = CompareTraces(bad, good);
-  EXPECT_TRUE(std::isnan(value_bad.layers[1].growth));
-  EXPECT_TRUE(std::isnan(value_bad.mean_growth));
-  EXPECT_EQ(value_bad.layers[1].max_activation, 2);  // the reference's
-  const TraceMetrics reference_bad = CompareTraces(good, bad);
-  EXPECT_TRUE(std::isnan(reference_bad.layers[1].max_activation));
-  EXPECT_EQ(reference_bad.layers[1].max_channel, 1u);
-  EXPECT_TRUE(std::isnan(reference_bad.layers[1].std));
-  EXPECT_TRUE(std::isnan(reference_bad.layers[1].error.mean_abs));
+TEST(TraceMetricsTest, BrokenStreamShows) {
+  const TraceMetrics m = Grown({0.5, kNaN, 1});
+  EXPECT_TRUE(std::isnan(m.layers[1].growth));
+  EXPECT_TRUE(std::isnan(m.layers[2].growth));
+  EXPECT_TRUE(std::isnan(Grown({0.5, kNaN}).mean_growth));
+}
+
+TEST(MetricsOfReferenceTest, AreTheReferencesOwn) {
+  const LayerMetrics m = MetricsOfReference(
+      7, View(std::vector<double>{2, -6, 1, 3}, 2), Cancellation{1.5, 2.5});
+  EXPECT_EQ(m.layer, 7u);
+  EXPECT_EQ(m.max_activation, -6);
+  EXPECT_EQ(m.max_channel, 1u);
+  EXPECT_EQ(m.max_position, 0u);
+  EXPECT_DOUBLE_EQ(m.std, std::sqrt(50.0 / 4));  // the mean is 0
+  EXPECT_EQ(m.cancellation.attn, 1.5);
+  EXPECT_EQ(m.cancellation.mlp, 2.5);
+}
+
+TEST(MetricsOfReferenceTest, BrokenReferenceShows) {
+  const LayerMetrics m =
+      MetricsOfReference(1, View(std::vector<double>{1, kNaN}, 1), {});
+  EXPECT_TRUE(std::isnan(m.max_activation));
+  EXPECT_EQ(m.max_channel, 1u);
+  EXPECT_TRUE(std::isnan(m.std));
 }
 
 // The seed report's table: mean absolute error, growth rate, status.
@@ -331,14 +371,10 @@ TEST(StatusOfTest, StepsAtEveryDecade) {
 
 // Errors as in the seed report give its growth rates, up to the six decimals
 // that it prints, and the mean growth that metrics.h names.
-TEST(CompareTracesTest, GrowsAsTheSeedReportSays) {
-  std::vector<std::vector<double>> value = {{0}}, reference = {{0}};
-  for (const SeedRow& row : kSeedRows) {
-    value.push_back({1 + row.mean_abs});
-    reference.push_back({1});
-  }
-  const TraceMetrics m =
-      CompareTraces(TraceOf(value, {0, 1}), TraceOf(reference, {0, 1}));
+TEST(TraceMetricsTest, GrowsAsTheSeedReportSays) {
+  std::vector<double> mean_abs;
+  for (const SeedRow& row : kSeedRows) mean_abs.push_back(row.mean_abs);
+  const TraceMetrics m = Grown(mean_abs);
   double sum = 0;
   for (size_t i = 1; i < m.layers.size(); ++i) {
     const double half_digit =

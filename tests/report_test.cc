@@ -67,11 +67,12 @@ TraceMetrics RandomTrace(Random& random) {
     m.layers.push_back(row);
   }
   m.final_norm = RandomErrors(random);
-  m.logits.max_abs = random.Uniform();
-  m.logits.kl = random.Uniform();
-  m.logits.kl_max = random.Uniform();
-  m.logits.top1_agreement = random.Uniform();
-  m.logits.top10_overlap = random.Uniform();
+  m.logits.emplace();
+  m.logits->max_abs = random.Uniform();
+  m.logits->kl = random.Uniform();
+  m.logits->kl_max = random.Uniform();
+  m.logits->top1_agreement = random.Uniform();
+  m.logits->top10_overlap = random.Uniform();
   m.mean_growth = random.Uniform(0, 3);
   return m;
 }
@@ -325,7 +326,7 @@ TEST_F(ReportTest, WhatIsNotANumberIsNull) {
   TraceMetrics& prompt = result_.plans[3].prompt;
   prompt.layers.back().error.rmse = kNaN;
   prompt.mean_growth = kNaN;
-  prompt.logits.kl = std::numeric_limits<double>::infinity();
+  prompt.logits->kl = std::numeric_limits<double>::infinity();
   result_.plans[3].score = kNaN;
   result_.plans[3].token.layers[2].error.mean_abs = kNaN;
   const Json json = Parsed();
@@ -341,6 +342,137 @@ TEST_F(ReportTest, WhatIsNotANumberIsNull) {
   EXPECT_EQ(tables[0][5][8], "inf");
   EXPECT_EQ(tables[2][4][1], "nan");
   EXPECT_EQ(tables[2][4][5], "[ERR] Poor");
+}
+
+TEST_F(ReportTest, WholeSweepSaysNothingOfAStop) {
+  EXPECT_THAT(Text(), Not(HasSubstr("topped")));
+  const Json json = Parsed();
+  EXPECT_TRUE(json.contains("stopped_by"));
+  EXPECT_TRUE(json["stopped_by"].is_null());
+  EXPECT_TRUE(json["stopped_in"].is_null());
+}
+
+TEST_F(ReportTest, StoppedDuringTimingShowsTheTimesThereAre) {
+  info_.stopped_by = "Ctrl-C";
+  result_.stopped_in = "in round 1 of timing";
+  PlanResult& plan = result_.plans[2];
+  plan.decode_rate = plan.prefill_rate = {kNaN, kNaN};
+  plan.timing = {};
+  result_.effects = MainEffects(options_.axes, result_.plans);
+  RankPlans(result_.plans);
+  EXPECT_THAT(Text(), HasSubstr("\n\n**Stopped by Ctrl-C in round 1 of "
+                                "timing.** "));
+  EXPECT_THAT(Text(), Not(HasSubstr("nan")));
+  const auto tables = Tables(Text());
+  ASSERT_EQ(tables.size(), 4u);  // ranking, best, worst, effects
+  ASSERT_EQ(tables[0].size(), 6u);
+  EXPECT_EQ(tables[0][4][0], "3");
+  EXPECT_EQ(tables[0][4][3], "-");
+  EXPECT_EQ(tables[0][4][4], "-");
+  EXPECT_NE(tables[0][4][5], "-");
+  // Half of the levels have no mean rate; none of the axes a share of them.
+  EXPECT_THAT(Text(), HasSubstr("decode speed by - (not all are timed)"));
+  const Json json = Parsed();
+  EXPECT_EQ(json["stopped_by"], "Ctrl-C");
+  EXPECT_EQ(json["stopped_in"], "in round 1 of timing");
+  EXPECT_TRUE(json["plans"][2]["decode_tokens_per_second"]["median"].is_null());
+  EXPECT_TRUE(json["plans"][2]["decode_seconds"].empty());
+  EXPECT_FALSE(json["plans"][2]["pareto"].get<bool>());
+  const std::vector<std::string> lines =
+      absl::StrSplit(ReportCsv(info_, options_, result_), '\n');
+  EXPECT_THAT(lines[3],
+              HasSubstr(absl::StrCat(result_.plans[2].plan, ",,,,,")));
+}
+
+// After two layers, with and without the token's.
+TEST_F(ReportTest, StoppedDuringErrorsShowsTheLayersThereAre) {
+  info_.stopped_by = "SIGTERM";
+  result_.stopped_in = "while measuring errors, after layer 2 of 5";
+  for (PlanResult& plan : result_.plans) {
+    for (TraceMetrics* trace : {&plan.token, &plan.prompt}) {
+      trace->layers.resize(2);
+      trace->final_norm.reset();
+      trace->logits.reset();
+    }
+    plan.timing = {};
+    plan.decode_rate = plan.prefill_rate = {kNaN, kNaN};
+    plan.score = kNaN;
+  }
+  result_.plans[3].prompt.layers.clear();
+  result_.plans[3].prompt.mean_growth = kNaN;
+  result_.effects.clear();
+  RankPlans(result_.plans);
+  const std::string text = Text();
+  EXPECT_THAT(text, HasSubstr("**Stopped by SIGTERM while measuring errors, "
+                              "after layer 2 of 5.** "));
+  EXPECT_THAT(text, Not(HasSubstr("nan")));
+  EXPECT_THAT(text, Not(HasSubstr("Best plan")));
+  auto tables = Tables(text);
+  ASSERT_EQ(tables.size(), 1u);
+  ASSERT_EQ(tables[0].size(), 6u);
+  const Json json = Parsed();
+  for (size_t i = 0; i < 4; ++i) {
+    const Json& plan = json["plans"][i];
+    EXPECT_TRUE(plan["rank"].is_null());
+    EXPECT_TRUE(plan["score"].is_null());
+    EXPECT_TRUE(plan["prompt"]["logits"].is_null());
+    EXPECT_TRUE(plan["prompt"]["final_norm"].is_null());
+    EXPECT_EQ(plan["token"]["layers"].size(), 2u);
+    const std::vector<std::string>& row = tables[0][i + 2];
+    EXPECT_EQ(row[0], result_.plans[i].plan);
+    if (i == 3) {
+      EXPECT_EQ(row[1], "-");
+      continue;
+    }
+    const Json& last = plan["prompt"]["layers"][1];
+    EXPECT_EQ(row[1], "2");
+    ExpectPrinted(row[2], last["error"]["mean_abs"], "mean_abs");
+    ExpectPrinted(row[3], last["error"]["rmse"], "rmse");
+    ExpectPrinted(row[4], last["error"]["rel_l2"], "rel_l2");
+    ExpectPrinted(row[5], plan["prompt"]["mean_growth"], "mean_growth");
+  }
+  const std::vector<std::string> lines =
+      absl::StrSplit(ReportCsv(info_, options_, result_), '\n');
+  ASSERT_EQ(lines.size(), 6u);
+  EXPECT_THAT(lines[1], HasSubstr(",3,,false,"));
+  EXPECT_TRUE(absl::EndsWith(lines[1], std::string(12, ',')));
+
+  // A plan alone has its table.
+  result_.plans.resize(1);
+  tables = Tables(Text());
+  EXPECT_THAT(Text(), HasSubstr("## Plan `"));
+  EXPECT_THAT(Text(), HasSubstr("Logits: -. "));
+  ASSERT_EQ(tables.size(), 2u);
+  EXPECT_EQ(tables[0].size(), 4u);
+}
+
+// Where plans are measured in several passes.
+TEST_F(ReportTest, StoppedWithSomePlansDoneRanksThose) {
+  info_.stopped_by = "Ctrl-C";
+  result_.stopped_in = "while measuring errors, with 2 of 4 plans done";
+  for (size_t i = 0; i < 4; ++i) {
+    PlanResult& plan = result_.plans[i];
+    plan.timing = {};
+    plan.decode_rate = plan.prefill_rate = {kNaN, kNaN};
+    if (i % 2 == 0) plan.prompt.logits.reset();
+  }
+  const std::string best = result_.plans[1].plan;
+  const std::string worst = result_.plans[3].plan;
+  result_.effects.clear();
+  RankPlans(result_.plans);
+  EXPECT_THAT(Text(), HasSubstr(absl::StrCat("## Best plan `", best, "`")));
+  EXPECT_THAT(Text(), HasSubstr(absl::StrCat("## Worst plan `", worst, "`")));
+  const auto tables = Tables(Text());
+  ASSERT_EQ(tables.size(), 4u);  // ranking, best, worst, until it was stopped
+  EXPECT_EQ(tables[0][2][0], "1");
+  EXPECT_EQ(tables[0][3][0], "2");
+  for (const size_t row : {4, 5}) {
+    EXPECT_EQ(tables[0][row][0], "-");
+    for (size_t c = 3; c < tables[0][row].size(); ++c) {
+      EXPECT_EQ(tables[0][row][c], "-");
+    }
+  }
+  EXPECT_EQ(tables[3].size(), 4u);
 }
 
 TEST_F(ReportTest, PathThatIsNotUtf8IsStillJson) {

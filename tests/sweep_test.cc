@@ -94,6 +94,8 @@ TEST(ParseAxesTest, NumberOfPlansIsLimited) {
 PlanResult Result(std::string plan, double score, double rate) {
   PlanResult result;
   result.plan = std::move(plan);
+  result.token.logits.emplace();
+  result.prompt.logits.emplace();
   result.score = score;
   result.decode_rate.median = rate;
   result.prefill_rate.median = rate;
@@ -114,6 +116,26 @@ TEST(RankPlansTest, SmallestScoreFirstThenTheFastest) {
     EXPECT_EQ(plans[i].pareto, plans[i].plan == "a") << plans[i].plan;
   }
   EXPECT_THAT(order, ElementsAre("a", "b", "c", "inf", "nan2", "nan"));
+}
+
+TEST(RankPlansTest, WhatIsMissingHasNoRank) {
+  std::vector<PlanResult> plans = {
+      Result("unmeasured", kNaN, kNaN), Result("untimed", 2, kNaN),
+      Result("slow", 2, 1), Result("best", 1, kNaN),
+      Result("broken", kNaN, kNaN)};
+  plans[0].prompt.logits.reset();
+  RankPlans(plans);
+  std::vector<std::string> order;
+  std::vector<size_t> ranks;
+  for (const PlanResult& plan : plans) {
+    order.push_back(plan.plan);
+    ranks.push_back(plan.rank);
+    // Of those without times nobody knows.
+    EXPECT_EQ(plan.pareto, plan.plan == "slow") << plan.plan;
+  }
+  EXPECT_THAT(order,
+              ElementsAre("best", "slow", "untimed", "broken", "unmeasured"));
+  EXPECT_THAT(ranks, ElementsAre(1, 2, 3, 4, 0));
 }
 
 // Few different values, so that there are ties in one or both.
@@ -299,8 +321,8 @@ const PlanResult& Find(const SweepResult& result, const std::string& plan) {
 // Every figure of the errors, to compare bit for bit.
 std::vector<double> Figures(const TraceMetrics& m) {
   std::vector<double> all = {
-      m.final_norm.rmse, m.logits.max_abs,        m.logits.kl,
-      m.logits.kl_max,   m.logits.top1_agreement, m.logits.top10_overlap,
+      m.final_norm->rmse, m.logits->max_abs,        m.logits->kl,
+      m.logits->kl_max,   m.logits->top1_agreement, m.logits->top10_overlap,
       m.mean_growth};
   for (const LayerMetrics& row : m.layers) {
     for (const double x :
@@ -434,6 +456,100 @@ TEST(RunSweepTest, TwoRoundsAreTimedHoweverLittleTimeThereIs) {
   EXPECT_EQ(result->plans[0].timing.decode.size(), 6u);
 }
 
+// Nothing is left of the streams but two at a time.
+TEST(RunSweepTest, ErrorsDoNotDependOnTheMemory) {
+  const auto expected = FiguresByPlan(RunTiny(2));
+  SweepOptions options = DefaultOptions();
+  Parallel parallel(2);
+  for (const size_t memory : {size_t{0}, size_t{1} << 20}) {
+    options.memory = memory;
+    const auto result = RunSweep(Tiny(), options, parallel);
+    ASSERT_THAT(result, IsOk());
+    EXPECT_EQ(FiguresByPlan(*result), expected) << memory;
+  }
+}
+
+// A sweep whose stop says true from some question on, for questions throughout
+// it: what it has is what it would have without the stop.
+TEST(RunSweepTest, StoppedAnywhereHasWhatItMeasuredUntilThen) {
+  SweepOptions options = DefaultOptions();
+  options.axes = *ParseAxes("matmul=f32,bf16;softmax=f32,bf16", 8);
+  options.max_rounds = 2;
+  options.decode_steps = 2;
+  options.timing_seconds = 0;
+  Parallel parallel(2);
+  size_t asked = 0, allowed = SIZE_MAX;
+  options.stop = [&] { return asked++ >= allowed; };
+  for (const size_t memory : {SIZE_MAX, size_t{0}}) {
+    options.memory = memory;
+    allowed = SIZE_MAX;
+    asked = 0;
+    const auto full = RunSweep(Tiny(), options, parallel);
+    ASSERT_THAT(full, IsOk());
+    EXPECT_EQ(full->stopped_in, "");
+    const auto expected = FiguresByPlan(*full);
+    const size_t questions = asked;
+    std::set<std::string> stopped_in;
+    const size_t step = questions / 30 + 1;
+    for (allowed = 0; allowed < questions; allowed += step) {
+      SCOPED_TRACE(allowed);
+      asked = 0;
+      const auto result = RunSweep(Tiny(), options, parallel);
+      ASSERT_THAT(result, IsOk());
+      EXPECT_LE(asked, allowed + 3);  // the stop is not asked much longer
+      ASSERT_NE(result->stopped_in, "");
+      stopped_in.insert(result->stopped_in);
+      ASSERT_EQ(result->plans.size(), 4u);
+      size_t measured = 0;
+      for (const PlanResult& plan : result->plans) {
+        const PlanResult& whole = Find(*full, plan.plan);
+        EXPECT_EQ(plan.levels, whole.levels);
+        if (plan.measured()) {
+          ++measured;
+          EXPECT_EQ(plan.rank, measured);
+          EXPECT_EQ(plan.score, whole.score);
+          EXPECT_EQ(Figures(plan.prompt), Figures(whole.prompt));
+          EXPECT_EQ(Figures(plan.token), Figures(whole.token));
+        } else {
+          EXPECT_EQ(plan.rank, 0u);
+          EXPECT_TRUE(std::isnan(plan.score));
+          EXPECT_FALSE(plan.pareto);
+        }
+        ASSERT_LE(plan.prompt.layers.size(), whole.prompt.layers.size());
+        for (size_t l = 0; l < plan.prompt.layers.size(); ++l) {
+          EXPECT_EQ(plan.prompt.layers[l].error.rmse,
+                    whole.prompt.layers[l].error.rmse);
+        }
+        EXPECT_EQ(std::isnan(plan.decode_rate.median),
+                  plan.timing.decode.empty());
+        EXPECT_EQ(std::isnan(plan.prefill_rate.median),
+                  plan.timing.prefill.empty());
+      }
+      EXPECT_EQ(result->effects.empty(), measured < 4);
+      for (const PlanResult& plan : result->plans) {
+        EXPECT_TRUE(measured == 4 || plan.timing.prefill.empty());
+      }
+      if (measured == 4) {
+        EXPECT_EQ(FiguresByPlan(*result), expected);
+      }
+    }
+    // Both of the errors' and of the timing's.
+    EXPECT_GT(stopped_in.count("while measuring errors, before the first layer "
+                               "was done"),
+              0);
+    EXPECT_GT(stopped_in.count("in round 1 of timing"), 0);
+    EXPECT_GT(stopped_in.count("in round 2 of timing"), 0);
+    if (memory > 0) {
+      EXPECT_GT(stopped_in.count("while measuring errors, after layer 4 of 8"),
+                0);
+    } else {
+      EXPECT_GT(
+          stopped_in.count("while measuring errors, with 2 of 4 plans done"),
+          0);
+    }
+  }
+}
+
 TEST(RunSweepTest, BadTokensAreAnError) {
   SweepOptions options = DefaultOptions();
   Parallel parallel;
@@ -447,7 +563,8 @@ TEST(RunSweepTest, BadTokensAreAnError) {
 }
 
 TEST(RateOfTest, IsTheMedianAndHalfTheInterquartileRange) {
-  EXPECT_EQ(RateOf({}, 1).median, 0);
+  EXPECT_TRUE(std::isnan(RateOf({}, 1).median));
+  EXPECT_TRUE(std::isnan(RateOf({}, 1).half_iqr));
   EXPECT_EQ(RateOf({0.5}, 3).median, 6);
   EXPECT_EQ(RateOf({0.5}, 3).half_iqr, 0);
   // Rates 1, 2, 4, 8, 16: quartiles 2 and 8.

@@ -101,6 +101,17 @@ class Recorder : public Observer {
   std::map<std::pair<size_t, Op>, std::vector<double>> seen;
 };
 
+// Shows a trace only what it keeps.
+class Kept : public Observer {
+ public:
+  explicit Kept(const ModelConfig& config) : trace(config) {}
+  void OnOutput(size_t layer, Op op, size_t first_position,
+                Matrix<const double> rows) override {
+    if (Trace::Keeps(op)) trace.OnOutput(layer, op, first_position, rows);
+  }
+  Trace trace;
+};
+
 TEST(TraceOfDecoderTest, HoldsWhatTheDecoderPutsOut) {
   const auto checkpoint = OpenCheckpoint("synthetic:tiny");
   ASSERT_THAT(checkpoint, IsOk());
@@ -115,6 +126,19 @@ TEST(TraceOfDecoderTest, HoldsWhatTheDecoderPutsOut) {
   Trace trace(weights->config);
   ASSERT_THAT(decoder.Forward(tokens, Logits::kAll, &trace), IsOk());
   EXPECT_EQ(Values(trace.Logits()), Values(decoder.logits()));
+
+  // What it does not look at makes no difference.
+  decoder.Reset();
+  Kept kept(weights->config);
+  ASSERT_THAT(decoder.Forward(tokens, Logits::kAll, &kept), IsOk());
+  EXPECT_EQ(Values(kept.trace.State(num_layers)),
+            Values(trace.State(num_layers)));
+  EXPECT_EQ(kept.trace.CancellationAt(num_layers).attn,
+            trace.CancellationAt(num_layers).attn);
+  EXPECT_EQ(kept.trace.CancellationAt(num_layers).mlp,
+            trace.CancellationAt(num_layers).mlp);
+  EXPECT_EQ(Values(kept.trace.FinalNorm()), Values(trace.FinalNorm()));
+  EXPECT_EQ(Values(kept.trace.Logits()), Values(trace.Logits()));
 
   decoder.Reset();
   Recorder recorder;

@@ -1,0 +1,75 @@
+#include "explorer/attribution.h"
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "explorer/baseline.h"
+#include "explorer/cause_map.h"
+#include "explorer/effects.h"
+#include "explorer/layer_split.h"
+#include "kernels/parallel.h"
+#include "model/config.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+namespace {
+
+absl::Status RunParts(const RunSetting& setting, const Plan& plan,
+                      Attribution& result) {
+  Baseline baseline(setting, plan);
+  absl::Status status = RunBaseline(setting, baseline);
+  result.plan = OutcomeOfPlan(setting, baseline).effect;
+  if (!status.ok()) return status;
+  const AttributionOptions& options = setting.options;
+  if (options.layers) status = SplitLayers(setting, baseline, result.layers);
+  if (!status.ok()) return status;
+  if (options.causes) status = MapCauses(setting, baseline, result);
+  if (!status.ok()) return status;
+  if (options.repairs) status = MapRepairs(setting, baseline, result);
+  return status;
+}
+
+}  // namespace
+
+std::vector<Cell> CellsOf(const ModelConfig& config) {
+  std::vector<Cell> cells = {{0, Op::kEmbed}};
+  const auto num_layers = static_cast<size_t>(config.num_hidden_layers);
+  for (size_t layer = 1; layer <= num_layers; ++layer) {
+    for (size_t i = 0; i < kNumOps; ++i) {
+      const Op op = OpAt(i);
+      const bool is_head_norm = op == Op::kQNorm || op == Op::kKNorm;
+      if (!IsPerLayer(op) || (is_head_norm && !config.qk_norm)) continue;
+      cells.push_back({layer, op});
+    }
+  }
+  cells.push_back({0, Op::kFinalNorm});
+  cells.push_back({0, Op::kLmHead});
+  return cells;
+}
+
+absl::StatusOr<Attribution> Attribute(const Weights& weights, const Plan& plan,
+                                      const AttributionOptions& options,
+                                      Parallel& parallel) {
+  if (plan.num_layers() != weights.layers.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
+                     weights.layers.size()));
+  }
+  Attribution result;
+  const absl::Status status =
+      RunParts({weights, options, parallel}, plan, result);
+  if (absl::IsCancelled(status)) {
+    result.stopped_in = std::string(status.message());
+  } else if (!status.ok()) {
+    return status;
+  }
+  return result;
+}
+
+}  // namespace ulpscope

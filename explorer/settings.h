@@ -1,0 +1,57 @@
+#ifndef EXPLORER_SETTINGS_H_
+#define EXPLORER_SETTINGS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "explorer/sweep.h"
+#include "model/checkpoint.h"
+#include "model/plan.h"
+
+namespace ulpscope {
+
+enum class Mode { kSweep, kGenerate, kTune };
+
+// What the flags say, as far as it does not depend on the model. Paths are the
+// caller's.
+struct Settings {
+  Mode mode = Mode::kSweep;  // of --axes, or of the --plan alone
+  bool of_axes = false;      // a sweep or a tuning: of --axes, not of a plan
+  std::string plan;          // --plan, or empty
+  std::string model;
+  std::string wisdom;  // --wisdom: a path, "none", or empty for the default
+  std::string out;     // or empty
+  size_t generate_count = 0;
+  bool retune = false;
+  uint64_t seed = 0;
+  size_t threads = 0;
+  double timing_seconds = 0;
+  size_t memory = 0;  // bytes
+  const RankMetric* metric = nullptr;
+};
+
+// Reads the flags, of which `given` are on the command line. InvalidArgument
+// names one that cannot be read, and one that the mode would ignore.
+absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given);
+
+// What the flags say of a model.
+struct ModelSettings {
+  SweepOptions sweep;       // of --axes or of the --plan
+  Plan plan{0};             // --plan, or f32
+  std::string axes;         // --axes' text; empty for a plan
+  std::set<size_t> layers;  // to print; empty for all
+  std::string warning;      // or empty
+};
+
+// InvalidArgument names the flag that this model does not take, or whose tokens
+// its memory cannot hold.
+absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
+                                                 const Checkpoint& checkpoint);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_SETTINGS_H_
