@@ -359,7 +359,8 @@ Json ResultsJson(const RunInfo& info, const AttributionResults& r) {
       {"synthetic", info.synthetic},
       {"plan", r.plan->Text()},
       {"tokens", r.tokens},
-      {"stopped_in", a.stopped_in},
+      {"stopped_by", r.stopped_in.empty() ? "" : info.stopped_by},
+      {"stopped_in", r.stopped_in},
       {"verdict", VerdictJson(*r.verdict, r.repair)},
       {"effect", EffectJson(a.plan)},
       {"layers", ArrayOf(a.layers, SplitJson)},
@@ -412,19 +413,6 @@ std::string AttributionJson(const RunInfo& info,
              {"target", info.target},
              {"threads", info.threads}}},
            {"attribution", ResultsJson(info, results)}});
-}
-
-absl::StatusOr<std::string> WithAttribution(absl::string_view report_json,
-                                            const RunInfo& info,
-                                            const AttributionResults& results) {
-  Json json = Json::parse(report_json, nullptr, false);
-  if (!json.is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a report of ", report_json.size(),
-        " bytes, to which an attribution is to be added, is no JSON object"));
-  }
-  json["attribution"] = ResultsJson(info, results);
-  return Dump(json);
 }
 
 }  // namespace ulpscope

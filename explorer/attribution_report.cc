@@ -325,9 +325,10 @@ std::string AttributionText(const RunInfo& info,
                             const AttributionResults& results) {
   const Attribution& a = *results.attribution;
   std::string text = Header(info, results);
-  if (!a.stopped_in.empty()) {
-    absl::StrAppend(&text, "\nStopped: ", a.stopped_in,
-                    ". What is missing is not shown, or a `?`.\n");
+  if (!results.stopped_in.empty()) {
+    absl::StrAppend(&text, "\n**Stopped by ", info.stopped_by, " in ",
+                    results.stopped_in,
+                    ".** What is missing is not shown, or a `?`.\n");
   }
   text += "\n## Verdict\n\n";
   for (const std::string& sentence :

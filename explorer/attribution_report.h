@@ -5,8 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "explorer/attribution.h"
 #include "explorer/phenomena.h"
 #include "explorer/repair.h"
@@ -26,6 +24,7 @@ struct AttributionResults {
   std::vector<std::string> phenomena_lines;  // their names, a sentence each
   const Verdict* verdict = nullptr;
   const RepairResult* repair = nullptr;  // may be null
+  std::string stopped_in;                // what was not finished, or empty
 };
 
 // Markdown for the terminal and attribution.md, the verdict first. The maps are
@@ -37,12 +36,6 @@ std::string AttributionText(const RunInfo& info,
 // included. What is not a number, or infinite, is null, as in ReportJson.
 std::string AttributionJson(const RunInfo& info,
                             const AttributionResults& results);
-
-// `report_json`, an object, with "attribution" added. InvalidArgument if it is
-// none.
-absl::StatusOr<std::string> WithAttribution(absl::string_view report_json,
-                                            const RunInfo& info,
-                                            const AttributionResults& results);
 
 // The maps, a row each: of the plan, the causes, the repairs, the repairs of an
 // op in all layers, of a group (whose name is in the column of ops) and of a

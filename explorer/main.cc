@@ -1,6 +1,7 @@
 // The program: reads flags, runs one mode, prints and writes its report.
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -18,13 +19,16 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "explorer/attribution_report.h"
 #include "explorer/command_line.h"
+#include "explorer/explain.h"
 #include "explorer/interrupt.h"
 #include "explorer/progress.h"
 #include "explorer/report.h"
 #include "explorer/settings.h"
 #include "explorer/sweep.h"
 #include "explorer/tune.h"
+#include "explorer/upgrade.h"
 #include "explorer/wisdom_file.h"
 #include "kernels/cpu.h"
 #include "kernels/parallel.h"
@@ -171,6 +175,71 @@ int Sweep(const Settings& settings, RunInfo info, SweepOptions options,
   return reported == kDone ? InterruptExitCode() : reported;
 }
 
+// The files first, as for a sweep.
+int ReportExplanation(const Settings& settings, const RunInfo& info,
+                      const Explanation& explanation) {
+  const AttributionResults results = explanation.Results();
+  const std::string text = AttributionText(info, results);
+  int written = kDone;
+  if (!settings.out.empty()) {
+    for (const auto& [name, content] :
+         {std::make_pair("report.md", text),
+          std::make_pair("results.json", AttributionJson(info, results)),
+          std::make_pair("results.csv", AttributionCsv(info, results))}) {
+      const absl::Status status =
+          WriteFile(absl::StrCat(settings.out, "/", name), content);
+      if (!status.ok()) written = Fail(status, kFailed);
+    }
+    if (written == kDone) {
+      absl::FPrintF(stderr, "wrote %s/report.md, results.json, results.csv\n",
+                    settings.out);
+    }
+  }
+  const int printed = Print(text);
+  return written != kDone ? written : printed;
+}
+
+int Attribute(const Settings& settings, const ModelSettings& model,
+              RunInfo info, const Weights& weights, Parallel& parallel) {
+  CatchInterrupts();
+  Plan plan = model.plan;
+  if (settings.of_axes) {
+    SweepOptions sweep = model.sweep;
+    sweep.stop = &Interrupted;
+    const auto worst = WorstPlan(weights, sweep, parallel);
+    if (absl::IsCancelled(worst.status())) {
+      absl::FPrintF(stderr, "explorer: stopped by %s %s: no results yet\n",
+                    InterruptName(), worst.status().message());
+      return InterruptExitCode();
+    }
+    if (!worst.ok()) return Fail(worst.status(), kFailed);
+    plan = *worst;
+    absl::FPrintF(stderr, "the worst plan by %s: %s\n", settings.metric->name,
+                  plan.Text());
+  }
+  ExplainOptions options;
+  options.tokens = settings.on_prompt ? model.sweep.prompt
+                                      : std::vector<int32_t>{model.sweep.token};
+  options.budget = settings.budget;
+  options.strategies = StrategiesOf(model.axes_of_repairs);
+  options.timing_prompt = model.sweep.prompt;
+  if (settings.timing_seconds == 0) options.timing_rounds = 0;
+  options.memory = settings.memory;
+  options.stop = &Interrupted;
+  const auto explanation = Explain(weights, plan, options, parallel);
+  if (!explanation.ok()) return Fail(explanation.status(), kFailed);
+  if (explanation->stopped_in.empty()) {
+    return ReportExplanation(settings, info, *explanation);
+  }
+  info.stopped_by = InterruptName();
+  absl::FPrintF(stderr,
+                "explorer: stopped by %s in %s; the report has what was "
+                "computed until then\n",
+                info.stopped_by, explanation->stopped_in);
+  const int reported = ReportExplanation(settings, info, *explanation);
+  return reported == kDone ? InterruptExitCode() : reported;
+}
+
 int Run(const std::set<std::string>& given) {
   EndOnInterrupt(" before there were any results");
   const auto settings = ParseSettings(given);
@@ -213,6 +282,9 @@ int Run(const std::set<std::string>& given) {
   info.seed = settings->seed;
   info.axes = model->axes;
   info.layers = model->layers;
+  if (settings->mode == Mode::kAttribute) {
+    return Attribute(*settings, *model, info, *weights, parallel);
+  }
   const auto plans = PlansOf(model->sweep, weights->layers.size());
   if (!plans.ok()) return Fail(plans.status(), kFailed);
   std::vector<TunableMatMul> matmuls =

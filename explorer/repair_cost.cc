@@ -26,14 +26,16 @@ absl::Status TimeRepair(const Weights& weights, const Plan& plan,
     // A round counts when it is whole.
     PlanTiming plan_times;
     std::vector<PlanTiming> times(sets.size());
-    for (size_t i = 0; i <= sets.size(); ++i) {
-      if (timing.stop && timing.stop()) break;
-      const absl::Status status = TimePlan(
-          weights, i == 0 ? plan : sets[i - 1].plan, timing.prompt,
-          timing.decode_steps, parallel, i == 0 ? plan_times : times[i - 1]);
-      if (!status.ok()) return status;
+    bool stopped = false;
+    for (size_t i = 0; i <= sets.size() && !stopped; ++i) {
+      const absl::Status status =
+          TimePlan(weights, i == 0 ? plan : sets[i - 1].plan, timing.prompt,
+                   timing.decode_steps, timing.stop, parallel,
+                   i == 0 ? plan_times : times[i - 1]);
+      stopped = absl::IsCancelled(status);
+      if (!status.ok() && !stopped) return status;
     }
-    if (times.back().prefill.empty()) break;
+    if (stopped) break;
     const auto append = [](const PlanTiming& from, PlanTiming& to) {
       to.prefill.insert(to.prefill.end(), from.prefill.begin(),
                         from.prefill.end());

@@ -18,7 +18,7 @@ struct RepairTiming {
   std::vector<int32_t> prompt;
   size_t rounds = 5;
   size_t decode_steps = 3;     // per round
-  std::function<bool()> stop;  // asked before each run
+  std::function<bool()> stop;  // as TimePlan's
 };
 
 // Times the plan, the repair and its alternatives in alternating rounds, makes

@@ -24,6 +24,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "explorer/budget.h"
 #include "explorer/command_line.h"
 #include "explorer/sweep.h"
 #include "kernels/measure/random.h"
@@ -41,6 +42,15 @@ ABSL_FLAG(std::string, plan, "",
           "evaluate this plan alone: a preset, or entries "
           "SELECTOR[@LAYER[-LAYER]]=STRATEGY separated by commas, of which "
           "later ones win; what none selects is f32");
+ABSL_FLAG(bool, attribute, false,
+          "explain the error of one plan, --plan or the worst of --axes: which "
+          "op in which layer it comes from, and the smallest repair");
+ABSL_FLAG(std::string, on, "token",
+          "what --attribute runs: token (--token alone) or prompt (--tokens)");
+ABSL_FLAG(
+    std::string, budget, "rel_l2<=1e-3",
+    "the error that --attribute's repair has to keep: METRIC<=NUMBER with "
+    "rel_l2 (of the final hidden state), logits_rel_l2 or kl");
 ABSL_FLAG(std::string, generate, "",
           "print this many greedy next token ids after --tokens, under --plan "
           "(default f32)");
@@ -133,8 +143,15 @@ absl::Status CheckModeTakes(const Settings& settings,
   for (const char* name : ignored) {
     if (given.count(name) > 0) return DoesNothing(name, mode);
   }
-  // Every mode but that of the axes.
-  if (!settings.of_axes && given.count("axes") > 0) {
+  for (const char* name : {"on", "budget"}) {
+    if (settings.mode != Mode::kAttribute && given.count(name) > 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, " does nothing without --attribute"));
+    }
+  }
+  // Every mode but that of the axes, and repairs, which choose from them.
+  if (!settings.of_axes && settings.mode != Mode::kAttribute &&
+      given.count("axes") > 0) {
     return DoesNothing("axes", "plan");
   }
   return absl::OkStatus();
@@ -260,17 +277,20 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
   }
   const bool sweep = absl::GetFlag(FLAGS_sweep);
   const bool tune = absl::GetFlag(FLAGS_tune);
-  // --tune alone tunes for a sweep.
+  const bool attribute = absl::GetFlag(FLAGS_attribute);
+  // --tune and --attribute alone are of a sweep's plans.
   const int modes = (sweep ? 1 : 0) + (generate || plan ? 1 : 0);
-  if (tune ? sweep || generate : modes != 1) {
+  if (tune || attribute ? sweep || generate || (tune && attribute)
+                        : modes != 1) {
     return absl::InvalidArgumentError(
-        "expected one of --sweep, --plan and --generate, or --tune with or "
-        "without a --plan (--help explains)");
+        "expected one of --sweep, --plan and --generate, or one of --attribute "
+        "and --tune with or without a --plan (--help explains)");
   }
-  settings.mode = generate ? Mode::kGenerate
-                  : tune   ? Mode::kTune
-                           : Mode::kSweep;
-  settings.of_axes = sweep || (tune && !plan);
+  settings.mode = generate    ? Mode::kGenerate
+                  : tune      ? Mode::kTune
+                  : attribute ? Mode::kAttribute
+                              : Mode::kSweep;
+  settings.of_axes = sweep || ((tune || attribute) && !plan);
   settings.retune = absl::GetFlag(FLAGS_retune);
   if (settings.retune && !tune) {
     return absl::InvalidArgumentError("--retune does nothing without --tune");
@@ -297,6 +317,14 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
       !(settings.timing_seconds >= 0)) {
     return BadFlag("timing_seconds", seconds, "a number of seconds");
   }
+  const auto budget = ParseBudget(absl::GetFlag(FLAGS_budget));
+  if (!budget.ok()) return budget.status();
+  settings.budget = *budget;
+  const std::string on = absl::GetFlag(FLAGS_on);
+  if (on != "token" && on != "prompt") {
+    return BadFlag("on", on, "token or prompt");
+  }
+  settings.on_prompt = on == "prompt";
   const auto memory = ParseMemory(absl::GetFlag(FLAGS_memory));
   if (!memory.ok()) return memory.status();
   settings.memory = *memory;
@@ -331,9 +359,9 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
   auto layers = ParseLayers(absl::GetFlag(FLAGS_layers), num_layers);
   if (!layers.ok()) return layers.status();
   model.layers = *std::move(layers);
-  const absl::Status memory =
-      CheckMemory(config, sweep.prompt.size() + settings.generate_count,
-                  settings.mode == Mode::kSweep);
+  const absl::Status memory = CheckMemory(
+      config, sweep.prompt.size() + settings.generate_count,
+      settings.mode == Mode::kSweep || settings.mode == Mode::kAttribute);
   if (!memory.ok()) return memory;
   const int64_t length = static_cast<int64_t>(sweep.prompt.size());
   if (config.max_position_embeddings > 0 &&
@@ -346,10 +374,11 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
       Plan::Parse(settings.plan.empty() ? "f32" : settings.plan, num_layers);
   if (!plan.ok()) return plan.status();
   model.plan = *std::move(plan);
+  auto axes = ParseAxes(absl::GetFlag(FLAGS_axes), num_layers);
+  if (!axes.ok()) return axes.status();
+  model.axes_of_repairs = *axes;
   if (settings.of_axes) {
     model.axes = absl::GetFlag(FLAGS_axes);
-    auto axes = ParseAxes(model.axes, num_layers);
-    if (!axes.ok()) return axes.status();
     sweep.axes = *std::move(axes);
   } else {
     sweep.plans = {settings.plan};

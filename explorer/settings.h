@@ -8,19 +8,20 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "explorer/budget.h"
 #include "explorer/sweep.h"
 #include "model/checkpoint.h"
 #include "model/plan.h"
 
 namespace ulpscope {
 
-enum class Mode { kSweep, kGenerate, kTune };
+enum class Mode { kSweep, kGenerate, kTune, kAttribute };
 
 // What the flags say, as far as it does not depend on the model. Paths are the
 // caller's.
 struct Settings {
   Mode mode = Mode::kSweep;  // of --axes, or of the --plan alone
-  bool of_axes = false;      // a sweep or a tuning: of --axes, not of a plan
+  bool of_axes = false;      // all modes but --generate: not of a --plan
   std::string plan;          // --plan, or empty
   std::string model;
   std::string wisdom;  // --wisdom: a path, "none", or empty for the default
@@ -32,6 +33,8 @@ struct Settings {
   double timing_seconds = 0;
   size_t memory = 0;  // bytes
   const RankMetric* metric = nullptr;
+  Budget budget;           // of a repair
+  bool on_prompt = false;  // --on: whether --attribute runs the prompt
 };
 
 // Reads the flags, of which `given` are on the command line. InvalidArgument
@@ -40,11 +43,12 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given);
 
 // What the flags say of a model.
 struct ModelSettings {
-  SweepOptions sweep;       // of --axes or of the --plan
-  Plan plan{0};             // --plan, or f32
-  std::string axes;         // --axes' text; empty for a plan
-  std::set<size_t> layers;  // to print; empty for all
-  std::string warning;      // or empty
+  SweepOptions sweep;                 // of --axes or of the --plan
+  Plan plan{0};                       // --plan, or f32
+  std::vector<Axis> axes_of_repairs;  // whose strategies repairs choose from
+  std::string axes;                   // --axes' text; empty for a plan
+  std::set<size_t> layers;            // to print; empty for all
+  std::string warning;                // or empty
 };
 
 // InvalidArgument names the flag that this model does not take, or whose tokens

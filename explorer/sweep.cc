@@ -431,4 +431,21 @@ absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
   return result;
 }
 
+absl::StatusOr<Plan> WorstPlan(const Weights& weights,
+                               const SweepOptions& options,
+                               Parallel& parallel) {
+  const size_t num_layers = weights.layers.size();
+  const auto plans = PlansOf(options, num_layers);
+  if (!plans.ok()) return plans.status();
+  std::vector<PlanResult> results(plans->size());
+  for (size_t i = 0; i < results.size(); ++i) {
+    results[i].plan = (*plans)[i].Text();
+  }
+  const auto all = MeasurePlans(weights, options, *plans, parallel, results);
+  if (!all.ok()) return all.status();
+  if (!*all) return absl::CancelledError("while looking for the worst plan");
+  RankPlans(results);
+  return Plan::Parse(results.back().plan, num_layers);
+}
+
 }  // namespace ulpscope

@@ -120,6 +120,11 @@ void RankPlans(std::vector<PlanResult>& plans);
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans);
 
+// The plan that a sweep with these options would rank last, without timing
+// any. Cancelled if stopped.
+absl::StatusOr<Plan> WorstPlan(const Weights& weights,
+                               const SweepOptions& options, Parallel& parallel);
+
 }  // namespace ulpscope
 
 #endif  // EXPLORER_SWEEP_H_

@@ -10,7 +10,6 @@
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
 #include "kernels/strategy.h"
-#include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "model/op.h"
 #include "model/trace.h"
@@ -44,14 +43,6 @@ std::vector<std::string> Largest(
 }
 
 }  // namespace
-
-Weights LoadedWeights(const std::string& checkpoint, Parallel& parallel) {
-  const auto opened = OpenCheckpoint(checkpoint);
-  EXPECT_THAT(opened, IsOk());
-  auto weights = LoadWeights(*opened, parallel, [](size_t, size_t) {});
-  EXPECT_THAT(weights, IsOk());
-  return *std::move(weights);
-}
 
 std::vector<Cell> DrawnCells(const ModelConfig& config, size_t count,
                              Random& random) {

@@ -18,9 +18,6 @@ namespace ulpscope {
 // A fault: every op in f32, and at one cell bf16_acc, or bf16 where the op has
 // no sum. A tool that says where errors come from must name that cell.
 
-// A checkpoint's weights; a failed expectation if they cannot be had.
-Weights LoadedWeights(const std::string& checkpoint, Parallel& parallel);
-
 // `count` different cells of the model, each as likely as any other.
 std::vector<Cell> DrawnCells(const ModelConfig& config, size_t count,
                              Random& random);

@@ -13,6 +13,7 @@
 #include "kernels/parallel.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tests/attributed.h"
 #include "tests/planted_fault.h"
 
 namespace ulpscope {

@@ -16,6 +16,7 @@
 #include "kernels/parallel.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tests/attributed.h"
 
 namespace ulpscope {
 namespace {
@@ -26,14 +27,6 @@ using ::testing::UnorderedElementsAre;
 
 class PlantedFaultTest : public testing::Test {
  protected:
-  static const Weights& Tiny() {
-    static const Weights* const weights = [] {
-      Parallel parallel;
-      return new Weights(LoadedWeights("synthetic:tiny", parallel));
-    }();
-    return *weights;
-  }
-
   bool ChangesResults(const Plan& plan) {
     return ResultsDiffer(Tiny(), plan, Plan(Tiny().layers.size()),
                          options_.tokens, parallel_);
@@ -46,8 +39,7 @@ class PlantedFaultTest : public testing::Test {
   }
 
   Parallel parallel_{2};
-  // With the token of the massive activation, not first.
-  AttributionOptions options_ = {{17, 97, 5, 250, 3, 97}, SIZE_MAX, nullptr};
+  AttributionOptions options_ = TinyPrompt();
 };
 
 TEST_F(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepair) {

@@ -1,0 +1,67 @@
+#include "tests/attributed.h"
+
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "absl/status/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "model/checkpoint.h"
+
+namespace ulpscope {
+
+using ::absl_testing::IsOk;
+
+Weights LoadedWeights(const std::string& checkpoint, Parallel& parallel) {
+  const auto opened = OpenCheckpoint(checkpoint);
+  EXPECT_THAT(opened, IsOk());
+  auto weights = LoadWeights(*opened, parallel, [](size_t, size_t) {});
+  EXPECT_THAT(weights, IsOk());
+  return *std::move(weights);
+}
+
+const Weights& Tiny(const std::string& checkpoint) {
+  static auto* const all = new std::map<std::string, Weights>();
+  const auto found = all->find(checkpoint);
+  if (found != all->end()) return found->second;
+  Parallel parallel;
+  return all->emplace(checkpoint, LoadedWeights(checkpoint, parallel))
+      .first->second;
+}
+
+Plan Parsed(const std::string& plan, const Weights& weights) {
+  const auto parsed = Plan::Parse(plan, weights.layers.size());
+  EXPECT_THAT(parsed, IsOk());
+  return *parsed;
+}
+
+AttributionOptions TinyPrompt() {
+  AttributionOptions options;
+  options.tokens = {17, 97, 5, 250, 3, 97};
+  return options;
+}
+
+Attribution Attributed(const Weights& weights, const std::string& plan,
+                       const AttributionOptions& options, size_t threads) {
+  Parallel parallel(threads);
+  auto result = Attribute(weights, Parsed(plan, weights), options, parallel);
+  EXPECT_THAT(result, IsOk());
+  return result.ok() ? *std::move(result) : Attribution();
+}
+
+double Norm2(const std::vector<double>& v) {
+  double sum = 0;
+  for (const double x : v) sum += x * x;
+  return std::sqrt(sum);
+}
+
+double SumRounding(const Attribution& result) {
+  double sizes = 1;
+  for (const Cause& cause : result.causes) {
+    sizes += cause.effect.rel_l2 / result.plan.rel_l2;
+  }
+  return 2 * static_cast<double>(result.causes.size()) * 0x1p-53 * sizes;
+}
+
+}  // namespace ulpscope
