@@ -142,8 +142,8 @@ Json SourceJson(const ErrorSource& s) {
     }
   }
   if (s.makes.has_value()) json["makes"] = PartJson(*s.makes);
-  if (s.before_removal.has_value()) {
-    json["before_removal"] = PartJson(*s.before_removal);
+  if (s.until_removal.has_value()) {
+    json["until_removal"] = PartJson(*s.until_removal);
   }
   if (s.removes.has_value()) json["removes"] = PartJson(*s.removes);
   json["gains"] = ArrayOf(s.gains, [](const OpGain& gain) {

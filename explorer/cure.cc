@@ -35,9 +35,9 @@ absl::Status TryCures(const Weights& weights, const Plan& plan,
   const auto in_source = [&](const Cell& cell) {
     return (is_in(source.ops, cell.op) && source.first_layer <= cell.layer &&
             cell.layer <= source.last_layer) ||
-           (source.before_removal.has_value() &&
-            cell.layer == source.before_removal->layer &&
-            is_in(source.before_removal->ops, cell.op));
+           (source.until_removal.has_value() &&
+            cell.layer == source.until_removal->layer &&
+            is_in(source.until_removal->ops, cell.op));
   };
   const auto of_ops = [&](const Cell& cell) {
     return is_in(source.ops, cell.op);

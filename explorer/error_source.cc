@@ -320,10 +320,18 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
     }
     if (channel.removed > 0) {
       source.removes = PartOf(causes, channel.removed, not_of_group);
-      source.before_removal =
-          PartOf(causes, channel.removed, [&](const Cell& cell) {
-            return HasOp(source.ops, cell.op) && cell.op < channel.removed_op;
-          });
+      // They round what they add to as well: the one that removes it, too.
+      SourcePart part = {channel.removed, {}, 0};
+      for (const Op op : source.ops) {
+        if (op <= channel.removed_op) part.ops.push_back(op);
+      }
+      part.squared_share =
+          SumOver(causes, Square,
+                  [&part](const Cell& cell) {
+                    return cell.layer == part.layer && HasOp(part.ops, cell.op);
+                  }) /
+          all;
+      if (part.squared_share >= kNoticeable) source.until_removal = part;
     }
   } else if (phenomena != nullptr) {
     source.channel = ChannelOf(range, phenomena->concentrations);

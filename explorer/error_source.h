@@ -57,7 +57,7 @@ struct OpGain {
 
 // A test of the verdict: the plan with some of the source upgraded.
 enum class CureScope {
-  kSource,   // its ops in its layers, and before_removal
+  kSource,   // its ops in its layers, and until_removal
   kOps,      // its ops in all layers
   kChannel,  // these, and `makes` and `removes`
 };
@@ -78,8 +78,8 @@ struct ErrorSource {
   std::optional<SourceChannel> channel;
   // Of a massive activation, if they have a part worth naming: ops outside the
   // source of the layers that make it and that remove it; and ops of the source
-  // in the layer that removes it, before they do.
-  std::optional<SourcePart> makes, removes, before_removal;
+  // in the layer that removes it, up to the add that does.
+  std::optional<SourcePart> makes, removes, until_removal;
   std::vector<OpGain> gains;  // of its ops
   std::vector<Cure> cures;    // explorer/cure.h
 };

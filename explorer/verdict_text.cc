@@ -140,7 +140,7 @@ void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
                                     what, Percent(part->squared_share)));
   };
   append(s.makes, "made the channel's value");
-  append(s.before_removal, "rounded it before it was removed");
+  append(s.until_removal, "rounded it until it was removed");
   append(s.removes, "computed what removed it");
   if (!parts.empty()) {
     sentences.push_back(absl::StrCat(

@@ -185,8 +185,9 @@ TEST(VerdictTest, SeedCaseNamesSourceExposureAndSpreading) {
   ASSERT_TRUE(s.removes.has_value());
   EXPECT_EQ(s.removes->layer, 22u);
   EXPECT_THAT(s.removes->ops, ElementsAre(Op::kPostNorm, Op::kDownProj));
-  ASSERT_TRUE(s.before_removal.has_value());
-  EXPECT_THAT(s.before_removal->ops, ElementsAre(Op::kAttnResidual));
+  ASSERT_TRUE(s.until_removal.has_value());
+  EXPECT_THAT(s.until_removal->ops, testing::UnorderedElementsAre(
+                                        Op::kAttnResidual, Op::kMlpResidual));
 
   ASSERT_TRUE(v.exposed_by.has_value());
   EXPECT_EQ(v.exposed_by->layer, 22u);
