@@ -149,6 +149,15 @@ Json SourceJson(const ErrorSource& s) {
   json["gains"] = ArrayOf(s.gains, [](const OpGain& gain) {
     return Json{{"op", Name(gain.op)}, {"gain", gain.gain}};
   });
+  if (s.isolated.has_value()) {
+    json["isolated"] = {
+        {"rel_l2", s.isolated->rel_l2},
+        {"upgraded",
+         ArrayOf(s.isolated->upgraded, [](const Isolated::Upgraded& u) {
+           return Json{{"strategy", std::string(u.strategy.name())},
+                       {"rel_l2", u.rel_l2}};
+         })}};
+  }
   json["cures"] = ArrayOf(s.cures, [](const Cure& cure) {
     return Json{{"scope", std::string(ScopeName(cure.scope))},
                 {"strategy", std::string(cure.strategy.name())},

@@ -79,7 +79,24 @@ absl::Status TryCures(const Weights& weights, const Plan& plan,
       plans.push_back(std::move(upgraded));
     }
   }
-  if (plans.empty()) return absl::OkStatus();
+  const size_t num_cures = plans.size();
+  // The source's ops as a plan has them, the oracle elsewhere.
+  const auto isolated = [&](const Plan& of) {
+    Plan alone = *Plan::Parse("oracle", plan.num_layers());
+    for (const Cell& cell : CellsOf(weights.config)) {
+      if (of_ops(cell)) {
+        alone.Set(cell.layer, cell.op, of.Get(cell.layer, cell.op));
+      }
+    }
+    return alone;
+  };
+  Isolated of_source;
+  plans.push_back(isolated(plan));
+  for (size_t i = 0; i < num_cures; ++i) {
+    if (cures[i].scope != CureScope::kOps) continue;
+    of_source.upgraded.push_back({cures[i].strategy, 0});
+    plans.push_back(isolated(plans[i]));
+  }
   LockstepOptions lockstep;
   lockstep.memory = options.memory;
   lockstep.stop = options.stop;
@@ -89,10 +106,15 @@ absl::Status TryCures(const Weights& weights, const Plan& plan,
   const auto errors = status.ok() ? meter.Measure(plans) : status;
   if (absl::IsCancelled(errors.status())) return absl::OkStatus();
   if (!errors.ok()) return errors.status();
-  for (size_t i = 0; i < plans.size(); ++i) {
+  for (size_t i = 0; i < num_cures; ++i) {
     cures[i].rel_l2 = (*errors)[i];
     source.cures.push_back(std::move(cures[i]));
   }
+  of_source.rel_l2 = (*errors)[num_cures];
+  for (size_t i = 0; i < of_source.upgraded.size(); ++i) {
+    of_source.upgraded[i].rel_l2 = (*errors)[num_cures + 1 + i];
+  }
+  source.isolated = std::move(of_source);
   return absl::OkStatus();
 }
 

@@ -22,9 +22,11 @@ struct CureOptions {
   std::function<bool()> stop;  // the same
 };
 
-// Runs the plan with the source upgraded to each of the strategies, and adds to
-// its cures: its ops in its layers, its ops in all layers, and these with the
-// ops that make and remove its massive activation. Being stopped is no error.
+// Runs the source's ops by themselves, under the plan and under each of the
+// strategies, for what is isolated; and the plan with the source upgraded to
+// each of them, for its cures: its ops in its layers, its ops in all layers,
+// and these with the ops that make and remove its massive activation. Being
+// stopped is no error.
 absl::Status TryCures(const Weights& weights, const Plan& plan,
                       const CureOptions& options, Parallel& parallel,
                       Verdict& verdict);

@@ -69,6 +69,16 @@ struct Cure {
   double rel_l2 = 0;                 // of the final hidden state, after it
 };
 
+// The source's ops by themselves: the oracle in all others.
+struct Isolated {
+  double rel_l2 = 0;  // of the final hidden state, under the plan
+  struct Upgraded {
+    Strategy strategy;
+    double rel_l2 = 0;
+  };
+  std::vector<Upgraded> upgraded;  // under better strategies
+};
+
 // Where most of the error comes from.
 struct ErrorSource {
   std::vector<Op> ops;                     // the largest part first
@@ -80,8 +90,9 @@ struct ErrorSource {
   // source of the layers that make it and that remove it; and ops of the source
   // in the layer that removes it, up to the add that does.
   std::optional<SourcePart> makes, removes, until_removal;
-  std::vector<OpGain> gains;  // of its ops
-  std::vector<Cure> cures;    // explorer/cure.h
+  std::vector<OpGain> gains;         // of its ops
+  std::optional<Isolated> isolated;  // explorer/cure.h
+  std::vector<Cure> cures;           // the same
 };
 
 // Every op's share, the largest first; ops without any are left out.

@@ -148,6 +148,22 @@ void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
   }
 }
 
+void AppendIsolated(const ErrorSource& s, std::vector<std::string>& sentences) {
+  if (!s.isolated.has_value()) return;
+  std::vector<std::string> ops;
+  for (const Op op : s.ops) ops.push_back(std::string(OpName(op)));
+  std::string text = absl::StrFormat(
+      "By itself, in all layers and with the oracle in all other ops, %s "
+      "gives an error of %.3g",
+      absl::StrJoin(ops, " and "), s.isolated->rel_l2);
+  for (const Isolated::Upgraded& u : s.isolated->upgraded) {
+    absl::StrAppendFormat(&text, "%s %.3g under %s",
+                          &u == &s.isolated->upgraded.front() ? ", but" : ",",
+                          u.rel_l2, u.strategy.name());
+  }
+  sentences.push_back(text + ".");
+}
+
 void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
   const ErrorSource& s = *v.source;
   double best = v.rel_l2;
@@ -372,7 +388,10 @@ std::vector<std::string> Sentences(const Verdict& v,
   }
   const std::string best = BestRepairs(v);
   if (!best.empty()) sentences.push_back(best);
-  if (v.source.has_value()) AppendCures(v, sentences);
+  if (v.source.has_value()) {
+    AppendIsolated(*v.source, sentences);
+    AppendCures(v, sentences);
+  }
   if (repair != nullptr) sentences.push_back(RepairSentence(*repair));
   return sentences;
 }

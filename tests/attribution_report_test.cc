@@ -361,16 +361,20 @@ TEST_F(AttributionReportTest, CsvHasARowPerCell) {
 
 TEST_F(AttributionReportTest, StoppedRunShowsWhatThereIs) {
   attribution_.stopped_in = "the cause map, after layer 2";
+  results_.stopped_in = attribution_.stopped_in;
+  info_.stopped_by = "Ctrl-C";
   attribution_.repairs.clear();
   attribution_.op_repairs.clear();
   attribution_.layer_repairs.clear();
   results_.phenomena = nullptr;
   results_.repair = nullptr;
-  EXPECT_THAT(Text(), HasSubstr("Stopped: the cause map, after layer 2"));
+  EXPECT_THAT(Text(), HasSubstr("**Stopped by Ctrl-C in the cause map, after "
+                                "layer 2.**"));
   EXPECT_THAT(Text(), Not(HasSubstr("## Repair map")));
   EXPECT_THAT(Text(), Not(HasSubstr("## Minimal repair")));
   const Json json = Parsed()["attribution"];
   EXPECT_EQ(json["stopped_in"], "the cause map, after layer 2");
+  EXPECT_EQ(json["stopped_by"], "Ctrl-C");
   EXPECT_TRUE(json["minimal_repair"].is_null());
   EXPECT_TRUE(json["phenomena"].is_null());
   // Nothing at all.
@@ -380,20 +384,6 @@ TEST_F(AttributionReportTest, StoppedRunShowsWhatThereIs) {
   results_.verdict = &unknown;
   EXPECT_THAT(Text(), Not(HasSubstr("## Cause map")));
   EXPECT_TRUE(Parsed().is_object());
-}
-
-TEST_F(AttributionReportTest, AddsToAReport) {
-  const auto json = WithAttribution(
-      R"({"seed": 18446744073709551615, "x": [0.1, null]})", info_, results_);
-  ASSERT_THAT(json, IsOk());
-  const Json parsed = Json::parse(*json, nullptr, false);
-  EXPECT_EQ(parsed["seed"].get<uint64_t>(), 18446744073709551615u);
-  EXPECT_EQ(parsed["x"][0].get<double>(), 0.1);
-  EXPECT_EQ(parsed["attribution"], Parsed()["attribution"]);
-  for (const char* bad : {"", "[]", "{", "3"}) {
-    EXPECT_THAT(WithAttribution(bad, info_, results_),
-                StatusIs(absl::StatusCode::kInvalidArgument));
-  }
 }
 
 }  // namespace
