@@ -87,11 +87,13 @@ double ErrorAlone(const Weights& weights, const Plan& plan,
   const Trace value = run(plan), oracle = run(*oracle_plan);
   switch (metric) {
     case BudgetMetric::kRelL2:
-      return CompareTraces(value, oracle).final_hidden().rel_l2;
+      return Compare(value.State(weights.layers.size()),
+                     oracle.State(weights.layers.size()))
+          .rel_l2;
     case BudgetMetric::kLogitsRelL2:
       return Compare(value.Logits(), oracle.Logits()).rel_l2;
     case BudgetMetric::kKl:
-      return CompareLogits(value.Logits(), oracle.Logits()).kl;
+      return CompareLogits(value.Logits(), oracle.Logits(), parallel)->kl;
   }
   return kInf;
 }
