@@ -22,6 +22,7 @@
 #include "kernels/strategy.h"
 #include "model/op.h"
 #include "model/plan.h"
+#include "nlohmann/json.hpp"
 #include "tests/checkpoint_bytes.h"
 
 namespace ulpscope {
@@ -75,9 +76,10 @@ TEST(ExplorerTest, HelpListsEverything) {
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_EQ(help.err, "");
     for (const char* name :
-         {"sweep", "plan", "generate", "model", "axes", "metric", "token",
-          "tokens", "seed", "layers", "threads", "timing_seconds", "out",
-          "tune", "retune", "wisdom", "memory"}) {
+         {"sweep",   "plan",           "generate",  "model", "axes",
+          "metric",  "token",          "tokens",    "seed",  "layers",
+          "threads", "timing_seconds", "out",       "tune",  "retune",
+          "wisdom",  "memory",         "attribute", "on",    "budget"}) {
       EXPECT_THAT(help.out, HasSubstr(absl::StrCat("--", name, " (default")));
     }
     for (const StrategyInfo& info : Strategies()) {
@@ -118,6 +120,15 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
       {"--tune --plan=f32 --generate=3", "expected one of"},
       {"--notune", "expected one of"},
       {"--sweep --retune", "--retune does nothing without --tune"},
+      {"--attribute --sweep", "expected one of"},
+      {"--attribute --tune", "expected one of"},
+      {"--attribute --generate=3", "expected one of"},
+      {"--sweep --on=prompt", "--on does nothing without --attribute"},
+      {"--plan=f32 '--budget=kl<=1'", "--budget does nothing without"},
+      {"--attribute --on=both", "--on=both: expected token or prompt"},
+      {"'--attribute' '--budget=rmse<=1'", "rmse<=1"},
+      {"'--attribute' '--budget=rel_l2'", "rel_l2"},
+      {"'--attribute' '--budget=rel_l2<=x'", "rel_l2<=x"},
       {"--tune=perhaps", "--tune=perhaps: expected true or false"},
       {"--notunes --sweep", "unknown flag --notunes"},
       {"--tune --wisdom", "--wisdom: expected a value"},
@@ -380,6 +391,54 @@ Outcome StopExplorer(const std::vector<std::string>& arguments,
   EXPECT_TRUE(sent) << Read(err);
   EXPECT_TRUE(WIFEXITED(status)) << Read(err);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Read(out), Read(err)};
+}
+
+TEST(ExplorerTest, AttributionExplainsThePlanOrTheWorstOne) {
+  const std::string folder = absl::StrCat(TestFolder(), "/attribution");
+  const Outcome run = Explorer(absl::StrCat(
+      kTiny,
+      "--attribute --plan=f32,down_proj@2=bf16 --on=prompt --wisdom=none "
+      "'--budget=rel_l2<=1e-4' --out='",
+      folder, "'"));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, StartsWith("# Attribution of `down_proj@2=bf16`\n"));
+  EXPECT_THAT(run.out, HasSubstr("(SYNTHETIC weights)"));
+  EXPECT_THAT(run.out, HasSubstr("\n## Verdict\n"));
+  EXPECT_THAT(run.out, HasSubstr("The smallest repair found for rel_l2<=0.0001 "
+                                 "is `down_proj@2=f32`: 1 (layer, op) cell"));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  const auto json =
+      nlohmann::json::parse(Read(folder + "/results.json"), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  const auto& attribution = json["attribution"];
+  EXPECT_EQ(attribution["tokens"].size(), 3u);
+  EXPECT_EQ(attribution["stopped_in"], "");
+  EXPECT_EQ(attribution["minimal_repair"]["entries"],
+            nlohmann::json({"down_proj@2=f32"}));
+  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+
+  const Outcome worst = Explorer(absl::StrCat(
+      kTiny, "--attribute '--axes=matmul=f32,bf16' --wisdom=none"));
+  ASSERT_EQ(worst.exit_code, 0) << worst.err;
+  EXPECT_THAT(worst.err, HasSubstr("the worst plan by rmse: matmul=bf16\n"));
+  EXPECT_THAT(worst.out, StartsWith("# Attribution of `matmul=bf16`\n"));
+  EXPECT_THAT(worst.out, HasSubstr("alone at position 0"));
+}
+
+TEST(ExplorerTest, AttributionThatIsStoppedReportsWhatThereIs) {
+  const std::string folder = absl::StrCat(TestFolder(), "/stopped");
+  const Outcome run =
+      StopExplorer({"--attribute", "--plan=torch-bf16",
+                    "--model=synthetic:tiny", "--tokens=300", "--on=prompt",
+                    "--threads=2", "--wisdom=none", "--out=" + folder},
+                   "attribution: layers: done", SIGINT);
+  EXPECT_EQ(run.exit_code, 130);
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C in the "));
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C in the "));
+  EXPECT_THAT(run.out, HasSubstr("## Where it arises, layer by layer"));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  EXPECT_THAT(Read(folder + "/results.json"),
+              HasSubstr("\"stopped_by\": \"Ctrl-C\""));
 }
 
 // On prompts that take many times as long as a signal.
