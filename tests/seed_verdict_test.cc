@@ -107,6 +107,20 @@ void ExpectSeedCase(const Json& v) {
     EXPECT_EQ(op["over_one_position"].get<bool>(), op["op"] == "softmax");
   }
   EXPECT_THAT(no_effect, Contains("softmax"));
+
+  // By itself the stream's rounding makes the error, and in f32 or kahan not:
+  // n = 24 layers of 2 adds each leave at most 2 n u of the largest |x| that
+  // was rounded, in the channel that stays when 55.7 / 1.86 of the stream is
+  // gone.
+  const Json& isolated = source["isolated"];
+  EXPECT_NEAR(isolated["rel_l2"].get<double>() / v["rel_l2"].get<double>(), 1,
+              0.5);
+  ASSERT_EQ(isolated["upgraded"].size(), 2u);
+  for (const Json& upgraded : isolated["upgraded"]) {
+    const double left = upgraded["rel_l2"].get<double>();
+    EXPECT_GT(left, 0);
+    EXPECT_LT(left, 48 * 0x1p-24 * 55.7 / 1.86) << upgraded["strategy"];
+  }
 }
 
 // The residual stream alone is no cure: what makes and removes the channel's
