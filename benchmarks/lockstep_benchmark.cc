@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
+#include "explorer/attribution.h"
 #include "explorer/sweep.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
@@ -111,16 +112,8 @@ int Main(int argc, char** argv) {
   const Plan oracle = Plan::Parse("oracle", num_layers).value();
   const Plan bf16 = Plan::Parse("torch-bf16", num_layers).value();
   std::vector<Plan> cells;
-  struct Cell {
-    size_t layer;
-    Op op;
-  };
-  std::vector<Cell> all;
-  for (size_t l = 1; l <= num_layers; ++l)
-    for (size_t i = 0; i < kNumOps; ++i)
-      if (IsPerLayer(OpAt(i)) && OpAt(i) != Op::kQNorm && OpAt(i) != Op::kKNorm)
-        all.push_back({l, OpAt(i)});
-  for (const Cell& cell : all) {
+  for (const Cell& cell : CellsOf(weights->config)) {
+    if (!IsPerLayer(cell.op)) continue;
     cells.push_back(oracle);
     cells.back().Set(cell.layer, cell.op, bf16.Get(cell.layer, cell.op));
   }
