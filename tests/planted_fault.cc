@@ -1,11 +1,15 @@
 #include "tests/planted_fault.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
+#include "explorer/budget.h"
+#include "explorer/repair.h"
+#include "explorer/upgrade.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
@@ -105,6 +109,29 @@ std::vector<std::string> LargestMoves(const Attribution& attribution,
     figures.emplace_back(repair.logits_moved, CellName(repair.cell));
   }
   return Largest(std::move(figures), count);
+}
+
+std::vector<std::string> SmallestRepair(const Weights& weights,
+                                        const Plan& plan, double plan_error,
+                                        double f32_error,
+                                        const std::vector<int32_t>& tokens,
+                                        Parallel& parallel) {
+  RepairOptions options;
+  options.budget = {BudgetMetric::kLogitsRelL2,
+                    std::sqrt(f32_error * plan_error)};
+  options.strategies = {Strategy(), *FindStrategy("f64", Kernel::kMatMul)};
+  options.tokens = tokens;
+  const auto result = FindRepair(weights, plan, options, parallel);
+  EXPECT_THAT(result, IsOk());
+  std::vector<std::string> cells;
+  if (!result.ok()) return cells;
+  EXPECT_TRUE(result->reached);
+  for (const Upgrade& upgrade : result->repair.upgrades) {
+    for (const size_t layer : upgrade.layers) {
+      cells.push_back(CellName({layer, upgrade.op}));
+    }
+  }
+  return cells;
 }
 
 }  // namespace ulpscope

@@ -43,6 +43,19 @@ std::vector<std::string> BestRepairs(const Attribution& attribution,
 std::vector<std::string> LargestMoves(const Attribution& attribution,
                                       size_t count);
 
+// A fault counts for a repair if its error can be told from f32's own, which
+// better sums at other cells could repair.
+inline constexpr double kVisibleFault = 4;
+
+// The cells of the smallest repair of a plan with a fault, to f32 or f64. The
+// budget is half way, as ratios go, between the plan's logits_rel_l2 and that
+// of f32.
+std::vector<std::string> SmallestRepair(const Weights& weights,
+                                        const Plan& plan, double plan_error,
+                                        double f32_error,
+                                        const std::vector<int32_t>& tokens,
+                                        Parallel& parallel);
+
 }  // namespace ulpscope
 
 #endif  // TESTS_PLANTED_FAULT_H_

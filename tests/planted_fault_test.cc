@@ -45,7 +45,9 @@ class PlantedFaultTest : public testing::Test {
 TEST_F(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepair) {
   constexpr size_t kCells = 60;
   Random random(1);
-  std::vector<std::string> unchanged;
+  const double f32_error =
+      Attributed(Plan(Tiny().layers.size())).plan.logits_rel_l2;
+  std::vector<std::string> unchanged, invisible;
   for (const Cell& cell : DrawnCells(Tiny().config, kCells, random)) {
     const Plan plan = PlanWithFaults(Tiny().layers.size(), {cell});
     if (!ChangesResults(plan)) {
@@ -56,12 +58,24 @@ TEST_F(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepair) {
     const Attribution result = Attributed(plan);
     EXPECT_THAT(LargestCauses(result, 1), ElementsAre(CellName(cell)));
     EXPECT_THAT(BestRepairs(result, 1), ElementsAre(CellName(cell)));
+    const double error = result.plan.logits_rel_l2;
+    if (error < kVisibleFault * f32_error) {
+      invisible.push_back(CellName(cell));
+      continue;
+    }
+    EXPECT_THAT(SmallestRepair(Tiny(), plan, error, f32_error, options_.tokens,
+                               parallel_),
+                ElementsAre(CellName(cell)));
   }
   RecordProperty("unchanged", absl::StrJoin(unchanged, " "));
-  std::cout << unchanged.size() << " of " << kCells
-            << " cells change no bit: " << absl::StrJoin(unchanged, " ")
+  RecordProperty("invisible", absl::StrJoin(invisible, " "));
+  std::cout << "of " << kCells << " cells, " << unchanged.size()
+            << " change no bit: " << absl::StrJoin(unchanged, " ") << "; "
+            << invisible.size() << " make less than " << kVisibleFault
+            << " times f32's error: " << absl::StrJoin(invisible, " ")
             << std::endl;
   EXPECT_LE(unchanged.size(), kCells / 10);
+  EXPECT_LE(invisible.size(), kCells / 10);
 }
 
 // Two faults may cancel each other in part. The smaller one's repair then makes
