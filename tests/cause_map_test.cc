@@ -303,5 +303,22 @@ TEST(CauseMapTest, OneRoundingInTwoCellsIsCountedTwice) {
   }
 }
 
+// The final norm multiplies by 0: all logits are 0.
+TEST(CauseMapTest, WhatNoLogitSeesHasChangedBitsToo) {
+  Parallel parallel;
+  Weights weights = LoadedWeights("synthetic:tiny", parallel);
+  std::fill(weights.final_norm.begin(), weights.final_norm.end(), 0);
+  const Attribution result =
+      Attributed(weights, "oracle,o_proj@3=bf16", TinyPrompt());
+  for (const Cause& cause : result.causes) {
+    const bool is_planted =
+        cause.cell.layer == 3 && cause.cell.op == Op::kOProj;
+    EXPECT_EQ(cause.changes_bits, is_planted);
+    EXPECT_EQ(cause.effect.rel_l2 > 0, is_planted);
+    EXPECT_EQ(cause.effect.logits_rel_l2, 0);
+    EXPECT_EQ(cause.effect.kl, 0);
+  }
+}
+
 }  // namespace
 }  // namespace ulpscope
