@@ -1,5 +1,6 @@
 #include "explorer/attribution.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -35,6 +36,16 @@ absl::Status RunParts(const RunSetting& setting, const Plan& plan,
   return status;
 }
 
+// Of the oracle's and the plan's run, which are kept: the stream before and
+// after each layer, carries, and logits.
+size_t BytesOfBaseline(const ModelConfig& config, size_t positions) {
+  const size_t per_position =
+      2 * static_cast<size_t>(config.num_hidden_layers + 1) *
+          static_cast<size_t>(config.hidden_size) +
+      static_cast<size_t>(config.vocab_size);
+  return 2 * positions * per_position * sizeof(double);
+}
+
 }  // namespace
 
 std::vector<Cell> CellsOf(const ModelConfig& config) {
@@ -61,9 +72,12 @@ absl::StatusOr<Attribution> Attribute(const Weights& weights, const Plan& plan,
         absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
                      weights.layers.size()));
   }
+  AttributionOptions for_runs = options;
+  for_runs.memory -= std::min(
+      options.memory, BytesOfBaseline(weights.config, options.tokens.size()));
   Attribution result;
   const absl::Status status =
-      RunParts({weights, options, parallel}, plan, result);
+      RunParts({weights, for_runs, parallel}, plan, result);
   if (absl::IsCancelled(status)) {
     result.stopped_in = std::string(status.message());
   } else if (!status.ok()) {

@@ -132,10 +132,10 @@ struct Attribution {
 
 struct AttributionOptions {
   std::vector<int32_t> tokens;
-  // LockstepOptions, of each run. Beside it, the streams and the logits of the
-  // oracle and of the plan are kept.
+  // Bytes for the runs, with the streams and the logits of the oracle and of
+  // the plan, which are kept.
   size_t memory = SIZE_MAX;
-  std::function<bool()> stop;  // the same
+  std::function<bool()> stop;  // of LockstepOptions
   // Which parts are made; their lists are empty else.
   bool layers = true;
   bool causes = true;

@@ -11,6 +11,7 @@
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
 #include "model/config.h"
+#include "model/decoder.h"
 #include "model/lockstep_pass.h"
 #include "model/plan.h"
 #include "model/weights.h"
@@ -18,24 +19,52 @@
 namespace ulpscope {
 namespace {
 
-// Bytes of activations per position of a stream, at most: what a pass holds at
-// once, an output that replaces another, and the keys and values of one layer,
-// which are padded to panels apart from this.
-double BytesPerRow(const ModelConfig& config) {
-  const double hidden = static_cast<double>(config.hidden_size);
-  const double qkv =
-      static_cast<double>(config.q_size() + 2 * config.kv_size());
-  const double mlp = static_cast<double>(config.intermediate_size);
-  return sizeof(double) * (6 * hidden + std::max(4 * qkv, 3 * mlp));
-}
+// Bytes of activations that a pass holds at once, at most.
+class PassBytes {
+ public:
+  PassBytes(const ModelConfig& config, Logits logits)
+      : logits_(logits),
+        hidden_(static_cast<double>(config.hidden_size)),
+        kv_(static_cast<double>(config.kv_size())),
+        vocab_(static_cast<double>(config.vocab_size)) {
+    const double q = static_cast<double>(config.q_size());
+    const double mlp = static_cast<double>(config.intermediate_size);
+    // Per position: the stream and its carry, what else is still needed, an
+    // op's inputs once more where a batch copies them, and its outputs.
+    layer_ = std::max({8 * hidden_,                    // a residual add
+                       4 * hidden_ + q + 2 * kv_,      // v_proj
+                       2 * hidden_ + 3 * q + 4 * kv_,  // rope; q_norm is less
+                       3 * hidden_ + 5 * mlp});        // swiglu
+  }
 
-double BytesOf(const ModelConfig& config, const Stream& stream) {
-  const size_t rows = stream.tokens.size();
-  const size_t padded = (rows + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
-  return static_cast<double>(rows) * BytesPerRow(config) +
-         static_cast<double>(padded) * 2 * sizeof(double) *
-             static_cast<double>(config.kv_size());
-}
+  void Add(const Stream& stream) {
+    const size_t rows = stream.tokens.size();
+    const size_t padded = (rows + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
+    rows_ += static_cast<double>(rows);
+    // Keys and values of one layer, in panels.
+    keys_ += static_cast<double>(padded) * 2 * kv_;
+    if (logits_ == Logits::kNone) return;
+    const double logit_rows =
+        logits_ == Logits::kLast ? 1 : static_cast<double>(rows);
+    logit_rows_ += logit_rows;
+    most_logit_rows_ = std::max(most_logit_rows_, logit_rows);
+  }
+
+  double Max() const {
+    // The final norm's output is held with the stream and its carry.
+    const double logit_rows =
+        std::min(logit_rows_, kLogitRows - 1 + most_logit_rows_);
+    const double head = rows_ * 3 * hidden_ + logit_rows * (hidden_ + vocab_);
+    return sizeof(double) * std::max(rows_ * layer_ + keys_, head);
+  }
+
+ private:
+  Logits logits_;
+  double hidden_, kv_, vocab_;
+  double layer_ = 0;
+  double rows_ = 0, keys_ = 0;
+  double logit_rows_ = 0, most_logit_rows_ = 0;  // of all streams, of one
+};
 
 absl::Status Check(const Weights& weights, const Stream& stream, size_t index) {
   const auto error = [index](const auto&... what) {
@@ -97,14 +126,13 @@ absl::Status RunLockstep(const Weights& weights,
   }
   size_t work_done = 0;
   for (size_t first = 0; first < streams.size();) {
-    size_t count = 0;
-    double bytes = 0;
-    do {
-      bytes += BytesOf(weights.config, streams[first + count]);
-      ++count;
-    } while (first + count < streams.size() &&
-             bytes + BytesOf(weights.config, streams[first + count]) <=
-                 static_cast<double>(options.memory));
+    size_t count = 1;
+    PassBytes bytes(weights.config, options.logits);
+    bytes.Add(streams[first]);
+    for (; first + count < streams.size(); ++count) {
+      bytes.Add(streams[first + count]);
+      if (bytes.Max() > static_cast<double>(options.memory)) break;
+    }
     LockstepPass pass(weights, streams.subspan(first, count), first, options,
                       work_done, work, observer, parallel);
     if (!pass.Run()) return absl::CancelledError("stopped");

@@ -11,6 +11,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/types/span.h"
+#include "kernels/dtype.h"
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
 #include "kernels/matrix.h"
@@ -35,13 +36,12 @@ namespace {
 
 // A piece of a MatMul, after which the stop is asked for: these many products
 // take the slowest strategy on one core well below a second.
-constexpr double kPieceProducts = 2e9;
-// But not fewer rows than make a weight's way from memory worth it.
+constexpr double kPieceProducts = 5e8;
+// But not fewer rows than make a weight's way from memory worth it; with these,
+// a piece is some of the columns.
 constexpr size_t kLeastPieceRows = 32;
 // Of ops that are no MatMul.
 constexpr size_t kPieceRows = 4096;
-// Logits that are held at once, where streams have no more.
-constexpr size_t kLogitRows = 64;
 
 size_t PieceRows(const PanelsView& b) {
   const double products = static_cast<double>(b.n) * static_cast<double>(b.k);
@@ -217,6 +217,26 @@ void LockstepPass::Norm(size_t layer, Op op, Slot x,
   Show(layer, op, y);
 }
 
+// In pieces of some panels each. Once stopped, c is not finished.
+void LockstepPass::Multiply(Strategy strategy, const MatMulArgs<double>& all) {
+  const double panel_products = static_cast<double>(all.a.rows) *
+                                static_cast<double>(all.b.k * kPanelWidth);
+  const size_t panels =
+      std::max<size_t>(1, static_cast<size_t>(kPieceProducts / panel_products));
+  const size_t panel_bytes = all.b.panel_stride * DTypeSize(all.b.dtype);
+  for (size_t first = 0; first < all.b.n; first += panels * kPanelWidth) {
+    if (first > 0 && Stopped()) return;
+    const size_t cols = std::min(panels * kPanelWidth, all.b.n - first);
+    MatMulArgs<double> piece = all;
+    piece.b.data = static_cast<const unsigned char*>(all.b.data) +
+                   first / kPanelWidth * panel_bytes;
+    piece.b.n = cols;
+    if (all.bias != nullptr) piece.bias = all.bias + first;
+    piece.c = {all.c.data + first, all.c.rows, cols, all.c.stride};
+    MatMul(strategy, piece, parallel_);
+  }
+}
+
 void LockstepPass::Project(size_t layer, Op op, Slot x, const Panels& w,
                            const std::vector<double>& bias, Slot y) {
   std::vector<Task> tasks = TasksOf(layer, {op}, {x});
@@ -228,7 +248,7 @@ void LockstepPass::Project(size_t layer, Op op, Slot x, const Panels& w,
               [&](Strategy strategy, auto, const auto& in, const auto& out) {
                 args.a = in[0];
                 args.c = out[0];
-                MatMul(strategy, args, parallel_);
+                Multiply(strategy, args);
               });
   if (!done) return;
   Keep(tasks, {y});
@@ -295,13 +315,20 @@ void LockstepPass::Attend(size_t layer) {
       args[i].av = task.strategies[2];
       args[i].y = task.outputs[0].view();
       if (showing) {
-        if (Stopped()) return;
-        AttendShowing(args[i], parallel_,
-                      [&](Op op, size_t position, Matrix<const double> scores) {
-                        if (!observer_.Wants(op)) return;
-                        observer_.OnOutput(Indices(task.streams), layer, op,
-                                           position, scores);
-                      });
+        const auto show = [&](Op op, size_t position,
+                              Matrix<const double> scores) {
+          if (!observer_.Wants(op)) return;
+          observer_.OnOutput(Indices(task.streams), layer, op, position,
+                             scores);
+        };
+        AttentionArgs row = args[i];
+        for (size_t r = 0; r < rope.rows; ++r) {
+          if (Stopped()) return;
+          row.first_position = r;
+          row.q = {rope.Row(r), 1, q_size_};
+          row.y = {args[i].y.Row(r), 1, q_size_};
+          AttendShowing(row, parallel_, show);
+        }
         continue;
       }
       for (size_t r = 0; r < rope.rows; ++r) items.push_back({&args[i], r});
@@ -419,7 +446,7 @@ void LockstepPass::Head() {
                 [&](Strategy strategy, auto, const auto& in, const auto& out) {
                   args.a = in[0];
                   args.c = out[0];
-                  MatMul(strategy, args, parallel_);
+                  Multiply(strategy, args);
                 });
     if (!done) return;
     if (!observer_.Wants(Op::kLmHead)) continue;

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "kernels/matmul.h"
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
+#include "kernels/strategy.h"
 #include "model/activations.h"
 #include "model/batch.h"
 #include "model/config.h"
@@ -16,6 +18,9 @@
 #include "model/weights.h"
 
 namespace ulpscope {
+
+// Logits that are held at once, where a stream has no more.
+inline constexpr size_t kLogitRows = 64;
 
 // One pass over the weights, of some streams at once.
 class LockstepPass {
@@ -56,6 +61,7 @@ class LockstepPass {
   void RunLayer(size_t layer);
   void Norm(size_t layer, Op op, Slot x, const std::vector<double>& weight,
             Slot y);
+  void Multiply(Strategy strategy, const MatMulArgs<double>& all);
   void Project(size_t layer, Op op, Slot x, const Panels& w,
                const std::vector<double>& bias, Slot y);
   void Rope(size_t layer);
@@ -71,7 +77,8 @@ class LockstepPass {
                size_t piece_rows, PieceFn piece) {
     return !Stopped() &&
            ComputeTasks(
-               tasks, cols, piece_rows, [this] { return Stopped(); }, piece);
+               tasks, cols, piece_rows, [this] { return Stopped(); }, piece) &&
+           !stopped_;
   }
   void Keep(std::vector<Task>& tasks, const std::vector<Slot>& outputs);
   void Show(size_t layer, Op op, Slot output);

@@ -1,5 +1,7 @@
 #include "explorer/attribution.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -18,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/parallel.h"
+#include "model/config.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/weights.h"
@@ -177,6 +180,29 @@ TEST(AttributeTest, NeitherMemoryNorThreadsChangeTheFigures) {
   }
 }
 
+TEST(AttributeTest, TakesNoMoreMemoryThanItMay) {
+  AttributionOptions options;
+  for (int32_t i = 0; i < 24; ++i) options.tokens.push_back(3 * i);
+  // Half of which its two runs take that are kept.
+  const ModelConfig& config = Tiny().config;
+  options.memory = 4 * 24 * sizeof(double) *
+                   static_cast<size_t>(2 * (config.num_hidden_layers + 1) *
+                                           config.hidden_size +
+                                       config.vocab_size);
+  const auto in_use = [] {
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  size_t most = 0;
+  options.stop = [&] {
+    most = std::max(most, in_use());
+    return false;
+  };
+  const size_t before = in_use();
+  Attributed(Tiny(), "torch-bf16", options);
+  EXPECT_LE(most - before, options.memory);
+}
+
 TEST(AttributeTest, PartsCanBeLeftOut) {
   AttributionOptions options = TinyPrompt();
   const Attribution all = Attributed(Tiny(), "torch-bf16", options);
@@ -262,6 +288,16 @@ TEST(AttributeTest, AStoppedRunKeepsWhatItHas) {
       EXPECT_TRUE(part.causes.empty());
     }
     ExpectPart(part.causes, full.causes);
+    for (size_t c = 0; c < part.causes.size(); ++c) {
+      const Cause& cause = part.causes[c];
+      if (std::isnan(cause.effect.rel_l2)) {
+        EXPECT_TRUE(std::isnan(cause.share));
+        EXPECT_TRUE(std::isnan(cause.cosine));
+      } else {
+        EXPECT_EQ(cause.share, full.causes[c].share);
+        EXPECT_EQ(cause.cosine, full.causes[c].cosine);
+      }
+    }
     if (part.repairs.empty()) {
       if (!part.causes.empty()) {
         EXPECT_TRUE(std::isnan(part.sum_cosine));
@@ -280,6 +316,27 @@ TEST(AttributeTest, AStoppedRunKeepsWhatItHas) {
   EXPECT_GT(parts["the layers"], 0u);
   EXPECT_GT(parts["the cause map"], 0u);
   EXPECT_GT(parts["the repair map"], 0u);
+}
+
+TEST(AttributeTest, AStopBetweenPassesSaysHowManyRunsAreFinished) {
+  size_t asked = 0, last = SIZE_MAX;
+  AttributionOptions options = TinyPrompt();
+  options.memory = 1;  // one run after the other
+  options.layers = options.repairs = false;
+  options.stop = [&] { return asked++ >= last; };
+  Attributed(Tiny(), "torch-bf16", options);
+  last = asked / 2;
+  asked = 0;
+  const Attribution part = Attributed(Tiny(), "torch-bf16", options);
+  size_t finished = 0;
+  for (const Cause& cause : part.causes) {
+    if (cause.effect.complete) ++finished;
+  }
+  EXPECT_GT(finished, part.causes.size() / 4);
+  EXPECT_LT(finished, part.causes.size());
+  EXPECT_THAT(part.stopped_in, testing::EndsWith(absl::StrCat(
+                                   ", ", finished, " of ", part.causes.size(),
+                                   " runs finished")));
 }
 
 // In f64 the MLP of layer 3 gives some 1e100; in f32 its norm's weights are

@@ -40,6 +40,21 @@ Trace Traced(const Weights& weights, const Plan& plan,
   return trace;
 }
 
+// |a - b|
+double Distance(Matrix<const double> a, Matrix<const double> b) {
+  std::vector<double> difference;
+  for (size_t r = 0; r < a.rows; ++r) {
+    for (size_t c = 0; c < a.cols; ++c) {
+      difference.push_back(a.Row(r)[c] - b.Row(r)[c]);
+    }
+  }
+  return Norm2(difference);
+}
+
+double Norm(Matrix<const double> m) {
+  return Norm2(std::vector<double>(m.data, m.data + m.rows * m.cols));
+}
+
 // What the maps say of a plan is what running it says: n values' squares are
 // summed in another order here.
 void ExpectMeasured(const Effect& effect, const Trace& run,
@@ -54,7 +69,12 @@ void ExpectMeasured(const Effect& effect, const Trace& run,
   const size_t num_layers = run.num_layers();
   EXPECT_TRUE(effect.complete);
   EXPECT_EQ(effect.kl, logits.kl);
-  EXPECT_EQ(effect.logits_rel_l2 > 0, logits.max_abs > 0);
+  const double num_logits =
+      static_cast<double>(run.Logits().rows * run.Logits().cols);
+  const double logits_rel_l2 =
+      Distance(run.Logits(), oracle.Logits()) / Norm(oracle.Logits());
+  EXPECT_NEAR(effect.logits_rel_l2, logits_rel_l2,
+              2 * num_logits * kUnitRoundoff * logits_rel_l2);
   ASSERT_THAT(effect.layers, SizeIs(num_layers + 1));
   for (size_t layer = 0; layer <= num_layers; ++layer) {
     near(effect.layers[layer],
@@ -147,36 +167,34 @@ TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
   }
 }
 
-std::vector<double> FinalHidden(const Plan& plan,
-                                const AttributionOptions& options) {
-  const Trace trace = Traced(Tiny(), plan, options);
-  const Matrix<const double> m = trace.State(trace.num_layers());
-  return {m.data, m.data + m.rows * m.cols};
-}
-
 TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
   const AttributionOptions options = TinyPrompt();
   const Plan plan = Parsed("torch-bf16", Tiny());
   const Plan oracle = Parsed("oracle", Tiny());
   const Attribution result = Attributed(Tiny(), "torch-bf16", options);
-  const auto distance = [](const std::vector<double>& a,
-                           const std::vector<double>& b) {
-    std::vector<double> difference;
-    for (size_t i = 0; i < a.size(); ++i) difference.push_back(a[i] - b[i]);
-    return Norm2(difference);
+  const Trace reference = Traced(Tiny(), oracle, options);
+  const Trace run = Traced(Tiny(), plan, options);
+  // Of n values: sums of n squares, and five quotients and roots each.
+  const auto expect_moved = [](double value, Matrix<const double> repaired,
+                               Matrix<const double> from,
+                               Matrix<const double> right) {
+    const double n = static_cast<double>(right.rows * right.cols);
+    const double moved = Distance(repaired, from) / Distance(from, right);
+    EXPECT_NEAR(value, moved, 2 * (n + 10) * kUnitRoundoff * moved);
   };
-  const std::vector<double> p = FinalHidden(plan, options);
-  const double error = distance(p, FinalHidden(oracle, options));
+  const size_t last = run.num_layers();
   bool moves_more_than_it_gains = false;
   for (const Repair& repair : result.repairs) {
     Plan repaired = plan;
     repaired.Set(repair.cell.layer, repair.cell.op,
                  oracle.Get(repair.cell.layer, repair.cell.op));
-    const double moved = distance(FinalHidden(repaired, options), p) / error;
-    // Sums of n squares, and five quotients and roots each.
-    const double n = static_cast<double>(p.size());
-    EXPECT_NEAR(repair.moved, moved, 2 * (n + 10) * kUnitRoundoff * moved);
+    const Trace trace = Traced(Tiny(), repaired, options);
+    expect_moved(repair.moved, trace.State(last), run.State(last),
+                 reference.State(last));
+    expect_moved(repair.logits_moved, trace.Logits(), run.Logits(),
+                 reference.Logits());
     // The triangle of the oracle, the plan and the repaired plan.
+    const double n = static_cast<double>(run.Logits().rows * run.Logits().cols);
     EXPECT_GE(repair.moved, repair.gain - 4 * n * kUnitRoundoff);
     EXPECT_GE(repair.logits_moved, repair.logits_gain - 4 * n * kUnitRoundoff);
     moves_more_than_it_gains =
@@ -189,6 +207,13 @@ TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
     }
   }
   EXPECT_TRUE(moves_more_than_it_gains);
+}
+
+std::vector<double> FinalHidden(const Plan& plan,
+                                const AttributionOptions& options) {
+  const Trace trace = Traced(Tiny(), plan, options);
+  const Matrix<const double> m = trace.State(trace.num_layers());
+  return {m.data, m.data + m.rows * m.cols};
 }
 
 double Dot(const std::vector<double>& a, const std::vector<double>& b) {
@@ -275,6 +300,23 @@ TEST(CauseMapTest, OneRoundingInTwoCellsIsCountedTwice) {
     const bool is_residual = OpKernel(repair.cell.op) == Kernel::kResidual;
     EXPECT_EQ(repair.gain, is_residual ? 1 : 0);
     EXPECT_EQ(repair.logits_moved, is_residual ? 1 : 0);
+  }
+}
+
+// The final norm multiplies by 0: all logits are 0.
+TEST(CauseMapTest, WhatNoLogitSeesHasChangedBitsToo) {
+  Parallel parallel;
+  Weights weights = LoadedWeights("synthetic:tiny", parallel);
+  std::fill(weights.final_norm.begin(), weights.final_norm.end(), 0);
+  const Attribution result =
+      Attributed(weights, "oracle,o_proj@3=bf16", TinyPrompt());
+  for (const Cause& cause : result.causes) {
+    const bool is_planted =
+        cause.cell.layer == 3 && cause.cell.op == Op::kOProj;
+    EXPECT_EQ(cause.changes_bits, is_planted);
+    EXPECT_EQ(cause.effect.rel_l2 > 0, is_planted);
+    EXPECT_EQ(cause.effect.logits_rel_l2, 0);
+    EXPECT_EQ(cause.effect.kl, 0);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "model/lockstep.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -15,11 +17,14 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/dtype.h"
 #include "kernels/matrix.h"
 #include "kernels/measure/random.h"
+#include "kernels/panels.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
 #include "model/checkpoint.h"
+#include "model/config.h"
 #include "model/decoder.h"
 #include "model/op.h"
 #include "model/plan.h"
@@ -350,6 +355,137 @@ TEST(LockstepMemoryTest, AnyLimitGivesTheSameResults) {
     for (size_t i = 0; i < family.size(); ++i) {
       ExpectSame(keep.outputs[i], unbounded.outputs[i]);
     }
+  }
+}
+
+Panels RandomPanels(size_t n, size_t k, Random& random) {
+  std::vector<float> values(n * k);
+  for (float& x : values) x = static_cast<float>(random.Uniform(-1, 1));
+  Parallel parallel;
+  return {DType::kF32, values.data(), n, k, parallel};
+}
+
+// A model of one layer.
+Weights OneLayer(size_t hidden, size_t heads, size_t vocab) {
+  constexpr size_t kMlp = 64;
+  Random random(5);
+  Weights weights;
+  ModelConfig& config = weights.config;
+  config.vocab_size = static_cast<int64_t>(vocab);
+  config.hidden_size = config.head_dim = static_cast<int64_t>(hidden);
+  config.intermediate_size = kMlp;
+  config.num_hidden_layers = 1;
+  config.num_attention_heads = static_cast<int64_t>(heads);
+  config.num_key_value_heads = 1;
+  config.rms_norm_eps = 1e-6;
+  config.rope_theta = 1e4;
+  config.tie_word_embeddings = config.qkv_bias = true;
+  weights.embed = RandomPanels(vocab, hidden, random);
+  weights.final_norm.assign(hidden, 1);
+  weights.layers.resize(1);
+  LayerWeights& layer = weights.layers[0];
+  layer.input_norm = layer.post_norm = weights.final_norm;
+  const size_t q_size = heads * hidden;
+  layer.q_proj = RandomPanels(q_size, hidden, random);
+  layer.k_proj = RandomPanels(hidden, hidden, random);
+  layer.v_proj = RandomPanels(hidden, hidden, random);
+  layer.o_proj = RandomPanels(hidden, q_size, random);
+  layer.q_bias.resize(q_size);
+  for (double& x : layer.q_bias) x = random.Uniform(-1, 1);
+  layer.k_bias = layer.v_bias = weights.final_norm;
+  layer.gate_proj = RandomPanels(kMlp, hidden, random);
+  layer.up_proj = RandomPanels(kMlp, hidden, random);
+  layer.down_proj = RandomPanels(hidden, kMlp, random);
+  return weights;
+}
+
+// Bytes that the program has allocated and not freed, when it was most.
+class WatchMemory : public LockstepObserver {
+ public:
+  bool Wants(Op) const override { return true; }
+  void OnOutput(absl::Span<const size_t>, size_t, Op, size_t,
+                Matrix<const double>) override {
+    Look();
+  }
+  void Look() {
+    const struct mallinfo2 info = mallinfo2();
+    most = std::max(most, info.uordblks + info.hblkhd);
+  }
+  size_t most = 0;
+};
+
+void ExpectNoMoreMemory(const Weights& weights, size_t memory) {
+  Random random(11);
+  const std::vector<int32_t> tokens = RandomTokens(24, weights, random);
+  std::vector<Stream> streams;
+  for (size_t i = 0; i < 100; ++i) {
+    const Plan plan = Plan::Parse("f32", weights.layers.size()).value();
+    streams.push_back({Mutated(plan, false, random), tokens});
+  }
+  Parallel parallel;
+  for (const Logits logits : {Logits::kNone, Logits::kAll}) {
+    WatchMemory before, during;
+    LockstepOptions options;
+    options.logits = logits;
+    options.memory = memory;
+    options.stop = [&] {
+      during.Look();
+      return false;
+    };
+    before.Look();
+    ASSERT_THAT(RunLockstep(weights, streams, options, during, parallel),
+                IsOk());
+    EXPECT_LE(during.most - before.most, memory);
+  }
+}
+
+TEST(LockstepMemoryTest, ActivationsTakeNoMore) {
+  ExpectNoMoreMemory(Model("synthetic:tiny"), size_t{2} << 20);
+}
+
+TEST(LockstepMemoryTest, LogitsTakeNoMore) {
+  // The logits of three streams, and nothing else.
+  ExpectNoMoreMemory(OneLayer(64, 1, 8192), 3 * 24 * 8192 * sizeof(double));
+}
+
+TEST(LockstepPiecesTest, OfColumnsHaveTheSameBitsAndAskForTheStop) {
+  // Of 32 rows, half a billion products are 953 of the 1024 panels of the head
+  // and of q_proj.
+  const Weights weights = OneLayer(512, 64, 32768);
+  const Plan plan(1);
+  Random random(6);
+  const std::vector<int32_t> tokens = RandomTokens(33, weights, random);
+  Parallel parallel;
+  LockstepOptions options;
+  options.logits = Logits::kAll;
+  std::vector<size_t> shown_when_asked;
+  KeepStreams keep(1, false);
+  options.stop = [&] {
+    shown_when_asked.push_back(keep.shown);
+    return false;
+  };
+  ASSERT_THAT(RunLockstep(weights, {{plan, tokens}}, options, keep, parallel),
+              IsOk());
+  Outputs expected = Alone(weights, plan, tokens);
+  for (size_t position = 0; position < tokens.size(); ++position) {
+    expected.erase({1, Op::kQk, position});
+    expected.erase({1, Op::kSoftmax, position});
+  }
+  ExpectSame(keep.outputs[0], expected);
+  // Before the head, before each of its pieces of rows, and once within.
+  EXPECT_EQ(std::count(shown_when_asked.begin(), shown_when_asked.end(),
+                       keep.shown - 1),
+            4);
+  const size_t last = shown_when_asked.size() - 1;
+  for (const size_t stop_at : {last - 1, last}) {
+    size_t asked = 0;
+    options.stop = [&] { return asked++ == stop_at; };
+    KeepStreams stopped(1, false);
+    EXPECT_THAT(
+        RunLockstep(weights, {{plan, tokens}}, options, stopped, parallel),
+        StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_EQ(stopped.shown, keep.shown - 1);
+    EXPECT_EQ(asked, stop_at + 1);
   }
 }
 
