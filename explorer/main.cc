@@ -25,6 +25,8 @@
 #include "explorer/interrupt.h"
 #include "explorer/progress.h"
 #include "explorer/report.h"
+#include "explorer/report_files.h"
+#include "explorer/run_info.h"
 #include "explorer/settings.h"
 #include "explorer/sweep.h"
 #include "explorer/tune.h"

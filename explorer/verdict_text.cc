@@ -13,6 +13,7 @@
 #include "explorer/attribution.h"
 #include "explorer/budget.h"
 #include "explorer/error_source.h"
+#include "explorer/figures.h"
 #include "explorer/repair.h"
 #include "explorer/verdict.h"
 #include "kernels/format.h"
@@ -33,10 +34,6 @@ constexpr double kCancelling = 0.5;
 // Ops that are listed where there may be twenty.
 constexpr size_t kMostOps = 5;
 
-std::string Percent(double share) {
-  return absl::StrFormat("%.1f %%", 100 * share);
-}
-
 // "a", "a and b", "a, b and c".
 std::string List(const std::vector<std::string>& items) {
   if (items.size() < 2) return absl::StrJoin(items, "");
@@ -49,11 +46,6 @@ std::string OpList(const std::vector<Op>& ops) {
   names.reserve(ops.size());
   for (const Op op : ops) names.emplace_back(OpName(op));
   return List(names);
-}
-
-std::string LayerList(size_t first, size_t last) {
-  return first == last ? absl::StrCat("layer ", first)
-                       : absl::StrCat("layers ", first, "-", last);
 }
 
 std::string Headline(const Verdict& v) {
@@ -120,7 +112,7 @@ void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
       "The source is rounding in ", OpList(s.ops),
       s.first_layer == 0
           ? ""
-          : absl::StrCat(" at ", LayerList(s.first_layer, s.last_layer)),
+          : absl::StrCat(" at ", LayerRangeText(s.first_layer, s.last_layer)),
       ": alone, its cells have ", Percent(s.squared_share),
       " of the squared errors of all cells",
       // Of cells that do not add up it is no part of anything.
@@ -296,10 +288,6 @@ std::string Interacts(const Interaction& i) {
                    ". A cell rounds other values alone than in the plan, so "
                    "shares are what roundings of this size give on average, "
                    "not parts of this error.");
-}
-
-std::string Ratio(const Spread& ratio) {
-  return absl::StrFormat("%.3f ± %.3f", ratio.median, ratio.half_iqr);
 }
 
 std::string RepairSentence(const RepairResult& r) {

@@ -18,7 +18,7 @@
 #include "explorer/error_source.h"
 #include "explorer/phenomena.h"
 #include "explorer/repair.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "explorer/verdict.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -103,7 +103,7 @@ class AttributionReportTest : public testing::Test {
     repair_.streams = 321;
     verdict_ = Judge(plan_, attribution_, &phenomena_);
     results_ = {&plan_,     {9707, 5}, &attribution_, &phenomena_,
-                {"a line"}, &verdict_, &repair_};
+                {"a line"}, &verdict_, &repair_, ""};
   }
 
   double Figure() { return std::exp2(random_.Uniform(-30, 3)); }
