@@ -20,7 +20,8 @@ Json PartJson(const SourcePart& part) {
           {"squared_share", part.squared_share}};
 }
 
-Json SourceJson(const ErrorSource& s) {
+Json SourceJson(const Verdict& v) {
+  const ErrorSource& s = *v.source;
   Json json = {{"ops", NamesJson(s.ops)},
                {"first_layer", s.first_layer},
                {"last_layer", s.last_layer},
@@ -38,7 +39,10 @@ Json SourceJson(const ErrorSource& s) {
                                   {"value", c.value},
                                   {"value_layer", c.value_layer},
                                   {"ratio_to_median", c.ratio_to_median},
-                                  {"format", std::string(FormatName(c.format))},
+                                  {"rounded", c.rounded}});
+    }
+    if (c.rounded) {
+      json["channel"].update(Json{{"format", std::string(FormatName(c.format))},
                                   {"spacing", c.spacing}});
     }
   }
@@ -48,7 +52,8 @@ Json SourceJson(const ErrorSource& s) {
   }
   if (s.removes.has_value()) json["removes"] = PartJson(*s.removes);
   json["gains"] = ArrayOf(s.gains, [](const OpGain& gain) {
-    return Json{{"op", Name(gain.op)}, {"gain", gain.gain}};
+    return Json{
+        {"op", Name(gain.op)}, {"gain", gain.gain}, {"moved", gain.moved}};
   });
   if (s.isolated.has_value()) {
     json["isolated"] = {
@@ -59,11 +64,12 @@ Json SourceJson(const ErrorSource& s) {
                        {"rel_l2", u.rel_l2}};
          })}};
   }
-  json["cures"] = ArrayOf(s.cures, [](const Cure& cure) {
+  json["cures"] = ArrayOf(s.cures, [&v](const Cure& cure) {
     return Json{{"scope", std::string(ScopeName(cure.scope))},
                 {"strategy", std::string(cure.strategy.name())},
                 {"entries", cure.entries},
-                {"rel_l2", cure.rel_l2}};
+                {"rel_l2", cure.rel_l2},
+                {"rel_l2_on_average", LeftOnAverage(v, cure.scope)}};
   });
   return json;
 }
@@ -79,7 +85,7 @@ Json VerdictJson(const Verdict& v, const RepairResult* repair) {
   if (!v.nonfinite_cells.empty()) {
     json["nonfinite_cells"] = ArrayOf(v.nonfinite_cells, CellJson);
   }
-  if (v.source.has_value()) json["source"] = SourceJson(*v.source);
+  if (v.source.has_value()) json["source"] = SourceJson(v);
   json["ops"] = ArrayOf(v.ops, [](const OpShare& op) {
     return Json{{"op", Name(op.op)},
                 {"squared_share", op.squared_share},
@@ -97,6 +103,7 @@ Json VerdictJson(const Verdict& v, const RepairResult* repair) {
                           {"std_before", e.std_before},
                           {"std_after", e.std_after},
                           {"rel_l2_before", e.error_before},
+                          {"inherited_after", e.inherited_after},
                           {"rel_l2_after", e.error_after}};
   }
   if (v.spread_by.has_value()) {

@@ -1,6 +1,7 @@
 #include "explorer/verdict_text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -88,36 +89,42 @@ std::string Nonfinite(const Verdict& v) {
 }
 
 std::string Channel(const SourceChannel& c) {
+  const std::string share = absl::StrFormat(
+      "the channel has %s of the stream's squared error there (mean over the "
+      "layers).",
+      Percent(c.error_share));
   if (!c.massive) {
-    return absl::StrFormat(
-        "It goes through channel %d, which has %s of the squared error there "
-        "(mean over the layers).",
-        c.channel, Percent(c.error_share));
+    return absl::StrFormat("It goes through channel %d: %s", c.channel, share);
   }
   return absl::StrFormat(
-      "It goes through channel %d, a massive activation: born in layer %d, %s, "
-      "%.4g at its largest (after layer %d, position %d, %.3g times the "
-      "median). The plan rounds it to %s, whose spacing at that size is %g; "
-      "the channel has %s of the squared error (mean over the layers).",
-      c.channel, c.born,
+      "It goes through channel %d, a massive activation: born in %s, %s, "
+      "%s at its largest (after layer %d, position %d), %s times the median. "
+      "%s%s",
+      c.channel, c.born == 0 ? "the embedding" : absl::StrCat("layer ", c.born),
       c.removed == 0 ? "never removed"
                      : absl::StrCat("removed in layer ", c.removed),
-      c.value, c.value_layer, c.position, c.ratio_to_median,
-      FormatName(c.format), c.spacing, Percent(c.error_share));
+      Number(c.value), c.value_layer, c.position, Number(c.ratio_to_median),
+      c.rounded ? absl::StrFormat("These ops round it to %s, whose spacing at "
+                                  "that size is %g; ",
+                                  FormatName(c.format), c.spacing)
+                : "There, ",
+      share);
 }
 
 void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
   const ErrorSource& s = *v.source;
   sentences.push_back(absl::StrCat(
-      "The source is rounding in ", OpList(s.ops),
+      "The main source is rounding in ", OpList(s.ops),
       s.first_layer == 0
           ? ""
           : absl::StrCat(" at ", LayerRangeText(s.first_layer, s.last_layer)),
-      ": alone, its cells have ", Percent(s.squared_share),
-      " of the squared errors of all cells",
+      ": of the squared errors that all (layer, op) cells make, each run "
+      "alone, these make ",
+      Percent(s.squared_share),
       // Of cells that do not add up it is no part of anything.
       v.interaction.has_value() && v.interaction->adds_up
-          ? absl::StrCat(" (and ", Percent(s.share), " of the plan's error)")
+          ? absl::StrCat(" (and ", Percent(s.share), " of the plan's error",
+                         s.share > 1 ? ", of which others cancel a part)" : ")")
           : "",
       "."));
   if (!s.channel.has_value()) return;
@@ -126,33 +133,34 @@ void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
   const auto append = [&parts](const std::optional<SourcePart>& part,
                                absl::string_view what) {
     if (!part.has_value()) return;
-    parts.push_back(absl::StrFormat("%s of layer %d, which %s%s, %s",
-                                    OpList(part->ops), part->layer,
-                                    part->ops.size() == 1 ? "" : "together ",
-                                    what, Percent(part->squared_share)));
+    parts.push_back(absl::StrFormat("%s at layer %d, %s (%s)",
+                                    OpList(part->ops), part->layer, what,
+                                    Percent(part->squared_share)));
   };
-  append(s.makes, "made the channel's value");
-  append(s.until_removal, "rounded it until it was removed");
-  append(s.removes, "computed what removed it");
+  append(s.makes, "where it is made");
+  append(s.until_removal, "which still read it where it is removed");
+  append(s.removes, "where what removes it is computed");
   if (!parts.empty()) {
     sentences.push_back(absl::StrCat(
-        "Other cells round the same value: ", absl::StrJoin(parts, "; "), "."));
+        "Other cells act on that value (shares of the same squared errors): ",
+        absl::StrJoin(parts, "; "), "."));
   }
 }
 
 void AppendIsolated(const ErrorSource& s, std::vector<std::string>& sentences) {
   if (!s.isolated.has_value()) return;
-  std::vector<std::string> ops;
-  for (const Op op : s.ops) ops.push_back(std::string(OpName(op)));
+  const bool one = s.ops.size() == 1;
   std::string text = absl::StrFormat(
-      "By itself, in all layers and with the oracle in all other ops, %s "
-      "gives an error of %.3g",
-      absl::StrJoin(ops, " and "), s.isolated->rel_l2);
+      "By %s, in all layers and with the oracle in all other ops, %s %s an "
+      "error of %.3g",
+      one ? "itself" : "themselves", OpList(s.ops), one ? "gives" : "give",
+      s.isolated->rel_l2);
+  std::vector<std::string> upgraded;
   for (const Isolated::Upgraded& u : s.isolated->upgraded) {
-    absl::StrAppendFormat(&text, "%s %.3g under %s",
-                          &u == &s.isolated->upgraded.front() ? ", but" : ",",
-                          u.rel_l2, u.strategy.name());
+    upgraded.push_back(
+        absl::StrFormat("%.3g under %s", u.rel_l2, u.strategy.name()));
   }
+  if (!upgraded.empty()) absl::StrAppend(&text, "; ", List(upgraded));
   sentences.push_back(text + ".");
 }
 
@@ -166,9 +174,18 @@ void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
       if (cure.scope != scope) continue;
       best = std::min(best, cure.rel_l2);
       if (text.empty()) {
-        text = absl::StrFormat("With `%s` the error is %.3g instead of %.3g",
-                               absl::StrJoin(cure.entries, ","), cure.rel_l2,
-                               v.rel_l2);
+        text = absl::StrFormat(
+            "In the plan, with `%s` the error is %.3g "
+            "instead of %.3g",
+            absl::StrJoin(cure.entries, ","), cure.rel_l2, v.rel_l2);
+        // Of many roundings, one sum is far from their average.
+        const double left = LeftOnAverage(v, scope);
+        if (std::isfinite(left)) {
+          absl::StrAppendFormat(&text,
+                                " (all other cells, if independent, "
+                                "give %.3g on average)",
+                                left);
+        }
       } else {
         absl::StrAppendFormat(&text, ", with %s there %.3g",
                               cure.strategy.name(), cure.rel_l2);
@@ -178,9 +195,24 @@ void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
   }
   if (!s.cures.empty() && !(best <= v.rel_l2 / 2)) {
     sentences.push_back(
-        "None of these halves the error: what the other cells round is as "
-        "large.");
+        "None of these halves the error: it does not come from there alone.");
   }
+}
+
+// Where the source's ops round the same values in turn, the repair map shows
+// none of them.
+void AppendRoundedAgain(const ErrorSource& s,
+                        std::vector<std::string>& sentences) {
+  if (s.gains.size() < 2) return;
+  std::vector<std::string> gains;
+  for (const OpGain& gain : s.gains) {
+    if (!(gain.gain < kSmallGain && gain.moved < kCancelling)) return;
+    gains.push_back(
+        absl::StrCat(OpName(gain.op), " alone ", Percent(gain.gain)));
+  }
+  sentences.push_back(absl::StrCat(
+      "Of the source's ops it takes away, in all layers: in ", List(gains),
+      ": what one leaves exact, the other ops round again."));
 }
 
 std::string SpreadOver(const Verdict& v) {
@@ -202,11 +234,11 @@ std::string SpreadOver(const Verdict& v) {
 
 std::string Exposed(const Exposure& e) {
   return absl::StrFormat(
-      "%s of layer %d exposes it: it cancels %.3g-fold, the stream's standard "
-      "deviation goes from %.3g to %.3g, and the relative error from %.3g to "
-      "%.3g.",
+      "%s of layer %d exposes it: it cancels %.3g-fold, and the stream's "
+      "standard deviation goes from %.3g to %.3g. The relative error of %.3g "
+      "that the layer inherits becomes %.3g, with its own roundings %.3g.",
       OpName(e.op), e.layer, e.ratio, e.std_before, e.std_after, e.error_before,
-      e.error_after);
+      e.inherited_after, e.error_after);
 }
 
 std::string SpreadBy(const Spreading& s) {
@@ -215,10 +247,9 @@ std::string SpreadBy(const Spreading& s) {
       "squared error goes from %s to %s",
       s.layer, Percent(s.top1_before), Percent(s.top1_after));
   if (s.amplification > 0) {
-    absl::StrAppendFormat(&text,
-                          ", and the layer makes %.3g of 1 that it "
-                          "inherits",
-                          s.amplification);
+    absl::StrAppendFormat(
+        &text, ", and the layer makes what it inherits %.3g times as large",
+        s.amplification);
   }
   return text + ".";
 }
@@ -230,7 +261,8 @@ std::string NoEffects(const std::vector<NoEffect>& no_effect) {
         OpName(op.op),
         op.over_one_position ? " (over one position it is 1)" : ""));
   }
-  return absl::StrCat("Without any effect, to the bit: ", List(ops), ".");
+  return absl::StrCat("Rounding in ", List(ops),
+                      " changes no bit of the results.");
 }
 
 // "" if no map is known.
@@ -259,17 +291,17 @@ std::string BestRepairs(const Verdict& v) {
                                  " (layer ", v.best_layer->cell.layer, ")"));
   }
   if (parts.empty()) return "";
-  std::string text =
-      absl::StrCat("Of the plan's error the oracle takes away at most: ",
-                   absl::StrJoin(parts, ", "), ".");
+  std::string text = absl::StrCat(
+      "Of the plan's error, the oracle in its place takes away at most: ",
+      absl::StrJoin(parts, ", "), ".");
   if (v.best_cell.has_value() && v.best_cell->gain < kSmallGain) {
     const double moved = v.best_cell->most_moved;
     absl::StrAppend(
-        &text, " One cell moves the results by up to ", Percent(moved),
-        " of that error",
+        &text, " One cell moves the final hidden state by up to ",
+        Percent(moved), " of that error",
         moved < kCancelling
             ? ": what one op leaves exact, the next one rounds again."
-            : ", which brings them no nearer: errors cancel.");
+            : ", which brings it no nearer: errors cancel.");
   }
   return text;
 }
@@ -277,8 +309,8 @@ std::string BestRepairs(const Verdict& v) {
 std::string Interacts(const Interaction& i) {
   const std::string numbers = absl::StrFormat(
       "their sum has a cosine of %.3f with the plan's error vector, %.3g of "
-      "its norm, and leaves %.3g of it; if they were independent, they would "
-      "give %.3g times this error on average",
+      "its norm, and leaves %.3g of it; independent errors of their sizes "
+      "would give %.3g times the plan's on average",
       i.sum_cosine, i.sum_norm, i.sum_rest, i.squares_norm);
   return i.adds_up
              ? absl::StrCat("The cells' errors add up to the plan's: ", numbers,
@@ -362,24 +394,25 @@ std::vector<std::string> Sentences(const Verdict& v,
   } else if (!v.ops.empty()) {
     sentences.push_back(SpreadOver(v));
   }
+  if (v.exposed_by.has_value()) sentences.push_back(Exposed(*v.exposed_by));
+  if (v.spread_by.has_value()) sentences.push_back(SpreadBy(*v.spread_by));
+  if (v.source.has_value()) {
+    AppendIsolated(*v.source, sentences);
+    AppendCures(v, sentences);
+  }
   if (v.head.has_value()) {
     sentences.push_back(absl::StrFormat(
         "Of the logits' squared errors %s are %s's own, after the final hidden "
         "state.",
         Percent(v.head->squared_share), OpName(v.head->op)));
   }
-  if (v.exposed_by.has_value()) sentences.push_back(Exposed(*v.exposed_by));
-  if (v.spread_by.has_value()) sentences.push_back(SpreadBy(*v.spread_by));
-  if (!v.no_effect.empty()) sentences.push_back(NoEffects(v.no_effect));
   if (v.interaction.has_value()) {
     sentences.push_back(Interacts(*v.interaction));
   }
   const std::string best = BestRepairs(v);
   if (!best.empty()) sentences.push_back(best);
-  if (v.source.has_value()) {
-    AppendIsolated(*v.source, sentences);
-    AppendCures(v, sentences);
-  }
+  if (v.source.has_value()) AppendRoundedAgain(*v.source, sentences);
+  if (!v.no_effect.empty()) sentences.push_back(NoEffects(v.no_effect));
   if (repair != nullptr) sentences.push_back(RepairSentence(*repair));
   return sentences;
 }
