@@ -188,8 +188,9 @@ std::string AttributionText(const RunInfo& info,
   }
   if (!a.layers.empty()) text += LayerTable(info, a);
   if (!a.causes.empty()) text += CauseMap(info, a);
-  if (!a.repairs.empty())
+  if (!a.repairs.empty()) {
     absl::StrAppend(&text, RepairMap(info, a), RepairTables(info, a));
+  }
   if (results.repair != nullptr) text += MinimalRepair(*results.repair);
   if (!results.phenomena_lines.empty()) {
     text += "\n## Phenomena\n\n";

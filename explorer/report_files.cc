@@ -38,8 +38,9 @@ absl::Status WriteFile(const std::string& path, absl::string_view text) {
   std::ofstream file(path, std::ios::binary);
   file << text;
   file.close();
-  if (!file)
+  if (!file) {
     return absl::UnavailableError(absl::StrCat(path, ": cannot write"));
+  }
   return absl::OkStatus();
 }
 

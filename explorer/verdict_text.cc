@@ -90,11 +90,12 @@ std::string Nonfinite(const Verdict& v) {
 
 std::string Channel(const SourceChannel& c) {
   const std::string share = absl::StrFormat(
-      "the channel has %s of the stream's squared error there (mean over the "
+      " channel has %s of the stream's squared error there (mean over the "
       "layers).",
       Percent(c.error_share));
   if (!c.massive) {
-    return absl::StrFormat("It goes through channel %d: %s", c.channel, share);
+    return absl::StrFormat("It goes through channel %d. The%s", c.channel,
+                           share);
   }
   return absl::StrFormat(
       "It goes through channel %d, a massive activation: born in %s, %s, "
@@ -105,9 +106,9 @@ std::string Channel(const SourceChannel& c) {
                      : absl::StrCat("removed in layer ", c.removed),
       Number(c.value), c.value_layer, c.position, Number(c.ratio_to_median),
       c.rounded ? absl::StrFormat("These ops round it to %s, whose spacing at "
-                                  "that size is %g; ",
+                                  "that size is %g; the",
                                   FormatName(c.format), c.spacing)
-                : "There, ",
+                : "The",
       share);
 }
 
@@ -208,10 +209,10 @@ void AppendRoundedAgain(const ErrorSource& s,
   for (const OpGain& gain : s.gains) {
     if (!(gain.gain < kSmallGain && gain.moved < kCancelling)) return;
     gains.push_back(
-        absl::StrCat(OpName(gain.op), " alone ", Percent(gain.gain)));
+        absl::StrCat("in ", OpName(gain.op), " alone ", Percent(gain.gain)));
   }
   sentences.push_back(absl::StrCat(
-      "Of the source's ops it takes away, in all layers: in ", List(gains),
+      "In all layers of the source's ops it takes away: ", List(gains),
       ": what one leaves exact, the other ops round again."));
 }
 

@@ -438,7 +438,7 @@ TEST(VerdictTest, OpsThatRoundInTurnAreSaidTo) {
       {{0, Op::kMlpResidual}, {0.1, 0.1, 0.1, {}, true}, -0.0001, 0, 0.3, 0}};
   EXPECT_THAT(Text(Judge(seed.plan, seed.attribution, &seed.phenomena)),
               AllOf(HasSubstr("attn_residual alone 1.0 %"),
-                    HasSubstr("mlp_residual alone 0.0 %"),
+                    HasSubstr("in mlp_residual alone 0.0 %"),
                     HasSubstr("the other ops round again")));
   seed.attribution.op_repairs[0].moved = 0.6;
   EXPECT_THAT(Text(Judge(seed.plan, seed.attribution, &seed.phenomena)),
