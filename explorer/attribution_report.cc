@@ -76,10 +76,10 @@ std::string LayerTable(const RunInfo& info, const Attribution& a) {
                                       Percent(op.share)));
     }
     absl::StrAppendFormat(
-        &text, "| %d | %.3e | %.3e | %.3e | %.3g | %.3g | %s |\n", split.layer,
-        split.total.rel_l2, split.inherited.rel_l2, split.local.rel_l2,
-        split.amplification, split.relative_amplification,
-        absl::StrJoin(named, ", "));
+        &text, "| %d | %s | %s | %s | %.3g | %.3g | %s |\n", split.layer,
+        Scientific(split.total.rel_l2), Scientific(split.inherited.rel_l2),
+        Scientific(split.local.rel_l2), split.amplification,
+        split.relative_amplification, absl::StrJoin(named, ", "));
   }
   return text;
 }
@@ -108,11 +108,11 @@ std::string RepairTable(absl::string_view what, std::vector<Repair> repairs,
       continue;
     }
     absl::StrAppendFormat(
-        &text, "| %s | %.3e | %s | %s | %.3e | %s | %s | %.2e |\n",
-        name(repair.cell), repair.effect.rel_l2, Percent(repair.gain),
-        Percent(repair.moved), repair.effect.logits_rel_l2,
+        &text, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", name(repair.cell),
+        Scientific(repair.effect.rel_l2), Percent(repair.gain),
+        Percent(repair.moved), Scientific(repair.effect.logits_rel_l2),
         Percent(repair.logits_gain), Percent(repair.logits_moved),
-        repair.effect.kl);
+        Scientific(repair.effect.kl));
   }
   return text;
 }
@@ -140,9 +140,9 @@ std::string RepairTables(const RunInfo& info, const Attribution& a) {
 
 std::string MinimalRepair(const RepairResult& r) {
   std::string text = absl::StrFormat(
-      "\n## Minimal repair: %s\n\nThe plan has %.3e. %d streams were run in %d "
+      "\n## Minimal repair: %s\n\nThe plan has %s. %d streams were run in %d "
       "passes over the weights.\n",
-      BudgetText(r.budget), r.error_before, r.streams, r.passes);
+      BudgetText(r.budget), Scientific(r.error_before), r.streams, r.passes);
   if (!r.stopped_in.empty()) {
     absl::StrAppend(&text, "\nThe search was stopped at: ", r.stopped_in,
                     ".\n");

@@ -22,6 +22,10 @@ std::string Number(double x) {
                                     : absl::StrFormat("%.3g", x);
 }
 
+std::string Scientific(double x) {
+  return std::isnan(x) ? "nan" : absl::StrFormat("%.3e", x);
+}
+
 std::string Rate(const Spread& rate) {
   if (std::isnan(rate.median)) return "-";
   return absl::StrFormat("%.1f ± %.1f", rate.median, rate.half_iqr);

@@ -35,11 +35,19 @@ absl::Status MakeFolder(const std::string& path) {
 }
 
 absl::Status WriteFile(const std::string& path, absl::string_view text) {
+  const absl::Status failed =
+      absl::UnavailableError(absl::StrCat(path, ": cannot write"));
   std::ofstream file(path, std::ios::binary);
+  if (!file) return failed;
   file << text;
   file.close();
   if (!file) {
-    return absl::UnavailableError(absl::StrCat(path, ": cannot write"));
+    // Half a file would be read as a whole one.
+    std::error_code error;
+    if (std::filesystem::is_regular_file(path, error)) {
+      std::filesystem::remove(path, error);
+    }
+    return failed;
   }
   return absl::OkStatus();
 }

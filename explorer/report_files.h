@@ -15,6 +15,7 @@ std::string CsvField(absl::string_view text);
 // Creates the folder if it is missing.
 absl::Status MakeFolder(const std::string& path);
 
+// Leaves no file that was not written in full.
 absl::Status WriteFile(const std::string& path, absl::string_view text);
 
 }  // namespace ulpscope

@@ -55,6 +55,13 @@ std::string Headline(const Verdict& v) {
                         "` has no error here: its final hidden state and its "
                         "logits are the oracle's (relative L2 error 0).");
   }
+  if (!std::isfinite(v.rel_l2) || !std::isfinite(v.logits_rel_l2)) {
+    return absl::StrCat(
+        "`", v.plan,
+        v.stopped_in.empty() || v.nonfinite_from.has_value()
+            ? "` breaks down: its results hold infinities or NaN."
+            : "` was not run to its end: its error is not known.");
+  }
   return absl::StrFormat(
       "`%s` ends with a relative L2 error of %.3g of the final hidden state "
       "and %.3g of the logits (KL %.3g nats).",
@@ -72,8 +79,8 @@ std::string Nonfinite(const Verdict& v) {
   std::string text;
   if (v.nonfinite_from.has_value()) {
     text = absl::StrFormat(
-        "From layer %d on the stream holds infinities or NaN: nothing can be "
-        "shared out of that.",
+        "From layer %d on its stream holds them: no part of that is any op's "
+        "share.",
         *v.nonfinite_from);
   }
   if (cells.empty()) return text;
@@ -341,6 +348,12 @@ std::string RepairSentence(const RepairResult& r) {
     return absl::StrCat(
         "No upgrades to keep the budget ", budget,
         " had been found when the search was stopped at: ", r.stopped_in, ".");
+  }
+  if (!r.reached && !std::isfinite(r.best_error)) {
+    return absl::StrFormat(
+        "No upgrades to {%s} keep the budget %s: with all of them the plan "
+        "breaks down too.",
+        absl::StrJoin(names, ", "), budget);
   }
   if (!r.reached) {
     return absl::StrFormat(

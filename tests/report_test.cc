@@ -1,5 +1,8 @@
 #include "explorer/report.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
@@ -566,6 +569,23 @@ TEST(WriteFileTest, WritesTheText) {
   std::stringstream read;
   read << file.rdbuf();
   EXPECT_EQ(read.str(), text);
+}
+
+// A disk that is full after a few bytes.
+TEST(WriteFileTest, NoHalfFileIsLeft) {
+  const std::string file = WriteTestFile("full", "");
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  struct rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  struct rlimit few = before;
+  few.rlim_cur = 8;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &few), 0);
+  const absl::Status status = WriteFile(file, std::string(100, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, handler);
+  EXPECT_THAT(status,
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr(file)));
+  EXPECT_FALSE(std::ifstream(file).is_open());
 }
 
 TEST(WriteFileTest, ErrorsNameThePath) {

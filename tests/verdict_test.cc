@@ -479,7 +479,7 @@ TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
   EXPECT_FALSE(v.source.has_value());
   EXPECT_FALSE(v.interaction.has_value());
   EXPECT_FALSE(v.exact);
-  EXPECT_THAT(Text(v), HasSubstr("From layer 7 on"));
+  EXPECT_THAT(Text(v), HasSubstr("breaks down"));
   EXPECT_THAT(Text(v), HasSubstr("down_proj@7 and swiglu@9"));
 }
 
@@ -511,6 +511,8 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
   nothing.stopped_in = "the oracle";
   nothing.plan.rel_l2 = nothing.plan.logits_rel_l2 = kNaN;
   v = Judge(seed.plan, nothing, nullptr);
+  EXPECT_THAT(Text(v), HasSubstr("not run to its end"));
+  EXPECT_THAT(Text(v), Not(HasSubstr("breaks down")));
   EXPECT_FALSE(v.exact);
   EXPECT_FALSE(v.source.has_value());
 }
@@ -591,6 +593,8 @@ TEST(VerdictTest, RepairIsTheLastSentence) {
   EXPECT_THAT(Sentences(v, &repair).back(),
               HasSubstr("No upgrades to {f32} keep the budget rel_l2<=0.01; "
                         "the best, of everything, reach 0.05"));
+  repair.best_error = kInf;
+  EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("breaks down too"));
   repair.stopped_in = "ops to upgrade";
   EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("stopped at: ops"));
   repair.stopped_in = "";
