@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -13,119 +11,26 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "explorer/attribution.h"
+#include "explorer/attribution_maps.h"
 #include "explorer/budget.h"
 #include "explorer/evaluation.h"
+#include "explorer/figures.h"
 #include "explorer/repair.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "explorer/upgrade.h"
 #include "explorer/verdict.h"
 #include "explorer/verdict_text.h"
-#include "kernels/strategy.h"
 #include "model/op.h"
 #include "model/plan.h"
 
 namespace ulpscope {
 namespace {
 
-// Heads of the maps' columns, of at most five letters.
-constexpr absl::string_view kHeads[kNumOps] = {
-    "emb",  "in_n", "q",    "k",    "v",    "q_n",   "k_n",
-    "rope", "qk",   "smax", "av",   "o",    "+attn", "p_n",
-    "gate", "up",   "swi",  "down", "+mlp", "f_n",   "head"};
-
 // Ops of a layer that are named in the table.
 constexpr size_t kTopOps = 3;
 
 // Tokens that are listed; of more, the number.
 constexpr size_t kMostTokens = 16;
-
-std::string Percent(double share) {
-  return std::isnan(share) ? "-" : absl::StrFormat("%.1f %%", 100 * share);
-}
-
-bool IsShown(const RunInfo& info, size_t layer) {
-  return info.layers.empty() || info.layers.count(layer) > 0;
-}
-
-// What is not finite, or has no logarithm.
-std::string Unusual(double x) {
-  return std::isnan(x) ? "nan" : std::isinf(x) ? "inf" : "0";
-}
-
-std::string Log10(double x) {
-  return x > 0 && std::isfinite(x) ? absl::StrFormat("%.1f", std::log10(x))
-                                   : Unusual(x);
-}
-
-std::string CauseText(const Cause& cause) {
-  if (!cause.effect.complete) return "?";
-  return cause.changes_bits ? Log10(cause.effect.rel_l2) : ".";
-}
-
-// log10 of what is left of the plan's error.
-std::string RepairText(const Repair& repair, double plan_error) {
-  if (!repair.effect.complete) return "?";
-  const double left = repair.effect.rel_l2;
-  if (left == plan_error) return ".";
-  if (!(left > 0 && std::isfinite(left))) return Unusual(left);
-  const double decades = std::log10(left / plan_error);
-  if (!std::isfinite(decades)) return Log10(left);
-  if (std::fabs(decades) < 0.005) return "~";
-  return std::fabs(decades) < 10 ? absl::StrFormat("%+.2f", decades)
-                                 : absl::StrFormat("%+.1f", decades);
-}
-
-// A map of cells with their texts: a row per layer, a column per op.
-struct MapCell {
-  Cell cell;
-  std::string text;
-};
-
-std::string Map(const RunInfo& info, const std::vector<MapCell>& cells) {
-  size_t width = 4;
-  std::set<Op> ops;
-  std::set<size_t> layers;
-  for (const MapCell& c : cells) {
-    if (!IsPerLayer(c.cell.op)) continue;
-    ops.insert(c.cell.op);
-    if (IsShown(info, c.cell.layer)) layers.insert(c.cell.layer);
-    width = std::max(width, c.text.size());
-  }
-  for (const Op op : ops) {
-    width = std::max(width, kHeads[static_cast<size_t>(op)].size());
-  }
-  std::string text = "```\nLayer";
-  for (const Op op : ops) {
-    absl::StrAppendFormat(&text, " %*s", width,
-                          kHeads[static_cast<size_t>(op)]);
-  }
-  for (const size_t layer : layers) {
-    absl::StrAppendFormat(&text, "\n%5d", layer);
-    for (const Op op : ops) {
-      std::string shown;
-      for (const MapCell& c : cells) {
-        if (c.cell.layer == layer && c.cell.op == op) shown = c.text;
-      }
-      absl::StrAppendFormat(&text, " %*s", width, shown);
-    }
-  }
-  text += "\n```\n";
-  return text;
-}
-
-std::string Legend(const std::vector<Cause>& causes) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < kNumOps; ++i) {
-    const bool has_column =
-        std::any_of(causes.begin(), causes.end(), [i](const Cause& cause) {
-          return cause.cell.op == OpAt(i) && IsPerLayer(OpAt(i));
-        });
-    if (has_column && kHeads[i] != OpName(OpAt(i))) {
-      names.push_back(absl::StrCat(kHeads[i], " ", OpName(OpAt(i))));
-    }
-  }
-  return absl::StrCat("Columns: ", absl::StrJoin(names, ", "), ".\n");
-}
 
 std::string Header(const RunInfo& info, const AttributionResults& r) {
   const std::string tokens =
@@ -154,7 +59,7 @@ std::string LayerTable(const RunInfo& info, const Attribution& a) {
       "|------:|------:|----------:|------:|--------------:|---------:|-------"
       "--------|\n";
   for (const LayerSplit& split : a.layers) {
-    if (!IsShown(info, split.layer)) continue;
+    if (!info.IsShown(split.layer)) continue;
     std::vector<OpError> ops = split.ops;
     std::stable_sort(ops.begin(), ops.end(),
                      [](const OpError& x, const OpError& y) {
@@ -171,38 +76,12 @@ std::string LayerTable(const RunInfo& info, const Attribution& a) {
                                       Percent(op.share)));
     }
     absl::StrAppendFormat(
-        &text, "| %d | %.3e | %.3e | %.3e | %.3g | %.3g | %s |\n", split.layer,
-        split.total.rel_l2, split.inherited.rel_l2, split.local.rel_l2,
-        split.amplification, split.relative_amplification,
-        absl::StrJoin(named, ", "));
+        &text, "| %d | %s | %s | %s | %.3g | %.3g | %s |\n", split.layer,
+        Scientific(split.total.rel_l2), Scientific(split.inherited.rel_l2),
+        Scientific(split.local.rel_l2), split.amplification,
+        split.relative_amplification, absl::StrJoin(named, ", "));
   }
   return text;
-}
-
-std::string CauseMap(const RunInfo& info, const Attribution& a) {
-  std::vector<MapCell> cells;
-  std::vector<std::string> others;
-  for (const Cause& cause : a.causes) {
-    cells.push_back({cause.cell, CauseText(cause)});
-    if (IsPerLayer(cause.cell.op)) continue;
-    others.push_back(absl::StrCat(
-        OpName(cause.cell.op), " ", CauseText(cause),
-        cause.changes_bits && cause.effect.complete
-            ? absl::StrCat(" (logits ", Log10(cause.effect.logits_rel_l2), ")")
-            : ""));
-  }
-  return absl::StrCat(
-      "\n## Cause map\n\n"
-      "The plan at one cell, the oracle everywhere else: log10 of the relative "
-      "L2 error of the final hidden state. `.`: no bit of any result changes; "
-      "`0`: only the logits change",
-      a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",
-      Map(info, cells), "\n", Legend(a.causes),
-      "In no layer: ", absl::StrJoin(others, ", "), ".\n",
-      absl::StrFormat("The cells' error vectors add up to a vector of %.3g of "
-                      "the norm of the plan's, at a cosine of %.4f with it; "
-                      "%.3g of its norm is left.\n",
-                      a.sum_norm, a.sum_cosine, a.sum_rest));
 }
 
 // The largest gain first, or in the order given.
@@ -229,41 +108,21 @@ std::string RepairTable(absl::string_view what, std::vector<Repair> repairs,
       continue;
     }
     absl::StrAppendFormat(
-        &text, "| %s | %.3e | %s | %s | %.3e | %s | %s | %.2e |\n",
-        name(repair.cell), repair.effect.rel_l2, Percent(repair.gain),
-        Percent(repair.moved), repair.effect.logits_rel_l2,
+        &text, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", name(repair.cell),
+        Scientific(repair.effect.rel_l2), Percent(repair.gain),
+        Percent(repair.moved), Scientific(repair.effect.logits_rel_l2),
         Percent(repair.logits_gain), Percent(repair.logits_moved),
-        repair.effect.kl);
+        Scientific(repair.effect.kl));
   }
   return text;
 }
 
-std::string RepairMap(const RunInfo& info, const Attribution& a) {
-  std::vector<MapCell> cells;
-  std::vector<std::string> others;
-  for (const Repair& repair : a.repairs) {
-    const std::string text = RepairText(repair, a.plan.rel_l2);
-    cells.push_back({repair.cell, text});
-    if (IsPerLayer(repair.cell.op)) continue;
-    others.push_back(
-        absl::StrCat(OpName(repair.cell.op), " ", text,
-                     repair.effect.complete
-                         ? absl::StrCat(" (of the logits' error ",
-                                        Percent(repair.logits_gain), " gone)")
-                         : ""));
-  }
-  std::string text = absl::StrCat(
-      "\n## Repair map\n\n"
-      "The oracle at one cell, the plan everywhere else: log10 of what is left "
-      "of the final hidden state's error (-1: a tenth; positive: worse). `.`: "
-      "all of it, `~`: within 1 % of that; `0`: nothing",
-      a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",
-      Map(info, cells), "\nIn no layer: ", absl::StrJoin(others, ", "), ".\n");
+std::string RepairTables(const RunInfo& info, const Attribution& a) {
   std::vector<Repair> layers;
   for (const Repair& repair : a.layer_repairs) {
-    if (IsShown(info, repair.cell.layer)) layers.push_back(repair);
+    if (info.IsShown(repair.cell.layer)) layers.push_back(repair);
   }
-  text +=
+  std::string text =
       "\nGone: of the plan's error. Moved: how far the results move, by the "
       "size of that error; where much moves and nothing is gone, errors "
       "cancel.\n";
@@ -279,19 +138,11 @@ std::string RepairMap(const RunInfo& info, const Attribution& a) {
   return text;
 }
 
-std::string Rate(const Spread& rate) {
-  return absl::StrFormat("%.1f ± %.1f", rate.median, rate.half_iqr);
-}
-
-std::string Ratio(const Spread& ratio) {
-  return absl::StrFormat("%.3f ± %.3f", ratio.median, ratio.half_iqr);
-}
-
 std::string MinimalRepair(const RepairResult& r) {
   std::string text = absl::StrFormat(
-      "\n## Minimal repair: %s\n\nThe plan has %.3e. %d streams were run in %d "
+      "\n## Minimal repair: %s\n\nThe plan has %s. %d streams were run in %d "
       "passes over the weights.\n",
-      BudgetText(r.budget), r.error_before, r.streams, r.passes);
+      BudgetText(r.budget), Scientific(r.error_before), r.streams, r.passes);
   if (!r.stopped_in.empty()) {
     absl::StrAppend(&text, "\nThe search was stopped at: ", r.stopped_in,
                     ".\n");
@@ -337,7 +188,9 @@ std::string AttributionText(const RunInfo& info,
   }
   if (!a.layers.empty()) text += LayerTable(info, a);
   if (!a.causes.empty()) text += CauseMap(info, a);
-  if (!a.repairs.empty()) text += RepairMap(info, a);
+  if (!a.repairs.empty()) {
+    absl::StrAppend(&text, RepairMap(info, a), RepairTables(info, a));
+  }
   if (results.repair != nullptr) text += MinimalRepair(*results.repair);
   if (!results.phenomena_lines.empty()) {
     text += "\n## Phenomena\n\n";
@@ -348,64 +201,6 @@ std::string AttributionText(const RunInfo& info,
   if (info.synthetic) {
     absl::StrAppend(&text, "\nAll figures are of SYNTHETIC weights (",
                     info.model, "), not of a trained model.\n");
-  }
-  return text;
-}
-
-std::string AttributionCsv(const RunInfo& info,
-                           const AttributionResults& results) {
-  std::string text =
-      "model,synthetic,plan,tokens,map,layer,op,strategy,complete,changes_bits,"
-      "rel_l2,logits_rel_l2,kl,share,cosine,gain,logits_gain,moved,"
-      "logits_moved\n";
-  const std::string start = absl::StrCat(
-      CsvField(info.model), info.synthetic ? ",true," : ",false,",
-      CsvField(results.plan->Text()), ",", results.tokens.size(), ",");
-  // One row; NaN leaves a field empty.
-  const auto append = [&](absl::string_view map, absl::string_view layer,
-                          absl::string_view op, absl::string_view strategy,
-                          absl::string_view changes_bits, const Effect& effect,
-                          const std::vector<double>& more) {
-    absl::StrAppend(&text, start, map, ",", layer, ",", op, ",", strategy, ",",
-                    effect.complete ? "true," : "false,", changes_bits);
-    std::vector<double> all = {effect.rel_l2, effect.logits_rel_l2, effect.kl};
-    all.insert(all.end(), more.begin(), more.end());
-    for (const double x : all) {
-      absl::StrAppend(&text, ",",
-                      std::isnan(x) ? "" : absl::StrFormat("%.17g", x));
-    }
-    text += "\n";
-  };
-  const auto layer_of = [](const Cell& cell) {
-    return absl::StrCat(cell.layer);
-  };
-  const auto strategy_at = [&results](const Cell& cell) {
-    return results.plan->Get(cell.layer, cell.op).name();
-  };
-  const double none = std::numeric_limits<double>::quiet_NaN();
-  const auto figures = [none](const Repair& r) -> std::vector<double> {
-    return {none, none, r.gain, r.logits_gain, r.moved, r.logits_moved};
-  };
-  const Attribution& a = *results.attribution;
-  append("plan", "", "", "", "", a.plan, {none, none, none, none, none, none});
-  for (const Cause& c : a.causes) {
-    append("cause", layer_of(c.cell), OpName(c.cell.op), strategy_at(c.cell),
-           c.changes_bits ? "true" : "false", c.effect,
-           {c.share, c.cosine, none, none, none, none});
-  }
-  for (const Repair& r : a.repairs) {
-    append("repair", layer_of(r.cell), OpName(r.cell.op), strategy_at(r.cell),
-           "", r.effect, figures(r));
-  }
-  for (const Repair& r : a.op_repairs) {
-    append("op_repair", "", OpName(r.cell.op), "", "", r.effect, figures(r));
-  }
-  for (const Repair& r : a.group_repairs) {
-    append("group_repair", "", KernelName(OpKernel(r.cell.op)), "", "",
-           r.effect, figures(r));
-  }
-  for (const Repair& r : a.layer_repairs) {
-    append("layer_repair", layer_of(r.cell), "", "", "", r.effect, figures(r));
   }
   return text;
 }

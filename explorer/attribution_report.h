@@ -8,7 +8,7 @@
 #include "explorer/attribution.h"
 #include "explorer/phenomena.h"
 #include "explorer/repair.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "explorer/verdict.h"
 #include "model/plan.h"
 

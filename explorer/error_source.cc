@@ -175,34 +175,42 @@ bool HasOp(const std::vector<Op>& ops, Op op) {
   return std::find(ops.begin(), ops.end(), op) != ops.end();
 }
 
-// A massive activation that most of the error goes through, if the group rounds
-// it: the layers after which it is there.
+// The layers after which it is there.
+LayerRange LayersOf(const MassiveChannel& massive, size_t num_layers) {
+  return {std::max<size_t>(massive.born, 1),
+          massive.removed == 0 ? num_layers : massive.removed - 1};
+}
+
+void Describe(const MassiveChannel& massive, SourceChannel& channel) {
+  channel.massive = true;
+  channel.position = massive.position;
+  channel.born = massive.born;
+  channel.removed = massive.removed;
+  channel.removed_op = massive.removed_op;
+  channel.value = massive.value;
+  channel.value_layer = massive.value_layer;
+  channel.ratio_to_median = massive.ratio_to_median;
+}
+
+// A massive activation that most of the error goes through while it is there,
+// as the adds of the stream round it: its layers.
 std::optional<LayerRange> LayersOfMassive(const std::vector<Cause>& causes,
-                                          Kernel group, size_t num_layers,
+                                          size_t num_layers,
                                           const Phenomena& phenomena,
                                           SourceChannel& channel) {
   const double all = SumOver(causes, Square, Everywhere);
   for (const MassiveChannel& massive : phenomena.massive) {
-    const LayerRange range = {
-        std::max<size_t>(massive.born, 1),
-        massive.removed == 0 ? num_layers : massive.removed - 1};
-    const double squares =
-        SumOver(causes, Square, [&range, group](const Cell& cell) {
-          return OpKernel(cell.op) == group && range.Holds(cell.layer);
-        });
+    const LayerRange range = LayersOf(massive, num_layers);
+    const double squares = SumOver(causes, Square, [&range](const Cell& cell) {
+      return OpKernel(cell.op) == Kernel::kResidual && range.Holds(cell.layer);
+    });
     const double error_share =
         ErrorIn(massive.channel, range, phenomena.concentrations);
     if (squares < kMostly * all || error_share < kMostly) continue;
     channel.channel = massive.channel;
     channel.error_share = error_share;
-    channel.massive = true;
-    channel.position = massive.position;
-    channel.born = massive.born;
-    channel.removed = massive.removed;
-    channel.removed_op = massive.removed_op;
-    channel.value = massive.value;
-    channel.value_layer = massive.value_layer;
-    channel.ratio_to_median = massive.ratio_to_median;
+    channel.rounded = true;
+    Describe(massive, channel);
     return range;
   }
   return std::nullopt;
@@ -275,10 +283,10 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
 
   LayerRange range;
   SourceChannel channel;
-  const auto massive = phenomena == nullptr
-                           ? std::nullopt
-                           : LayersOfMassive(causes, group, plan.num_layers(),
-                                             *phenomena, channel);
+  const auto massive =
+      phenomena == nullptr || group != Kernel::kResidual
+          ? std::nullopt
+          : LayersOfMassive(causes, plan.num_layers(), *phenomena, channel);
   std::vector<double> of_layer(plan.num_layers() + 1, 0);
   for (const Cause& cause : causes) {
     if (OpKernel(cause.cell.op) == group && IsPerLayer(cause.cell.op) &&
@@ -335,11 +343,21 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
     }
   } else if (phenomena != nullptr) {
     source.channel = ChannelOf(range, phenomena->concentrations);
+    if (source.channel.has_value()) {
+      for (const MassiveChannel& m : phenomena->massive) {
+        const LayerRange layers = LayersOf(m, plan.num_layers());
+        if (m.channel == source.channel->channel &&
+            layers.first <= range.last && range.first <= layers.last) {
+          Describe(m, *source.channel);
+          break;
+        }
+      }
+    }
   }
   for (const Op op : source.ops) {
     for (const Repair& repair : attribution.op_repairs) {
       if (repair.cell.op == op && repair.effect.complete) {
-        source.gains.push_back({op, repair.gain});
+        source.gains.push_back({op, repair.gain, repair.moved});
       }
     }
   }

@@ -39,11 +39,14 @@ struct SourceChannel {
   double value = 0;              // the largest, signed
   size_t value_layer = 0;        // after which layer
   double ratio_to_median = 0;
-  Format format = Format::kF64;  // that the source rounds it to
+  // Whether the source's ops are adds of the stream, which hold the value in
+  // all layers where it is; other ops only make it, or act on what it did.
+  bool rounded = false;
+  Format format = Format::kF64;  // that they round it to
   double spacing = 0;            // of that format at the value
 };
 
-// Ops of one layer that round what goes through the channel too.
+// Ops of one layer that have a part in what goes through the channel too.
 struct SourcePart {
   size_t layer = 0;
   std::vector<Op> ops;  // the largest part first
@@ -52,7 +55,9 @@ struct SourcePart {
 
 struct OpGain {
   Op op = Op::kEmbed;
-  double gain = 0;  // Repair::gain of the op under the oracle in all layers
+  // Repair's, of the op under the oracle in all layers.
+  double gain = 0;
+  double moved = 0;
 };
 
 // A test of the verdict: the plan with some of the source upgraded.
@@ -86,9 +91,9 @@ struct ErrorSource {
   double squared_share = 0;                // OpShare, of ops and layers
   double share = 0;
   std::optional<SourceChannel> channel;
-  // Of a massive activation, if they have a part worth naming: ops outside the
-  // source of the layers that make it and that remove it; and ops of the source
-  // in the layer that removes it, up to the add that does.
+  // Of a massive activation that the source rounds, if they have a part worth
+  // naming: other ops of the layers that make it and that remove it; and the
+  // source's ops in the layer that removes it, up to the add that does.
   std::optional<SourcePart> makes, removes, until_removal;
   std::vector<OpGain> gains;         // of its ops
   std::optional<Isolated> isolated;  // explorer/cure.h

@@ -25,6 +25,8 @@
 #include "explorer/interrupt.h"
 #include "explorer/progress.h"
 #include "explorer/report.h"
+#include "explorer/report_files.h"
+#include "explorer/run_info.h"
 #include "explorer/settings.h"
 #include "explorer/sweep.h"
 #include "explorer/tune.h"
@@ -131,63 +133,16 @@ int Tune(const Settings& settings, const RunInfo& info,
   return Print(TuneText(info, *tuned));
 }
 
-// Writes the report to --out.
-int WriteReport(const Settings& settings, const RunInfo& info,
-                const SweepOptions& options, const SweepResult& result) {
-  for (const auto& [name, content] :
-       {std::make_pair("report.md", ReportText(info, options, result)),
-        std::make_pair("results.json", ReportJson(info, options, result)),
-        std::make_pair("results.csv", ReportCsv(info, options, result))}) {
-    const absl::Status status =
-        WriteFile(absl::StrCat(settings.out, "/", name), content);
-    if (!status.ok()) return Fail(status, kFailed);
-  }
-  absl::FPrintF(stderr, "wrote %s/report.md, results.json, results.csv\n",
-                settings.out);
-  return kDone;
-}
-
-// The files first: printing fails where the reader is gone.
-int Report(const Settings& settings, const RunInfo& info,
-           const SweepOptions& options, const SweepResult& result) {
-  const int written = settings.out.empty()
-                          ? kDone
-                          : WriteReport(settings, info, options, result);
-  const int printed = Print(ReportText(info, options, result));
-  return written != kDone ? written : printed;
-}
-
-int Sweep(const Settings& settings, RunInfo info, SweepOptions options,
-          const Weights& weights, Parallel& parallel) {
-  CatchInterrupts();
-  options.stop = &Interrupted;
-  const auto result = RunSweep(weights, options, parallel);
-  if (!result.ok()) return Fail(result.status(), kFailed);
-  if (result->stopped_in.empty()) {
-    return Report(settings, info, options, *result);
-  }
-  info.stopped_by = InterruptName();
-  absl::FPrintF(stderr,
-                "explorer: stopped by %s %s; the report has what was measured "
-                "until then\n",
-                info.stopped_by, result->stopped_in);
-  const int reported = Report(settings, info, options, *result);
-  return reported == kDone ? InterruptExitCode() : reported;
-}
-
-// The files first, as for a sweep.
-int ReportExplanation(const Settings& settings, const RunInfo& info,
-                      const Explanation& explanation) {
-  const AttributionResults results = explanation.Results();
-  const std::string text = AttributionText(info, results);
+// The files of --out first: printing fails where the reader is gone.
+int Report(const Settings& settings, const std::string& text,
+           const std::string& json, const std::string& csv) {
   int written = kDone;
   if (!settings.out.empty()) {
-    for (const auto& [name, content] :
-         {std::make_pair("report.md", text),
-          std::make_pair("results.json", AttributionJson(info, results)),
-          std::make_pair("results.csv", AttributionCsv(info, results))}) {
+    for (const auto& [name, content] : {std::make_pair("report.md", &text),
+                                        std::make_pair("results.json", &json),
+                                        std::make_pair("results.csv", &csv)}) {
       const absl::Status status =
-          WriteFile(absl::StrCat(settings.out, "/", name), content);
+          WriteFile(absl::StrCat(settings.out, "/", name), *content);
       if (!status.ok()) written = Fail(status, kFailed);
     }
     if (written == kDone) {
@@ -197,6 +152,38 @@ int ReportExplanation(const Settings& settings, const RunInfo& info,
   }
   const int printed = Print(text);
   return written != kDone ? written : printed;
+}
+
+int ReportSweep(const Settings& settings, const RunInfo& info,
+                const SweepOptions& options, const SweepResult& result) {
+  return Report(settings, ReportText(info, options, result),
+                ReportJson(info, options, result),
+                ReportCsv(info, options, result));
+}
+
+int Sweep(const Settings& settings, RunInfo info, SweepOptions options,
+          const Weights& weights, Parallel& parallel) {
+  CatchInterrupts();
+  options.stop = &Interrupted;
+  const auto result = RunSweep(weights, options, parallel);
+  if (!result.ok()) return Fail(result.status(), kFailed);
+  if (result->stopped_in.empty()) {
+    return ReportSweep(settings, info, options, *result);
+  }
+  info.stopped_by = InterruptName();
+  absl::FPrintF(stderr,
+                "explorer: stopped by %s %s; the report has what was measured "
+                "until then\n",
+                info.stopped_by, result->stopped_in);
+  const int reported = ReportSweep(settings, info, options, *result);
+  return reported == kDone ? InterruptExitCode() : reported;
+}
+
+int ReportExplanation(const Settings& settings, const RunInfo& info,
+                      const Explanation& explanation) {
+  const AttributionResults results = explanation.Results();
+  return Report(settings, AttributionText(info, results),
+                AttributionJson(info, results), AttributionCsv(info, results));
 }
 
 int Attribute(const Settings& settings, const ModelSettings& model,

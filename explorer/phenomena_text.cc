@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "explorer/channel_errors.h"
+#include "explorer/figures.h"
 #include "explorer/massive_channel.h"
 #include "explorer/output_range.h"
 #include "explorer/phenomena.h"
@@ -23,25 +24,14 @@
 namespace ulpscope {
 namespace {
 
-// Three digits, and whole numbers in full.
-std::string Number(double x) {
-  const double size = std::fabs(x);
-  return size >= 1000 && size < 1e7 ? absl::StrFormat("%.0f", x)
-                                    : absl::StrFormat("%.3g", x);
-}
-
-std::string Percent(double share) {
+// Without the sign, for several in a row.
+std::string InPercent(double share) {
   return absl::StrFormat("%.3g", 100 * share);
-}
-
-std::string Layers(size_t first, size_t last) {
-  if (first == last) return absl::StrCat("layer ", first);
-  return absl::StrCat("layers ", first, "-", last);
 }
 
 std::string OpOfLayers(size_t first, size_t last, Op op) {
   if (!IsPerLayer(op)) return std::string(OpName(op));
-  return absl::StrCat(Layers(first, last), "'s ", OpName(op));
+  return absl::StrCat(LayerRangeText(first, last), "'s ", OpName(op));
 }
 
 std::string AddIn(size_t layer, Op op) {
@@ -177,8 +167,8 @@ class Lines {
           }
           const std::string share =
               end - begin == 1
-                  ? Percent(most)
-                  : absl::StrCat(Percent(least), " to ", Percent(most));
+                  ? InPercent(most)
+                  : absl::StrCat(InPercent(least), " to ", InPercent(most));
           const std::string channels =
               in_one(*begin)
                   ? absl::StrCat("channel ", begin->channel)
@@ -186,8 +176,8 @@ class Lines {
                                     begin->channels, begin->channel);
           Add("concentration", begin->layer, Op::kMlpResidual,
               absl::StrFormat("after %s, %s %% of the squared error is in %s",
-                              Layers(begin->layer, end[-1].layer), share,
-                              channels));
+                              LayerRangeText(begin->layer, end[-1].layer),
+                              share, channels));
         });
   }
 
@@ -206,7 +196,7 @@ class Lines {
               absl::StrFormat("after %s the error is biased %s: in %d channels "
                               "of %d after layer %d (z = %s), its mean %s "
                               "where its rms is %s",
-                              Layers(begin->layer, end[-1].layer),
+                              LayerRangeText(begin->layer, end[-1].layer),
                               up(worst) ? "upwards" : "downwards",
                               up(worst) ? worst.positive : worst.negative,
                               worst.positive + worst.negative, worst.layer,
@@ -290,7 +280,7 @@ class Lines {
           formats.reserve(fits.size());
           for (const NamedFit& f : fits) {
             formats.push_back(
-                absl::StrCat(Percent(f.fit.underflow), " % in ", f.format));
+                absl::StrCat(InPercent(f.fit.underflow), " % in ", f.format));
           }
           Add("underflow", first.layer, first.op,
               absl::StrFormat("%s underflows: of its outputs, up to %s are "

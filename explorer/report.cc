@@ -3,32 +3,21 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <filesystem>
-#include <fstream>
 #include <string>
-#include <system_error>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "explorer/evaluation.h"
+#include "explorer/figures.h"
 #include "explorer/metrics.h"
+#include "explorer/ranking.h"
+#include "explorer/run_info.h"
 #include "explorer/sweep.h"
-#include "model/config.h"
-#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-std::string Rate(const Spread& rate) {
-  if (std::isnan(rate.median)) return "-";
-  return absl::StrFormat("%.1f ± %.1f", rate.median, rate.half_iqr);
-}
 
 // "-" for what has no value.
 std::string Growth(double growth) {
@@ -37,10 +26,6 @@ std::string Growth(double growth) {
 
 std::string MeanRate(double rate) {
   return std::isnan(rate) ? "-" : absl::StrFormat("%.1f", rate);
-}
-
-std::string Percent(double share) {
-  return std::isnan(share) ? "-" : absl::StrFormat("%.1f %%", 100 * share);
 }
 
 std::string TuningLine(const WisdomUse& wisdom) {
@@ -110,7 +95,7 @@ std::string LayerTable(const RunInfo& info, const TraceMetrics& metrics) {
       "|--------|----------------|------|-----------|-------------|--------|"
       "--------|--------------------|\n";
   for (const LayerMetrics& row : metrics.layers) {
-    if (!info.layers.empty() && info.layers.count(row.layer) == 0) continue;
+    if (!info.IsShown(row.layer)) continue;
     const ErrorMetrics& e = row.error;
     // Fixed digits as in the seed report, unless they would show nothing.
     const auto digits = [](double x) {
@@ -222,80 +207,7 @@ std::string Effects(const SweepOptions& options, const SweepResult& result) {
   return text;
 }
 
-Json JsonOf(const Spread& rate) {
-  return {{"median", rate.median}, {"half_iqr", rate.half_iqr}};
-}
-
-Json JsonOf(const ErrorMetrics& e) {
-  return {{"mean_abs", e.mean_abs},
-          {"rmse", e.rmse},
-          {"max_abs", e.max_abs},
-          {"max_position", e.max_row},
-          {"max_channel", e.max_col},
-          {"mean_signed", e.mean_signed},
-          {"rel_l2", e.rel_l2},
-          {"cosine", e.cosine},
-          {"f32_ulps",
-           {{"p50", e.ulps.p50}, {"p99", e.ulps.p99}, {"max", e.ulps.max}}}};
-}
-
-Json JsonOf(const LogitMetrics& logits) {
-  return {{"max_abs", logits.max_abs},
-          {"kl", logits.kl},
-          {"kl_max", logits.kl_max},
-          {"top1_agreement", logits.top1_agreement},
-          {"top10_overlap", logits.top10_overlap}};
-}
-
-Json JsonOf(const TraceMetrics& metrics) {
-  Json layers = Json::array();
-  for (const LayerMetrics& row : metrics.layers) {
-    layers.push_back({{"layer", row.layer},
-                      {"error", JsonOf(row.error)},
-                      {"growth", row.growth},
-                      {"status", StatusOf(row.error.mean_abs)},
-                      {"std", row.std},
-                      {"max_activation", row.max_activation},
-                      {"max_activation_position", row.max_position},
-                      {"max_activation_channel", row.max_channel},
-                      {"attn_cancellation", row.cancellation.attn},
-                      {"mlp_cancellation", row.cancellation.mlp}});
-  }
-  return {
-      {"layers", layers},
-      {"final_norm",
-       metrics.final_norm.has_value() ? JsonOf(*metrics.final_norm) : Json()},
-      {"logits", metrics.logits.has_value() ? JsonOf(*metrics.logits) : Json()},
-      {"mean_growth", metrics.mean_growth}};
-}
-
-Json JsonOf(const MainEffect& effect) {
-  Json levels = Json::array();
-  for (const MainEffect::Level& level : effect.levels) {
-    levels.push_back({{"strategy", level.strategy},
-                      {"error", level.error},
-                      {"decode_rate", level.decode_rate},
-                      {"prefill_rate", level.prefill_rate}});
-  }
-  return {{"axis", effect.selector},
-          {"levels", levels},
-          {"error_share", effect.error_share},
-          {"decode_share", effect.decode_share},
-          {"prefill_share", effect.prefill_share}};
-}
-
 }  // namespace
-
-std::string ModelLine(const RunInfo& info) {
-  const ModelConfig& c = info.config;
-  return absl::StrFormat(
-      "Model: %s%s, %s: %d layers, hidden %d, intermediate %d, %d heads, %d KV "
-      "heads of %d, vocabulary %d",
-      info.model, info.synthetic ? " (SYNTHETIC weights)" : "",
-      ArchitectureName(c.architecture), c.num_hidden_layers, c.hidden_size,
-      c.intermediate_size, c.num_attention_heads, c.num_key_value_heads,
-      c.head_dim, c.vocab_size);
-}
 
 std::string ReportText(const RunInfo& info, const SweepOptions& options,
                        const SweepResult& result) {
@@ -332,134 +244,6 @@ std::string ReportText(const RunInfo& info, const SweepOptions& options,
                     info.model, "), not of a trained model.\n");
   }
   return text;
-}
-
-std::string ReportJson(const RunInfo& info, const SweepOptions& options,
-                       const SweepResult& result) {
-  const ModelConfig& c = info.config;
-  Json plans = Json::array();
-  for (const PlanResult& plan : result.plans) {
-    plans.push_back({{"plan", plan.plan},
-                     {"rank", plan.rank == 0 ? Json() : Json(plan.rank)},
-                     {"score", plan.score},
-                     {"pareto", plan.pareto},
-                     {"decode_tokens_per_second", JsonOf(plan.decode_rate)},
-                     {"prefill_tokens_per_second", JsonOf(plan.prefill_rate)},
-                     {"decode_seconds", plan.timing.decode},
-                     {"prefill_seconds", plan.timing.prefill},
-                     {"token", JsonOf(plan.token)},
-                     {"prompt", JsonOf(plan.prompt)}});
-  }
-  Json effects = Json::array();
-  for (const MainEffect& effect : result.effects) {
-    effects.push_back(JsonOf(effect));
-  }
-  const bool stopped = !result.stopped_in.empty();
-  const Json json = {
-      {"context",
-       {{"model", info.model},
-        {"synthetic", info.synthetic},
-        {"architecture", std::string(ArchitectureName(c.architecture))},
-        {"num_hidden_layers", c.num_hidden_layers},
-        {"hidden_size", c.hidden_size},
-        {"intermediate_size", c.intermediate_size},
-        {"num_attention_heads", c.num_attention_heads},
-        {"num_key_value_heads", c.num_key_value_heads},
-        {"head_dim", c.head_dim},
-        {"vocab_size", c.vocab_size},
-        {"decode_bytes", info.decode_bytes},
-        {"load_seconds", info.load_seconds},
-        {"cpu", info.cpu},
-        {"target", info.target},
-        {"threads", info.threads},
-        {"wisdom",
-         {{"used", info.wisdom.known > 0},
-          {"file", info.wisdom.file},
-          {"known_matmuls", info.wisdom.known},
-          {"timed_matmuls", info.wisdom.timed},
-          {"reason", info.wisdom.reason}}},
-        {"axes", info.axes},
-        {"metric", options.metric->name},
-        {"seed", info.seed},
-        {"token", options.token},
-        {"prompt", options.prompt}}},
-      {"stopped_by", stopped ? Json(info.stopped_by) : Json()},
-      {"stopped_in", stopped ? Json(result.stopped_in) : Json()},
-      {"plans", plans},
-      {"main_effects", effects}};
-  // A path may hold bytes that are not UTF-8; JSON cannot.
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-std::string ReportCsv(const RunInfo& info, const SweepOptions& options,
-                      const SweepResult& result) {
-  std::string text =
-      "model,synthetic,cpu,target,threads,prompt_tokens,rank,pareto,plan,"
-      "decode_tokens_per_second,decode_half_iqr,prefill_tokens_per_second,"
-      "prefill_half_iqr,final_rmse,final_rel_l2,mean_growth,kl,top1_agreement,"
-      "token_final_rmse,token_final_rel_l2,token_mean_growth\n";
-  for (const PlanResult& plan : result.plans) {
-    absl::StrAppend(
-        &text,
-        absl::StrJoin(
-            {CsvField(info.model),
-             std::string(info.synthetic ? "true" : "false"), CsvField(info.cpu),
-             info.target, absl::StrCat(info.threads),
-             absl::StrCat(options.prompt.size()),
-             plan.rank == 0 ? "" : absl::StrCat(plan.rank),
-             std::string(plan.pareto ? "true" : "false"), CsvField(plan.plan)},
-            ","));
-    for (const Spread& rate : {plan.decode_rate, plan.prefill_rate}) {
-      text += std::isnan(rate.median)
-                  ? ",,"
-                  : absl::StrFormat(",%.17g,%.17g", rate.median, rate.half_iqr);
-    }
-    if (plan.measured()) {
-      const ErrorMetrics& prompt = plan.prompt.final_hidden();
-      const ErrorMetrics& token = plan.token.final_hidden();
-      for (const double x :
-           {prompt.rmse, prompt.rel_l2, plan.prompt.mean_growth,
-            plan.prompt.logits->kl, plan.prompt.logits->top1_agreement,
-            token.rmse, token.rel_l2, plan.token.mean_growth}) {
-        absl::StrAppendFormat(&text, ",%.17g", x);
-      }
-    } else {
-      text += std::string(8, ',');
-    }
-    text += "\n";
-  }
-  return text;
-}
-
-std::string CsvField(absl::string_view text) {
-  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) {
-    return std::string(text);
-  }
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + "\"";
-}
-
-absl::Status MakeFolder(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) {
-    return absl::UnavailableError(
-        absl::StrCat(path, ": cannot create the folder: ", error.message()));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status WriteFile(const std::string& path, absl::string_view text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file)
-    return absl::UnavailableError(absl::StrCat(path, ": cannot write"));
-  return absl::OkStatus();
 }
 
 }  // namespace ulpscope

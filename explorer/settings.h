@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "explorer/axes.h"
 #include "explorer/budget.h"
+#include "explorer/ranking.h"
 #include "explorer/sweep.h"
 #include "model/checkpoint.h"
 #include "model/plan.h"

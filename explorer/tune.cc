@@ -16,7 +16,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "explorer/progress.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "kernels/autotuner.h"
 #include "kernels/dtype.h"
 #include "kernels/panels.h"

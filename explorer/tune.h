@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "kernels/parallel.h"
 #include "kernels/tuning.h"
 #include "kernels/tuning_search.h"

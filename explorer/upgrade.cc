@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "explorer/attribution.h"
-#include "explorer/sweep.h"
+#include "explorer/axes.h"
 #include "kernels/strategy.h"
 #include "model/config.h"
 #include "model/op.h"

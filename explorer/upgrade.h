@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "explorer/sweep.h"
+#include "explorer/axes.h"
 #include "kernels/strategy.h"
 #include "model/config.h"
 #include "model/op.h"

@@ -20,11 +20,10 @@
 namespace ulpscope {
 namespace {
 
-// Two bits lost: below that, an add of a layer that merely shrinks the stream
-// counts as cancelling.
-constexpr double kCancels = 4;
+// What an update has that halves the stream, (1 + 1/2) / (1/2).
+constexpr double kCancels = 3;
 
-// The least growth of the relative error over a layer that exposes it: a bit.
+// The least growth over a layer that exposes it: a bit.
 constexpr double kExposes = 2;
 
 // The least fall of a channel's share of the squared error in a layer that
@@ -61,9 +60,13 @@ std::optional<Exposure> FindExposure(const Attribution& attribution,
     if (found.has_value() && add.ratio <= found->ratio) continue;
     const double before = ErrorAfter(attribution, add.layer - 1);
     const double after = ErrorAfter(attribution, add.layer);
-    if (!(before > 0) || !(after >= kExposes * before)) continue;
+    double inherited = after;
+    for (const LayerSplit& split : attribution.layers) {
+      if (split.layer == add.layer) inherited = split.inherited.rel_l2;
+    }
+    if (!(before > 0) || !(inherited >= kExposes * before)) continue;
     found = {add.layer,     add.op, add.ratio, add.std_before,
-             add.std_after, before, after};
+             add.std_after, before, inherited, after};
   }
   return found;
 }
@@ -134,7 +137,32 @@ std::optional<BestRepair> BestOf(const std::vector<Repair>& repairs) {
   return best;
 }
 
+double ShareOf(const std::optional<SourcePart>& part) {
+  return part.has_value() ? part->squared_share : 0;
+}
+
 }  // namespace
+
+double LeftOnAverage(const Verdict& verdict, CureScope scope) {
+  const ErrorSource& source = *verdict.source;
+  double cured = source.squared_share + ShareOf(source.until_removal);
+  if (scope != CureScope::kSource) {
+    cured = 0;
+    for (const OpShare& op : verdict.ops) {
+      if (std::find(source.ops.begin(), source.ops.end(), op.op) !=
+          source.ops.end()) {
+        cured += op.squared_share;
+      }
+    }
+  }
+  if (scope == CureScope::kChannel) {
+    cured += ShareOf(source.makes) + ShareOf(source.removes);
+  }
+  const double all = verdict.interaction.has_value()
+                         ? verdict.interaction->squares_norm
+                         : kNaN;
+  return verdict.rel_l2 * all * std::sqrt(std::max(0.0, 1 - cured));
+}
 
 Verdict Judge(const Plan& plan, const Attribution& attribution,
               const Phenomena* phenomena) {

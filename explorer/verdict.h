@@ -21,13 +21,17 @@ struct BestRepair {
   double most_moved = 0;  // the largest Repair::moved of the map
 };
 
-// A cancellation that leaves an old absolute error on a small stream.
+// A cancellation that leaves an old absolute error on a small stream: what the
+// layer inherits, relative to the stream, at least doubles.
 struct Exposure {
   size_t layer = 0;
   Op op = Op::kMlpResidual;
-  double ratio = 0;                          // CancellingAdd
-  double std_before = 0, std_after = 0;      // of the stream
-  double error_before = 0, error_after = 0;  // relative, around the layer
+  double ratio = 0;                      // CancellingAdd
+  double std_before = 0, std_after = 0;  // of the stream
+  // Relative to the stream: the error before the layer, what it inherits of
+  // that (LayerSplit; the error after it if that is not known), and the error
+  // after it, with its own roundings.
+  double error_before = 0, inherited_after = 0, error_after = 0;
 };
 
 // A layer that carries the error from one channel into all.
@@ -80,6 +84,10 @@ struct Verdict {
 // finished parts show.
 Verdict Judge(const Plan& plan, const Attribution& attribution,
               const Phenomena* phenomena);
+
+// What cells outside of a cure's scope give on average if their errors are
+// independent, relative to the final hidden state; of a verdict with a source.
+double LeftOnAverage(const Verdict& verdict, CureScope scope);
 
 }  // namespace ulpscope
 

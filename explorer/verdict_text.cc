@@ -1,6 +1,7 @@
 #include "explorer/verdict_text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "explorer/attribution.h"
 #include "explorer/budget.h"
 #include "explorer/error_source.h"
+#include "explorer/figures.h"
 #include "explorer/repair.h"
 #include "explorer/verdict.h"
 #include "kernels/format.h"
@@ -33,10 +35,6 @@ constexpr double kCancelling = 0.5;
 // Ops that are listed where there may be twenty.
 constexpr size_t kMostOps = 5;
 
-std::string Percent(double share) {
-  return absl::StrFormat("%.1f %%", 100 * share);
-}
-
 // "a", "a and b", "a, b and c".
 std::string List(const std::vector<std::string>& items) {
   if (items.size() < 2) return absl::StrJoin(items, "");
@@ -51,16 +49,18 @@ std::string OpList(const std::vector<Op>& ops) {
   return List(names);
 }
 
-std::string LayerList(size_t first, size_t last) {
-  return first == last ? absl::StrCat("layer ", first)
-                       : absl::StrCat("layers ", first, "-", last);
-}
-
 std::string Headline(const Verdict& v) {
   if (v.exact) {
     return absl::StrCat("`", v.plan,
                         "` has no error here: its final hidden state and its "
                         "logits are the oracle's (relative L2 error 0).");
+  }
+  if (!std::isfinite(v.rel_l2) || !std::isfinite(v.logits_rel_l2)) {
+    return absl::StrCat(
+        "`", v.plan,
+        v.stopped_in.empty() || v.nonfinite_from.has_value()
+            ? "` breaks down: its results hold infinities or NaN."
+            : "` was not run to its end: its error is not known.");
   }
   return absl::StrFormat(
       "`%s` ends with a relative L2 error of %.3g of the final hidden state "
@@ -79,8 +79,8 @@ std::string Nonfinite(const Verdict& v) {
   std::string text;
   if (v.nonfinite_from.has_value()) {
     text = absl::StrFormat(
-        "From layer %d on the stream holds infinities or NaN: nothing can be "
-        "shared out of that.",
+        "From layer %d on its stream holds them: no part of that is any op's "
+        "share.",
         *v.nonfinite_from);
   }
   if (cells.empty()) return text;
@@ -96,36 +96,43 @@ std::string Nonfinite(const Verdict& v) {
 }
 
 std::string Channel(const SourceChannel& c) {
+  const std::string share = absl::StrFormat(
+      " channel has %s of the stream's squared error there (mean over the "
+      "layers).",
+      Percent(c.error_share));
   if (!c.massive) {
-    return absl::StrFormat(
-        "It goes through channel %d, which has %s of the squared error there "
-        "(mean over the layers).",
-        c.channel, Percent(c.error_share));
+    return absl::StrFormat("It goes through channel %d. The%s", c.channel,
+                           share);
   }
   return absl::StrFormat(
-      "It goes through channel %d, a massive activation: born in layer %d, %s, "
-      "%.4g at its largest (after layer %d, position %d, %.3g times the "
-      "median). The plan rounds it to %s, whose spacing at that size is %g; "
-      "the channel has %s of the squared error (mean over the layers).",
-      c.channel, c.born,
+      "It goes through channel %d, a massive activation: born in %s, %s, "
+      "%s at its largest (after layer %d, position %d), %s times the median. "
+      "%s%s",
+      c.channel, c.born == 0 ? "the embedding" : absl::StrCat("layer ", c.born),
       c.removed == 0 ? "never removed"
                      : absl::StrCat("removed in layer ", c.removed),
-      c.value, c.value_layer, c.position, c.ratio_to_median,
-      FormatName(c.format), c.spacing, Percent(c.error_share));
+      Number(c.value), c.value_layer, c.position, Number(c.ratio_to_median),
+      c.rounded ? absl::StrFormat("These ops round it to %s, whose spacing at "
+                                  "that size is %g; the",
+                                  FormatName(c.format), c.spacing)
+                : "The",
+      share);
 }
 
 void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
   const ErrorSource& s = *v.source;
   sentences.push_back(absl::StrCat(
-      "The source is rounding in ", OpList(s.ops),
+      "The main source is rounding in ", OpList(s.ops),
       s.first_layer == 0
           ? ""
-          : absl::StrCat(" at ", LayerList(s.first_layer, s.last_layer)),
-      ": alone, its cells have ", Percent(s.squared_share),
-      " of the squared errors of all cells",
+          : absl::StrCat(" at ", LayerRangeText(s.first_layer, s.last_layer)),
+      ": of the squared errors that all (layer, op) cells make, each run "
+      "alone, these make ",
+      Percent(s.squared_share),
       // Of cells that do not add up it is no part of anything.
       v.interaction.has_value() && v.interaction->adds_up
-          ? absl::StrCat(" (and ", Percent(s.share), " of the plan's error)")
+          ? absl::StrCat(" (and ", Percent(s.share), " of the plan's error",
+                         s.share > 1 ? ", of which others cancel a part)" : ")")
           : "",
       "."));
   if (!s.channel.has_value()) return;
@@ -134,33 +141,34 @@ void AppendSource(const Verdict& v, std::vector<std::string>& sentences) {
   const auto append = [&parts](const std::optional<SourcePart>& part,
                                absl::string_view what) {
     if (!part.has_value()) return;
-    parts.push_back(absl::StrFormat("%s of layer %d, which %s%s, %s",
-                                    OpList(part->ops), part->layer,
-                                    part->ops.size() == 1 ? "" : "together ",
-                                    what, Percent(part->squared_share)));
+    parts.push_back(absl::StrFormat("%s at layer %d, %s (%s)",
+                                    OpList(part->ops), part->layer, what,
+                                    Percent(part->squared_share)));
   };
-  append(s.makes, "made the channel's value");
-  append(s.until_removal, "rounded it until it was removed");
-  append(s.removes, "computed what removed it");
+  append(s.makes, "where it is made");
+  append(s.until_removal, "which still read it where it is removed");
+  append(s.removes, "where what removes it is computed");
   if (!parts.empty()) {
     sentences.push_back(absl::StrCat(
-        "Other cells round the same value: ", absl::StrJoin(parts, "; "), "."));
+        "Other cells act on that value (shares of the same squared errors): ",
+        absl::StrJoin(parts, "; "), "."));
   }
 }
 
 void AppendIsolated(const ErrorSource& s, std::vector<std::string>& sentences) {
   if (!s.isolated.has_value()) return;
-  std::vector<std::string> ops;
-  for (const Op op : s.ops) ops.push_back(std::string(OpName(op)));
+  const bool one = s.ops.size() == 1;
   std::string text = absl::StrFormat(
-      "By itself, in all layers and with the oracle in all other ops, %s "
-      "gives an error of %.3g",
-      absl::StrJoin(ops, " and "), s.isolated->rel_l2);
+      "By %s, in all layers and with the oracle in all other ops, %s %s an "
+      "error of %.3g",
+      one ? "itself" : "themselves", OpList(s.ops), one ? "gives" : "give",
+      s.isolated->rel_l2);
+  std::vector<std::string> upgraded;
   for (const Isolated::Upgraded& u : s.isolated->upgraded) {
-    absl::StrAppendFormat(&text, "%s %.3g under %s",
-                          &u == &s.isolated->upgraded.front() ? ", but" : ",",
-                          u.rel_l2, u.strategy.name());
+    upgraded.push_back(
+        absl::StrFormat("%.3g under %s", u.rel_l2, u.strategy.name()));
   }
+  if (!upgraded.empty()) absl::StrAppend(&text, "; ", List(upgraded));
   sentences.push_back(text + ".");
 }
 
@@ -174,9 +182,18 @@ void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
       if (cure.scope != scope) continue;
       best = std::min(best, cure.rel_l2);
       if (text.empty()) {
-        text = absl::StrFormat("With `%s` the error is %.3g instead of %.3g",
-                               absl::StrJoin(cure.entries, ","), cure.rel_l2,
-                               v.rel_l2);
+        text = absl::StrFormat(
+            "In the plan, with `%s` the error is %.3g "
+            "instead of %.3g",
+            absl::StrJoin(cure.entries, ","), cure.rel_l2, v.rel_l2);
+        // Of many roundings, one sum is far from their average.
+        const double left = LeftOnAverage(v, scope);
+        if (std::isfinite(left)) {
+          absl::StrAppendFormat(&text,
+                                " (all other cells, if independent, "
+                                "give %.3g on average)",
+                                left);
+        }
       } else {
         absl::StrAppendFormat(&text, ", with %s there %.3g",
                               cure.strategy.name(), cure.rel_l2);
@@ -186,9 +203,24 @@ void AppendCures(const Verdict& v, std::vector<std::string>& sentences) {
   }
   if (!s.cures.empty() && !(best <= v.rel_l2 / 2)) {
     sentences.push_back(
-        "None of these halves the error: what the other cells round is as "
-        "large.");
+        "None of these halves the error: it does not come from there alone.");
   }
+}
+
+// Where the source's ops round the same values in turn, the repair map shows
+// none of them.
+void AppendRoundedAgain(const ErrorSource& s,
+                        std::vector<std::string>& sentences) {
+  if (s.gains.size() < 2) return;
+  std::vector<std::string> gains;
+  for (const OpGain& gain : s.gains) {
+    if (!(gain.gain < kSmallGain && gain.moved < kCancelling)) return;
+    gains.push_back(
+        absl::StrCat("in ", OpName(gain.op), " alone ", Percent(gain.gain)));
+  }
+  sentences.push_back(absl::StrCat(
+      "In all layers of the source's ops it takes away: ", List(gains),
+      ": what one leaves exact, the other ops round again."));
 }
 
 std::string SpreadOver(const Verdict& v) {
@@ -210,11 +242,11 @@ std::string SpreadOver(const Verdict& v) {
 
 std::string Exposed(const Exposure& e) {
   return absl::StrFormat(
-      "%s of layer %d exposes it: it cancels %.3g-fold, the stream's standard "
-      "deviation goes from %.3g to %.3g, and the relative error from %.3g to "
-      "%.3g.",
+      "%s of layer %d exposes it: it cancels %.3g-fold, and the stream's "
+      "standard deviation goes from %.3g to %.3g. The relative error of %.3g "
+      "that the layer inherits becomes %.3g, with its own roundings %.3g.",
       OpName(e.op), e.layer, e.ratio, e.std_before, e.std_after, e.error_before,
-      e.error_after);
+      e.inherited_after, e.error_after);
 }
 
 std::string SpreadBy(const Spreading& s) {
@@ -223,10 +255,9 @@ std::string SpreadBy(const Spreading& s) {
       "squared error goes from %s to %s",
       s.layer, Percent(s.top1_before), Percent(s.top1_after));
   if (s.amplification > 0) {
-    absl::StrAppendFormat(&text,
-                          ", and the layer makes %.3g of 1 that it "
-                          "inherits",
-                          s.amplification);
+    absl::StrAppendFormat(
+        &text, ", and the layer makes what it inherits %.3g times as large",
+        s.amplification);
   }
   return text + ".";
 }
@@ -238,7 +269,8 @@ std::string NoEffects(const std::vector<NoEffect>& no_effect) {
         OpName(op.op),
         op.over_one_position ? " (over one position it is 1)" : ""));
   }
-  return absl::StrCat("Without any effect, to the bit: ", List(ops), ".");
+  return absl::StrCat("Rounding in ", List(ops),
+                      " changes no bit of the results.");
 }
 
 // "" if no map is known.
@@ -267,17 +299,17 @@ std::string BestRepairs(const Verdict& v) {
                                  " (layer ", v.best_layer->cell.layer, ")"));
   }
   if (parts.empty()) return "";
-  std::string text =
-      absl::StrCat("Of the plan's error the oracle takes away at most: ",
-                   absl::StrJoin(parts, ", "), ".");
+  std::string text = absl::StrCat(
+      "Of the plan's error, the oracle in its place takes away at most: ",
+      absl::StrJoin(parts, ", "), ".");
   if (v.best_cell.has_value() && v.best_cell->gain < kSmallGain) {
     const double moved = v.best_cell->most_moved;
     absl::StrAppend(
-        &text, " One cell moves the results by up to ", Percent(moved),
-        " of that error",
+        &text, " One cell moves the final hidden state by up to ",
+        Percent(moved), " of that error",
         moved < kCancelling
             ? ": what one op leaves exact, the next one rounds again."
-            : ", which brings them no nearer: errors cancel.");
+            : ", which brings it no nearer: errors cancel.");
   }
   return text;
 }
@@ -285,8 +317,8 @@ std::string BestRepairs(const Verdict& v) {
 std::string Interacts(const Interaction& i) {
   const std::string numbers = absl::StrFormat(
       "their sum has a cosine of %.3f with the plan's error vector, %.3g of "
-      "its norm, and leaves %.3g of it; if they were independent, they would "
-      "give %.3g times this error on average",
+      "its norm, and leaves %.3g of it; independent errors of their sizes "
+      "would give %.3g times the plan's on average",
       i.sum_cosine, i.sum_norm, i.sum_rest, i.squares_norm);
   return i.adds_up
              ? absl::StrCat("The cells' errors add up to the plan's: ", numbers,
@@ -296,10 +328,6 @@ std::string Interacts(const Interaction& i) {
                    ". A cell rounds other values alone than in the plan, so "
                    "shares are what roundings of this size give on average, "
                    "not parts of this error.");
-}
-
-std::string Ratio(const Spread& ratio) {
-  return absl::StrFormat("%.3f ± %.3f", ratio.median, ratio.half_iqr);
 }
 
 std::string RepairSentence(const RepairResult& r) {
@@ -320,6 +348,12 @@ std::string RepairSentence(const RepairResult& r) {
     return absl::StrCat(
         "No upgrades to keep the budget ", budget,
         " had been found when the search was stopped at: ", r.stopped_in, ".");
+  }
+  if (!r.reached && !std::isfinite(r.best_error)) {
+    return absl::StrFormat(
+        "No upgrades to {%s} keep the budget %s: with all of them the plan "
+        "breaks down too.",
+        absl::StrJoin(names, ", "), budget);
   }
   if (!r.reached) {
     return absl::StrFormat(
@@ -374,24 +408,25 @@ std::vector<std::string> Sentences(const Verdict& v,
   } else if (!v.ops.empty()) {
     sentences.push_back(SpreadOver(v));
   }
+  if (v.exposed_by.has_value()) sentences.push_back(Exposed(*v.exposed_by));
+  if (v.spread_by.has_value()) sentences.push_back(SpreadBy(*v.spread_by));
+  if (v.source.has_value()) {
+    AppendIsolated(*v.source, sentences);
+    AppendCures(v, sentences);
+  }
   if (v.head.has_value()) {
     sentences.push_back(absl::StrFormat(
         "Of the logits' squared errors %s are %s's own, after the final hidden "
         "state.",
         Percent(v.head->squared_share), OpName(v.head->op)));
   }
-  if (v.exposed_by.has_value()) sentences.push_back(Exposed(*v.exposed_by));
-  if (v.spread_by.has_value()) sentences.push_back(SpreadBy(*v.spread_by));
-  if (!v.no_effect.empty()) sentences.push_back(NoEffects(v.no_effect));
   if (v.interaction.has_value()) {
     sentences.push_back(Interacts(*v.interaction));
   }
   const std::string best = BestRepairs(v);
   if (!best.empty()) sentences.push_back(best);
-  if (v.source.has_value()) {
-    AppendIsolated(*v.source, sentences);
-    AppendCures(v, sentences);
-  }
+  if (v.source.has_value()) AppendRoundedAgain(*v.source, sentences);
+  if (!v.no_effect.empty()) sentences.push_back(NoEffects(v.no_effect));
   if (repair != nullptr) sentences.push_back(RepairSentence(*repair));
   return sentences;
 }

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "explorer/tune.h"
 #include "kernels/wisdom.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "explorer/tune.h"
 #include "kernels/tuning.h"
 #include "kernels/wisdom.h"

@@ -18,7 +18,7 @@
 #include "explorer/error_source.h"
 #include "explorer/phenomena.h"
 #include "explorer/repair.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "explorer/verdict.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -103,7 +103,7 @@ class AttributionReportTest : public testing::Test {
     repair_.streams = 321;
     verdict_ = Judge(plan_, attribution_, &phenomena_);
     results_ = {&plan_,     {9707, 5}, &attribution_, &phenomena_,
-                {"a line"}, &verdict_, &repair_};
+                {"a line"}, &verdict_, &repair_,      ""};
   }
 
   double Figure() { return std::exp2(random_.Uniform(-30, 3)); }
@@ -276,11 +276,13 @@ TEST_F(AttributionReportTest, StructuredVerdictIsComplete) {
   source.channel = SourceChannel();
   source.channel->channel = 62;
   source.channel->massive = true;
+  source.channel->rounded = true;
   source.channel->spacing = 8;
   source.makes = SourcePart{3, {Op::kSwiGlu}, 0.1};
   source.cures = {{CureScope::kOps, Strategy(), {"residual=f32"}, 0.25}};
   verdict_.source = source;
-  verdict_.exposed_by = Exposure{22, Op::kMlpResidual, 59.6, 55, 2, 0.1, 0.5};
+  verdict_.exposed_by =
+      Exposure{22, Op::kMlpResidual, 59.6, 55, 2, 0.1, 0.4, 0.5};
   verdict_.spread_by = Spreading{23, 0.9, 0.4, 1.3};
   verdict_.no_effect = {{Op::kSoftmax, true}};
   const Json v = Parsed()["attribution"]["verdict"];
@@ -294,11 +296,19 @@ TEST_F(AttributionReportTest, StructuredVerdictIsComplete) {
   EXPECT_EQ(v["source"]["cures"][0]["scope"], "ops");
   EXPECT_EQ(v["source"]["cures"][0]["entries"][0], "residual=f32");
   EXPECT_EQ(v["source"]["cures"][0]["rel_l2"], 0.25);
+  EXPECT_EQ(v["source"]["cures"][0]["rel_l2_on_average"],
+            LeftOnAverage(verdict_, CureScope::kOps));
   EXPECT_EQ(v["exposed_by"]["layer"], 22);
   EXPECT_EQ(v["exposed_by"]["cancellation"], 59.6);
+  EXPECT_EQ(v["exposed_by"]["rel_l2_before"], 0.1);
+  EXPECT_EQ(v["exposed_by"]["inherited_after"], 0.4);
+  EXPECT_EQ(v["exposed_by"]["rel_l2_after"], 0.5);
   EXPECT_EQ(v["spread_by"]["layer"], 23);
   EXPECT_EQ(v["no_effect"][0]["op"], "softmax");
   EXPECT_TRUE(v["no_effect"][0]["over_one_position"].get<bool>());
+  verdict_.source->channel->rounded = false;
+  EXPECT_FALSE(Parsed()["attribution"]["verdict"]["source"]["channel"].contains(
+      "spacing"));
   verdict_.source.reset();
   verdict_.exposed_by.reset();
   EXPECT_FALSE(Parsed()["attribution"]["verdict"].contains("source"));

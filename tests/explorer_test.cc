@@ -16,7 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "explorer/sweep.h"
+#include "explorer/ranking.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/strategy.h"

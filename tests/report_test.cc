@@ -1,5 +1,8 @@
 #include "explorer/report.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
@@ -19,6 +22,9 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "explorer/metrics.h"
+#include "explorer/ranking.h"
+#include "explorer/report_files.h"
+#include "explorer/run_info.h"
 #include "explorer/sweep.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -563,6 +569,23 @@ TEST(WriteFileTest, WritesTheText) {
   std::stringstream read;
   read << file.rdbuf();
   EXPECT_EQ(read.str(), text);
+}
+
+// A disk that is full after a few bytes.
+TEST(WriteFileTest, NoHalfFileIsLeft) {
+  const std::string file = WriteTestFile("full", "");
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  struct rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  struct rlimit few = before;
+  few.rlim_cur = 8;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &few), 0);
+  const absl::Status status = WriteFile(file, std::string(100, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, handler);
+  EXPECT_THAT(status,
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr(file)));
+  EXPECT_FALSE(std::ifstream(file).is_open());
 }
 
 TEST(WriteFileTest, ErrorsNameThePath) {

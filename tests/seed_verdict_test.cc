@@ -12,7 +12,7 @@
 #include "explorer/attribution_report.h"
 #include "explorer/cure.h"
 #include "explorer/phenomena.h"
-#include "explorer/report.h"
+#include "explorer/run_info.h"
 #include "explorer/verdict.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
