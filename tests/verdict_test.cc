@@ -333,6 +333,56 @@ TEST(VerdictTest, LayersOfAGroupAreTheShortestRangeThatHoldsNearlyAll) {
   EXPECT_FALSE(v.source->channel.has_value());
 }
 
+TEST(VerdictTest, OfEquallyShortRangesTheOneThatHoldsMostIsNamed) {
+  Attribution a = Uniform(0);
+  At(a, 5, Op::kQProj).effect.rel_l2 = std::sqrt(0.07);
+  At(a, 6, Op::kQProj).effect.rel_l2 = std::sqrt(0.85);
+  At(a, 7, Op::kQProj).effect.rel_l2 = std::sqrt(0.08);
+  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_EQ(v.source->first_layer, 6u);
+  EXPECT_EQ(v.source->last_layer, 7u);
+}
+
+// The error is in one channel, but in another one than the massive one.
+TEST(VerdictTest, ChannelOfTheErrorIsNotTheMassiveOne) {
+  SeedCase seed;
+  for (Concentration& c : seed.phenomena.concentrations) {
+    c.channel = 7;
+    c.top1 = 0.9;
+  }
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.source.has_value());
+  ASSERT_TRUE(v.source->channel.has_value());
+  EXPECT_EQ(v.source->channel->channel, 7u);
+  EXPECT_FALSE(v.source->channel->massive);
+}
+
+TEST(VerdictTest, PartsOfAMassiveActivationAreThoseWorthNaming) {
+  SeedCase seed;
+  At(seed.attribution, 3, Op::kSwiGlu).effect.rel_l2 = 1e-4;
+  seed.phenomena.massive[0].removed_op = Op::kAttnResidual;
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_FALSE(v.source->makes.has_value());
+  // The MLP's add comes after what removed it.
+  ASSERT_TRUE(v.source->until_removal.has_value());
+  EXPECT_THAT(v.source->until_removal->ops, ElementsAre(Op::kAttnResidual));
+}
+
+TEST(VerdictTest, LargestCancellationAndFallAreNamed) {
+  SeedCase seed;
+  seed.phenomena.cancellations[2 * 23 - 1].ratio = 5;
+  seed.attribution.layers[23].inherited.rel_l2 = 0.4;
+  // 0.97, 0.77, 0.57: no layer spreads it.
+  seed.phenomena.concentrations[23].top1 = 0.77;
+  seed.phenomena.concentrations[24].top1 = 0.57;
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.exposed_by.has_value());
+  EXPECT_EQ(v.exposed_by->layer, 22u);
+  EXPECT_FALSE(v.spread_by.has_value());
+}
+
 TEST(VerdictTest, ChannelThatIsNotMassiveIsNamed) {
   Attribution a = Uniform(1e-5);
   At(a, 10, Op::kDownProj).effect.rel_l2 = 0.1;
@@ -684,6 +734,61 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
   Verdict none;
   ASSERT_THAT(TryCures(*weights, *plan, options, parallel, none), IsOk());
   EXPECT_FALSE(none.source.has_value());
+}
+
+// One layer of an op is the source, another op makes its channel: each scope is
+// upgraded, and all of the op is run by itself.
+TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
+  Parallel parallel;
+  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
+  ASSERT_THAT(checkpoint, IsOk());
+  const auto weights =
+      LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
+  ASSERT_THAT(weights, IsOk());
+  const size_t num_layers = weights->layers.size();
+  const auto plan = Plan::Parse("o_proj=bf16_acc,v_proj=bf16", num_layers);
+  ASSERT_THAT(plan, IsOk());
+  Verdict verdict;
+  verdict.source = ErrorSource();
+  verdict.source->ops = {Op::kOProj};
+  verdict.source->first_layer = verdict.source->last_layer = 2;
+  verdict.source->makes = SourcePart{1, {Op::kVProj}, 0.1};
+  CureOptions options;
+  options.strategies = {Strategy()};
+  options.tokens = {97, 3, 5};
+  ASSERT_THAT(TryCures(*weights, *plan, options, parallel, verdict), IsOk());
+  const ErrorSource& source = *verdict.source;
+  ASSERT_EQ(source.cures.size(), 3u);
+  EXPECT_THAT(source.cures[0].entries, ElementsAre("o_proj@2=f32"));
+  EXPECT_THAT(source.cures[1].entries, ElementsAre("o_proj=f32"));
+  EXPECT_THAT(source.cures[2].entries,
+              testing::UnorderedElementsAre("o_proj=f32", "v_proj@1=f32"));
+  const auto error_of = [&](const std::string& text) {
+    AttributionOptions whole;
+    whole.tokens = options.tokens;
+    whole.layers = whole.causes = whole.repairs = false;
+    return Attribute(*weights, *Plan::Parse(text, num_layers), whole, parallel)
+        ->plan.rel_l2;
+  };
+  std::string others;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    if (OpAt(i) != Op::kOProj) {
+      absl::StrAppend(&others, ",", OpName(OpAt(i)), "=oracle");
+    }
+  }
+  // The two sum 3 * 64 squares in orders of their own, each sum within 192
+  // roundings; the root and the quotient halve and add what is left.
+  const auto is = [](double x) {
+    return testing::DoubleNear(x, 2 * 192 * 0x1p-53 * x);
+  };
+  EXPECT_THAT(source.cures[2].rel_l2,
+              is(error_of("o_proj=f32,v_proj=bf16,v_proj@1=f32")));
+  ASSERT_TRUE(source.isolated.has_value());
+  const double alone = error_of(absl::StrCat("o_proj=bf16_acc", others));
+  EXPECT_THAT(source.isolated->rel_l2, is(alone));
+  ASSERT_EQ(source.isolated->upgraded.size(), 1u);
+  EXPECT_THAT(source.isolated->upgraded[0].rel_l2,
+              is(error_of(absl::StrCat("o_proj=f32", others))));
 }
 
 }  // namespace
