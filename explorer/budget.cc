@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/metrics.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
 #include "model/lockstep.h"
@@ -36,15 +37,6 @@ constexpr MetricRow kMetrics[] = {
     {BudgetMetric::kLogitsRelL2, "logits_rel_l2"},
     {BudgetMetric::kKl, "kl"},
 };
-
-// x - log(sum(exp(x))), in place.
-void LogSoftmax(double* row, size_t n) {
-  const double max = *std::max_element(row, row + n);
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - max);
-  const double norm = max + std::log(sum);
-  for (size_t i = 0; i < n; ++i) row[i] -= norm;
-}
 
 // Hands on the rows that a metric compares: the stream after the last layer, or
 // the logits.
@@ -96,11 +88,13 @@ class Reference : public RowsObserver {
 
 class Errors : public RowsObserver {
  public:
+  // `norms` are the LogSumExps of the reference's rows, for the KL divergence.
   Errors(BudgetMetric metric, size_t num_layers, Matrix<const double> reference,
-         size_t num_streams)
+         const std::vector<double>& norms, size_t num_streams)
       : RowsObserver(metric, num_layers),
         metric_(metric),
         reference_(reference),
+        norms_(norms),
         sums_(num_streams, 0) {}
 
   std::vector<double> Finish() const {
@@ -130,32 +124,27 @@ class Errors : public RowsObserver {
               Matrix<const double> rows) override {
     double sum = 0;
     for (size_t r = 0; r < rows.rows; ++r) {
-      sum += Sum(rows.Row(r), reference_.Row(first_position + r));
+      sum += Sum(rows.Row(r), first_position + r);
     }
     for (const size_t stream : streams) sums_[stream] += sum;
   }
 
-  double Sum(const double* row, const double* reference) {
+  double Sum(const double* row, size_t position) const {
+    const double* const reference = reference_.Row(position);
+    if (metric_ == BudgetMetric::kKl) {
+      return KlDivergence(row, reference, reference_.cols, norms_[position]);
+    }
     double sum = 0;
-    if (metric_ != BudgetMetric::kKl) {
-      for (size_t i = 0; i < reference_.cols; ++i) {
-        sum += (row[i] - reference[i]) * (row[i] - reference[i]);
-      }
-      return sum;
-    }
-    log_p_.assign(row, row + reference_.cols);
-    LogSoftmax(log_p_.data(), log_p_.size());
     for (size_t i = 0; i < reference_.cols; ++i) {
-      sum += std::exp(reference[i]) * (reference[i] - log_p_[i]);
+      sum += (row[i] - reference[i]) * (row[i] - reference[i]);
     }
-    // Rounding can take a KL divergence of nothing below 0.
-    return sum < 0 ? 0 : sum;
+    return sum;
   }
 
   BudgetMetric metric_;
   Matrix<const double> reference_;
-  std::vector<double> sums_;   // [streams]
-  std::vector<double> log_p_;  // [vocab], the plan's at one position
+  const std::vector<double>& norms_;
+  std::vector<double> sums_;  // [streams]
 };
 
 }  // namespace
@@ -220,16 +209,20 @@ absl::Status BudgetMeter::RunOracle() {
   width_ = reference_.size() / tokens_.size();
   if (metric_ == BudgetMetric::kKl) {
     for (size_t r = 0; r < tokens_.size(); ++r) {
-      LogSoftmax(reference_.data() + r * width_, width_);
+      norms_.push_back(LogSumExp(reference_.data() + r * width_, width_));
     }
   }
+  // What is kept here leaves less for the runs.
+  options_.memory -=
+      std::min(options_.memory, reference_.size() * sizeof(double));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<double>> BudgetMeter::Measure(
     absl::Span<const Plan> plans) {
   Errors observer(metric_, weights_->layers.size(),
-                  {reference_.data(), tokens_.size(), width_}, plans.size());
+                  {reference_.data(), tokens_.size(), width_}, norms_,
+                  plans.size());
   const absl::Status status = Run(plans, observer);
   if (!status.ok()) return status;
   return observer.Finish();

@@ -68,9 +68,10 @@ class BudgetMeter {
   std::vector<int32_t> tokens_;
   LockstepOptions options_;
   Parallel* parallel_;
-  // The oracle's final hidden state or logits, a row per position; for the KL
-  // divergence, log-probabilities.
+  // The oracle's final hidden state or logits, a row per position; of logits,
+  // for the KL divergence, their LogSumExps.
   std::vector<double> reference_;
+  std::vector<double> norms_;
   size_t width_ = 0;
   size_t num_streams_ = 0, num_passes_ = 0;
 };
