@@ -36,9 +36,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Defaults of MatMulTuning.
 // A block's widened panel has this many bytes: with the operands it stays in
 // L2, from where a tile reads it in order. Larger blocks carry sums less often.
-inline constexpr size_t kBlockBytes = size_t{128} << 10;
-// Rows of a block: their operands, 768 KiB of f32 or f64, stay in L2 too.
-inline constexpr size_t kBlockRows = 192;
+inline constexpr size_t kBlockBytes = size_t{160} << 10;
+// Rows of a block: their operands, 480 KiB of f32 or f64, stay in L2 beside the
+// panel and what tiles fetch of the next one. Where every block widens its
+// panels anew, it has more rows.
+inline constexpr size_t kBlockRows = 96;
+inline constexpr size_t kBlockRowsThatWiden = 192;
 inline constexpr size_t kGroupPanels = 16;
 // Where sums are carried from block to block: those of a group stay in cache.
 inline constexpr size_t kCarriedGroupPanels = 4;
@@ -194,9 +197,11 @@ class MatMulRun {
     part.tile_rows = std::clamp<size_t>(
         hwy::RoundUpTo(ValueOr(tuning.tile_rows, ~0u), kGroupRows<Sum>),
         kGroupRows<Sum>, kMaxTileRows<Sum>);
-    part.row_blocks =
-        std::min(hwy::DivCeil(m_, ValueOr(tuning.block_rows, kBlockRows)),
-                 hwy::DivCeil(m_, kGroupRows<Sum>));
+    part.row_blocks = std::min(
+        hwy::DivCeil(m_, ValueOr(tuning.block_rows, part.fns.widen == nullptr
+                                                        ? kBlockRows
+                                                        : kBlockRowsThatWiden)),
+        hwy::DivCeil(m_, kGroupRows<Sum>));
     // Few enough that every thread gets several tasks.
     part.group = std::clamp<size_t>(
         panels * part.row_blocks / (16 * threads), 1,
