@@ -21,6 +21,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "explorer/attribution.h"
+#include "explorer/axes.h"
 #include "explorer/sweep.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
@@ -47,7 +48,8 @@ class Reader : public LockstepObserver {
   }
   void OnOutput(absl::Span<const size_t> streams, size_t, Op, size_t,
                 Matrix<const double> rows) override {
-    benchmark::DoNotOptimize(rows.data[0]);
+    double first = rows.data[0];
+    benchmark::DoNotOptimize(first);
     seen += streams.size();
   }
   size_t seen = 0;
@@ -83,7 +85,8 @@ void Compare(benchmark::State& state, const Weights& weights,
         Decoder decoder(weights, plan, Token().size(), parallel);
         const absl::Status status = decoder.Forward(Token(), logits);
         if (!status.ok()) state.SkipWithError(std::string(status.message()));
-        benchmark::DoNotOptimize(decoder.logits().data);
+        const double* logits_data = decoder.logits().data;
+        benchmark::DoNotOptimize(logits_data);
       }
     });
   }

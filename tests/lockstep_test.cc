@@ -292,11 +292,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::ValuesIn(RunnableTargets()),
                      testing::Values("synthetic:tiny", "synthetic:tiny-qwen3",
                                      kF32Checkpoint)),
-    [](const auto& info) {
-      std::string model = std::get<1>(info.param);
+    [](const auto& test) {
+      std::string model = std::get<1>(test.param);
       model = model.substr(model.find_last_of(":/") + 1);
       std::replace(model.begin(), model.end(), '-', '_');
-      return absl::StrCat(hwy::TargetName(std::get<0>(info.param)), "_", model);
+      return absl::StrCat(hwy::TargetName(std::get<0>(test.param)), "_", model);
     });
 
 // Plans that differ in one cell of the last layer compute all but that layer
