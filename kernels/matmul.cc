@@ -197,11 +197,13 @@ class MatMulRun {
     part.tile_rows = std::clamp<size_t>(
         hwy::RoundUpTo(ValueOr(tuning.tile_rows, ~0u), kGroupRows<Sum>),
         kGroupRows<Sum>, kMaxTileRows<Sum>);
-    part.row_blocks = std::min(
-        hwy::DivCeil(m_, ValueOr(tuning.block_rows, part.fns.widen == nullptr
-                                                        ? kBlockRows
-                                                        : kBlockRowsThatWiden)),
-        hwy::DivCeil(m_, kGroupRows<Sum>));
+    // As many blocks as come nearest to these rows: two of half as many would
+    // read every panel twice.
+    const size_t block_rows =
+        ValueOr(tuning.block_rows,
+                part.fns.widen == nullptr ? kBlockRows : kBlockRowsThatWiden);
+    part.row_blocks = std::clamp<size_t>((m_ + block_rows / 2) / block_rows, 1,
+                                         hwy::DivCeil(m_, kGroupRows<Sum>));
     // Few enough that every thread gets several tasks.
     part.group = std::clamp<size_t>(
         panels * part.row_blocks / (16 * threads), 1,

@@ -19,7 +19,7 @@ namespace ulpscope {
 struct MatMulTuning {
   uint32_t tile_rows = 0;         // of a register tile, at most
   uint32_t block_steps = 0;       // k-steps whose widened panel stays in cache
-  uint32_t block_rows = 0;        // rows whose operands stay in cache
+  uint32_t block_rows = 0;        // about: rows whose operands stay in cache
   uint32_t group_panels = 0;      // panels of a task, at most
   uint32_t prefetch_steps = 0;    // how far ahead few rows fetch a panel
   uint32_t panels_in_flight = 0;  // panels that one row reads at once
