@@ -1,6 +1,5 @@
 #include "explorer/explain.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>

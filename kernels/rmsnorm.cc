@@ -1,7 +1,6 @@
 #include "kernels/rmsnorm.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <type_traits>
 

@@ -38,7 +38,8 @@ struct Stream {
 
 // Sees the outputs of all streams. Those whose plans and inputs have been the
 // same so far, or whose outputs have come to be the same bits again, share one:
-// it is shown once, with all of them, ascending.
+// it is shown once, with all of them, ascending. (Scores, of qk and softmax:
+// once for those that share all of a layer's attention.)
 class LockstepObserver {
  public:
   virtual ~LockstepObserver() = default;

@@ -1,33 +1,19 @@
 #include "tests/attributed.h"
 
 #include <cmath>
-#include <map>
 #include <utility>
 
 #include "absl/status/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "model/checkpoint.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 
 using ::absl_testing::IsOk;
 
-Weights LoadedWeights(const std::string& checkpoint, Parallel& parallel) {
-  const auto opened = OpenCheckpoint(checkpoint);
-  EXPECT_THAT(opened, IsOk());
-  auto weights = LoadWeights(*opened, parallel, [](size_t, size_t) {});
-  EXPECT_THAT(weights, IsOk());
-  return *std::move(weights);
-}
-
 const Weights& Tiny(const std::string& checkpoint) {
-  static auto* const all = new std::map<std::string, Weights>();
-  const auto found = all->find(checkpoint);
-  if (found != all->end()) return found->second;
-  Parallel parallel;
-  return all->emplace(checkpoint, LoadedWeights(checkpoint, parallel))
-      .first->second;
+  return LoadedOnce(checkpoint);
 }
 
 Plan Parsed(const std::string& plan, const Weights& weights) {

@@ -18,8 +18,6 @@ namespace ulpscope {
 inline constexpr const char* kTinyModels[] = {"synthetic:tiny",
                                               "synthetic:tiny-qwen3"};
 
-Weights LoadedWeights(const std::string& checkpoint, Parallel& parallel);
-
 // Loaded once.
 const Weights& Tiny(const std::string& checkpoint = kTinyModels[0]);
 

@@ -25,6 +25,7 @@
 #include "model/plan.h"
 #include "model/weights.h"
 #include "tests/attributed.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {

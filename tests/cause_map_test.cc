@@ -21,6 +21,7 @@
 #include "model/trace.h"
 #include "model/weights.h"
 #include "tests/attributed.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {

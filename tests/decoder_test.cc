@@ -17,10 +17,10 @@
 #include "hwy/highway.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
-#include "model/checkpoint.h"
 #include "model/plan.h"
 #include "model/trace.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -28,18 +28,6 @@ namespace {
 using ::absl_testing::IsOk;
 using ::absl_testing::StatusIs;
 using ::testing::HasSubstr;
-
-const Weights& Tiny(const std::string& name) {
-  static auto* const all = new std::map<std::string, Weights>();
-  const auto found = all->find(name);
-  if (found != all->end()) return found->second;
-  Parallel parallel;
-  const auto checkpoint = OpenCheckpoint(name);
-  EXPECT_THAT(checkpoint, IsOk());
-  auto weights = LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  EXPECT_THAT(weights, IsOk());
-  return all->emplace(name, *std::move(weights)).first->second;
-}
 
 std::vector<int32_t> Prompt(size_t n, const Weights& weights) {
   std::vector<int32_t> tokens;
@@ -97,7 +85,7 @@ class SameBitsTest
 // 40 positions: more than one panel of keys.
 TEST_P(SameBitsTest, HoweverItIsRun) {
   const auto& [model, plan] = GetParam();
-  const Weights& weights = Tiny(model);
+  const Weights& weights = LoadedOnce(model);
   const std::vector<int32_t> tokens = Prompt(40, weights);
   hwy::SetSupportedTargetsForTest(0);
   const std::vector<double> expected =
@@ -129,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
 // Without dot2 and residual=f64: on sums this short they round as f64 and
 // residual=kahan do.
 TEST(DecoderTest, PlansDiffer) {
-  const Weights& weights = Tiny("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const std::vector<int32_t> tokens = Prompt(8, weights);
   std::vector<std::vector<double>> seen;
   for (const char* plan :
@@ -144,7 +132,7 @@ TEST(DecoderTest, PlansDiffer) {
 }
 
 TEST(DecoderTest, LastLogitsAreTheLastOfAll) {
-  const Weights& weights = Tiny("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const std::vector<int32_t> tokens = Prompt(5, weights);
   const std::vector<double> all = AllLogits(weights, "f32", tokens, 5, 1);
   Parallel parallel;
@@ -159,7 +147,7 @@ TEST(DecoderTest, LastLogitsAreTheLastOfAll) {
 }
 
 TEST(DecoderTest, ResetForgetsTheSequence) {
-  const Weights& weights = Tiny("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   Parallel parallel;
   Decoder decoder(weights, Plan(weights.layers.size()), 8, parallel);
   ASSERT_THAT(decoder.Forward({3, 5, 7}, Logits::kLast), IsOk());
@@ -171,7 +159,7 @@ TEST(DecoderTest, ResetForgetsTheSequence) {
 
 // A stopped pass is as if it had not begun.
 TEST(DecoderTest, StopsBetweenLayers) {
-  const Weights& weights = Tiny("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const size_t num_layers = weights.layers.size();
   Parallel parallel;
   Decoder decoder(weights, Plan(num_layers), 8, parallel);
@@ -199,7 +187,7 @@ TEST(DecoderTest, StopsBetweenLayers) {
 }
 
 TEST(DecoderTest, RefusesTokensThatItCannotRun) {
-  const Weights& weights = Tiny("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   Parallel parallel;
   Decoder decoder(weights, Plan(weights.layers.size()), 32, parallel);
   EXPECT_THAT(decoder.Forward({}, Logits::kLast),

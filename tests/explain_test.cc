@@ -18,9 +18,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/parallel.h"
-#include "model/checkpoint.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -29,17 +29,7 @@ using ::absl_testing::IsOk;
 using ::absl_testing::StatusIs;
 using ::testing::HasSubstr;
 
-const Weights& Tiny() {
-  static const auto* const weights = [] {
-    Parallel parallel;
-    const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-    EXPECT_THAT(checkpoint, IsOk());
-    auto loaded = LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-    EXPECT_THAT(loaded, IsOk());
-    return new Weights(*std::move(loaded));
-  }();
-  return *weights;
-}
+const Weights& Tiny() { return LoadedOnce("synthetic:tiny"); }
 
 ExplainOptions Options() {
   ExplainOptions options;

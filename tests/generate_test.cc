@@ -11,10 +11,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/parallel.h"
-#include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -23,22 +23,13 @@ using ::absl_testing::IsOk;
 using ::absl_testing::StatusIs;
 using ::testing::HasSubstr;
 
-Weights Load(const std::string& name) {
-  const auto checkpoint = OpenCheckpoint(name);
-  EXPECT_THAT(checkpoint, IsOk());
-  Parallel parallel;
-  auto weights = LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  EXPECT_THAT(weights, IsOk());
-  return *std::move(weights);
-}
-
 class GenerateTest : public testing::TestWithParam<const char*> {};
 
 // Every token by a pass of its own over all that came before: no KV cache is
 // used twice.
 TEST_P(GenerateTest, EachTokenIsTheLikeliestAfterAllBefore) {
   for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
-    const Weights weights = Load(model);
+    const Weights& weights = LoadedOnce(model);
     const auto plan = Plan::Parse(GetParam(), weights.layers.size());
     ASSERT_THAT(plan, IsOk());
     Parallel two(2), one;
@@ -65,7 +56,7 @@ INSTANTIATE_TEST_SUITE_P(Plans, GenerateTest,
                          testing::Values("f32", "torch-bf16", "oracle"));
 
 TEST(GenerateErrorTest, NothingToStartFromIsAnError) {
-  const Weights weights = Load("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   Parallel parallel;
   const Plan plan(weights.layers.size());
   EXPECT_THAT(GenerateGreedily(weights, plan, {}, 2, parallel),
@@ -79,9 +70,9 @@ TEST(GenerateErrorTest, NothingToStartFromIsAnError) {
 }
 
 TEST(GenerateErrorTest, NaNIsNotAToken) {
-  Weights weights = Load("synthetic:tiny");
-  weights.final_norm[7] = std::numeric_limits<double>::quiet_NaN();
   Parallel parallel;
+  Weights weights = LoadedWeights("synthetic:tiny", parallel);
+  weights.final_norm[7] = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(
       GenerateGreedily(weights, Plan(weights.layers.size()), {5, 6}, 2,
                        parallel),
@@ -89,7 +80,7 @@ TEST(GenerateErrorTest, NaNIsNotAToken) {
 }
 
 TEST(GenerateStopTest, HasTheTokensSoFar) {
-  const Weights weights = Load("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const Plan plan(weights.layers.size());
   const std::vector<int32_t> prompt = {97, 3};
   Parallel parallel;

@@ -23,13 +23,13 @@
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
-#include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/decoder.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/weights.h"
 #include "tests/bits.h"
+#include "tests/loaded_model.h"
 #include "tests/targets.h"
 
 namespace ulpscope {
@@ -41,18 +41,6 @@ using ::testing::HasSubstr;
 
 // Weights that strategies round: the synthetic ones are bf16.
 constexpr const char* kF32Checkpoint = "tests/testdata/reference/qwen3_untied";
-
-const Weights& Model(const std::string& name) {
-  static auto* const all = new std::map<std::string, Weights>();
-  const auto found = all->find(name);
-  if (found != all->end()) return found->second;
-  Parallel parallel;
-  const auto checkpoint = OpenCheckpoint(name);
-  EXPECT_THAT(checkpoint, IsOk());
-  auto weights = LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  EXPECT_THAT(weights, IsOk());
-  return all->emplace(name, *std::move(weights)).first->second;
-}
 
 std::vector<int32_t> RandomTokens(size_t count, const Weights& weights,
                                   Random& random) {
@@ -263,7 +251,7 @@ class LockstepTest
 
 TEST_P(LockstepTest, HasTheBitsOfEachStreamAlone) {
   const auto& [target, model] = GetParam();
-  const Weights& weights = Model(model);
+  const Weights& weights = LoadedOnce(model);
   // The expected bits are another target's where there is one.
   const Family family(weights);
   std::vector<Outputs> expected;
@@ -302,7 +290,7 @@ INSTANTIATE_TEST_SUITE_P(
 // Plans that differ in one cell of the last layer compute all but that layer
 // once.
 TEST(LockstepSharingTest, EqualPrefixesAreComputedOnce) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const size_t n = weights.layers.size();
   const std::vector<int32_t> tokens = {3, 14, 15};
   std::vector<Stream> streams;
@@ -322,7 +310,7 @@ TEST(LockstepSharingTest, EqualPrefixesAreComputedOnce) {
 
 // Streams that have come to the same bits go on as one.
 TEST(LockstepSharingTest, EqualBitsAreSharedAgain) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const size_t n = weights.layers.size();
   // Softmax over one position is 1 under every strategy.
   const std::vector<int32_t> tokens = {3};
@@ -337,7 +325,7 @@ TEST(LockstepSharingTest, EqualBitsAreSharedAgain) {
 }
 
 TEST(LockstepMemoryTest, AnyLimitGivesTheSameResults) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const Family family(weights);
   Parallel parallel;
   LockstepOptions options;
@@ -440,7 +428,7 @@ void ExpectNoMoreMemory(const Weights& weights, size_t memory) {
 }
 
 TEST(LockstepMemoryTest, ActivationsTakeNoMore) {
-  ExpectNoMoreMemory(Model("synthetic:tiny"), size_t{2} << 20);
+  ExpectNoMoreMemory(LoadedOnce("synthetic:tiny"), size_t{2} << 20);
 }
 
 TEST(LockstepMemoryTest, LogitsTakeNoMore) {
@@ -490,7 +478,7 @@ TEST(LockstepPiecesTest, OfColumnsHaveTheSameBitsAndAskForTheStop) {
 }
 
 TEST(LockstepLogitsTest, OfTheLastPositionAlone) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const size_t vocab = static_cast<size_t>(weights.config.vocab_size);
   const Plan plan(weights.layers.size());
   const std::vector<int32_t> tokens = {3, 14, 15, 9};
@@ -515,7 +503,7 @@ TEST(LockstepLogitsTest, OfTheLastPositionAlone) {
 }
 
 TEST(LockstepRangeTest, StopsAfterTheLastLayer) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const std::vector<int32_t> tokens = {3, 4};
   Stream stream{Plan(weights.layers.size()), tokens};
   stream.last_layer = 2;
@@ -537,7 +525,7 @@ TEST(LockstepRangeTest, StopsAfterTheLastLayer) {
 }
 
 TEST(LockstepStopTest, EndsWhereItIsStoppedAndShowsWhatCameBefore) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const Family family(weights);
   Parallel parallel;
   KeepStreams all(family.size(), false);
@@ -565,7 +553,7 @@ TEST(LockstepStopTest, EndsWhereItIsStoppedAndShowsWhatCameBefore) {
 }
 
 TEST(LockstepProgressTest, EndsWithAllWorkDone) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const std::vector<int32_t> tokens = {3};
   const Plan plan(weights.layers.size());
   Stream part{plan, tokens};
@@ -588,7 +576,7 @@ TEST(LockstepProgressTest, EndsWithAllWorkDone) {
 }
 
 TEST(LockstepErrorTest, BadStreamsAreRefused) {
-  const Weights& weights = Model("synthetic:tiny");
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const size_t n = weights.layers.size();
   const std::vector<int32_t> tokens = {3, 4};
   const std::vector<int32_t> bad_token = {

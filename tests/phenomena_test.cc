@@ -18,13 +18,13 @@
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
-#include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/synthetic.h"
 #include "model/trace.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -52,11 +52,7 @@ class PhenomenaTest : public testing::Test {
   void SetUp() override { Load("synthetic:tiny"); }
 
   void Load(absl::string_view name) {
-    const auto checkpoint = OpenCheckpoint(name);
-    ASSERT_THAT(checkpoint, IsOk());
-    auto weights = LoadWeights(*checkpoint, parallel_, [](size_t, size_t) {});
-    ASSERT_THAT(weights, IsOk());
-    weights_ = *std::move(weights);
+    weights_ = LoadedWeights(std::string(name), parallel_);
   }
 
   Plan PlanOf(absl::string_view text) const {

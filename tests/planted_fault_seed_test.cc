@@ -14,6 +14,7 @@
 #include "model/plan.h"
 #include "model/weights.h"
 #include "tests/attributed.h"
+#include "tests/loaded_model.h"
 #include "tests/planted_fault.h"
 
 namespace ulpscope {

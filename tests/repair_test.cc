@@ -25,12 +25,12 @@
 #include "kernels/measure/random.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
-#include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/trace.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -44,19 +44,7 @@ using ::testing::IsEmpty;
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-Weights Load() {
-  Parallel parallel;
-  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-  EXPECT_THAT(checkpoint, IsOk());
-  auto weights = LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  EXPECT_THAT(weights, IsOk());
-  return *std::move(weights);
-}
-
-const Weights& Tiny() {
-  static const auto* const weights = new Weights(Load());
-  return *weights;
-}
+const Weights& Tiny() { return LoadedOnce("synthetic:tiny"); }
 
 Strategy Named(const std::string& name) {
   for (size_t i = 0; i < Strategies().size(); ++i) {
@@ -332,7 +320,7 @@ TEST_F(RepairTest, NothingBetterToChooseFrom) {
 
 // A norm weight beyond f32, whose infinity the next op makes NaN.
 TEST_F(RepairTest, NanKeepsNoBudget) {
-  Weights weights = Load();
+  Weights weights = LoadedWeights("synthetic:tiny", parallel_);
   weights.layers[0].input_norm[0] = 1e60;
   options_.strategies = {Named("oracle")};
   options_.budget = {BudgetMetric::kRelL2, 1e-3};

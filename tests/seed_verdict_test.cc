@@ -18,10 +18,10 @@
 #include "gtest/gtest.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
-#include "model/checkpoint.h"
 #include "model/plan.h"
 #include "model/weights.h"
 #include "nlohmann/json.hpp"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -34,39 +34,32 @@ using Json = nlohmann::json;
 // The verdict on a plan, from results.json.
 Json VerdictOn(const std::string& plan_text) {
   Parallel parallel(2);
-  static const auto* const weights = [] {
-    Parallel loading(2);
-    const auto checkpoint = OpenCheckpoint("synthetic:seed");
-    EXPECT_THAT(checkpoint, IsOk());
-    auto loaded = LoadWeights(*checkpoint, loading, [](size_t, size_t) {});
-    EXPECT_THAT(loaded, IsOk());
-    return new Weights(*std::move(loaded));
-  }();
-  const auto plan = Plan::Parse(plan_text, weights->layers.size());
+  const Weights& weights = LoadedOnce("synthetic:seed");
+  const auto plan = Plan::Parse(plan_text, weights.layers.size());
   EXPECT_THAT(plan, IsOk());
   const std::vector<int32_t> tokens = {9707};
   AttributionOptions attribution_options;
   attribution_options.tokens = tokens;
   const auto attribution =
-      Attribute(*weights, *plan, attribution_options, parallel);
+      Attribute(weights, *plan, attribution_options, parallel);
   EXPECT_THAT(attribution, IsOk());
   PhenomenaOptions phenomena_options;
   phenomena_options.tokens = tokens;
   const auto phenomena =
-      FindPhenomena(*weights, *plan, phenomena_options, parallel);
+      FindPhenomena(weights, *plan, phenomena_options, parallel);
   EXPECT_THAT(phenomena, IsOk());
   Verdict verdict = Judge(*plan, *attribution, &*phenomena);
   CureOptions cure_options;
   cure_options.strategies = {Strategy(),
                              *FindStrategy("kahan", Kernel::kMatMul)};
   cure_options.tokens = tokens;
-  EXPECT_THAT(TryCures(*weights, *plan, cure_options, parallel, verdict),
+  EXPECT_THAT(TryCures(weights, *plan, cure_options, parallel, verdict),
               IsOk());
 
   RunInfo info;
   info.model = "synthetic:seed";
   info.synthetic = true;
-  info.config = weights->config;
+  info.config = weights.config;
   AttributionResults results;
   results.plan = &*plan;
   results.tokens = tokens;
@@ -113,8 +106,7 @@ void ExpectSeedCase(const Json& v) {
   // was rounded, in the channel that stays when 55.7 / 1.86 of the stream is
   // gone.
   const Json& isolated = source["isolated"];
-  EXPECT_NEAR(isolated["rel_l2"].get<double>() / v["rel_l2"].get<double>(), 1,
-              0.5);
+  EXPECT_GT(isolated["rel_l2"].get<double>(), v["rel_l2"].get<double>() / 2);
   ASSERT_EQ(isolated["upgraded"].size(), 2u);
   for (const Json& upgraded : isolated["upgraded"]) {
     const double left = upgraded["rel_l2"].get<double>();

@@ -22,9 +22,9 @@
 #include "hwy/highway.h"
 #include "kernels/measure/random.h"
 #include "kernels/parallel.h"
-#include "model/checkpoint.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -282,17 +282,7 @@ TEST(MainEffectsTest, PerfectAndBrokenPlansShowAndLeaveShares) {
   EXPECT_NEAR(effects[1].error_share, 0, 10 * 0x1p-53);
 }
 
-const Weights& Tiny() {
-  static const Weights* const weights = [] {
-    const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-    EXPECT_THAT(checkpoint, IsOk());
-    Parallel parallel;
-    auto loaded = LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-    EXPECT_THAT(loaded, IsOk());
-    return new Weights(*std::move(loaded));
-  }();
-  return *weights;
-}
+const Weights& Tiny() { return LoadedOnce("synthetic:tiny"); }
 
 SweepOptions DefaultOptions() {
   SweepOptions options;

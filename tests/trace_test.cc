@@ -11,12 +11,12 @@
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
-#include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "model/observer.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -113,23 +113,19 @@ class Kept : public Observer {
 };
 
 TEST(TraceOfDecoderTest, HoldsWhatTheDecoderPutsOut) {
-  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-  ASSERT_THAT(checkpoint, IsOk());
   Parallel parallel;
-  const auto weights =
-      LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  ASSERT_THAT(weights, IsOk());
-  const size_t num_layers = weights->layers.size();
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const size_t num_layers = weights.layers.size();
   const std::vector<int32_t> tokens = {97, 4, 5};
 
-  Decoder decoder(*weights, Plan(num_layers), tokens.size(), parallel);
-  Trace trace(weights->config);
+  Decoder decoder(weights, Plan(num_layers), tokens.size(), parallel);
+  Trace trace(weights.config);
   ASSERT_THAT(decoder.Forward(tokens, Logits::kAll, &trace), IsOk());
   EXPECT_EQ(Values(trace.Logits()), Values(decoder.logits()));
 
   // What it does not look at makes no difference.
   decoder.Reset();
-  Kept kept(weights->config);
+  Kept kept(weights.config);
   ASSERT_THAT(decoder.Forward(tokens, Logits::kAll, &kept), IsOk());
   EXPECT_EQ(Values(kept.trace.State(num_layers)),
             Values(trace.State(num_layers)));

@@ -22,11 +22,11 @@
 #include "kernels/format.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
-#include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tests/loaded_model.h"
 
 namespace ulpscope {
 namespace {
@@ -665,11 +665,7 @@ TEST(VerdictTest, RepairIsTheLastSentence) {
 // The whole chain from weights on: f32 everywhere, one op in one layer worse.
 TEST(VerdictTest, PlantedCellIsTheSource) {
   Parallel parallel;
-  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-  ASSERT_THAT(checkpoint, IsOk());
-  const auto weights =
-      LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  ASSERT_THAT(weights, IsOk());
+  const Weights& weights = LoadedOnce("synthetic:tiny");
   const Strategy bf16 = *FindStrategy("bf16", Kernel::kMatMul);
   AttributionOptions options;
   options.tokens = {97, 3, 200, 41};
@@ -678,12 +674,12 @@ TEST(VerdictTest, PlantedCellIsTheSource) {
   for (const Cell& cell :
        {Cell{1, Op::kVProj}, Cell{2, Op::kDownProj}, Cell{3, Op::kMlpResidual},
         Cell{2, Op::kSwiGlu}, Cell{3, Op::kInputNorm}}) {
-    Plan plan(weights->layers.size());
+    Plan plan(weights.layers.size());
     plan.Set(cell.layer, cell.op, bf16);
-    const auto attribution = Attribute(*weights, plan, options, parallel);
+    const auto attribution = Attribute(weights, plan, options, parallel);
     ASSERT_THAT(attribution, IsOk());
     const auto phenomena =
-        FindPhenomena(*weights, plan, phenomena_options, parallel);
+        FindPhenomena(weights, plan, phenomena_options, parallel);
     ASSERT_THAT(phenomena, IsOk());
     const Verdict v = Judge(plan, *attribution, &*phenomena);
     ASSERT_TRUE(v.source.has_value()) << OpName(cell.op);
@@ -701,12 +697,8 @@ TEST(VerdictTest, PlantedCellIsTheSource) {
 // A source by hand: the cures are its op, where it can be better.
 TEST(CureTest, UpgradesOfTheSourceAreRun) {
   Parallel parallel;
-  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-  ASSERT_THAT(checkpoint, IsOk());
-  const auto weights =
-      LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  ASSERT_THAT(weights, IsOk());
-  const auto plan = Plan::Parse("o_proj@2=bf16_acc", weights->layers.size());
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const auto plan = Plan::Parse("o_proj@2=bf16_acc", weights.layers.size());
   ASSERT_THAT(plan, IsOk());
   Verdict verdict;
   ErrorSource source;
@@ -717,10 +709,10 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
   options.strategies = {Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
   options.tokens = {97, 3, 5};
   options.stop = [] { return true; };
-  ASSERT_THAT(TryCures(*weights, *plan, options, parallel, verdict), IsOk());
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
   EXPECT_THAT(verdict.source->cures, IsEmpty());
   options.stop = nullptr;
-  ASSERT_THAT(TryCures(*weights, *plan, options, parallel, verdict), IsOk());
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
   // f32 can be taken in layer 2 alone, kahan in all layers too.
   ASSERT_EQ(verdict.source->cures.size(), 3u);
   EXPECT_THAT(verdict.source->cures[0].entries, ElementsAre("o_proj@2=f32"));
@@ -732,7 +724,7 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
   }
   // Nothing to cure.
   Verdict none;
-  ASSERT_THAT(TryCures(*weights, *plan, options, parallel, none), IsOk());
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, none), IsOk());
   EXPECT_FALSE(none.source.has_value());
 }
 
@@ -740,12 +732,8 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
 // upgraded, and all of the op is run by itself.
 TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
   Parallel parallel;
-  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-  ASSERT_THAT(checkpoint, IsOk());
-  const auto weights =
-      LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
-  ASSERT_THAT(weights, IsOk());
-  const size_t num_layers = weights->layers.size();
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const size_t num_layers = weights.layers.size();
   const auto plan = Plan::Parse("o_proj=bf16_acc,v_proj=bf16", num_layers);
   ASSERT_THAT(plan, IsOk());
   Verdict verdict;
@@ -756,7 +744,7 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
   CureOptions options;
   options.strategies = {Strategy()};
   options.tokens = {97, 3, 5};
-  ASSERT_THAT(TryCures(*weights, *plan, options, parallel, verdict), IsOk());
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
   const ErrorSource& source = *verdict.source;
   ASSERT_EQ(source.cures.size(), 3u);
   EXPECT_THAT(source.cures[0].entries, ElementsAre("o_proj@2=f32"));
@@ -767,7 +755,7 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
     AttributionOptions whole;
     whole.tokens = options.tokens;
     whole.layers = whole.causes = whole.repairs = false;
-    return Attribute(*weights, *Plan::Parse(text, num_layers), whole, parallel)
+    return Attribute(weights, *Plan::Parse(text, num_layers), whole, parallel)
         ->plan.rel_l2;
   };
   std::string others;
