@@ -64,7 +64,9 @@ struct LockstepOptions {
   // run in several passes over the weights, one after the other. A single
   // stream is run whatever it takes.
   size_t memory = SIZE_MAX;
-  // Asked between pieces of work of well below a second; true ends the run.
+  // Asked between pieces of work of well below a second; true ends the run. An
+  // observer that works on logits for longer asks too, and may leave when told
+  // to stop: it is asked again after them.
   std::function<bool()> stop;
   // Called with the work done and all work, in any unit.
   std::function<void(size_t done, size_t total)> progress;

@@ -455,6 +455,8 @@ void LockstepPass::Head() {
       const Matrix<double> logits = window[t].outputs.front().view();
       observer_.OnOutput(Indices(window[t].streams), 0, Op::kLmHead,
                          positions - logits.rows, logits);
+      // What an observer left undone because it was to stop does not count.
+      if (Stopped()) return;
     }
   }
 }

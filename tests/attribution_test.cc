@@ -340,6 +340,34 @@ TEST(AttributeTest, AStopBetweenPassesSaysHowManyRunsAreFinished) {
                                    " runs finished")));
 }
 
+// Measuring the logits of a long prompt asks too: every 64 positions of each of
+// the three figures.
+TEST(AttributeTest, LongPromptsCanBeStoppedWithinOneRunsLogits) {
+  size_t asked = 0, last = SIZE_MAX;
+  AttributionOptions options;
+  options.layers = options.repairs = false;
+  options.memory = 1;  // one run after the other, of one piece per op
+  options.stop = [&] { return asked++ >= last; };
+  const auto attributed = [&](size_t positions) {
+    asked = 0;
+    options.tokens.assign(positions, 3);
+    return Attributed(Tiny(), "torch-bf16", options);
+  };
+  const size_t runs = attributed(64).causes.size();
+  const size_t short_asked = asked;
+  const Attribution full = attributed(130);
+  const size_t long_asked = asked;
+  EXPECT_EQ(long_asked - short_asked, runs * 3 * 2);
+  // The last question comes after all logits, that before within the last ones.
+  for (const size_t before_end : {1, 2, 4, 8}) {
+    last = long_asked - before_end;
+    const Attribution part = attributed(130);
+    EXPECT_NE(part.stopped_in, "");
+    EXPECT_EQ(part.causes.back().effect.complete, before_end == 1);
+    ExpectPart(part.causes, full.causes);
+  }
+}
+
 // In f64 the MLP of layer 3 gives some 1e100; in f32 its norm's weights are
 // infinite.
 TEST(AttributeTest, AnOverflowShowsAndBreaksNothing) {

@@ -464,15 +464,17 @@ TEST(LockstepPiecesTest, OfColumnsHaveTheSameBitsAndAskForTheStop) {
   EXPECT_EQ(std::count(shown_when_asked.begin(), shown_when_asked.end(),
                        keep.shown - 1),
             4);
+  // And after the logits were shown: what of them was left undone?
+  EXPECT_EQ(shown_when_asked.back(), keep.shown);
   const size_t last = shown_when_asked.size() - 1;
-  for (const size_t stop_at : {last - 1, last}) {
+  for (const size_t stop_at : {last - 2, last - 1, last}) {
     size_t asked = 0;
     options.stop = [&] { return asked++ == stop_at; };
     KeepStreams stopped(1, false);
     EXPECT_THAT(
         RunLockstep(weights, {{plan, tokens}}, options, stopped, parallel),
         StatusIs(absl::StatusCode::kCancelled));
-    EXPECT_EQ(stopped.shown, keep.shown - 1);
+    EXPECT_EQ(stopped.shown, keep.shown - (stop_at < last ? 1 : 0));
     EXPECT_EQ(asked, stop_at + 1);
   }
 }

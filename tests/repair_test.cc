@@ -496,6 +496,28 @@ TEST(BudgetTest, BadTextsAreNamed) {
 }
 
 // Lockstep and the decoder, each with its own metric.
+// Every 64 positions of a run's logits.
+TEST(BudgetTest, LongPromptsCanBeStoppedWithinOneRunsLogits) {
+  size_t asked = 0;
+  LockstepOptions options;
+  options.memory = 1;  // one run after the other
+  options.stop = [&] {
+    ++asked;
+    return false;
+  };
+  Parallel parallel;
+  const auto count = [&](size_t positions) {
+    BudgetMeter meter(Tiny(), BudgetMetric::kKl,
+                      std::vector<int32_t>(positions, 3), options, parallel);
+    EXPECT_THAT(meter.RunOracle(), IsOk());
+    asked = 0;
+    const std::vector<Plan> plans(3, Plan(Tiny().layers.size()));
+    EXPECT_THAT(meter.Measure(plans), IsOk());
+    return asked;
+  };
+  EXPECT_EQ(count(130) - count(64), 3u * 2u);
+}
+
 TEST(BudgetTest, MeterMeasuresWhatCompareDoes) {
   const Weights& weights = Tiny();
   Parallel parallel;
