@@ -1,7 +1,9 @@
 #include "kernels/residual.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <initializer_list>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -88,11 +90,12 @@ TEST_P(ResidualTest, OnlyACarriedStreamKeepsSwampedUpdates) {
   }
 }
 
-TEST_P(ResidualTest, TheStreamIsReadWithoutItsCarry) {
-  const Carry kept = FindTextbook(strategy().name())->carry;
-  if (kept == Carry::kNone || kept == Carry::kTaken) {
-    GTEST_SKIP() << "carries nothing";
-  }
+// What becomes of a carry, by what the strategy does with it.
+class ResidualKeepsCarryTest : public ResidualTest {};
+class ResidualClearsCarryTest : public ResidualTest {};
+class ResidualTakesCarryTest : public ResidualTest {};
+
+TEST_P(ResidualKeepsCarryTest, TheStreamIsReadWithoutIt) {
   double stream = 1;
   double carry = 0;
   const double update = 0x1p-30;
@@ -101,10 +104,7 @@ TEST_P(ResidualTest, TheStreamIsReadWithoutItsCarry) {
   EXPECT_EQ(carry, 0x1p-30);
 }
 
-TEST_P(ResidualTest, CarryIsClearedWhereNoneIsKept) {
-  if (FindTextbook(strategy().name())->carry != Carry::kNone) {
-    GTEST_SKIP() << "carries";
-  }
+TEST_P(ResidualClearsCarryTest, ItIsGone) {
   std::vector<double> stream(37, 1.0);
   std::vector<double> carry(37, 0x1p-30);
   const std::vector<double> update(37, 1.0);
@@ -113,10 +113,7 @@ TEST_P(ResidualTest, CarryIsClearedWhereNoneIsKept) {
   EXPECT_EQ(carry, std::vector<double>(37, 0.0));
 }
 
-TEST_P(ResidualTest, AnF64StreamTakesOverTheCarry) {
-  if (FindTextbook(strategy().name())->carry != Carry::kTaken) {
-    GTEST_SKIP() << "does not";
-  }
+TEST_P(ResidualTakesCarryTest, ItGoesIntoTheF64Stream) {
   std::vector<double> stream(37, 1.0);
   std::vector<double> carry(37, 0x1p-30);
   const std::vector<double> update(37, 1.0);
@@ -136,6 +133,24 @@ TEST_P(ResidualTest, NanStaysInItsChannel) {
   }
 }
 
+std::vector<StrategyOnTarget> With(std::initializer_list<Carry> carries) {
+  std::vector<StrategyOnTarget> some;
+  for (const StrategyOnTarget& each : StrategiesOnTargets(Kernel::kResidual)) {
+    const Carry carry = FindTextbook(each.strategy.name())->carry;
+    if (std::find(carries.begin(), carries.end(), carry) != carries.end()) {
+      some.push_back(each);
+    }
+  }
+  return some;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ResidualKeepsCarryTest,
+    testing::ValuesIn(With({Carry::kF32Compensation, Carry::kF64})), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, ResidualClearsCarryTest,
+                         testing::ValuesIn(With({Carry::kNone})), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, ResidualTakesCarryTest,
+                         testing::ValuesIn(With({Carry::kTaken})), NameOf);
 INSTANTIATE_TEST_SUITE_P(
     All, ResidualTest,
     testing::ValuesIn(StrategiesOnTargets(Kernel::kResidual)), NameOf);
