@@ -10,9 +10,11 @@
 #include "absl/types/span.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
+#include "model/activations.h"
 #include "model/decoder.h"
 #include "model/op.h"
 #include "model/plan.h"
+#include "model/variant.h"
 #include "model/weights.h"
 
 namespace ulpscope {
@@ -21,6 +23,17 @@ namespace ulpscope {
 struct StreamState {
   std::vector<double> stream;  // [positions, hidden]
   std::vector<double> carry;   // the same: its low-order part, or empty for 0
+};
+
+// Outputs of ops that a run is given from elsewhere, for all of its positions.
+class GivenOutputs {
+ public:
+  virtual ~GivenOutputs() = default;
+
+  // [positions, the op's width], or empty if the op computes its own. Asked
+  // once per op and pass, in the order in which they run. `qk` and `softmax`
+  // are not asked for.
+  virtual Rows Get(size_t layer, Op op) const = 0;
 };
 
 // One run of a plan over fresh positions, the tokens'.
@@ -34,6 +47,11 @@ struct Stream {
   // The last layer that is run; beyond the model's last, the final norm and
   // the logits too.
   size_t last_layer = SIZE_MAX;
+  Variant variant = {};
+  // Replays what somebody else has computed: an op whose output is given still
+  // computes its own, from given inputs, and shows it to the observer; but the
+  // given one goes on (of a residual add, without a carry). Null gives nothing.
+  const GivenOutputs* given = nullptr;
 };
 
 // Sees the outputs of all streams. Those whose plans and inputs have been the
