@@ -1,0 +1,274 @@
+#include "explorer/diagnosis/hypotheses.h"
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/types/span.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "kernels/format.h"
+#include "kernels/strategy.h"
+#include "model/config.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/rounded_tensors.h"
+#include "model/variant.h"
+
+namespace ulpscope {
+namespace {
+
+using Edit = std::function<void(Variant&)>;
+
+class Catalogue {
+ public:
+  Catalogue(const ModelConfig& config, const Plan& arithmetic)
+      : config_(config), arithmetic_(arithmetic) {}
+
+  std::vector<Hypothesis> Take() {
+    Rope();
+    Norms();
+    Attention();
+    Mlp();
+    Head();
+    Roundings();
+    StoredWeights();
+    return std::move(all_);
+  }
+
+ private:
+  void Add(std::string id, std::string what, std::string advice, Edit edit) {
+    Hypothesis h;
+    h.id = std::move(id);
+    h.what = std::move(what);
+    h.advice = std::move(advice);
+    h.variant = std::move(edit);
+    all_.push_back(std::move(h));
+  }
+
+  void Rope() {
+    Add("rope_neighbours",
+        "RoPE rotates neighbouring channels (2i, 2i + 1) instead of halves (i, "
+        "i + head_dim / 2)",
+        "use the rotate-half form, or permute the rows of q_proj and k_proj "
+        "when the weights are converted",
+        [](Variant& v) { v.rope_pairs = RopePairs::kNeighbours; });
+    for (const double theta : {1e4, 1e5, 1.5e5, 2.5e5, 3e5, 5e5, 1e6, 5e6, 1e7}) {
+      if (theta == config_.rope_theta) continue;
+      Add(absl::StrFormat("rope_theta_%.0f", theta),
+          absl::StrFormat("RoPE's theta is %.0f, config.json says %.0f", theta,
+                          config_.rope_theta),
+          "read rope_theta from the checkpoint",
+          [theta](Variant& v) { v.rope_theta = theta; });
+    }
+    for (const int offset : {1, -1}) {
+      const char* const sign = offset > 0 ? "plus" : "minus";
+      Add(absl::StrCat("positions_", sign, "_one"),
+          absl::StrCat("positions of RoPE are ", offset > 0 ? "1 too large"
+                                                            : "1 too small"),
+          "count positions from 0; scores do not change, but a cache that "
+          "mixes both does",
+          [offset](Variant& v) {
+            v.q_position_offset = v.k_position_offset = offset;
+          });
+      Add(absl::StrCat("query_positions_", sign, "_one"),
+          absl::StrCat("queries are rotated as if at a position ",
+                       offset > 0 ? "1 later" : "1 earlier",
+                       " than their keys'"),
+          "rotate the query and the key of a token by the same position",
+          [offset](Variant& v) { v.q_position_offset = offset; });
+    }
+    Add("rope_angles_bf16",
+        "RoPE's frequencies, angles and cosines are computed in bf16",
+        "compute position * frequency and its cosine in f32",
+        [](Variant& v) { v.rope_rounding = RopeRounding::kAnglesBF16; });
+    Add("rope_frequencies_bf16",
+        "RoPE's frequencies (inv_freq) are rounded to bf16, as when a whole "
+        "model is cast",
+        "keep inv_freq in f32",
+        [](Variant& v) { v.rope_rounding = RopeRounding::kFrequenciesBF16; });
+    if (arithmetic_.Get(1, Op::kRope).info().operand != Format::kBF16) {
+      Add("rope_cosines_bf16", "RoPE's cosines and sines are rounded to bf16",
+          "keep them in f32",
+          [](Variant& v) { v.rope_rounding = RopeRounding::kCosinesBF16; });
+    }
+  }
+
+  void Norms() {
+    for (const double eps : {1e-5, 1e-6, 1e-8, 1e-12, 0.0}) {
+      if (eps == config_.rms_norm_eps) continue;
+      Add(eps == 0 ? "norm_eps_0"
+                   : absl::StrFormat("norm_eps_1e%.0f", std::log10(eps)),
+          absl::StrFormat("RMSNorm's eps is %g, config.json says %g", eps,
+                          config_.rms_norm_eps),
+          "read rms_norm_eps from the checkpoint",
+          [eps](Variant& v) { v.norm_eps = eps; });
+    }
+    const Format result = arithmetic_.Get(1, Op::kInputNorm).info().result;
+    if (UnitRoundoff(result) > UnitRoundoff(Format::kF32)) {
+      Add("norm_weight_before_cast",
+          "RMSNorm multiplies by its weight before the result is rounded, not "
+          "after",
+          "round the normalized values first, then multiply (Qwen's and "
+          "Llama's order)",
+          [](Variant& v) { v.norm_weight_before_cast = true; });
+    }
+    Add("norm_weight_plus_one", "RMSNorm multiplies by 1 + weight",
+        "multiply by the weight itself (1 + weight is Gemma's)",
+        [](Variant& v) { v.norm_weight_plus_one = true; });
+    if (config_.qk_norm) {
+      Add("qk_norm_missing", "queries and keys are not normalized",
+          "apply q_norm and k_norm to each head before RoPE",
+          [](Variant& v) { v.qk_norm = QkNorm::kMissing; });
+      Add("qk_norm_after_rope",
+          "queries and keys are normalized after RoPE, not before",
+          "apply q_norm and k_norm before RoPE",
+          [](Variant& v) { v.qk_norm = QkNorm::kAfterRope; });
+    }
+  }
+
+  void Attention() {
+    if (config_.qkv_bias) {
+      Add("qkv_bias_missing", "the biases of q_proj, k_proj and v_proj are missing",
+          "load and add them", [](Variant& v) { v.without_qkv_bias = true; });
+    }
+    // With one KV head, or one query head each, both orders are the same.
+    if (config_.num_key_value_heads > 1 &&
+        config_.num_attention_heads > config_.num_key_value_heads) {
+      Add("kv_heads_tiled",
+          "KV heads are repeated one after the other (query head h reads KV "
+          "head h % kv_heads)",
+          "repeat each KV head in place (h / group), as repeat_interleave does",
+          [](Variant& v) { v.kv_heads = KvHeads::kTiled; });
+    }
+    const double head_dim = static_cast<double>(config_.head_dim);
+    const struct {
+      const char* id;
+      const char* what;
+      double scale;
+    } scales[] = {
+        {"attention_scale_hidden", "1 / sqrt(hidden_size)",
+         1 / std::sqrt(static_cast<double>(config_.hidden_size))},
+        {"attention_scale_missing", "1", 1},
+        {"attention_scale_head_dim", "1 / head_dim", 1 / head_dim},
+    };
+    for (const auto& s : scales) {
+      if (s.scale == 1 / std::sqrt(head_dim)) continue;
+      Add(s.id, absl::StrCat("scores are scaled by ", s.what,
+                             ", not by 1 / sqrt(head_dim)"),
+          "scale by 1 / sqrt(head_dim)",
+          [scale = s.scale](Variant& v) { v.attention_scale = scale; });
+    }
+    Add("no_causal_mask", "attention has no causal mask",
+        "mask scores of later positions",
+        [](Variant& v) { v.causal = false; });
+    Add("softmax_f16_without_max",
+        "the softmax runs in f16 without subtracting the maximum",
+        "subtract the row's maximum, and compute it in f32",
+        [](Variant& v) { v.softmax = SoftmaxForm::kF16WithoutMax; });
+  }
+
+  void Mlp() {
+    Add("gelu", "the MLP's activation is GELU (erf), not SiLU", "use SiLU",
+        [](Variant& v) { v.activation = Activation::kGelu; });
+    Add("gelu_tanh", "the MLP's activation is GELU (tanh form), not SiLU",
+        "use SiLU", [](Variant& v) { v.activation = Activation::kGeluTanh; });
+    Add("gate_up_swapped", "gate_proj and up_proj are swapped",
+        "apply the activation to gate_proj's output",
+        [](Variant& v) { v.gate_and_up_swapped = true; });
+  }
+
+  void Head() {
+    Add("final_norm_missing",
+        "the logits are of the residual stream, without the final norm",
+        "apply model.norm before lm_head",
+        [](Variant& v) { v.without_final_norm = true; });
+    if (config_.tie_word_embeddings) {
+      Add("head_untied",
+          "lm_head is a matrix of its own, config.json ties it to the embedding",
+          "use the embedding as lm_head",
+          [](Variant& v) { v.head = HeadMatrix::kOwn; });
+    } else {
+      Add("head_tied_wrongly",
+          "lm_head is the embedding, config.json says that it is not",
+          "load lm_head.weight",
+          [](Variant& v) { v.head = HeadMatrix::kEmbedding; });
+    }
+  }
+
+  // A group of ops under another strategy than the arithmetic's.
+  void Roundings() {
+    const struct {
+      Kernel kernel;
+      Op op;  // of the group
+    } groups[] = {{Kernel::kMatMul, Op::kQProj},
+                  {Kernel::kRmsNorm, Op::kInputNorm},
+                  {Kernel::kSoftmax, Op::kSoftmax},
+                  {Kernel::kElementwise, Op::kSwiGlu},
+                  {Kernel::kResidual, Op::kMlpResidual}};
+    for (const auto& group : groups) {
+      const StrategyInfo& now = arithmetic_.Get(1, group.op).info();
+      for (const char* name : {"f64", "f32", "f16", "bf16", "bf16_acc"}) {
+        const auto strategy = FindStrategy(name, group.kernel);
+        if (!strategy.ok() || strategy->name() == now.name) continue;
+        const StrategyInfo& other = strategy->info();
+        // Only matrices have sums long enough for a running sum in bf16 to be
+        // another thing than a result in bf16.
+        const bool acc = absl::string_view(name) == "bf16_acc";
+        if (acc && group.kernel != Kernel::kMatMul) continue;
+        Hypothesis h;
+        h.kind = CauseKind::kArithmetic;
+        h.plan_entry = absl::StrCat(KernelName(group.kernel), "=", name);
+        h.id = absl::StrCat(KernelName(group.kernel), "_", name);
+        h.coarser = acc || UnitRoundoff(other.result) > UnitRoundoff(now.result);
+        h.what = absl::StrCat(KernelName(group.kernel), " ops run under `", name,
+                              "`, the rest under `", now.name, "`");
+        h.advice = absl::StrCat("run them under `", now.name, "` too");
+        all_.push_back(std::move(h));
+      }
+    }
+  }
+
+  void StoredWeights() {
+    const struct {
+      const char* id;
+      const char* name;
+      WeightRounding rounding;
+    } roundings[] = {{"weights_bf16", "bf16", WeightRounding::kBF16},
+                     {"weights_f16", "f16", WeightRounding::kF16},
+                     {"weights_q8_0", "Q8_0", WeightRounding::kQ8_0}};
+    for (const auto& r : roundings) {
+      Hypothesis h;
+      h.id = r.id;
+      h.kind = CauseKind::kArithmetic;
+      h.what = absl::StrCat("the weights are rounded to ", r.name);
+      h.advice = "compare with the checkpoint that was run, or run this one";
+      h.weights = r.rounding;
+      all_.push_back(std::move(h));
+    }
+  }
+
+  const ModelConfig& config_;
+  const Plan& arithmetic_;
+  std::vector<Hypothesis> all_;
+};
+
+}  // namespace
+
+std::vector<Hypothesis> CatalogueFor(const ModelConfig& config,
+                                     const Plan& arithmetic) {
+  return Catalogue(config, arithmetic).Take();
+}
+
+absl::StatusOr<Plan> WithEntries(const Plan& plan,
+                                 absl::Span<const std::string> entries) {
+  std::string text = plan.Text();
+  for (const std::string& entry : entries) absl::StrAppend(&text, ",", entry);
+  return Plan::Parse(text, plan.num_layers());
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,49 @@
+#ifndef EXPLORER_DIAGNOSIS_HYPOTHESES_H_
+#define EXPLORER_DIAGNOSIS_HYPOTHESES_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "model/config.h"
+#include "model/plan.h"
+#include "model/rounded_tensors.h"
+#include "model/variant.h"
+
+namespace ulpscope {
+
+// A small change of the decoder that would explain a difference. What a list of
+// hidden states is of (last_state_normed, index_off_by_one) is no change of the
+// decoder, and is settled before (alignment.h).
+struct Hypothesis {
+  std::string id;
+  CauseKind kind = CauseKind::kImplementation;
+  std::string what;    // of the program that wrote the trace
+  std::string advice;  // what to change there
+  // The change, of one of these three.
+  std::function<void(Variant&)> variant;
+  std::string plan_entry;  // SELECTOR=STRATEGY
+  std::optional<WeightRounding> weights;
+  // Of what changes the arithmetic: whether it rounds more coarsely than the
+  // arithmetic that it is a change of. If not it is part of the arithmetic's
+  // description, and no cause of a difference.
+  bool coarser = true;
+};
+
+// Those that make a difference to this model: its config says otherwise, it has
+// what is changed, and the plan does not have the strategy already.
+std::vector<Hypothesis> CatalogueFor(const ModelConfig& config,
+                                     const Plan& arithmetic);
+
+// A plan with these entries in its ops, as later entries of its text.
+absl::StatusOr<Plan> WithEntries(const Plan& plan,
+                                 absl::Span<const std::string> entries);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_DIAGNOSIS_HYPOTHESES_H_

@@ -1,0 +1,164 @@
+#include "explorer/diagnosis/points.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <utility>
+#include <vector>
+
+#include "explorer/diagnosis/diagnosis.h"
+#include "kernels/matrix.h"
+#include "kernels/measure/random.h"
+#include "model/activations.h"
+#include "model/op.h"
+#include "model/reference_trace.h"
+
+namespace ulpscope {
+namespace {
+
+// Whether `x` is a multiple of the spacing that a format with so many bits of
+// precision and this smallest spacing has at it, and not too large for it.
+bool Holds(double x, int precision, int least_exponent, double largest) {
+  if (x == 0) return true;
+  if (std::fabs(x) > largest) return false;
+  int exponent = 0;
+  std::frexp(x, &exponent);
+  const int spacing = std::max(exponent - precision, least_exponent);
+  const double multiple = std::ldexp(x, -spacing);
+  return multiple == std::trunc(multiple);
+}
+
+bool HoldsBF16(double x) { return Holds(x, 8, -133, 0x1.FEp127); }
+bool HoldsF16(double x) { return Holds(x, 11, -24, 65504); }
+bool HoldsF32(double x) { return static_cast<double>(static_cast<float>(x)) == x; }
+
+}  // namespace
+
+HeldBy FormatHolding(Matrix<const double> rows) {
+  bool bf16 = true, f16 = true;
+  for (size_t r = 0; r < rows.rows; ++r) {
+    const double* const row = rows.Row(r);
+    for (size_t c = 0; c < rows.cols; ++c) {
+      const double x = row[c];
+      if (!std::isfinite(x)) continue;
+      if (!HoldsF32(x)) return HeldBy::kF64;
+      bf16 = bf16 && HoldsBF16(x);
+      f16 = f16 && HoldsF16(x);
+    }
+  }
+  return bf16 && f16 ? HeldBy::kBF16AndF16
+         : bf16      ? HeldBy::kBF16
+         : f16       ? HeldBy::kF16
+                     : HeldBy::kF32;
+}
+
+double UnitRoundoffOf(HeldBy held_by) {
+  switch (held_by) {
+    case HeldBy::kBF16AndF16:
+    case HeldBy::kBF16:
+      return 0x1p-8;
+    case HeldBy::kF16:
+      return 0x1p-11;
+    case HeldBy::kF32:
+      return 0x1p-24;
+    case HeldBy::kF64:
+      return 0x1p-53;
+  }
+  return 0;
+}
+
+AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
+                           int state_shift, bool last_state_normed)
+    : positions_(trace.tokens.size()) {
+  for (const auto& [place, tensor] : trace.outputs) {
+    Add(place.first, place.second, tensor);
+  }
+  for (const auto& [place, tensor] : trace.scores) {
+    Add(place.first, place.second, tensor);
+  }
+  for (const auto& [index, tensor] : trace.states) {
+    const int64_t layer = static_cast<int64_t>(index) + state_shift;
+    if (layer < 0 || layer > static_cast<int64_t>(num_layers)) continue;
+    if (layer == 0) {
+      Add(0, Op::kEmbed, tensor);
+    } else if (last_state_normed && layer == static_cast<int64_t>(num_layers)) {
+      Add(0, Op::kFinalNorm, tensor);
+    } else {
+      Add(static_cast<size_t>(layer), Op::kMlpResidual, tensor);
+    }
+  }
+  // Ops in no layer come before the first and after the last.
+  const auto order = [num_layers](const Point& point) {
+    const size_t layer = IsPerLayer(point.op)      ? point.layer
+                         : point.op == Op::kEmbed ? 0
+                                                   : num_layers + 1;
+    return std::make_pair(layer, point.op);
+  };
+  std::sort(points_.begin(), points_.end(),
+            [&](const Point& a, const Point& b) { return order(a) < order(b); });
+  for (size_t i = 0; i < points_.size(); ++i) {
+    index_[{points_[i].layer, points_[i].op}] = i;
+  }
+}
+
+void AlignedTrace::Add(size_t layer, Op op, const TracedTensor& tensor) {
+  if (!index_.emplace(std::make_pair(layer, op), points_.size()).second) return;
+  Point point;
+  point.layer = layer;
+  point.op = op;
+  point.tensor = &tensor;
+  const Matrix<double> rows = tensor.rows.view();
+  point.held_by = FormatHolding(rows);
+  for (size_t r = 0; r < rows.rows; ++r) {
+    for (size_t c = 0; c < rows.cols; ++c) {
+      const double x = rows.Row(r)[c];
+      if (std::isfinite(x)) {
+        point.squares += x * x;
+      } else {
+        ++point.nonfinite;
+      }
+    }
+  }
+  points_.push_back(point);
+}
+
+int AlignedTrace::Find(size_t layer, Op op) const {
+  const auto found = index_.find({layer, op});
+  return found == index_.end() ? -1 : static_cast<int>(found->second);
+}
+
+Rows AlignedTrace::Get(size_t layer, Op op) const {
+  const int at = IsScores(op) ? -1 : Find(layer, op);
+  if (at < 0) return Rows();
+  const TracedTensor& tensor = *points_[static_cast<size_t>(at)].tensor;
+  if (tensor.first_position > 0 || tensor.rows.rows() != positions_) {
+    return Rows();
+  }
+  return tensor.rows;
+}
+
+Rows PerturbedTrace::Get(size_t layer, Op op) const {
+  const Rows rows = trace_.Get(layer, op);
+  if (rows.rows() == 0) return rows;
+  const Point& point =
+      trace_.points()[static_cast<size_t>(trace_.Find(layer, op))];
+  const double unit = UnitRoundoffOf(point.held_by);
+  const Matrix<double> from = rows.view();
+  Rows perturbed = Rows::Allocate(from.rows, from.cols);
+  Random random(layer * kNumOps + static_cast<size_t>(op));
+  for (size_t r = 0; r < from.rows; ++r) {
+    for (size_t c = 0; c < from.cols; ++c) {
+      const double x = from.Row(r)[c];
+      // Half a spacing is unit * 2^e for 2^e <= |x| < 2^(e + 1).
+      const double half_spacing =
+          std::isfinite(x) && x != 0 ? std::ldexp(unit, std::ilogb(x)) : 0;
+      perturbed.view().Row(r)[c] =
+          x + (2 * random.Uniform() - 1) * half_spacing;
+    }
+  }
+  return perturbed;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,77 @@
+#ifndef EXPLORER_DIAGNOSIS_POINTS_H_
+#define EXPLORER_DIAGNOSIS_POINTS_H_
+
+#include <cstddef>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "explorer/diagnosis/diagnosis.h"
+#include "kernels/matrix.h"
+#include "model/activations.h"
+#include "model/lockstep.h"
+#include "model/op.h"
+#include "model/reference_trace.h"
+
+namespace ulpscope {
+
+// The coarsest format that holds every finite value of the rows; f64 is what
+// nothing else does.
+HeldBy FormatHolding(Matrix<const double> rows);
+
+// Its unit roundoff: bf16's of what both 16-bit formats hold.
+double UnitRoundoffOf(HeldBy held_by);
+
+// An op's output that a trace has.
+struct Point {
+  size_t layer = 0;
+  Op op = Op::kEmbed;
+  const TracedTensor* tensor = nullptr;
+  HeldBy held_by = HeldBy::kF64;
+  double squares = 0;    // of its finite values, summed
+  size_t nonfinite = 0;  // of its values
+};
+
+inline bool IsScores(Op op) { return op == Op::kQk || op == Op::kSoftmax; }
+
+// A trace with each of its tensors in its place: what is compared with what.
+class AlignedTrace : public GivenOutputs {
+ public:
+  // hidden_states[n] is the stream after layer n + state_shift, but with
+  // `last_state_normed` the last layer's is after the final norm. A module's
+  // own output goes before a state of the same place. `trace` must outlive it.
+  AlignedTrace(const ReferenceTrace& trace, size_t num_layers, int state_shift,
+               bool last_state_normed);
+
+  // In the order in which they run.
+  const std::vector<Point>& points() const { return points_; }
+  // Index into points(), or -1.
+  int Find(size_t layer, Op op) const;
+
+  // A replay's: all positions of a point, unless it is scores.
+  Rows Get(size_t layer, Op op) const override;
+
+ private:
+  void Add(size_t layer, Op op, const TracedTensor& tensor);
+
+  size_t positions_;
+  std::vector<Point> points_;
+  std::map<std::pair<size_t, Op>, size_t> index_;
+};
+
+// The same trace, had it been kept in fewer bits than it was computed in: each
+// value moved by up to half a spacing of the format that holds its tensor, the
+// same way every time.
+class PerturbedTrace : public GivenOutputs {
+ public:
+  explicit PerturbedTrace(const AlignedTrace& trace) : trace_(trace) {}
+
+  Rows Get(size_t layer, Op op) const override;
+
+ private:
+  const AlignedTrace& trace_;
+};
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_DIAGNOSIS_POINTS_H_

@@ -1,0 +1,221 @@
+#include "explorer/diagnosis/replay.h"
+
+#include <cmath>
+#include <cstddef>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/progress.h"
+#include "kernels/matrix.h"
+#include "model/decoder.h"
+#include "model/lockstep.h"
+#include "model/op.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+namespace {
+
+// The same number, infinity or NaN.
+bool Same(double a, double b) {
+  return a == b || (std::isnan(a) && std::isnan(b));
+}
+
+// Compares runs of elements.
+void CompareElements(const double* theirs, const double* ours,
+                     const double* first, const double* second, size_t n,
+                     Residual& r) {
+  r.elements += n;
+  for (size_t i = 0; i < n; ++i) {
+    if (Same(theirs[i], ours[i])) {
+      ++r.identical;
+    } else if (std::isfinite(theirs[i]) && std::isfinite(ours[i])) {
+      const double d = theirs[i] - ours[i];
+      r.squares += d * d;
+    } else {
+      ++r.nonfinite;
+    }
+    const double own = ours[i] - first[i];
+    if (std::isfinite(own)) {
+      r.own_squares += own * own;
+      r.own_quartic += own * own * own * own;
+    }
+    const double mine = std::fabs(theirs[i] - ours[i]);
+    const double other = std::fabs(theirs[i] - second[i]);
+    if (mine < other || (std::isnan(other) && Same(theirs[i], ours[i]))) {
+      r.nearer += Same(theirs[i], second[i]) ? 0 : 1;
+    } else if (other < mine || (std::isnan(mine) && Same(theirs[i], second[i]))) {
+      r.farther += Same(theirs[i], ours[i]) ? 0 : 1;
+    }
+  }
+}
+
+class Comparer : public LockstepObserver {
+ public:
+  Comparer(const AlignedTrace& trace, size_t num_candidates)
+      : trace_(trace),
+        residuals_(num_candidates,
+                   std::vector<Residual>(trace.points().size())) {
+    for (const Point& point : trace.points()) {
+      wanted_[static_cast<size_t>(point.op)] = true;
+    }
+  }
+
+  bool Wants(Op op) const override { return wanted_[static_cast<size_t>(op)]; }
+
+  void OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
+                size_t first_position, Matrix<const double> rows) override {
+    const int at = trace_.Find(layer, op);
+    if (at < 0) return;
+    if (at != point_) {
+      point_ = at;
+      first_.clear();
+      second_.clear();
+    }
+    // Ascending; both are shown before any other that they do not share with.
+    if (streams.front() == 0) Keep(first_position, rows, first_);
+    if (Has(streams, 1)) Keep(first_position, rows, second_);
+    Residual residual;
+    const auto& second = second_.empty() ? first_ : second_;
+    if (IsScores(op)) {
+      CompareScores(op, first_position, rows, second, residual);
+    } else {
+      CompareRows(first_position, rows, second, residual);
+    }
+    for (const size_t s : streams) {
+      Add(residual, residuals_[s][static_cast<size_t>(at)]);
+    }
+  }
+
+  Residuals Take() { return std::move(residuals_); }
+
+ private:
+  // Rows by position; of scores one entry per position with all heads.
+  using Kept = std::map<size_t, std::vector<double>>;
+
+  static bool Has(absl::Span<const size_t> streams, size_t s) {
+    for (const size_t stream : streams) {
+      if (stream >= s) return stream == s;
+    }
+    return false;
+  }
+
+  static void Keep(size_t first_position, Matrix<const double> rows,
+                   Kept& kept) {
+    for (size_t r = 0; r < rows.rows; ++r) {
+      std::vector<double>& values = kept[first_position];
+      values.insert(values.end(), rows.Row(r), rows.Row(r) + rows.cols);
+    }
+  }
+
+  const Point& point() const {
+    return trace_.points()[static_cast<size_t>(point_)];
+  }
+
+  // Rows are positions.
+  void CompareRows(size_t first_position, Matrix<const double> rows,
+                   const Kept& second, Residual& residual) const {
+    const TracedTensor& tensor = *point().tensor;
+    const Matrix<double> theirs = tensor.rows.view();
+    for (size_t r = 0; r < rows.rows; ++r) {
+      const size_t position = first_position + r;
+      if (position < tensor.first_position) continue;
+      const size_t row = position - tensor.first_position;
+      if (row >= theirs.rows) continue;
+      CompareElements(theirs.Row(row), rows.Row(r),
+                      first_.at(first_position).data() + r * rows.cols,
+                      second.at(first_position).data() + r * rows.cols,
+                      rows.cols, residual);
+    }
+  }
+
+  // A row per head, of one position. Before the softmax what lies behind the
+  // position has no meaning; after it, a causal decoder has zeros there.
+  void CompareScores(Op op, size_t position, Matrix<const double> rows,
+                     const Kept& second, Residual& residual) const {
+    const Matrix<double> theirs = point().tensor->rows.view();
+    const size_t positions = theirs.cols;
+    const size_t shown = op == Op::kQk ? position + 1 : positions;
+    const auto& of_first = first_.at(position);
+    const auto& of_second = second.at(position);
+    std::vector<double> ours(shown), first(shown), other(shown);
+    const auto widen = [&](const double* from, size_t cols,
+                           std::vector<double>& to) {
+      for (size_t c = 0; c < shown; ++c) to[c] = c < cols ? from[c] : 0;
+    };
+    for (size_t h = 0; h < rows.rows; ++h) {
+      widen(rows.Row(h), rows.cols, ours);
+      const size_t first_cols = of_first.size() / rows.rows;
+      const size_t second_cols = of_second.size() / rows.rows;
+      widen(of_first.data() + h * first_cols, first_cols, first);
+      widen(of_second.data() + h * second_cols, second_cols, other);
+      CompareElements(theirs.Row(h * positions + position), ours.data(),
+                      first.data(), other.data(), shown, residual);
+    }
+  }
+
+  static void Add(const Residual& part, Residual& all) {
+    all.elements += part.elements;
+    all.squares += part.squares;
+    all.nonfinite += part.nonfinite;
+    all.identical += part.identical;
+    all.own_squares += part.own_squares;
+    all.own_quartic += part.own_quartic;
+    all.nearer += part.nearer;
+    all.farther += part.farther;
+  }
+
+  const AlignedTrace& trace_;
+  bool wanted_[kNumOps] = {};
+  int point_ = -1;  // that is being shown
+  Kept first_, second_;
+  Residuals residuals_;
+};
+
+}  // namespace
+
+absl::StatusOr<Residuals> MeasureCandidates(
+    const ReplaySetting& setting, const Weights& weights,
+    const AlignedTrace& trace, absl::Span<const Candidate> candidates,
+    absl::string_view task) {
+  std::vector<Stream> streams;
+  for (const Candidate& candidate : candidates) {
+    Stream stream;
+    stream.plan = candidate.plan;
+    stream.tokens = setting.tokens;
+    stream.variant = candidate.variant;
+    stream.given = candidate.given;
+    streams.push_back(std::move(stream));
+  }
+  LockstepOptions options;
+  const int logits = trace.Find(0, Op::kLmHead);
+  if (logits >= 0) {
+    const TracedTensor& tensor =
+        *trace.points()[static_cast<size_t>(logits)].tensor;
+    options.logits = tensor.first_position + 1 == setting.tokens.size()
+                         ? Logits::kLast
+                         : Logits::kAll;
+  }
+  options.memory = setting.memory;
+  options.stop = setting.stop;
+  Progress progress(task, 1);
+  options.progress = [&progress](size_t done, size_t total) {
+    progress.SetTotal(total);
+    progress.Update(done, "layers of all streams");
+  };
+  Comparer comparer(trace, candidates.size());
+  const absl::Status status =
+      RunLockstep(weights, streams, options, comparer, setting.parallel);
+  if (!status.ok()) return status;
+  progress.Finish();
+  return comparer.Take();
+}
+
+}  // namespace ulpscope

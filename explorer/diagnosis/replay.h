@@ -1,0 +1,66 @@
+#ifndef EXPLORER_DIAGNOSIS_REPLAY_H_
+#define EXPLORER_DIAGNOSIS_REPLAY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/diagnosis/points.h"
+#include "kernels/parallel.h"
+#include "model/lockstep.h"
+#include "model/plan.h"
+#include "model/variant.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// A way in which the trace may have been computed.
+struct Candidate {
+  Plan plan{0};
+  Variant variant = {};
+  // What it is given: the trace's own outputs, for a replay; null for a run of
+  // its own from the tokens on.
+  const GivenOutputs* given = nullptr;
+};
+
+// How far a candidate is from the trace at one point. Theirs is T's value, ours
+// the candidate's.
+struct Residual {
+  size_t elements = 0;   // compared
+  double squares = 0;    // sum of (theirs - ours)^2, where both are finite
+  size_t nonfinite = 0;  // elements of which just one is finite, or that are
+                         // not the same infinity or NaN
+  size_t identical = 0;  // elements that are the same
+  // Of ours minus the first candidate's: sums of squares and fourth powers,
+  // where both are finite.
+  double own_squares = 0, own_quartic = 0;
+  // Elements at which ours is nearer to theirs than the second candidate's is,
+  // and farther from it.
+  size_t nearer = 0, farther = 0;
+};
+
+// [candidate][point]
+using Residuals = std::vector<std::vector<Residual>>;
+
+// What all runs of a diagnosis have in common.
+struct ReplaySetting {
+  absl::Span<const int32_t> tokens;
+  size_t memory = SIZE_MAX;    // LockstepOptions
+  std::function<bool()> stop;  // the same
+  Parallel& parallel;
+};
+
+// Runs all candidates in lockstep; `task` names them on a progress bar.
+// Cancelled if stopped.
+absl::StatusOr<Residuals> MeasureCandidates(
+    const ReplaySetting& setting, const Weights& weights,
+    const AlignedTrace& trace, absl::Span<const Candidate> candidates,
+    absl::string_view task);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_DIAGNOSIS_REPLAY_H_
