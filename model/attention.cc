@@ -10,6 +10,8 @@
 #include "kernels/parallel.h"
 #include "kernels/softmax.h"
 #include "model/op.h"
+#include "model/variant.h"
+#include "model/variant_ops.h"
 
 namespace ulpscope {
 namespace {
@@ -18,21 +20,42 @@ size_t GroupSize(const AttentionArgs& args) {
   return args.q.cols / args.head_dim / args.kv_heads;
 }
 
-// The three steps on the scores of the group: [heads in it, positions so far].
+size_t Length(const AttentionArgs& args, size_t row) {
+  return args.all_positions > 0 ? args.all_positions
+                                : args.first_position + row + 1;
+}
+
+// The rows of the group's query heads, of values that are `width` per head.
+template <typename T>
+Matrix<T> GroupRows(const AttentionArgs& args, size_t kv_head, T* heads,
+                    size_t width) {
+  const size_t group = GroupSize(args);
+  if (args.order == KvHeads::kTiled) {
+    return {heads + kv_head * width, group, width, args.kv_heads * width};
+  }
+  return {heads + kv_head * group * width, group, width};
+}
+
+// The three steps on the scores of the group: [heads in it, positions].
 void Score(const AttentionArgs& args, size_t row, size_t kv_head,
            Matrix<double> scores) {
   MatMulArgs<double> qk;
-  qk.a = {args.q.Row(row) + kv_head * scores.rows * args.head_dim, scores.rows,
-          args.head_dim};
+  qk.a = GroupRows(args, kv_head, args.q.Row(row), args.head_dim);
   qk.b = args.cache->Keys(args.layer, kv_head, scores.cols);
-  qk.scale = 1 / std::sqrt(static_cast<double>(args.head_dim));
+  qk.scale = args.scale != 0
+                 ? args.scale
+                 : 1 / std::sqrt(static_cast<double>(args.head_dim));
   qk.c = scores;
   Parallel serial;
   MatMul(args.qk, qk, serial);
 }
 
 void Normalize(const AttentionArgs& args, Matrix<double> scores) {
-  Softmax<double>(args.softmax, scores, scores);
+  if (args.softmax_form == SoftmaxForm::kF16WithoutMax) {
+    SoftmaxInF16(args.softmax, scores);
+  } else {
+    Softmax<double>(args.softmax, scores, scores);
+  }
 }
 
 void Weigh(const AttentionArgs& args, size_t row, size_t kv_head,
@@ -40,8 +63,7 @@ void Weigh(const AttentionArgs& args, size_t row, size_t kv_head,
   MatMulArgs<double> av;
   av.a = scores;
   av.b = args.cache->Values(args.layer, kv_head, scores.cols);
-  av.c = {args.y.Row(row) + kv_head * scores.rows * args.head_dim, scores.rows,
-          args.head_dim};
+  av.c = GroupRows(args, kv_head, args.y.Row(row), args.head_dim);
   Parallel serial;
   MatMul(args.av, av, serial);
 }
@@ -50,7 +72,7 @@ void Weigh(const AttentionArgs& args, size_t row, size_t kv_head,
 
 void AttendGroup(const AttentionArgs& args, size_t row, size_t kv_head) {
   const size_t group = GroupSize(args);
-  const size_t length = args.first_position + row + 1;
+  const size_t length = Length(args, row);
   thread_local std::vector<double> data;
   data.resize(group * length);
   const Matrix<double> scores(data.data(), group, length);
@@ -62,14 +84,14 @@ void AttendGroup(const AttentionArgs& args, size_t row, size_t kv_head) {
 void AttendShowing(
     const AttentionArgs& args, Parallel& parallel,
     absl::FunctionRef<void(Op, size_t, Matrix<const double>)> show) {
-  const size_t group = GroupSize(args);
+  const size_t heads = args.q.cols / args.head_dim;
   std::vector<double> data;
   for (size_t row = 0; row < args.q.rows; ++row) {
-    const size_t length = args.first_position + row + 1;
-    data.resize(args.kv_heads * group * length);
-    const Matrix<const double> all(data.data(), args.kv_heads * group, length);
+    const size_t length = Length(args, row);
+    data.resize(heads * length);
+    const Matrix<const double> all(data.data(), heads, length);
     const auto scores = [&](size_t h) {
-      return Matrix<double>(data.data() + h * group * length, group, length);
+      return GroupRows(args, h, data.data(), length);
     };
     parallel.For(args.kv_heads,
                  [&](size_t h) { Score(args, row, h, scores(h)); });

@@ -9,12 +9,14 @@
 #include "kernels/strategy.h"
 #include "model/kv_cache.h"
 #include "model/op.h"
+#include "model/variant.h"
 
 namespace ulpscope {
 
 // Grouped-query causal attention of some positions of one layer: row r of q is
 // position first_position + r, attends to all up to itself, and becomes row r
-// of y. The keys and values of all of them are in the cache.
+// of y. The keys and values of all of them are in the cache. The last fields
+// are a variant's.
 struct AttentionArgs {
   Matrix<const double> q;  // [rows, heads * head_dim]
   const KvCache* cache = nullptr;
@@ -24,6 +26,11 @@ struct AttentionArgs {
   size_t head_dim = 0;
   Strategy qk, softmax, av;
   Matrix<double> y;  // [rows, heads * head_dim]
+  KvHeads order = KvHeads::kGrouped;
+  double scale = 0;  // 0: 1 / sqrt(head_dim)
+  // Positions that all attend to; 0: each to those up to itself.
+  size_t all_positions = 0;
+  SoftmaxForm softmax_form = SoftmaxForm::kStandard;
 };
 
 // The query heads of one row that share a KV head: rows * kv_heads such tasks
@@ -31,7 +38,7 @@ struct AttentionArgs {
 void AttendGroup(const AttentionArgs& args, size_t row, size_t kv_head);
 
 // Calls show(op, position, scores) with the scores of each position: a row per
-// head, position + 1 columns; first for qk, then for softmax.
+// head, a column per position attended to; first for qk, then for softmax.
 void AttendShowing(
     const AttentionArgs& args, Parallel& parallel,
     absl::FunctionRef<void(Op, size_t, Matrix<const double>)> show);

@@ -15,6 +15,7 @@
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
 #include "model/activations.h"
+#include "model/variant.h"
 
 namespace ulpscope {
 namespace {
@@ -55,15 +56,18 @@ class RowList {
 // Fewer bytes are hashed before another thread has woken up.
 constexpr size_t kParallelHashBytes = size_t{1} << 18;
 
-// Tasks under the same strategies, in order.
+// Tasks under the same strategies and variant, in order.
 std::vector<std::vector<Task*>> Batches(std::vector<Task>& tasks) {
   std::vector<std::vector<Task*>> batches;
-  std::map<std::vector<size_t>, size_t> of_strategies;
+  std::map<std::pair<std::vector<size_t>, const Variant*>, size_t> known;
   for (Task& task : tasks) {
-    std::vector<size_t> key;
-    for (const Strategy s : task.strategies) key.push_back(s.index());
+    std::vector<size_t> strategies;
+    for (const Strategy s : task.strategies) strategies.push_back(s.index());
     const size_t batch =
-        of_strategies.emplace(std::move(key), batches.size()).first->second;
+        known
+            .emplace(std::make_pair(std::move(strategies), task.variant),
+                     batches.size())
+            .first->second;
     if (batch == batches.size()) batches.emplace_back();
     batches[batch].push_back(&task);
   }
@@ -98,7 +102,7 @@ bool ComputeTasks(std::vector<Task>& tasks, const std::vector<size_t>& cols,
       for (const Rows& block : blocks) {
         out.push_back(block.Slice(first, count).view());
       }
-      piece(batch.front()->strategies.front(),
+      piece(batch.front()->strategies.front(), *batch.front()->variant,
             absl::MakeConstSpan(positions).subspan(first, count), in, out);
     }
     size_t row = 0;

@@ -10,6 +10,8 @@
 #include "kernels/rmsnorm.h"
 #include "kernels/strategy.h"
 #include "model/config.h"
+#include "model/rounding.h"
+#include "model/variant.h"
 
 namespace ulpscope {
 
@@ -40,18 +42,35 @@ void NormRows(Strategy strategy, Matrix<const double> x,
   }
 }
 
-RopeAngles::RopeAngles(const ModelConfig& config)
-    : frequencies_(RopeFrequencies(config)) {}
+RopeAngles::RopeAngles(const ModelConfig& config, const RopeOptions& options)
+    : options_(options) {
+  ModelConfig with_theta = config;
+  if (options.theta != 0) with_theta.rope_theta = options.theta;
+  frequencies_ = RopeFrequencies(with_theta);
+  if (options.rounding == RopeRounding::kFrequenciesBF16 ||
+      options.rounding == RopeRounding::kAnglesBF16) {
+    for (double& frequency : frequencies_) frequency = RoundedToBF16(frequency);
+  }
+}
 
 void RopeAngles::Set(size_t first, size_t count) {
+  const bool angles_rounded = options_.rounding == RopeRounding::kAnglesBF16;
+  const bool cosines_rounded =
+      angles_rounded || options_.rounding == RopeRounding::kCosinesBF16;
+  const double offset = static_cast<double>(options_.position_offset);
   const size_t half = frequencies_.size();
   cos_.resize(count * half);
   sin_.resize(count * half);
   for (size_t r = 0; r < count; ++r) {
     for (size_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(first + r) * frequencies_[i];
-      cos_[r * half + i] = std::cos(angle);
-      sin_[r * half + i] = std::sin(angle);
+      double angle =
+          (static_cast<double>(first + r) + offset) * frequencies_[i];
+      if (angles_rounded) angle = RoundedToBF16(angle);
+      double& cosine = cos_[r * half + i] = std::cos(angle);
+      double& sine = sin_[r * half + i] = std::sin(angle);
+      if (!cosines_rounded) continue;
+      cosine = RoundedToBF16(cosine);
+      sine = RoundedToBF16(sine);
     }
   }
 }

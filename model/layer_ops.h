@@ -2,12 +2,14 @@
 #define MODEL_LAYER_OPS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
 #include "model/config.h"
+#include "model/variant.h"
 
 namespace ulpscope {
 
@@ -17,10 +19,18 @@ void NormRows(Strategy strategy, Matrix<const double> x,
               const std::vector<double>& weight, double eps, Matrix<double> y,
               Parallel& parallel);
 
+// How angles differ from a config's.
+struct RopeOptions {
+  double theta = 0;  // 0: the config's
+  RopeRounding rounding = RopeRounding::kNone;
+  int64_t position_offset = 0;
+};
+
 // The angles of rotary position embeddings (Su et al. 2021), of some positions.
 class RopeAngles {
  public:
-  explicit RopeAngles(const ModelConfig& config);
+  explicit RopeAngles(const ModelConfig& config,
+                      const RopeOptions& options = {});
 
   // Positions first ... first + count - 1.
   void Set(size_t first, size_t count);
@@ -29,6 +39,7 @@ class RopeAngles {
   void Rotate(Strategy strategy, size_t i, Matrix<double> heads) const;
 
  private:
+  RopeOptions options_;
   std::vector<double> frequencies_;
   std::vector<double> cos_, sin_;  // [count, head_dim / 2]
 };

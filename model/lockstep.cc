@@ -1,6 +1,7 @@
 #include "model/lockstep.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "model/decoder.h"
 #include "model/lockstep_pass.h"
 #include "model/plan.h"
+#include "model/variant.h"
 #include "model/weights.h"
 
 namespace ulpscope {
@@ -88,6 +90,23 @@ absl::Status Check(const Weights& weights, const Stream& stream, size_t index) {
     return error("layers ", stream.first_layer, " to ", stream.last_layer,
                  " of ", num_layers);
   }
+  const Variant& variant = stream.variant;
+  if (!std::isfinite(variant.rope_theta) || variant.rope_theta < 0) {
+    return error("rope_theta ", variant.rope_theta,
+                 ", expected a positive number, or 0 for the config's");
+  }
+  if (!std::isfinite(variant.norm_eps)) {
+    return error("norm_eps ", variant.norm_eps, ", expected a number");
+  }
+  if (!std::isfinite(variant.attention_scale)) {
+    return error("attention_scale ", variant.attention_scale,
+                 ", expected a number");
+  }
+  if (variant.head == HeadMatrix::kOwn && weights.lm_head.bytes() == 0) {
+    return error(
+        "the logits are to come from lm_head.weight, which has not been "
+        "loaded: the checkpoint ties it to the embedding");
+  }
   if (stream.start == nullptr) {
     if (stream.first_layer > 1) {
       return error("no input of layer ", stream.first_layer);
@@ -135,7 +154,8 @@ absl::Status RunLockstep(const Weights& weights,
     }
     LockstepPass pass(weights, streams.subspan(first, count), first, options,
                       work_done, work, observer, parallel);
-    if (!pass.Run()) return absl::CancelledError("stopped");
+    const absl::Status status = pass.Run();
+    if (!status.ok()) return status;
     first += count;
   }
   return absl::OkStatus();

@@ -30,9 +30,10 @@ class GivenOutputs {
  public:
   virtual ~GivenOutputs() = default;
 
-  // [positions, the op's width], or empty if the op computes its own. Asked
-  // once per op and pass, in the order in which they run. `qk` and `softmax`
-  // are not asked for.
+  // [positions, the op's width], or empty if the op computes its own; `layer`
+  // is that of LockstepObserver::OnOutput. Asked once per op and pass, in the
+  // order in which they run, and whatever the observer wants. `qk`, `softmax`
+  // and `lm_head` are not asked for.
   virtual Rows Get(size_t layer, Op op) const = 0;
 };
 
@@ -93,8 +94,10 @@ struct LockstepOptions {
 // Runs all streams, layer by layer, in one pass over the weights where the
 // memory allows: per op, the rows of all streams that take the same strategy
 // are one batch. Every stream has the bits that it has alone, and that a
-// Decoder has. InvalidArgument for a token that is not in the vocabulary, no
-// tokens, or a start of another shape; Cancelled if stopped.
+// Decoder has (if its variant is the default). InvalidArgument for a token that
+// is not in the vocabulary, no tokens, a start of another shape, or a variant
+// of numbers that are none or of a head that is not loaded; also for a given
+// output of another shape, when it is met. Cancelled if stopped.
 absl::Status RunLockstep(const Weights& weights,
                          absl::Span<const Stream> streams,
                          const LockstepOptions& options,

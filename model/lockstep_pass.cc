@@ -4,12 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "kernels/dtype.h"
 #include "kernels/elementwise.h"
@@ -20,33 +21,39 @@
 #include "kernels/residual.h"
 #include "kernels/strategy.h"
 #include "model/activations.h"
-#include "model/attention.h"
 #include "model/batch.h"
 #include "model/config.h"
 #include "model/decoder.h"
-#include "model/kv_cache.h"
-#include "model/layer_ops.h"
 #include "model/lockstep.h"
 #include "model/op.h"
 #include "model/plan.h"
+#include "model/variant.h"
+#include "model/variant_ops.h"
 #include "model/weights.h"
 
 namespace ulpscope {
 namespace {
 
-// A piece of a MatMul, after which the stop is asked for: these many products
-// take the slowest strategy on one core well below a second.
-constexpr double kPieceProducts = 5e8;
-// But not fewer rows than make a weight's way from memory worth it; with these,
-// a piece is some of the columns.
+// Fewer rows do not make a weight's way from memory worth it; with these, a
+// piece is some of the columns.
 constexpr size_t kLeastPieceRows = 32;
-// Of ops that are no MatMul.
-constexpr size_t kPieceRows = 4096;
 
 size_t PieceRows(const PanelsView& b) {
   const double products = static_cast<double>(b.n) * static_cast<double>(b.k);
   return std::max(kLeastPieceRows,
                   static_cast<size_t>(kPieceProducts / products));
+}
+
+const Panels& HeadOf(const Weights& weights, HeadMatrix head) {
+  switch (head) {
+    case HeadMatrix::kAsConfigured:
+      break;
+    case HeadMatrix::kEmbedding:
+      return weights.embed;
+    case HeadMatrix::kOwn:
+      return weights.lm_head;
+  }
+  return weights.LmHead();
 }
 
 // Streams that share an output, in the order of their first ones. `output` says
@@ -64,46 +71,37 @@ std::vector<std::vector<size_t>> Sharing(const std::vector<size_t>& streams,
   return groups;
 }
 
-// Keys and values of one layer and task. Their types are those of the task's
-// first stream: what other streams share has the same bits, which both types
-// hold.
-KvCache CacheOf(const ModelConfig& config, const Plan& plan, size_t layer,
-                const Task& task) {
-  Plan one_layer(1);
-  for (const Op op : {Op::kRope, Op::kVProj}) {
-    one_layer.Set(1, op, plan.Get(layer, op));
-  }
-  const Matrix<double> rope = task.inputs[0].view();
-  const Matrix<double> v = task.inputs[1].view();
-  KvCache cache(config, one_layer, rope.rows);
-  for (size_t r = 0; r < rope.rows; ++r) {
-    cache.Store(1, r, rope.Row(r) + rope.cols - v.cols, v.Row(r));
-  }
-  return cache;
-}
-
 }  // namespace
 
-// A stream's task is that of an earlier stream which has the same strategies
-// and inputs.
+// A stream's task is that of an earlier stream which has the same strategies,
+// variant and inputs.
 std::vector<Task> LockstepPass::TasksOf(size_t layer,
                                         const std::vector<Op>& ops,
                                         const std::vector<Slot>& inputs) const {
   std::vector<Task> tasks;
-  std::map<std::pair<std::vector<size_t>, std::vector<const double*>>, size_t>
+  std::map<std::tuple<const Variant*, std::vector<size_t>,
+                      std::vector<const double*>>,
+           size_t>
       known;
   for (const size_t s : active_) {
     Task task;
-    std::pair<std::vector<size_t>, std::vector<const double*>> key;
+    task.variant = variants_.Of(s, ops.front());
+    std::vector<size_t> strategies;
+    std::vector<const double*> addresses;
     for (const Op op : ops) {
       task.strategies.push_back(streams_[s].plan.Get(layer, op));
-      key.first.push_back(task.strategies.back().index());
+      strategies.push_back(task.strategies.back().index());
     }
     for (const Slot slot : inputs) {
       task.inputs.push_back(values_[s].*slot);
-      key.second.push_back(task.inputs.back().data());
+      addresses.push_back(task.inputs.back().data());
     }
-    const size_t at = known.emplace(std::move(key), tasks.size()).first->second;
+    const size_t at =
+        known
+            .emplace(std::make_tuple(task.variant, std::move(strategies),
+                                     std::move(addresses)),
+                     tasks.size())
+            .first->second;
     if (at == tasks.size()) tasks.push_back(std::move(task));
     tasks[at].streams.push_back(s);
   }
@@ -136,6 +134,39 @@ void LockstepPass::Show(size_t layer, Op op, Slot output) {
            active_, [&](size_t s) { return (values_[s].*output).data(); })) {
     observer_.OnOutput(Indices(streams), layer, op, 0,
                        (values_[streams.front()].*output).view());
+  }
+}
+
+// Replaces what the streams are given, which all under one GivenOutputs share.
+void LockstepPass::Give(size_t layer, Op op, Slot output) {
+  struct Given {
+    Rows rows, no_carry;
+  };
+  std::map<const GivenOutputs*, Given> known;
+  for (const size_t s : active_) {
+    const GivenOutputs* const source = streams_[s].given;
+    if (source == nullptr || stopped_) continue;
+    const auto [at, first] = known.try_emplace(source);
+    Given& given = at->second;
+    if (first) given.rows = source->Get(layer, op);
+    if (given.rows.rows() == 0) continue;
+    const Matrix<double> got = given.rows.view();
+    const Matrix<double> own = (values_[s].*output).view();
+    if (got.rows != own.rows || got.cols != own.cols) {
+      status_ = absl::InvalidArgumentError(absl::StrCat(
+          "stream ", first_stream_ + s, ": the given output of layer ", layer,
+          ", ", OpName(op), " is ", got.rows, " x ", got.cols, ", expected ",
+          own.rows, " x ", own.cols));
+      stopped_ = true;
+      return;
+    }
+    values_[s].*output = given.rows;
+    if (output != &Values::stream) continue;
+    if (given.no_carry.rows() == 0) {
+      given.no_carry = Rows::Allocate(own.rows, own.cols);
+      std::fill_n(given.no_carry.data(), own.rows * own.cols, 0.0);
+    }
+    values_[s].carry = given.no_carry;
   }
 }
 
@@ -197,24 +228,32 @@ void LockstepPass::Start(size_t layer) {
   }
   Keep(tasks, {&Values::stream, &Values::carry});
   if (embedded.empty()) return;
-  std::swap(embedded, active_);
-  Show(0, Op::kEmbed, &Values::stream);
-  ShowStates(0);
-  std::swap(embedded, active_);
+  For(std::move(embedded), [&] {
+    ShowAndGive(0, Op::kEmbed, &Values::stream);
+    if (!stopped_) ShowStates(0);
+  });
 }
 
 void LockstepPass::Norm(size_t layer, Op op, Slot x,
                         const std::vector<double>& weight, Slot y) {
+  if (active_.empty()) return;
   std::vector<Task> tasks = TasksOf(layer, {op}, {x});
   const bool done =
       Compute(tasks, {tasks.front().inputs.front().view().cols}, kPieceRows,
-              [&](Strategy strategy, auto, const auto& in, const auto& out) {
-                NormRows(strategy, in[0], weight, config_.rms_norm_eps, out[0],
-                         parallel_);
+              [&](Strategy strategy, const Variant& variant, auto,
+                  const auto& in, const auto& out) {
+                if (variant.without_final_norm) {
+                  for (size_t r = 0; r < in[0].rows; ++r) {
+                    std::copy_n(in[0].Row(r), in[0].cols, out[0].Row(r));
+                  }
+                  return;
+                }
+                VariantNorm(strategy, variant, in[0], weight,
+                            config_.rms_norm_eps, out[0], parallel_);
               });
   if (!done) return;
   Keep(tasks, {y});
-  Show(layer, op, y);
+  ShowAndGive(layer, op, y);
 }
 
 // In pieces of some panels each. Once stopped, c is not finished.
@@ -242,116 +281,19 @@ void LockstepPass::Project(size_t layer, Op op, Slot x, const Panels& w,
   std::vector<Task> tasks = TasksOf(layer, {op}, {x});
   MatMulArgs<double> args;
   args.b = w.view();
-  args.bias = bias.empty() ? nullptr : bias.data();
-  const bool done =
-      Compute(tasks, {args.b.n}, PieceRows(args.b),
-              [&](Strategy strategy, auto, const auto& in, const auto& out) {
-                args.a = in[0];
-                args.c = out[0];
-                Multiply(strategy, args);
-              });
+  const bool done = Compute(tasks, {args.b.n}, PieceRows(args.b),
+                            [&](Strategy strategy, const Variant& variant, auto,
+                                const auto& in, const auto& out) {
+                              const bool biased =
+                                  !bias.empty() && !variant.without_qkv_bias;
+                              args.bias = biased ? bias.data() : nullptr;
+                              args.a = in[0];
+                              args.c = out[0];
+                              Multiply(strategy, args);
+                            });
   if (!done) return;
   Keep(tasks, {y});
-  Show(layer, op, y);
-}
-
-void LockstepPass::Rope(size_t layer) {
-  std::vector<Task> tasks =
-      TasksOf(layer, {Op::kRope}, {&Values::q, &Values::k});
-  const size_t heads = (q_size_ + kv_size_) / head_dim_;
-  const bool done = Compute(
-      tasks, {q_size_ + kv_size_}, kPieceRows,
-      [&](Strategy strategy, absl::Span<const size_t> positions, const auto& in,
-          const auto& out) {
-        for (size_t r = 0; r < positions.size(); ++r) {
-          double* const row = out[0].Row(r);
-          std::copy_n(in[0].Row(r), q_size_, row);
-          std::copy_n(in[1].Row(r), kv_size_, row + q_size_);
-          angles_.Rotate(strategy, positions[r], {row, heads, head_dim_});
-        }
-      });
-  if (!done) return;
-  Keep(tasks, {&Values::rope});
-  Show(layer, Op::kRope, &Values::rope);
-}
-
-void LockstepPass::Attend(size_t layer) {
-  if (Stopped()) return;
-  std::vector<Task> tasks = TasksOf(layer, {Op::kQk, Op::kSoftmax, Op::kAv},
-                                    {&Values::rope, &Values::v});
-  const size_t kv_heads = kv_size_ / head_dim_;
-  const bool showing =
-      observer_.Wants(Op::kQk) || observer_.Wants(Op::kSoftmax);
-  for (Task& task : tasks) {
-    task.outputs = {Rows::Allocate(task.inputs[0].rows(), q_size_)};
-  }
-  // Some tasks at a time, so that their keys and values take little memory, and
-  // some of their rows at a time.
-  const size_t tasks_at_once = 8 * parallel_.num_threads();
-  for (size_t begin = 0; begin < tasks.size(); begin += tasks_at_once) {
-    const size_t count = std::min(tasks_at_once, tasks.size() - begin);
-    std::vector<std::optional<KvCache>> caches(count);
-    parallel_.For(count, [&](size_t i) {
-      const Task& task = tasks[begin + i];
-      caches[i] =
-          CacheOf(config_, streams_[task.streams.front()].plan, layer, task);
-    });
-    struct Item {
-      const AttentionArgs* args;
-      size_t row;
-    };
-    std::vector<AttentionArgs> args(count);
-    std::vector<Item> items;
-    for (size_t i = 0; i < count; ++i) {
-      const Task& task = tasks[begin + i];
-      const Matrix<double> rope = task.inputs[0].view();
-      args[i].q = {rope.data, rope.rows, q_size_, rope.stride};
-      args[i].cache = &*caches[i];
-      args[i].layer = 1;
-      args[i].kv_heads = kv_heads;
-      args[i].head_dim = head_dim_;
-      args[i].qk = task.strategies[0];
-      args[i].softmax = task.strategies[1];
-      args[i].av = task.strategies[2];
-      args[i].y = task.outputs[0].view();
-      if (showing) {
-        const auto show = [&](Op op, size_t position,
-                              Matrix<const double> scores) {
-          if (!observer_.Wants(op)) return;
-          observer_.OnOutput(Indices(task.streams), layer, op, position,
-                             scores);
-        };
-        AttentionArgs row = args[i];
-        for (size_t r = 0; r < rope.rows; ++r) {
-          if (Stopped()) return;
-          row.first_position = r;
-          row.q = {rope.Row(r), 1, q_size_};
-          row.y = {args[i].y.Row(r), 1, q_size_};
-          AttendShowing(row, parallel_, show);
-        }
-        continue;
-      }
-      for (size_t r = 0; r < rope.rows; ++r) items.push_back({&args[i], r});
-    }
-    const auto products = [&](const Item& item) {
-      return 2.0 * static_cast<double>(q_size_) *
-             static_cast<double>(item.row + 1);
-    };
-    for (size_t first = 0; first < items.size();) {
-      if (Stopped()) return;
-      size_t end = first;
-      for (double sum = 0; end < items.size() && sum < kPieceProducts; ++end) {
-        sum += products(items[end]);
-      }
-      parallel_.For((end - first) * kv_heads, [&](size_t i) {
-        const Item& item = items[first + i / kv_heads];
-        AttendGroup(*item.args, item.row, i % kv_heads);
-      });
-      first = end;
-    }
-  }
-  Keep(tasks, {&Values::attn});
-  Show(layer, Op::kAv, &Values::attn);
+  ShowAndGive(layer, op, y);
 }
 
 void LockstepPass::Residual(size_t layer, Op op) {
@@ -359,7 +301,8 @@ void LockstepPass::Residual(size_t layer, Op op) {
       TasksOf(layer, {op}, {&Values::stream, &Values::carry, &Values::update});
   const bool done =
       Compute(tasks, {hidden_size_, hidden_size_}, kPieceRows,
-              [&](Strategy strategy, auto, const auto& in, const auto& out) {
+              [&](Strategy strategy, const Variant&, auto, const auto& in,
+                  const auto& out) {
                 parallel_.For(in[0].rows, [&](size_t r) {
                   std::copy_n(in[0].Row(r), hidden_size_, out[0].Row(r));
                   std::copy_n(in[1].Row(r), hidden_size_, out[1].Row(r));
@@ -369,21 +312,32 @@ void LockstepPass::Residual(size_t layer, Op op) {
               });
   if (!done) return;
   Keep(tasks, {&Values::stream, &Values::carry});
-  Show(layer, op, &Values::stream);
+  ShowAndGive(layer, op, &Values::stream);
 }
 
 void LockstepPass::SwiGlu(size_t layer) {
   std::vector<Task> tasks =
       TasksOf(layer, {Op::kSwiGlu}, {&Values::gate, &Values::up});
   const size_t width = static_cast<size_t>(config_.intermediate_size);
-  const bool done = Compute(
-      tasks, {width}, kPieceRows,
-      [&](Strategy strategy, auto, const auto& in, const auto& out) {
-        ulpscope::SwiGlu<double>(strategy, in[0], in[1], out[0], parallel_);
-      });
+  const bool done = Compute(tasks, {width}, kPieceRows,
+                            [&](Strategy strategy, const Variant& variant, auto,
+                                const auto& in, const auto& out) {
+                              VariantSwiGlu(strategy, variant, in[0], in[1],
+                                            out[0], parallel_);
+                            });
   if (!done) return;
   Keep(tasks, {&Values::act});
-  Show(layer, Op::kSwiGlu, &Values::act);
+  ShowAndGive(layer, Op::kSwiGlu, &Values::act);
+}
+
+// Active streams whose heads are normed then.
+std::vector<size_t> LockstepPass::NormedHeads(QkNorm when) const {
+  std::vector<size_t> streams;
+  if (!config_.qk_norm) return streams;
+  for (const size_t s : active_) {
+    if (streams_[s].variant.qk_norm == when) streams.push_back(s);
+  }
+  return streams;
 }
 
 void LockstepPass::RunLayer(size_t layer) {
@@ -394,12 +348,13 @@ void LockstepPass::RunLayer(size_t layer) {
   Project(layer, Op::kKProj, &Values::normed, w.k_proj, w.k_bias, &Values::k);
   Project(layer, Op::kVProj, &Values::normed, w.v_proj, w.v_bias, &Values::v);
   Release({&Values::normed});
-  if (config_.qk_norm) {
+  For(NormedHeads(QkNorm::kAsConfigured), [&] {
     Norm(layer, Op::kQNorm, &Values::q, w.q_norm, &Values::q);
     Norm(layer, Op::kKNorm, &Values::k, w.k_norm, &Values::k);
-  }
+  });
   Rope(layer);
   Release({&Values::q, &Values::k});
+  For(NormedHeads(QkNorm::kAfterRope), [&] { NormRotated(layer); });
   Attend(layer);
   Release({&Values::rope, &Values::v});
   Project(layer, Op::kOProj, &Values::attn, w.o_proj, w.o_bias,
@@ -426,8 +381,8 @@ void LockstepPass::Head() {
   Norm(0, Op::kFinalNorm, &Values::stream, weights_.final_norm,
        &Values::normed);
   if (stopped_ || options_.logits == Logits::kNone) return;
+  const PanelsView shape = weights_.LmHead().view();
   MatMulArgs<double> args;
-  args.b = weights_.LmHead().view();
   std::vector<Task> tasks = TasksOf(0, {Op::kLmHead}, {&Values::normed});
   if (options_.logits == Logits::kLast) {
     for (Task& task : tasks) {
@@ -441,13 +396,14 @@ void LockstepPass::Head() {
       rows += tasks[first].inputs.front().rows();
       window.push_back(tasks[first]);
     }
-    const bool done =
-        Compute(window, {args.b.n}, PieceRows(args.b),
-                [&](Strategy strategy, auto, const auto& in, const auto& out) {
-                  args.a = in[0];
-                  args.c = out[0];
-                  Multiply(strategy, args);
-                });
+    const bool done = Compute(window, {shape.n}, PieceRows(shape),
+                              [&](Strategy strategy, const Variant& variant,
+                                  auto, const auto& in, const auto& out) {
+                                args.b = HeadOf(weights_, variant.head).view();
+                                args.a = in[0];
+                                args.c = out[0];
+                                Multiply(strategy, args);
+                              });
     if (!done) return;
     if (!observer_.Wants(Op::kLmHead)) continue;
     for (size_t t = 0; t < window.size(); ++t) {
@@ -461,13 +417,8 @@ void LockstepPass::Head() {
   }
 }
 
-bool LockstepPass::Run() {
+absl::Status LockstepPass::Run() {
   const size_t num_layers = weights_.layers.size();
-  size_t positions = 0;
-  for (const Stream& stream : streams_) {
-    positions = std::max(positions, stream.tokens.size());
-  }
-  angles_.Set(0, positions);
   for (size_t layer = 1; layer <= num_layers; ++layer) {
     active_.clear();
     for (size_t s = 0; s < streams_.size(); ++s) {
@@ -480,7 +431,7 @@ bool LockstepPass::Run() {
     if (active_.empty()) continue;
     Start(layer);
     RunLayer(layer);
-    if (stopped_) return false;
+    if (stopped_) return Ended();
     ShowStates(layer);
     work_done_ += active_.size();
     if (options_.progress) options_.progress(work_done_, work_);
@@ -489,11 +440,11 @@ bool LockstepPass::Run() {
   for (size_t s = 0; s < streams_.size(); ++s) {
     if (streams_[s].last_layer > num_layers) active_.push_back(s);
   }
-  if (active_.empty()) return true;
+  if (active_.empty()) return absl::OkStatus();
   Head();
   work_done_ += active_.size();
   if (options_.progress) options_.progress(work_done_, work_);
-  return !stopped_;
+  return stopped_ ? Ended() : absl::OkStatus();
 }
 
 }  // namespace ulpscope

@@ -2,8 +2,13 @@
 #define MODEL_LOCKSTEP_PASS_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "kernels/matmul.h"
 #include "kernels/panels.h"
@@ -15,12 +20,20 @@
 #include "model/layer_ops.h"
 #include "model/lockstep.h"
 #include "model/op.h"
+#include "model/variant.h"
+#include "model/variant_parts.h"
 #include "model/weights.h"
 
 namespace ulpscope {
 
 // Logits that are held at once, where a stream has no more.
 inline constexpr size_t kLogitRows = 64;
+
+// A piece of a MatMul, after which the stop is asked for: these many products
+// take the slowest strategy on one core well below a second.
+inline constexpr double kPieceProducts = 5e8;
+// Rows of a piece of ops that are no MatMul.
+inline constexpr size_t kPieceRows = 4096;
 
 // One pass over the weights, of some streams at once.
 class LockstepPass {
@@ -44,11 +57,12 @@ class LockstepPass {
         q_size_(static_cast<size_t>(config_.q_size())),
         kv_size_(static_cast<size_t>(config_.kv_size())),
         head_dim_(static_cast<size_t>(config_.head_dim)),
-        angles_(config_),
+        variants_(streams),
         values_(streams.size()) {}
 
-  // The streams are as RunLockstep wants them. False if stopped.
-  bool Run();
+  // The streams are as RunLockstep wants them. Cancelled if stopped;
+  // InvalidArgument for a given output of another shape.
+  absl::Status Run();
 
  private:
   // What a stream has computed and still needs.
@@ -64,7 +78,10 @@ class LockstepPass {
   void Multiply(Strategy strategy, const MatMulArgs<double>& all);
   void Project(size_t layer, Op op, Slot x, const Panels& w,
                const std::vector<double>& bias, Slot y);
+  std::vector<size_t> NormedHeads(QkNorm when) const;
+  const RopeAngles& AnglesOf(const Variant& variant, int64_t position_offset);
   void Rope(size_t layer);
+  void NormRotated(size_t layer);
   void Attend(size_t layer);
   void Residual(size_t layer, Op op);
   void SwiGlu(size_t layer);
@@ -82,8 +99,26 @@ class LockstepPass {
   }
   void Keep(std::vector<Task>& tasks, const std::vector<Slot>& outputs);
   void Show(size_t layer, Op op, Slot output);
+  void Give(size_t layer, Op op, Slot output);
+  void ShowAndGive(size_t layer, Op op, Slot output) {
+    Show(layer, op, output);
+    Give(layer, op, output);
+  }
   void ShowStates(size_t layer);
   std::vector<size_t> Indices(const std::vector<size_t>& streams) const;
+
+  // Runs fn with these streams as the active ones.
+  template <typename Fn>
+  void For(std::vector<size_t> streams, const Fn& fn) {
+    if (streams.empty()) return;
+    std::swap(streams, active_);
+    fn();
+    std::swap(streams, active_);
+  }
+  // Why it has stopped.
+  absl::Status Ended() const {
+    return status_.ok() ? absl::CancelledError("stopped") : status_;
+  }
 
   // Once stopped, it stays so, and nothing more is computed or shown.
   bool Stopped() {
@@ -106,8 +141,11 @@ class LockstepPass {
   LockstepObserver& observer_;
   Parallel& parallel_;
   const size_t hidden_size_, q_size_, kv_size_, head_dim_;
-  RopeAngles angles_;
+  const VariantParts variants_;
+  // By theta, rounding and offset.
+  std::map<std::tuple<double, RopeRounding, int64_t>, RopeAngles> angles_;
   bool stopped_ = false;
+  absl::Status status_;
   std::vector<Values> values_;
   std::vector<size_t> active_;  // the streams that run the layer, ascending
 };

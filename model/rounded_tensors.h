@@ -15,8 +15,10 @@ enum class WeightRounding {
           // 127
 };
 
-// The source's tensors, each rounded when it is loaded. F32 where the rounding
-// is Q8_0. `source` must outlive it.
+// The source's tensors, each rounded to nearest when it is loaded: of dtype
+// BF16 or F16 (too large numbers become infinite), or F32 where it is a matrix
+// rounded to Q8_0. Vectors, and matrices whose rows are no whole blocks, are
+// not rounded to Q8_0. `source` must outlive it.
 std::unique_ptr<TensorSource> RoundedTensors(TensorSource& source,
                                              WeightRounding rounding);
 

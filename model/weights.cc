@@ -123,11 +123,15 @@ size_t Weights::DecodeBytes() const {
 
 absl::StatusOr<Weights> LoadWeights(
     const Checkpoint& checkpoint, Parallel& parallel,
-    absl::FunctionRef<void(size_t, size_t)> progress) {
+    absl::FunctionRef<void(size_t, size_t)> progress,
+    const LoadOptions& options) {
   const ModelConfig& config = checkpoint.config;
+  const bool own_head =
+      !config.tie_word_embeddings ||
+      (options.keep_untied_head && checkpoint.tensors->Has("lm_head.weight"));
   const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
-  const size_t total = num_layers * TensorsPerLayer(config) + 2 +
-                       (config.tie_word_embeddings ? 0 : 1);
+  const size_t total =
+      num_layers * TensorsPerLayer(config) + 2 + (own_head ? 1 : 0);
   Loader loader(*checkpoint.tensors, parallel, total, progress);
 
   Weights weights;
@@ -139,7 +143,7 @@ absl::StatusOr<Weights> LoadWeights(
     LoadLayer(config, i, loader, weights.layers[i]);
   }
   loader.Vector("model.norm.weight", config.hidden_size, weights.final_norm);
-  if (!config.tie_word_embeddings) {
+  if (own_head) {
     loader.Matrix("lm_head.weight", config.vocab_size, config.hidden_size,
                   weights.lm_head);
   }

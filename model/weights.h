@@ -39,7 +39,8 @@ struct Weights {
   Panels embed;  // [vocab, hidden]
   std::vector<LayerWeights> layers;
   std::vector<double> final_norm;  // [hidden]
-  Panels lm_head;                  // [vocab, hidden]; empty if tied to embed
+  Panels lm_head;                  // [vocab, hidden]; empty if tied to embed,
+                                   // unless LoadOptions keep it
 
   const Panels& LmHead() const {
     return config.tie_word_embeddings ? embed : lm_head;
@@ -49,12 +50,19 @@ struct Weights {
   size_t DecodeBytes() const;
 };
 
+struct LoadOptions {
+  // Loads lm_head.weight, if there is one, though the config ties the head to
+  // the embedding: LmHead is the embedding still.
+  bool keep_untied_head = false;
+};
+
 // Loads and repacks tensor by tensor: beside the result, memory holds at most
 // one tensor. `progress` is called with the number of tensors done and their
 // total.
 absl::StatusOr<Weights> LoadWeights(
     const Checkpoint& checkpoint, Parallel& parallel,
-    absl::FunctionRef<void(size_t, size_t)> progress);
+    absl::FunctionRef<void(size_t, size_t)> progress,
+    const LoadOptions& options = {});
 
 }  // namespace ulpscope
 
