@@ -47,6 +47,10 @@ RopeAngles::RopeAngles(const ModelConfig& config, const RopeOptions& options)
   ModelConfig with_theta = config;
   if (options.theta != 0) with_theta.rope_theta = options.theta;
   frequencies_ = RopeFrequencies(with_theta);
+  if (options.angles_f32) {
+    for (double& frequency : frequencies_)
+      frequency = static_cast<float>(frequency);
+  }
   if (options.rounding == RopeRounding::kFrequenciesBF16 ||
       options.rounding == RopeRounding::kAnglesBF16) {
     for (double& frequency : frequencies_) frequency = RoundedToBF16(frequency);
@@ -65,6 +69,7 @@ void RopeAngles::Set(size_t first, size_t count) {
     for (size_t i = 0; i < half; ++i) {
       double angle =
           (static_cast<double>(first + r) + offset) * frequencies_[i];
+      if (options_.angles_f32) angle = static_cast<float>(angle);
       if (angles_rounded) angle = RoundedToBF16(angle);
       double& cosine = cos_[r * half + i] = std::cos(angle);
       double& sine = sin_[r * half + i] = std::sin(angle);

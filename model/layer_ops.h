@@ -24,6 +24,7 @@ struct RopeOptions {
   double theta = 0;  // 0: the config's
   RopeRounding rounding = RopeRounding::kNone;
   int64_t position_offset = 0;
+  bool angles_f32 = false;  // Variant::rope_angles_f32
 };
 
 // The angles of rotary position embeddings (Su et al. 2021), of some positions.

@@ -133,6 +133,13 @@ size_t WorkOf(const Stream& stream, size_t num_layers) {
 
 }  // namespace
 
+double LockstepBytes(const ModelConfig& config,
+                     absl::Span<const Stream> streams, Logits logits) {
+  PassBytes bytes(config, logits);
+  for (const Stream& stream : streams) bytes.Add(stream);
+  return bytes.Max();
+}
+
 absl::Status RunLockstep(const Weights& weights,
                          absl::Span<const Stream> streams,
                          const LockstepOptions& options,

@@ -11,6 +11,7 @@
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
 #include "model/activations.h"
+#include "model/config.h"
 #include "model/decoder.h"
 #include "model/op.h"
 #include "model/plan.h"
@@ -90,6 +91,10 @@ struct LockstepOptions {
   // Called with the work done and all work, in any unit.
   std::function<void(size_t done, size_t total)> progress;
 };
+
+// The most bytes of activations that running all of them in one pass holds.
+double LockstepBytes(const ModelConfig& config,
+                     absl::Span<const Stream> streams, Logits logits);
 
 // Runs all streams, layer by layer, in one pass over the weights where the
 // memory allows: per op, the rows of all streams that take the same strategy

@@ -54,9 +54,10 @@ const RopeAngles& LockstepPass::AnglesOf(const Variant& variant,
                                          int64_t position_offset) {
   const auto [at, first] = angles_.try_emplace(
       std::make_tuple(variant.rope_theta, variant.rope_rounding,
-                      position_offset),
+                      position_offset, variant.rope_angles_f32),
       config_,
-      RopeOptions{variant.rope_theta, variant.rope_rounding, position_offset});
+      RopeOptions{variant.rope_theta, variant.rope_rounding, position_offset,
+                  variant.rope_angles_f32});
   if (first) {
     size_t positions = 0;
     for (const Stream& stream : streams_) {

@@ -142,8 +142,8 @@ class LockstepPass {
   Parallel& parallel_;
   const size_t hidden_size_, q_size_, kv_size_, head_dim_;
   const VariantParts variants_;
-  // By theta, rounding and offset.
-  std::map<std::tuple<double, RopeRounding, int64_t>, RopeAngles> angles_;
+  // By theta, rounding, offset and whether angles are rounded to f32.
+  std::map<std::tuple<double, RopeRounding, int64_t, bool>, RopeAngles> angles_;
   bool stopped_ = false;
   absl::Status status_;
   std::vector<Values> values_;

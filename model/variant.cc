@@ -9,10 +9,10 @@ namespace {
 
 auto Fields(const Variant& v) {
   return std::tie(v.rope_pairs, v.rope_theta, v.rope_rounding,
-                  v.q_position_offset, v.k_position_offset, v.norm_eps,
-                  v.norm_weight_before_cast, v.norm_weight_plus_one, v.qk_norm,
-                  v.without_qkv_bias, v.kv_heads, v.attention_scale, v.causal,
-                  v.softmax, v.activation, v.gate_and_up_swapped,
+                  v.rope_angles_f32, v.q_position_offset, v.k_position_offset,
+                  v.norm_eps, v.norm_weight_before_cast, v.norm_weight_plus_one,
+                  v.qk_norm, v.without_qkv_bias, v.kv_heads, v.attention_scale,
+                  v.causal, v.softmax, v.activation, v.gate_and_up_swapped,
                   v.without_final_norm, v.head);
 }
 
@@ -53,6 +53,7 @@ Variant Variant::PartOf(Op op) const {
       part.rope_pairs = rope_pairs;
       part.rope_theta = rope_theta;
       part.rope_rounding = rope_rounding;
+      part.rope_angles_f32 = rope_angles_f32;
       part.q_position_offset = q_position_offset;
       part.k_position_offset = k_position_offset;
       part.qk_norm = qk_norm;

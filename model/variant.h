@@ -52,6 +52,10 @@ struct Variant {
   RopePairs rope_pairs = RopePairs::kHalves;
   double rope_theta = 0;  // 0: the config's
   RopeRounding rope_rounding = RopeRounding::kNone;
+  // RoPE's frequencies and their products with positions are rounded to f32, as
+  // in transformers, whatever the model's type: an error that grows with the
+  // position.
+  bool rope_angles_f32 = false;
   int64_t q_position_offset = 0;  // added to the positions of RoPE
   int64_t k_position_offset = 0;
 

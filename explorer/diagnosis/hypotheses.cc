@@ -57,7 +57,8 @@ class Catalogue {
         "use the rotate-half form, or permute the rows of q_proj and k_proj "
         "when the weights are converted",
         [](Variant& v) { v.rope_pairs = RopePairs::kNeighbours; });
-    for (const double theta : {1e4, 1e5, 1.5e5, 2.5e5, 3e5, 5e5, 1e6, 5e6, 1e7}) {
+    for (const double theta :
+         {1e4, 1e5, 1.5e5, 2.5e5, 3e5, 5e5, 1e6, 5e6, 1e7}) {
       if (theta == config_.rope_theta) continue;
       Add(absl::StrFormat("rope_theta_%.0f", theta),
           absl::StrFormat("RoPE's theta is %.0f, config.json says %.0f", theta,
@@ -68,8 +69,8 @@ class Catalogue {
     for (const int offset : {1, -1}) {
       const char* const sign = offset > 0 ? "plus" : "minus";
       Add(absl::StrCat("positions_", sign, "_one"),
-          absl::StrCat("positions of RoPE are ", offset > 0 ? "1 too large"
-                                                            : "1 too small"),
+          absl::StrCat("positions of RoPE are ",
+                       offset > 0 ? "1 too large" : "1 too small"),
           "count positions from 0; scores do not change, but a cache that "
           "mixes both does",
           [offset](Variant& v) {
@@ -133,7 +134,8 @@ class Catalogue {
 
   void Attention() {
     if (config_.qkv_bias) {
-      Add("qkv_bias_missing", "the biases of q_proj, k_proj and v_proj are missing",
+      Add("qkv_bias_missing",
+          "the biases of q_proj, k_proj and v_proj are missing",
           "load and add them", [](Variant& v) { v.without_qkv_bias = true; });
     }
     // With one KV head, or one query head each, both orders are the same.
@@ -158,14 +160,14 @@ class Catalogue {
     };
     for (const auto& s : scales) {
       if (s.scale == 1 / std::sqrt(head_dim)) continue;
-      Add(s.id, absl::StrCat("scores are scaled by ", s.what,
-                             ", not by 1 / sqrt(head_dim)"),
+      Add(s.id,
+          absl::StrCat("scores are scaled by ", s.what,
+                       ", not by 1 / sqrt(head_dim)"),
           "scale by 1 / sqrt(head_dim)",
           [scale = s.scale](Variant& v) { v.attention_scale = scale; });
     }
     Add("no_causal_mask", "attention has no causal mask",
-        "mask scores of later positions",
-        [](Variant& v) { v.causal = false; });
+        "mask scores of later positions", [](Variant& v) { v.causal = false; });
     Add("softmax_f16_without_max",
         "the softmax runs in f16 without subtracting the maximum",
         "subtract the row's maximum, and compute it in f32",
@@ -189,7 +191,8 @@ class Catalogue {
         [](Variant& v) { v.without_final_norm = true; });
     if (config_.tie_word_embeddings) {
       Add("head_untied",
-          "lm_head is a matrix of its own, config.json ties it to the embedding",
+          "lm_head is a matrix of its own, config.json ties it to the "
+          "embedding",
           "use the embedding as lm_head",
           [](Variant& v) { v.head = HeadMatrix::kOwn; });
     } else {
@@ -224,9 +227,10 @@ class Catalogue {
         h.kind = CauseKind::kArithmetic;
         h.plan_entry = absl::StrCat(KernelName(group.kernel), "=", name);
         h.id = absl::StrCat(KernelName(group.kernel), "_", name);
-        h.coarser = acc || UnitRoundoff(other.result) > UnitRoundoff(now.result);
-        h.what = absl::StrCat(KernelName(group.kernel), " ops run under `", name,
-                              "`, the rest under `", now.name, "`");
+        h.coarser =
+            acc || UnitRoundoff(other.result) > UnitRoundoff(now.result);
+        h.what = absl::StrCat(KernelName(group.kernel), " ops run under `",
+                              name, "`, the rest under `", now.name, "`");
         h.advice = absl::StrCat("run them under `", now.name, "` too");
         all_.push_back(std::move(h));
       }

@@ -32,7 +32,9 @@ bool Holds(double x, int precision, int least_exponent, double largest) {
 
 bool HoldsBF16(double x) { return Holds(x, 8, -133, 0x1.FEp127); }
 bool HoldsF16(double x) { return Holds(x, 11, -24, 65504); }
-bool HoldsF32(double x) { return static_cast<double>(static_cast<float>(x)) == x; }
+bool HoldsF32(double x) {
+  return static_cast<double>(static_cast<float>(x)) == x;
+}
 
 }  // namespace
 
@@ -91,13 +93,14 @@ AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
   }
   // Ops in no layer come before the first and after the last.
   const auto order = [num_layers](const Point& point) {
-    const size_t layer = IsPerLayer(point.op)      ? point.layer
+    const size_t layer = IsPerLayer(point.op)     ? point.layer
                          : point.op == Op::kEmbed ? 0
-                                                   : num_layers + 1;
+                                                  : num_layers + 1;
     return std::make_pair(layer, point.op);
   };
-  std::sort(points_.begin(), points_.end(),
-            [&](const Point& a, const Point& b) { return order(a) < order(b); });
+  std::sort(
+      points_.begin(), points_.end(),
+      [&](const Point& a, const Point& b) { return order(a) < order(b); });
   for (size_t i = 0; i < points_.size(); ++i) {
     index_[{points_[i].layer, points_[i].op}] = i;
   }

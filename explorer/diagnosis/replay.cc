@@ -1,5 +1,6 @@
 #include "explorer/diagnosis/replay.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <map>
@@ -51,7 +52,8 @@ void CompareElements(const double* theirs, const double* ours,
     const double other = std::fabs(theirs[i] - second[i]);
     if (mine < other || (std::isnan(other) && Same(theirs[i], ours[i]))) {
       r.nearer += Same(theirs[i], second[i]) ? 0 : 1;
-    } else if (other < mine || (std::isnan(mine) && Same(theirs[i], second[i]))) {
+    } else if (other < mine ||
+               (std::isnan(mine) && Same(theirs[i], second[i]))) {
       r.farther += Same(theirs[i], ours[i]) ? 0 : 1;
     }
   }
@@ -205,17 +207,39 @@ absl::StatusOr<Residuals> MeasureCandidates(
   }
   options.memory = setting.memory;
   options.stop = setting.stop;
-  Progress progress(task, 1);
-  options.progress = [&progress](size_t done, size_t total) {
-    progress.SetTotal(total);
-    progress.Update(done, "layers of all streams");
-  };
-  Comparer comparer(trace, candidates.size());
-  const absl::Status status =
-      RunLockstep(weights, streams, options, comparer, setting.parallel);
-  if (!status.ok()) return status;
+  Progress progress(task, candidates.size());
+  Residuals residuals;
+  // Every pass has the first two, with which the others are compared.
+  const size_t compared = std::min<size_t>(2, streams.size());
+  for (size_t next = 0; next < streams.size();) {
+    std::vector<Stream> pass(
+        streams.begin(), streams.begin() + static_cast<ptrdiff_t>(compared));
+    if (next == 0) next = compared;
+    const size_t begin = next;
+    while (next < streams.size()) {
+      pass.push_back(streams[next]);
+      if (next > begin && LockstepBytes(weights.config, pass, options.logits) >
+                              static_cast<double>(setting.memory)) {
+        pass.pop_back();
+        break;
+      }
+      ++next;
+    }
+    const size_t before = residuals.size();
+    options.progress = [&](size_t done, size_t total) {
+      progress.Update(before + done * pass.size() / total, "runs");
+    };
+    Comparer comparer(trace, pass.size());
+    const absl::Status status =
+        RunLockstep(weights, pass, options, comparer, setting.parallel);
+    if (!status.ok()) return status;
+    Residuals part = comparer.Take();
+    const ptrdiff_t known =
+        residuals.empty() ? 0 : static_cast<ptrdiff_t>(compared);
+    residuals.insert(residuals.end(), part.begin() + known, part.end());
+  }
   progress.Finish();
-  return comparer.Take();
+  return residuals;
 }
 
 }  // namespace ulpscope
