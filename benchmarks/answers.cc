@@ -24,7 +24,7 @@ double OverBound(double result, const Answer& answer) {
 double Both(double a, double b) { return a + b + a * b; }
 
 // The relative error of `count` operations, each rounded in the accumulators'
-// type and, if the strategy has bf16 results, once more to bf16. f64
+// type and, if the strategy has results of 16 bits, once more to them. f64
 // accumulators are allowed f32's error, unless the result is f64 too.
 double Roundings(const StrategyInfo& info, double count) {
   const Format lane = info.result == Format::kF64 ? Format::kF64 : Format::kF32;
@@ -58,10 +58,18 @@ double ExpError(const StrategyInfo& info, double argument) {
   return Both(std::expm1(u * std::fabs(argument)), 2.2 * u);
 }
 
-Answer Relative(double exact, double error) {
-  // Results near 0 may underflow in f32.
+// What a rounding may err by besides, where it underflows.
+double Underflow(const StrategyInfo& info) {
+  return info.result == Format::kF16 ? kF16Underflow
+                                     : std::numeric_limits<float>::denorm_min();
+}
+
+// Of a result that is reached by way of values of the same format, whose
+// underflow counts `factor` times in it.
+Answer Relative(const StrategyInfo& info, double exact, double error,
+                double factor = 0) {
   return {exact,
-          error * std::fabs(exact) + std::numeric_limits<float>::denorm_min()};
+          error * std::fabs(exact) + (1 + std::fabs(factor)) * Underflow(info)};
 }
 
 }  // namespace
@@ -92,7 +100,7 @@ std::vector<Answer> SoftmaxAnswers(const StrategyInfo& info, double sum_error,
   for (const double v : x) {
     const double error =
         Both(Both(ExpError(info, v - max), denominator), Roundings(info, 2));
-    answers.push_back(Relative(std::exp(v - max) / sum, error));
+    answers.push_back(Relative(info, std::exp(v - max) / sum, error));
   }
   return answers;
 }
@@ -122,7 +130,8 @@ std::vector<Answer> RmsNormAnswers(const StrategyInfo& info,
   const double error = Both(OfInverseRoot(radicand), Roundings(info, 5));
   std::vector<Answer> answers;
   for (size_t i = 0; i < n; ++i) {
-    answers.push_back(Relative(x[i] / root * weight[i], error));
+    answers.push_back(
+        Relative(info, x[i] / root * weight[i], error, 2 * weight[i]));
   }
   return answers;
 }
@@ -135,8 +144,8 @@ std::vector<Answer> SwiGluAnswers(const StrategyInfo& info,
     const double error =
         Both(OfInverse(Both(ExpError(info, 0), Roundings(info, 1))),
              Roundings(info, 3));
-    answers.push_back(
-        Relative(gate[i] / (1 + std::exp(-gate[i])) * up[i], error));
+    answers.push_back(Relative(info, gate[i] / (1 + std::exp(-gate[i])) * up[i],
+                               error, 2 * up[i]));
   }
   return answers;
 }
@@ -150,12 +159,16 @@ std::vector<Answer> RopeAnswers(const StrategyInfo& info,
   const double error = Roundings(info, 4);
   std::vector<Answer> answers(2 * h);
   for (size_t i = 0; i < h; ++i) {
+    const double underflow =
+        (3 + 2 * (std::fabs(x[i]) + std::fabs(x[i + h]))) * Underflow(info);
     answers[i] = {
         x[i] * cos[i] - x[i + h] * sin[i],
-        error * (std::fabs(x[i] * cos[i]) + std::fabs(x[i + h] * sin[i]))};
+        error * (std::fabs(x[i] * cos[i]) + std::fabs(x[i + h] * sin[i])) +
+            underflow};
     answers[i + h] = {
         x[i + h] * cos[i] + x[i] * sin[i],
-        error * (std::fabs(x[i + h] * cos[i]) + std::fabs(x[i] * sin[i]))};
+        error * (std::fabs(x[i + h] * cos[i]) + std::fabs(x[i] * sin[i])) +
+            underflow};
   }
   return answers;
 }
@@ -165,7 +178,8 @@ std::vector<Answer> ResidualAnswers(const StrategyInfo& info,
                                     const std::vector<double>& update) {
   std::vector<Answer> answers;
   for (size_t i = 0; i < stream.size(); ++i) {
-    answers.push_back(Relative(stream[i] + update[i], Roundings(info, 1)));
+    answers.push_back(
+        Relative(info, stream[i] + update[i], Roundings(info, 1)));
   }
   return answers;
 }

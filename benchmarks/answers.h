@@ -9,8 +9,8 @@
 
 namespace ulpscope {
 
-// Right answers, for operands that are representable in bf16: a wrong result is
-// not worth timing.
+// Right answers, for operands that are representable in bf16 and f16: a wrong
+// result is not worth timing.
 
 // A result in f64, and how far from it a kernel may end.
 struct Answer {

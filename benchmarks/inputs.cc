@@ -16,7 +16,7 @@ std::vector<hwy::bfloat16_t> RandomWeights(size_t count) {
   std::vector<hwy::bfloat16_t> weights(count);
   const size_t drawn = std::min(count, kPeriod);
   for (size_t i = 0; i < drawn; ++i) {
-    weights[i] = hwy::BF16FromF32(static_cast<float>(0.02 * random.Gaussian()));
+    weights[i] = OfAllFormats(static_cast<float>(0.02 * random.Gaussian()));
   }
   for (size_t i = drawn; i < count; ++i) weights[i] = weights[i - kPeriod];
   return weights;

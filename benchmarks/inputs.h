@@ -11,8 +11,14 @@
 
 namespace ulpscope {
 
-// Operands of benchmarks. All are representable in bf16, so that every
-// strategy's operand format and every stored type holds them exactly.
+// Operands of benchmarks. All are representable in bf16 and in f16, so that
+// every strategy's operand format and every stored type holds them exactly.
+
+// x rounded to f16 and then to bf16, where it stays an f16: the multiples of
+// 2^-24 that bf16 has. Only for numbers far from f16's overflow.
+inline hwy::bfloat16_t OfAllFormats(float x) {
+  return hwy::BF16FromF32(hwy::F32FromF16(hwy::F16FromF32(x)));
+}
 
 // Normally distributed, of the standard deviation that weights have. Repeats
 // after somewhat more than 2^20 values: no two rows of a matrix are the same,
@@ -27,8 +33,8 @@ hwy::AlignedVector<T> RandomActivations(size_t count) {
   Random random(2);
   hwy::AlignedVector<T> values(count);
   for (T& v : values) {
-    v = static_cast<T>(hwy::F32FromBF16(
-        hwy::BF16FromF32(static_cast<float>(random.Gaussian()))));
+    v = static_cast<T>(
+        hwy::F32FromBF16(OfAllFormats(static_cast<float>(random.Gaussian()))));
   }
   return values;
 }

@@ -381,9 +381,10 @@ std::string RepairSentence(const RepairResult& r) {
 }  // namespace
 
 absl::string_view FormatName(Format format) {
-  return format == Format::kF64   ? "f64"
-         : format == Format::kF32 ? "f32"
-                                  : "bf16";
+  return format == Format::kF64    ? "f64"
+         : format == Format::kF32  ? "f32"
+         : format == Format::kBF16 ? "bf16"
+                                   : "f16";
 }
 
 absl::string_view ScopeName(CureScope scope) {

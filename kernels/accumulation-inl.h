@@ -26,6 +26,7 @@
 #define KERNELS_ACCUMULATION_INL_H_
 #endif
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -346,6 +347,24 @@ struct BF16Hw {
       true};
 };
 
+struct F16 {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static double Bound(const SumTerms& t) {
+    const double e = F32::Bound(t);
+    return std::max(WithRounding(t, e, Format::kF16), e + kF16Underflow);
+  }
+  static constexpr StrategyInfo kInfo = {
+      "f16",
+      "operands and result rounded to f16, f32 FMA (PyTorch's float16)",
+      kTakenByAll,
+      Format::kF16,
+      Format::kF16,
+      true,
+      1,
+      &Bound};
+};
+
 struct Oracle {
   using Sum = Recursive<double>;
   using LongSum = DotTwice<double>;
@@ -373,7 +392,7 @@ struct StrategyList {};
 // The one list. A strategy named here appears in every kernel that takes it,
 // every test, the sweep, --help and the reports.
 using AllStrategies = StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16,
-                                   BF16Acc, BF16Hw, Oracle>;
+                                   BF16Acc, BF16Hw, F16, Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope

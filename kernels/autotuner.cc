@@ -47,14 +47,14 @@ size_t ColdBytes(size_t model_bytes) {
   return std::min({model_bytes, wanted, memory / 8});
 }
 
-// Of bf16, so that every operand format holds it.
+// Of f16 and of bf16, so that every operand format holds it.
 float RandomValue(Random& random, double scale) {
-  return hwy::F32FromBF16(
-      hwy::BF16FromF32(static_cast<float>(random.Uniform(-scale, scale))));
+  const hwy::float16_t half =
+      hwy::F16FromF32(static_cast<float>(random.Uniform(-scale, scale)));
+  return hwy::F32FromBF16(hwy::BF16FromF32(hwy::F32FromF16(half)));
 }
 
-// An element of the type, where bf16 values have no more bits than all others
-// have, so that rounding to F16 leaves a bf16 value.
+// An element of the type, which holds RandomValue's.
 void StoreAs(DType dtype, float value, unsigned char* to) {
   const auto store = [to](const auto& element) {
     std::memcpy(to, &element, sizeof(element));

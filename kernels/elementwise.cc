@@ -37,19 +37,13 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// What one PyTorch op hands to the next.
-template <class S, class D, class V = hn::Vec<D>>
-HWY_INLINE V RoundStep(D d, V v) {
-  if constexpr (S::kInfo.result == Format::kBF16) return RoundToBF16(d, v);
-  return v;
-}
-
 template <class S, typename T>
 struct RopeImpl {
   static void Run(const double* HWY_RESTRICT cos,
                   const double* HWY_RESTRICT sin, Matrix<T> x) {
     using Lane = typename S::Sum::Lane;
     constexpr Format kOperand = S::kInfo.operand;
+    constexpr Format kResult = S::kInfo.result;
     const size_t half = x.cols / 2;
     // Cosines and sines are read and rounded once for all rows.
     ForEachVector<Lane>(half, [&](auto d, size_t i, auto... left) HWY_ATTR {
@@ -60,12 +54,12 @@ struct RopeImpl {
         T* const hi = lo + half;
         const auto x1 = LoadOperand<kOperand>(d, lo, left...);
         const auto x2 = LoadOperand<kOperand>(d, hi, left...);
-        const auto y1 = hn::Sub(RoundStep<S>(d, hn::Mul(x1, c)),
-                                RoundStep<S>(d, hn::Mul(x2, s)));
-        const auto y2 = hn::Add(RoundStep<S>(d, hn::Mul(x2, c)),
-                                RoundStep<S>(d, hn::Mul(x1, s)));
-        StoreResult(d, RoundTo<S::kInfo.result>(d, y1), lo, left...);
-        StoreResult(d, RoundTo<S::kInfo.result>(d, y2), hi, left...);
+        const auto y1 = hn::Sub(RoundBetweenOps<kResult>(d, hn::Mul(x1, c)),
+                                RoundBetweenOps<kResult>(d, hn::Mul(x2, s)));
+        const auto y2 = hn::Add(RoundBetweenOps<kResult>(d, hn::Mul(x2, c)),
+                                RoundBetweenOps<kResult>(d, hn::Mul(x1, s)));
+        StoreResult(d, RoundTo<kResult>(d, y1), lo, left...);
+        StoreResult(d, RoundTo<kResult>(d, y2), hi, left...);
       }
     });
   }
@@ -77,6 +71,7 @@ struct SwiGluImpl {
                   Parallel& parallel) {
     using Lane = typename S::Sum::Lane;
     constexpr Format kOperand = S::kInfo.operand;
+    constexpr Format kResult = S::kInfo.result;
     parallel.For(gate.rows, [&](size_t r) HWY_ATTR {
       const T* g_row = gate.Row(r);
       const T* u_row = up.Row(r);
@@ -85,10 +80,10 @@ struct SwiGluImpl {
           gate.cols, [&](auto d, size_t i, auto... left) HWY_ATTR {
             const auto g = LoadOperand<kOperand>(d, g_row + i, left...);
             const auto u = LoadOperand<kOperand>(d, u_row + i, left...);
-            const auto silu =
-                RoundStep<S>(d, hn::Div(g, OnePlusExp(d, hn::Neg(g))));
-            StoreResult(d, RoundTo<S::kInfo.result>(d, hn::Mul(silu, u)),
-                        y_row + i, left...);
+            const auto silu = RoundBetweenOps<kResult>(
+                d, hn::Div(g, OnePlusExp(d, hn::Neg(g))));
+            StoreResult(d, RoundTo<kResult>(d, hn::Mul(silu, u)), y_row + i,
+                        left...);
           });
     });
   }

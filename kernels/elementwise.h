@@ -11,8 +11,8 @@ namespace ulpscope {
 
 // Ops without a sum. Operands are rounded to the strategy's operand format,
 // every operation below is rounded in the type of the strategy's accumulators
-// (and to bf16 where the result is bf16, as PyTorch does op by op), and the
-// result to its result format.
+// (and to a result format of 16 bits, as PyTorch does op by op), and the result
+// to its result format.
 
 // Rotates each row x of 2h values, a head at one position (rotate-half form of
 // Su et al. 2021): for i < h

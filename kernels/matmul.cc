@@ -416,7 +416,7 @@ class MatMulRun {
         }
         auto value = Sum::Value(d, s, c);
         if (args.scale != 1) {
-          if constexpr (kResult == Format::kBF16) value = RoundToBF16(d, value);
+          value = RoundBetweenOps<kResult>(d, value);
           value = hn::Mul(value, hn::Set(d, scale));
         }
         StoreResult(d, RoundTo<kResult>(d, value), to + i, left...);

@@ -30,8 +30,8 @@ struct MatMulArgs {
 };
 
 // Each output is the strategy's textbook sum over ascending k; bias is its last
-// term; a scale other than 1 multiplies the sum, rounded to bf16 first if the
-// result is bf16 (as PyTorch scales attention scores), and the result is
+// term; a scale other than 1 multiplies the sum, rounded first to a result
+// format of 16 bits (as PyTorch scales attention scores), and the result is
 // rounded once. T is float or double: what activations are stored in. A
 // strategy with f64 results needs T = double.
 template <typename T>

@@ -69,7 +69,7 @@ HWY_INLINE void ScaleRows(const RmsNormArgs<T>& args, size_t row,
     for (size_t r = 0; r < kRows; ++r) {
       auto v = hn::Mul(LoadOperand<kOperand>(d, x + r * x_stride + i, left...),
                        hn::Set(d, inverse[r]));
-      if constexpr (kResult == Format::kBF16) v = RoundToBF16(d, v);
+      v = RoundBetweenOps<kResult>(d, v);
       StoreResult(d, RoundTo<kResult>(d, hn::Mul(w, v)), y + r * y_stride + i,
                   left...);
     }

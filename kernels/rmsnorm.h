@@ -18,8 +18,8 @@ struct RmsNormArgs {
 
 // The sum of squares is the strategy's over the row's 16 lanes
 // (kernels/sum_driver-inl.h). Then, each rounded in the accumulators' type:
-// mean, + eps, square root, reciprocal, x times it (rounded to bf16 if the
-// result is, as in PyTorch, where the cast comes before the weight), times
+// mean, + eps, square root, reciprocal, x times it (rounded to a result format
+// of 16 bits, as in PyTorch, where the cast comes before the weight), times
 // weight; rounded to the result's format.
 template <typename T>
 void RmsNorm(Strategy strategy, const RmsNormArgs<T>& args, Parallel& parallel);

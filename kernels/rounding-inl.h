@@ -33,6 +33,16 @@ HWY_INLINE V RoundToBF16(D d, V v) {
   return hn::BitCast(d, hn::And(hn::IfThenElse(is_nan, quiet, rounded), top));
 }
 
+// f32 lanes rounded to the nearest f16, ties to even, kept as f32: subnormals
+// as well, and what rounds past 65504 becomes infinite. F16C and Armv8 convert
+// as IEEE 754 says, whatever their modes for subnormals, and Highway does the
+// same where there is no instruction. NaNs stay (quiet) NaNs.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V RoundToF16(D d, V v) {
+  const hn::Rebind<hwy::float16_t, D> dh;
+  return hn::PromoteTo(d, hn::DemoteTo(dh, v));
+}
+
 // Two bf16 kept as f32 in the lower and the upper half of each lane.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V InPairs(D d, V lower, V upper) {
@@ -45,7 +55,7 @@ HWY_INLINE V InPairs(D d, V lower, V upper) {
 template <Format kFormat, class D, class V = hn::Vec<D>>
 HWY_INLINE V RoundTo(D d, V v) {
   if constexpr (std::is_same_v<hn::TFromD<D>, double>) {
-    static_assert(kFormat != Format::kBF16, "bf16 is computed in f32");
+    static_assert(!Has16Bits(kFormat), "16 bits are computed in f32");
     if constexpr (kFormat == Format::kF32) {
       const hn::Rebind<float, D> df;
       return hn::PromoteTo(d, hn::DemoteTo(df, v));
@@ -53,7 +63,16 @@ HWY_INLINE V RoundTo(D d, V v) {
   } else {
     static_assert(kFormat != Format::kF64, "f64 is computed in f64");
     if constexpr (kFormat == Format::kBF16) return RoundToBF16(d, v);
+    if constexpr (kFormat == Format::kF16) return RoundToF16(d, v);
   }
+  return v;
+}
+
+// What one PyTorch op hands to the next within what is one op here: rounded to
+// results of 16 bits, and as the lanes have it otherwise.
+template <Format kResult, class D, class V = hn::Vec<D>>
+HWY_INLINE V RoundBetweenOps(D d, V v) {
+  if constexpr (Has16Bits(kResult)) return RoundTo<kResult>(d, v);
   return v;
 }
 
@@ -114,13 +133,15 @@ HWY_INLINE hn::Vec<D> LoadWidened(D d, const T* HWY_RESTRICT p, Left... left) {
 }
 
 // An operand as a strategy reads it. A value that is wider than f32 reaches
-// bf16 by way of f32: two roundings.
+// bf16 or f16 by way of f32: two roundings.
 template <Format kOperand, class D, typename T, class... Left>
 HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* HWY_RESTRICT p, Left... left) {
   const auto v = LoadWidened(d, p, left...);
   constexpr bool kStoredAsBF16 = std::is_same_v<T, hwy::bfloat16_t>;
+  constexpr bool kStoredAsF16 = std::is_same_v<T, hwy::float16_t>;
   constexpr bool kStoredWithinF32 = sizeof(T) <= 4;
   if constexpr ((kOperand == Format::kBF16 && kStoredAsBF16) ||
+                (kOperand == Format::kF16 && kStoredAsF16) ||
                 (kOperand == Format::kF32 && kStoredWithinF32)) {
     return v;
   } else {

@@ -129,6 +129,12 @@ void RoundAllToBF16(std::vector<float>& x) {
   });
 }
 
+void RoundAllToF16(std::vector<float>& x) {
+  ForEachVector<float>(x.size(), [&](auto d, size_t i) HWY_ATTR {
+    hn::StoreU(RoundToF16(d, hn::LoadU(d, x.data() + i)), d, x.data() + i);
+  });
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope
 HWY_AFTER_NAMESPACE();
@@ -144,6 +150,7 @@ HWY_EXPORT(FastTwoSumsF64);
 HWY_EXPORT(TwoProductsF32);
 HWY_EXPORT(TwoProductsF64);
 HWY_EXPORT(RoundAllToBF16);
+HWY_EXPORT(RoundAllToF16);
 
 namespace {
 
@@ -296,6 +303,109 @@ TEST_P(AccumulationTest, RoundsToBF16AsArithmeticDoes) {
             << x[i] << " became " << y[i];
       }
     }
+  }
+}
+
+// All 2^16 f16 by their definition, with NaNs for those that have none.
+std::vector<double> EveryF16() {
+  std::vector<double> all;
+  for (int bits = 0; bits < 0x10000; ++bits) {
+    const int exponent = bits >> 10 & 31;
+    const int fraction = bits & 1023;
+    double x = exponent == 0 ? std::ldexp(fraction, -24)
+                             : std::ldexp(1024 + fraction, exponent - 25);
+    if (exponent == 31) {
+      x = fraction == 0 ? std::numeric_limits<double>::infinity()
+                        : std::numeric_limits<double>::quiet_NaN();
+    }
+    all.push_back(std::copysign(x, bits < 0x8000 ? 1.0 : -1.0));
+  }
+  return all;
+}
+
+TEST_P(AccumulationTest, EveryF16StaysAsItIs) {
+  std::vector<float> x;
+  for (const double half : EveryF16()) x.push_back(static_cast<float>(half));
+  std::vector<float> y = x;
+  HWY_DYNAMIC_DISPATCH(RoundAllToF16)(y);
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_TRUE(SameBits(y[i], x[i])) << x[i] << " became " << y[i];
+  }
+}
+
+// Between neighbours of the same sign: the tie, which goes to the even one, and
+// the floats beside it. The neighbour of the largest is 2^16, which stands for
+// infinity.
+TEST_P(AccumulationTest, RoundsTiesToTheEvenF16AndTheRestToTheNearest) {
+  const std::vector<double> halves = EveryF16();
+  for (int bits = 0; bits < 0x7C00; ++bits) {
+    const double lower = halves[bits];
+    const double upper = bits + 1 < 0x7C00 ? halves[bits + 1] : 0x1p16;
+    const float tie = static_cast<float>((lower + upper) / 2);
+    ASSERT_EQ(tie, (lower + upper) / 2);
+    const float even = static_cast<float>(halves[bits + bits % 2]);
+    std::vector<float> x = {std::nextafter(tie, 0.0F), tie,
+                            std::nextafter(tie, INFINITY)};
+    for (size_t i = 0; i < 3; ++i) x.push_back(-x[i]);
+    HWY_DYNAMIC_DISPATCH(RoundAllToF16)(x);
+    for (const float sign : {1.0F, -1.0F}) {
+      const float* y = x.data() + (sign > 0 ? 0 : 3);
+      ASSERT_TRUE(SameBits(y[0], sign * static_cast<float>(lower))) << bits;
+      ASSERT_TRUE(SameBits(y[1], sign * even)) << bits;
+      ASSERT_TRUE(SameBits(y[2], sign * static_cast<float>(halves[bits + 1])))
+          << bits;
+    }
+  }
+}
+
+// Every exponent and sign, with fractions around f16's last places.
+TEST_P(AccumulationTest, RoundsToF16AsArithmeticDoes) {
+  std::vector<float> x;
+  for (uint32_t high = 0; high < 0x10000; ++high) {
+    for (const uint32_t low : {0x0000u, 0x0001u, 0x0FFFu, 0x1000u, 0x1001u,
+                               0x2FFFu, 0x3000u, 0xFFFFu}) {
+      x.push_back(FloatOf(high << 16 | low));
+    }
+  }
+  std::vector<float> y = x;
+  HWY_DYNAMIC_DISPATCH(RoundAllToF16)(y);
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (std::isnan(x[i])) {
+      ASSERT_TRUE(std::isnan(y[i]));
+      ASSERT_NE(FloatBits(y[i]) & 0x00400000, 0u) << "a signaling NaN";
+    } else {
+      ASSERT_TRUE(SameBits(y[i], Rounded(Format::kF16, x[i])))
+          << x[i] << " became " << y[i];
+    }
+  }
+}
+
+TEST_P(AccumulationTest, RoundsNamedValuesToF16) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const struct {
+    float x, rounded;
+  } kCases[] = {
+      {1.0F, 1.0F},
+      {0x1.002p0F, 0x1.0p0F},       // a tie, down to even
+      {0x1.006p0F, 0x1.008p0F},     // a tie, up to even
+      {0x1.002002p0F, 0x1.004p0F},  // just above the tie
+      {65504.0F, 65504.0F},         // the largest f16
+      {65519.996F, 65504.0F},
+      {65520.0F, infinity},
+      {-1e30F, -infinity},
+      {0x1p-14F, 0x1p-14F},      // the least normal f16
+      {0x1.ffcp-15F, 0x1p-14F},  // a tie, up to it
+      {0x1p-24F, 0x1p-24F},      // the least f16
+      {0x1p-25F, 0.0F},          // a tie, to even
+      {0x1.000002p-25F, 0x1p-24F},
+      {0x1.8p-24F, 0x1p-23F},
+      {-0x1p-149F, -0.0F},
+      {infinity, infinity},
+  };
+  for (const auto& test : kCases) {
+    std::vector<float> x = {test.x};
+    HWY_DYNAMIC_DISPATCH(RoundAllToF16)(x);
+    EXPECT_TRUE(SameBits(x[0], test.rounded)) << test.x << " became " << x[0];
   }
 }
 

@@ -21,6 +21,7 @@
 #include "kernels/parallel.h"
 #include "kernels/strategy.h"
 #include "tests/targets.h"
+#include "tests/textbook.h"
 
 namespace ulpscope {
 namespace {
@@ -43,13 +44,19 @@ Dot Judged(std::vector<double> a, std::vector<double> b) {
   return dot;
 }
 
+Operands OperandsOf(Format format) {
+  return format == Format::kBF16  ? Operands::kBF16
+         : format == Format::kF16 ? Operands::kF16
+                                  : Operands::kF32;
+}
+
 // A family's operands, representable in `operand`. For f64 they are spread to
 // 53 bits: a strategy that reads them as f32 shows.
 Dot MakeDot(const InputFamily& family, Format operand, uint64_t seed,
             size_t n) {
   std::vector<float> a(n), b(n);
-  FillDot(family, operand == Format::kBF16 ? Operands::kBF16 : Operands::kF32,
-          seed, absl::MakeSpan(a), absl::MakeSpan(b));
+  FillDot(family, OperandsOf(operand), seed, absl::MakeSpan(a),
+          absl::MakeSpan(b));
   std::vector<double> wide_a(a.begin(), a.end());
   std::vector<double> wide_b(b.begin(), b.end());
   if (operand == Format::kF64) {
@@ -108,14 +115,39 @@ TEST_P(AccuracyTest, StaysWithinItsOwnBoundOnLongRows) {
   }
 }
 
+// Results of f16 from its least number to its normal ones: multiples of 2^-24.
+// Its bound holds there too, and would not without what it says of them.
+TEST(F16UnderflowTest, StaysWithinItsOwnBound) {
+  const Strategy f16 = *FindStrategy("f16", Kernel::kMatMul);
+  Random random(1);
+  for (const int64_t target : RunnableTargets()) {
+    const ScopedTarget scoped_target(target);
+    int beyond_relative = 0;
+    for (int exponent = -26; exponent <= -14; ++exponent) {
+      for (int i = 0; i < 100; ++i) {
+        const double x = random.Below(1024) / 1024.0 + 1;
+        const double y = random.Below(1024) / 1024.0 + 1;
+        const Dot dot =
+            Judged({std::ldexp(x, -12)}, {std::ldexp(y, exponent + 12)});
+        const double error = Error(f16, dot);
+        ASSERT_LE(error, f16.info().error_bound(dot.terms)) << exponent;
+        const double u = UnitRoundoff(Format::kF16);
+        beyond_relative += error > 1.001 * u * dot.terms.abs_result;
+      }
+    }
+    EXPECT_GT(beyond_relative, 500) << hwy::TargetName(target);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, AccuracyTest, testing::ValuesIn(StrategiesOnTargets(Kernel::kMatMul)),
     NameOf);
 
 // From the least accurate to the most. Every strategy of the registry that
 // MatMul takes and that has fixed bits is in it, see below.
-constexpr const char* kRanking[] = {"bf16_acc", "bf16", "f32", "pairwise",
-                                    "kahan",    "dot2", "f64", "oracle"};
+constexpr const char* kRanking[] = {"bf16_acc", "bf16",     "f16",
+                                    "f32",      "pairwise", "kahan",
+                                    "dot2",     "f64",      "oracle"};
 
 TEST(RankingTest, HasEveryStrategyOfMatMul) {
   size_t taken = 0;
@@ -157,18 +189,26 @@ class PowerTest : public testing::TestWithParam<Neighbours> {
   ScopedTarget scoped_target_;
 };
 
+// Operands that both formats represent. Numbers in the range of f16 stay in it
+// when they are rounded to another format's fewer bits.
+Dot MakeDotOfBoth(const InputFamily& family, Format worse, Format better,
+                  uint64_t seed, size_t n) {
+  const bool f16 = worse == Format::kF16 || better == Format::kF16;
+  const Dot dot = MakeDot(family, f16 ? Format::kF16 : worse, seed, n);
+  return Judged(Rounded(worse, dot.a), Rounded(worse, dot.b));
+}
+
 // On some input that both read exactly, the worse strategy misses the better
 // one's bound, which the better one keeps: neither can be computed as the other
 // without a test noticing.
 TEST_P(PowerTest, WorseStrategyMissesTheBoundOfTheBetter) {
   const auto [target, worse, better] = GetParam();
-  // What both represent.
-  const Format operand = worse.info().operand;
   int misses = 0;
   for (const InputFamily& family : InputFamilies()) {
     for (const size_t n : {2, 3, 5, 8, 64, 1000, 4097}) {
       for (uint64_t seed = 0; seed < 4; ++seed) {
-        const Dot dot = MakeDot(family, operand, seed, n);
+        const Dot dot = MakeDotOfBoth(family, worse.info().operand,
+                                      better.info().operand, seed, n);
         const double bound = better.info().error_bound(dot.terms);
         ASSERT_LE(Error(better, dot), bound);
         misses += Error(worse, dot) > bound;

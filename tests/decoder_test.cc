@@ -72,6 +72,7 @@ constexpr const char* kPlans[] = {
     "f32",
     "kahan,residual=kahan",
     "torch-bf16",
+    "torch-f16",
     "oracle",
     "matmul=dot2,rmsnorm=pairwise,softmax=bf16_acc,rope=f64,residual=f64",
     "matmul=bf16_acc,down_proj@2-3=oracle,rmsnorm=dot2,q_proj@1=pairwise",
@@ -123,7 +124,8 @@ TEST(DecoderTest, PlansDiffer) {
   for (const char* plan :
        {"f32", "matmul=pairwise", "matmul=kahan", "matmul=f64", "matmul=bf16",
         "matmul=bf16_acc", "rmsnorm=bf16", "softmax=bf16", "elementwise=bf16",
-        "residual=bf16", "residual=kahan", "oracle"}) {
+        "residual=bf16", "matmul=f16", "rmsnorm=f16", "softmax=f16",
+        "elementwise=f16", "residual=f16", "residual=kahan", "oracle"}) {
     seen.push_back(AllLogits(weights, plan, tokens, 8, 1));
     for (size_t i = 0; i + 1 < seen.size(); ++i) {
       EXPECT_FALSE(SameBits(seen[i], seen.back())) << plan << " and " << i;

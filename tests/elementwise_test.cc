@@ -173,12 +173,15 @@ TEST_P(ElementwiseTest, SiluOfLargeNegativeGatesVanishes) {
   SwiGlu(strategy(), Matrix<const double>(gate.data(), 1, gate.size()),
          Matrix<const double>(up.data(), 1, gate.size()),
          Matrix<double>(y.data(), 1, gate.size()), parallel);
-  for (size_t i = 0; i + 1 < gate.size(); ++i) {
+  for (size_t i = 0; i < gate.size(); ++i) {
+    if (std::isinf(Rounded(textbook().operand, gate[i]))) {
+      EXPECT_TRUE(std::isnan(y[i])) << "-inf / inf, of " << gate[i];
+      continue;
+    }
     // -g e^g grows with g for g < -1, so none is larger than the first.
     EXPECT_LE(y[i], 0.0) << gate[i];
     EXPECT_GE(y[i], gate[0] * std::exp(gate[0]) * 1.01) << gate[i];
   }
-  EXPECT_TRUE(std::isnan(y.back())) << "-inf / inf";
 }
 
 TEST_P(ElementwiseTest, NonFiniteValuesReachTheirOutputsOnly) {

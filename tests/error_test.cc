@@ -33,6 +33,16 @@ TEST(SpacingTest, OfBf16IsThatOfEightBits) {
   EXPECT_EQ(SpacingAt(Format::kBF16, 0.0), 0x1p-133);
 }
 
+TEST(SpacingTest, OfF16IsThatOfElevenBits) {
+  EXPECT_EQ(SpacingAt(Format::kF16, 1.0), 0x1p-10);
+  EXPECT_EQ(SpacingAt(Format::kF16, 1670.0), 1.0);
+  EXPECT_EQ(SpacingAt(Format::kF16, 65504.0), 32.0);
+  EXPECT_EQ(SpacingAt(Format::kF16, 1e6), 32.0);
+  EXPECT_EQ(SpacingAt(Format::kF16, 0x1p-14), 0x1p-24);
+  EXPECT_EQ(SpacingAt(Format::kF16, 0x1p-20), 0x1p-24);
+  EXPECT_EQ(SpacingAt(Format::kF16, 0.0), 0x1p-24);
+}
+
 TEST(SpacingTest, EdgesBelongToTheBinadeAbove) {
   EXPECT_EQ(SpacingAt(Format::kF32, 2.0), 0x1p-22);
   EXPECT_EQ(SpacingAt(Format::kF32, std::nextafter(2.0, 0.0)), 0x1p-23);
@@ -53,6 +63,7 @@ TEST(UlpErrorTest, CountsSpacings) {
   EXPECT_EQ(UlpError(Format::kF32, 1.0, 1.0 + 0x1p-25), 0.25);
   EXPECT_EQ(UlpError(Format::kF32, 0x1p-149F, 0.0), 1.0);
   EXPECT_EQ(UlpError(Format::kBF16, 804.0, 801.0), 0.75);
+  EXPECT_EQ(UlpError(Format::kF16, 801.5, 801.0), 1.0);
   EXPECT_EQ(UlpError(Format::kF64, 1.0 + 0x1p-52, 1.0), 1.0);
   const double tiny = std::numeric_limits<double>::denorm_min();
   EXPECT_EQ(UlpError(Format::kF64, -tiny, 2.0 * tiny), 3.0);

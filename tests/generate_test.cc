@@ -53,7 +53,8 @@ TEST_P(GenerateTest, EachTokenIsTheLikeliestAfterAllBefore) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Plans, GenerateTest,
-                         testing::Values("f32", "torch-bf16", "oracle"));
+                         testing::Values("f32", "torch-bf16", "torch-f16",
+                                         "oracle"));
 
 TEST(GenerateErrorTest, NothingToStartFromIsAnError) {
   const Weights& weights = LoadedOnce("synthetic:tiny");

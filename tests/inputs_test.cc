@@ -18,7 +18,8 @@ namespace ulpscope {
 namespace {
 
 constexpr double kU = 0x1p-24;
-constexpr Operands kBothOperands[] = {Operands::kF32, Operands::kBF16};
+constexpr Operands kAllOperands[] = {Operands::kF32, Operands::kBF16,
+                                     Operands::kF16};
 constexpr size_t kOddSizes[] = {1, 2, 3, 5, 16, 31, 63, 64, 65, 1000};
 
 const InputFamily& Family(absl::string_view name) {
@@ -48,6 +49,12 @@ uint32_t BitsOf(float x) {
 }
 
 bool IsBf16(float x) { return (BitsOf(x) & 0xFFFF) == 0; }
+
+// 11 bits down to 2^-14, then multiples of 2^-24.
+bool IsF16(float x) {
+  return (BitsOf(x) & 0x1FFF) == 0 && std::fabs(x) <= 65504 &&
+         x * 0x1p24F == std::trunc(x * 0x1p24F);
+}
 
 // FNV-1a of the bits.
 uint64_t HashOf(absl::Span<const float> x, uint64_t hash = 0xCBF29CE484222325) {
@@ -135,7 +142,7 @@ TEST(InputsTest, NamesAreUnique) {
 
 TEST(InputsTest, ProductsNeitherOverflowNorUnderflow) {
   for (const InputFamily& family : InputFamilies()) {
-    for (const Operands operands : kBothOperands) {
+    for (const Operands operands : kAllOperands) {
       for (const size_t n : kOddSizes) {
         for (uint64_t seed = 0; seed < 5; ++seed) {
           const Vectors v = Filled(family, operands, seed, n);
@@ -158,9 +165,28 @@ TEST(InputsTest, Bf16OperandsAreBf16AndOthersAreNot) {
     EXPECT_TRUE(std::all_of(bf16.a.begin(), bf16.a.end(), IsBf16));
     EXPECT_TRUE(std::all_of(bf16.b.begin(), bf16.b.end(), IsBf16));
     const Vectors f32 = Filled(family, Operands::kF32, 3, 500);
-    // 1 in 2^16 numbers is a bf16 by chance.
-    EXPECT_LT(std::count_if(f32.a.begin(), f32.a.end(), IsBf16), 5);
-    EXPECT_LT(std::count_if(f32.b.begin(), f32.b.end(), IsBf16), 5);
+    // 1 in 2^16 numbers is a bf16 by chance, and 1 in 2^13 an f16.
+    for (const auto is : {&IsBf16, &IsF16}) {
+      EXPECT_LT(std::count_if(f32.a.begin(), f32.a.end(), is), 5);
+      EXPECT_LT(std::count_if(f32.b.begin(), f32.b.end(), is), 5);
+    }
+  }
+}
+
+TEST(InputsTest, F16OperandsAreF16) {
+  for (const InputFamily& family : InputFamilies()) {
+    for (const size_t n : {1, 2, 3, 17, 1000, 4097, 16385, 1 << 15}) {
+      for (uint64_t seed = 0; seed < 3; ++seed) {
+        const Vectors v = Filled(family, Operands::kF16, seed, n);
+        EXPECT_TRUE(std::all_of(v.a.begin(), v.a.end(), IsF16)) << family.name;
+        EXPECT_TRUE(std::all_of(v.b.begin(), v.b.end(), IsF16)) << family.name;
+        // They have what bf16 lacks.
+        if (n < 1000) continue;
+        EXPECT_LT(std::count_if(v.a.begin(), v.a.end(), IsBf16),
+                  static_cast<ptrdiff_t>(n / 4))
+            << family.name;
+      }
+    }
   }
 }
 
@@ -173,7 +199,7 @@ TEST(InputsTest, SeedsDiffer) {
 }
 
 TEST(InputsTest, SwampedTermsAreAllLostInOrder) {
-  for (const Operands operands : kBothOperands) {
+  for (const Operands operands : kAllOperands) {
     for (const size_t n : {2, 5, 64, 4096, 1 << 18}) {
       for (uint64_t seed = 0; seed < 3; ++seed) {
         const Vectors v = Filled(Family("swamped"), operands, seed, n);
@@ -198,7 +224,7 @@ TEST(InputsTest, SwampedTermsAreLostUpToTheLongestSum) {
 }
 
 TEST(InputsTest, SwampedTermsAreLostByLanesInASixteenth) {
-  for (const Operands operands : kBothOperands) {
+  for (const Operands operands : kAllOperands) {
     const size_t n = 4096;
     const Vectors v = Filled(Family("swamped"), operands, 1, n);
     // Adding the lanes rounds 15 times more.
@@ -208,7 +234,7 @@ TEST(InputsTest, SwampedTermsAreLostByLanesInASixteenth) {
 }
 
 TEST(InputsTest, SwampedBlocksBreakSumsByBlocks) {
-  for (const Operands operands : kBothOperands) {
+  for (const Operands operands : kAllOperands) {
     for (const size_t n : {64, 128, 4096, 1 << 16}) {
       const Vectors v = Filled(Family("swamped_blocks"), operands, 1, n);
       // The loss is above 0.46 u per term; the tree rounds log2(n / 64) times,
@@ -241,6 +267,8 @@ TEST(InputsTest, CancellingPairsCancel) {
       const Vectors bf16 =
           Filled(Family("cancelling"), Operands::kBF16, seed, n);
       EXPECT_GT(ConditionNumber(bf16.a, bf16.b), 0x1p6) << n << " " << seed;
+      const Vectors f16 = Filled(Family("cancelling"), Operands::kF16, seed, n);
+      EXPECT_GT(ConditionNumber(f16.a, f16.b), 0x1p9) << n << " " << seed;
     }
   }
 }
@@ -259,7 +287,7 @@ TEST(InputsTest, ConditionNumberIsTheOneAskedFor) {
   for (const InputFamily& family : InputFamilies()) {
     if (family.condition == 0.0) continue;
     const double asked = std::max(2.0, family.condition);
-    for (const Operands operands : kBothOperands) {
+    for (const Operands operands : kAllOperands) {
       for (const size_t n : {16, 17, 31, 64, 1000, 4096}) {
         for (uint64_t seed = 0; seed < 10; ++seed) {
           const Vectors v = Filled(family, operands, seed, n);
@@ -296,13 +324,15 @@ TEST(InputsTest, RowsAreFiniteOfAnySizeAndFormat) {
         for (const float value : x) ASSERT_TRUE(std::isfinite(value));
         FillRow(family, Operands::kBF16, 1, absl::MakeSpan(x));
         EXPECT_TRUE(std::all_of(x.begin(), x.end(), IsBf16)) << family.name;
+        FillRow(family, Operands::kF16, 1, absl::MakeSpan(x));
+        EXPECT_TRUE(std::all_of(x.begin(), x.end(), IsF16)) << family.name;
       }
     }
   }
 }
 
 TEST(InputsTest, SwampedSquaresAreLost) {
-  for (const Operands operands : kBothOperands) {
+  for (const Operands operands : kAllOperands) {
     std::vector<float> x(4096);
     FillRow(Row(NormRowFamilies(), "swamped"), operands, 1, absl::MakeSpan(x));
     EXPECT_GE(ErrorInUnits(FmaInOrder(x, x), x, x), 4095 / 4.0 - 1.0);
@@ -313,7 +343,7 @@ TEST(InputsTest, SwampedSquaresAreLost) {
 }
 
 TEST(InputsTest, SwampedExponentialsAreLost) {
-  for (const Operands operands : kBothOperands) {
+  for (const Operands operands : kAllOperands) {
     std::vector<float> logits(4096);
     FillRow(Row(SoftmaxRowFamilies(), "swamped"), operands, 1,
             absl::MakeSpan(logits));
@@ -327,44 +357,54 @@ TEST(InputsTest, SwampedExponentialsAreLost) {
 
 struct GoldenBits {
   absl::string_view name;
-  uint64_t f32, bf16;
+  uint64_t of[3];  // as kAllOperands
 };
 
 constexpr GoldenBits kGoldenDots[] = {
-    {"gaussian", 0x8F408B0EEAA7597E, 0x0E3C241763F61526},
-    {"positive", 0x75C8D4A8E16C2BF6, 0xCDC20C11C10AE6DB},
-    {"swamped", 0xEB90C8DAE0073F9D, 0xE5F2BAF57F333C34},
-    {"swamped_blocks", 0x7F130B2EB7DA9DCE, 0x938B680B53CEE8FA},
-    {"cancelling", 0xF2E582AAEDAD1B96, 0x43545CB4C6CA39D3},
-    {"outlier_channel", 0x24E4337209F5E079, 0x5BFE98DF1041F564},
-    {"condition_1e0", 0x5E18896B16E3EAC2, 0xC8FA31BC11D8F260},
-    {"condition_1e2", 0x0BB4D07269AD7F11, 0xC1D7710561981DB4},
-    {"condition_1e4", 0x358899A1E2B506D3, 0xA297976311337952},
-    {"condition_1e6", 0x4F26FF1229042425, 0xD1284B03EE090929},
-    {"condition_1e8", 0xB70E4DB8C5D8752B, 0xEAF5114CEF553E4A},
-    {"condition_1e10", 0xD10B1869455E6CC6, 0x573CF7ECBAFC402E},
-    {"condition_1e12", 0x81EB0D88A79F845C, 0xB9D309BC67D2EF25},
+    {"gaussian", {0x8F408B0EEAA7597E, 0x0E3C241763F61526, 0x10B682C9647F7A1C}},
+    {"positive", {0x75C8D4A8E16C2BF6, 0xCDC20C11C10AE6DB, 0xB1DE8D665A4190C8}},
+    {"swamped", {0xEB90C8DAE0073F9D, 0xE5F2BAF57F333C34, 0xA471304A13B34821}},
+    {"swamped_blocks",
+     {0x7F130B2EB7DA9DCE, 0x938B680B53CEE8FA, 0x2C30FDE40813BFF6}},
+    {"cancelling",
+     {0xF2E582AAEDAD1B96, 0x43545CB4C6CA39D3, 0xBD8C83DFBFA1E296}},
+    {"outlier_channel",
+     {0x24E4337209F5E079, 0x5BFE98DF1041F564, 0x28B058FDD947A853}},
+    {"condition_1e0",
+     {0x5E18896B16E3EAC2, 0xC8FA31BC11D8F260, 0xC5A8BCC13F4DB113}},
+    {"condition_1e2",
+     {0x0BB4D07269AD7F11, 0xC1D7710561981DB4, 0x3EDDEE571DFE1B66}},
+    {"condition_1e4",
+     {0x358899A1E2B506D3, 0xA297976311337952, 0x60C6A03F50ED3DB8}},
+    {"condition_1e6",
+     {0x4F26FF1229042425, 0xD1284B03EE090929, 0xD1BA11ABC977F4F9}},
+    {"condition_1e8",
+     {0xB70E4DB8C5D8752B, 0xEAF5114CEF553E4A, 0x14B77A46DD125773}},
+    {"condition_1e10",
+     {0xD10B1869455E6CC6, 0x573CF7ECBAFC402E, 0xA41786785F077D7B}},
+    {"condition_1e12",
+     {0x81EB0D88A79F845C, 0xB9D309BC67D2EF25, 0xC4F18DBC4C7C37A1}},
 };
 
 constexpr GoldenBits kGoldenRows[] = {
-    {"gaussian", 0x19CA52B13900208E, 0x4DD47FA7D0CC11C1},
-    {"outlier_channel", 0x8A7B38A1C7785C72, 0xB90276A87DCB2C19},
-    {"swamped", 0xE510FF384DD40075, 0x6B29B0D35DFCC8E9},
-    {"swamped_blocks", 0xABA3AA11FF044F0D, 0x21C057BEA759311E},
-    {"gaussian", 0x460F79ED289F28FD, 0x83CD4BBE3718BD65},
-    {"equal", 0x0904F569F55C8085, 0x3C8E6EA914640BC5},
-    {"wide", 0x0E99FC2C43CE8586, 0x52F8D5F41F929A5E},
-    {"swamped", 0xAD6969934AC51A74, 0x4A6B48643F32F272},
+    {"gaussian", {0x19CA52B13900208E, 0x4DD47FA7D0CC11C1, 0x3D53D37C017485F5}},
+    {"outlier_channel",
+     {0x8A7B38A1C7785C72, 0xB90276A87DCB2C19, 0xAF28A0DAC3EC52FA}},
+    {"swamped", {0xE510FF384DD40075, 0x6B29B0D35DFCC8E9, 0x91FD558CC0E9A7B5}},
+    {"swamped_blocks",
+     {0xABA3AA11FF044F0D, 0x21C057BEA759311E, 0x282EE7C62422C597}},
+    {"gaussian", {0x460F79ED289F28FD, 0x83CD4BBE3718BD65, 0xCB16B68F6204A9BA}},
+    {"equal", {0x0904F569F55C8085, 0x3C8E6EA914640BC5, 0x3C8E6EA914640BC5}},
+    {"wide", {0x0E99FC2C43CE8586, 0x52F8D5F41F929A5E, 0x27E29C5969F12787}},
+    {"swamped", {0xAD6969934AC51A74, 0x4A6B48643F32F272, 0x87CBB548C85A6F88}},
 };
 
 TEST(InputsTest, BitsAreThoseOfEveryMachine) {
   ASSERT_EQ(std::size(kGoldenDots), InputFamilies().size());
   for (const GoldenBits& golden : kGoldenDots) {
-    for (const Operands operands : kBothOperands) {
-      const Vectors v = Filled(Family(golden.name), operands, 42, 100);
-      EXPECT_EQ(HashOf(v.b, HashOf(v.a)),
-                operands == Operands::kF32 ? golden.f32 : golden.bf16)
-          << golden.name;
+    for (size_t i = 0; i < std::size(kAllOperands); ++i) {
+      const Vectors v = Filled(Family(golden.name), kAllOperands[i], 42, 100);
+      EXPECT_EQ(HashOf(v.b, HashOf(v.a)), golden.of[i]) << golden.name;
     }
   }
   size_t row = 0;
@@ -373,12 +413,10 @@ TEST(InputsTest, BitsAreThoseOfEveryMachine) {
       ASSERT_LT(row, std::size(kGoldenRows));
       const GoldenBits& golden = kGoldenRows[row++];
       EXPECT_EQ(family.name, golden.name);
-      for (const Operands operands : kBothOperands) {
+      for (size_t i = 0; i < std::size(kAllOperands); ++i) {
         std::vector<float> x(100);
-        FillRow(family, operands, 42, absl::MakeSpan(x));
-        EXPECT_EQ(HashOf(x),
-                  operands == Operands::kF32 ? golden.f32 : golden.bf16)
-            << golden.name;
+        FillRow(family, kAllOperands[i], 42, absl::MakeSpan(x));
+        EXPECT_EQ(HashOf(x), golden.of[i]) << golden.name;
       }
     }
   }

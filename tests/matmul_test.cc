@@ -308,6 +308,31 @@ TEST_P(MatMulTest, HasTheTextbooksBitsInBlocks) {
   }
 }
 
+// Beyond what f16 holds at both ends, and within f32's range: what a strategy
+// makes of it, stored in any type, is what its textbook says.
+TEST_P(MatMulTest, HasTheTextbooksBitsOverManyMagnitudes) {
+  Random random(7);
+  Parallel parallel;
+  constexpr size_t kN = 40, kK = 3;
+  for (const DType dtype : kDTypes) {
+    Stored b(dtype, 0, kK, random);
+    std::vector<double> a;
+    for (size_t i = 0; i < kN * kK; ++i) {
+      const int exponent = static_cast<int>(random.Below(44)) - 27;
+      b.Push(std::ldexp(random.Gaussian(), exponent));
+    }
+    b.n = kN;
+    for (size_t i = 0; i < 9 * kK; ++i) {
+      const int exponent = static_cast<int>(random.Below(44)) - 27;
+      a.push_back(std::ldexp(random.Gaussian(), exponent));
+    }
+    const std::vector<double> expected = Expected(textbook(), a, b, nullptr, 1);
+    for (const size_t m : {1, 9}) {
+      Compare(a, b, b.First(kN), expected, m, kN, nullptr, 1, parallel);
+    }
+  }
+}
+
 // Empty and misshapen matrices are errors in every build.
 TEST(MatMulDeathTest, RefusesEmptyAndMisshapenMatrices) {
   Parallel parallel;

@@ -49,6 +49,8 @@ TEST(PlanTest, CanonicalTextDoesNotDependOnHowThePlanWasWritten) {
   EXPECT_EQ(Canonical("softmax=kahan,rmsnorm=kahan,matmul=kahan"), "kahan");
   EXPECT_EQ(Canonical("torch-bf16,residual=f32"),
             "matmul=bf16,rmsnorm=bf16,softmax=bf16,elementwise=bf16");
+  EXPECT_EQ(Canonical("torch-f16,residual=f32"),
+            "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16");
   EXPECT_EQ(Canonical("oracle"), "oracle");
   EXPECT_EQ(Canonical("oracle,softmax@3=f32"),
             "matmul=oracle,rmsnorm=oracle,softmax=oracle,elementwise=oracle,"

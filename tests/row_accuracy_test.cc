@@ -50,7 +50,8 @@ Format LaneOf(const StrategyInfo& info) {
 // products; FMA rounds each together with its addition, so they cost nothing
 // but to kahan, which rounds them before.
 //
-//   f32, bf16  a term meets m additions and 4 merges: gamma_(m + 4)
+//   f32, bf16, f16
+//              a term meets m additions and 4 merges: gamma_(m + 4)
 //   f64        the same with u = 2^-53
 //   pairwise   min(m, 64) additions in its block, ceil(log2 blocks) in the
 //              tree, 4 merges
@@ -72,7 +73,9 @@ double RowSumError(absl::string_view name, size_t n, bool products) {
     return Both(Roundings(1, format),
                 Roundings(m + 5, format) * Roundings(m + 9, format));
   };
-  if (name == "f32" || name == "bf16") return Roundings(m + 4, Format::kF32);
+  if (name == "f32" || name == "bf16" || name == "f16") {
+    return Roundings(m + 4, Format::kF32);
+  }
   if (name == "f64") return Roundings(m + 4, Format::kF64);
   if (name == "pairwise") {
     const double blocks = std::ceil(m / 64);
@@ -104,8 +107,8 @@ double ResultRounding(const StrategyInfo& info) {
 // y = x w / sqrt(s / n + eps). The division by n, the rounding of eps and its
 // addition are 2 roundings of the radicand, whose relative error e becomes
 // (1 - e)^(-1/2) - 1 of y. The square root, the reciprocal and the two products
-// are 4 more in lane format; a bf16 result is rounded before the weight and
-// after.
+// are 4 more in lane format; a result of 16 bits is rounded before the weight
+// and after.
 double RmsNormError(const StrategyInfo& info, size_t n) {
   const Format lane = LaneOf(info);
   const double radicand =
@@ -113,9 +116,8 @@ double RmsNormError(const StrategyInfo& info, size_t n) {
   if (radicand >= 1) return std::numeric_limits<double>::infinity();
   const double root = 1 / std::sqrt(1 - radicand) - 1;
   const double steps = Both(root, Roundings(4, lane));
-  const double casts = info.result == Format::kBF16
-                           ? Roundings(2, Format::kBF16)
-                           : ResultRounding(info);
+  const double casts =
+      Has16Bits(info.result) ? Roundings(2, info.result) : ResultRounding(info);
   return Both(steps, casts);
 }
 
@@ -161,8 +163,10 @@ std::vector<Row> Rows(absl::Span<const RowFamily> families, Operands operands,
 constexpr size_t kSizes[] = {1,   2,   3,    15,   16,   17,    31,    64,
                              127, 500, 1024, 1025, 4099, 16383, 16384, 16400};
 
-Operands OperandsOf(const StrategyInfo& info) {
-  return info.operand == Format::kBF16 ? Operands::kBF16 : Operands::kF32;
+Operands OperandsOf(Format format) {
+  return format == Format::kBF16  ? Operands::kBF16
+         : format == Format::kF16 ? Operands::kF16
+                                  : Operands::kF32;
 }
 
 // A kernel with its reference and its bounds.
@@ -195,7 +199,7 @@ class RowJudge {
 class RmsNormJudge : public RowJudge {
  public:
   static std::vector<double> Weights(size_t n) {
-    std::vector<double> weight;  // representable in bf16
+    std::vector<double> weight;  // representable in bf16 and f16
     for (size_t i = 0; i < n; ++i) {
       weight.push_back(0.5 + static_cast<double>(i % 100) / 128);
     }
@@ -234,9 +238,14 @@ class RmsNormJudge : public RowJudge {
       const StrategyInfo& judge, const std::vector<float>& x,
       const std::vector<long double>& exact) const override {
     const double relative = Both(RmsNormError(judge, x.size()), kReference);
+    // The weights are below 2: a normalized value's underflow counts as much,
+    // and its product with the weight may underflow again.
+    const double underflow =
+        judge.result == Format::kF16 ? 3 * kF16Underflow : 0;
     std::vector<double> bounds;
     for (const long double y : exact) {
-      bounds.push_back(relative * static_cast<double>(std::fabs(y)));
+      bounds.push_back(relative * static_cast<double>(std::fabs(y)) +
+                       underflow);
     }
     return bounds;
   }
@@ -305,6 +314,7 @@ class SoftmaxJudge : public RowJudge {
           lane == Format::kF64 && judge.result == Format::kF64
               ? std::numeric_limits<double>::denorm_min()
           : judge.result == Format::kBF16 ? 0x1p-133
+          : judge.result == Format::kF16  ? kF16Underflow + 0x1p-148
                                           : 0x1p-148;
       bounds.push_back(relative * static_cast<double>(exact[i]) + underflow);
     }
@@ -316,7 +326,7 @@ template <Kernel kKernel>
 class RowAccuracyTest : public KernelTest {
  protected:
   static void CheckAllRows() {
-    for (const Row& row : RowsFor(info())) {
+    for (const Row& row : RowsFor(info().operand)) {
       const double share = Judge().WorstShare(strategy(), info(), row.x);
       ASSERT_LE(share, 1) << row.name;
     }
@@ -330,13 +340,24 @@ class RowAccuracyTest : public KernelTest {
     return softmax;
   }
 
-  static std::vector<Row> RowsFor(const StrategyInfo& info) {
+  static std::vector<Row> RowsFor(Format operand) {
     if constexpr (kKernel == Kernel::kRmsNorm) {
-      return Rows(NormRowFamilies(), OperandsOf(info), kSizes,
+      return Rows(NormRowFamilies(), OperandsOf(operand), kSizes,
                   &Bf16SwampedNormRow);
     }
-    return Rows(SoftmaxRowFamilies(), OperandsOf(info), kSizes,
+    return Rows(SoftmaxRowFamilies(), OperandsOf(operand), kSizes,
                 &Bf16SwampedLogits);
+  }
+
+  // Rows that both formats represent. Numbers in the range of f16 stay in it
+  // when they are rounded to another format's fewer bits.
+  static std::vector<Row> RowsForBoth(Format worse, Format better) {
+    const bool f16 = worse == Format::kF16 || better == Format::kF16;
+    std::vector<Row> rows = RowsFor(f16 ? Format::kF16 : worse);
+    for (Row& row : rows) {
+      for (float& x : row.x) x = static_cast<float>(Rounded(worse, x));
+    }
+    return rows;
   }
 };
 
@@ -364,7 +385,8 @@ struct Pair {
 
 constexpr Pair kPairs[] = {
     {Kernel::kRmsNorm, "bf16_acc", "bf16"},
-    {Kernel::kRmsNorm, "bf16", "f32"},
+    {Kernel::kRmsNorm, "bf16", "f16"},
+    {Kernel::kRmsNorm, "f16", "f32"},
     {Kernel::kRmsNorm, "f32", "pairwise"},
     {Kernel::kRmsNorm, "pairwise", "kahan"},
     {Kernel::kRmsNorm, "pairwise", "dot2"},
@@ -372,7 +394,8 @@ constexpr Pair kPairs[] = {
     {Kernel::kRmsNorm, "dot2", "f64"},
     {Kernel::kRmsNorm, "f64", "oracle"},
     {Kernel::kSoftmax, "bf16_acc", "bf16"},
-    {Kernel::kSoftmax, "bf16", "f32"},
+    {Kernel::kSoftmax, "bf16", "f16"},
+    {Kernel::kSoftmax, "f16", "f32"},
     {Kernel::kSoftmax, "f32", "pairwise"},
     {Kernel::kSoftmax, "pairwise", "kahan"},
     {Kernel::kSoftmax, "kahan", "f64"},
@@ -390,9 +413,11 @@ TEST_P(RowPowerTest, WorseStrategyMissesTheBoundOfTheBetter) {
   const RowJudge& judge =
       norm ? RmsNormAccuracyTest::Judge() : SoftmaxAccuracyTest::Judge();
   // Rows that both read exactly.
+  const Format of_worse = worse->info().operand;
+  const Format of_better = better->info().operand;
   const std::vector<Row> rows =
-      norm ? RmsNormAccuracyTest::RowsFor(worse->info())
-           : SoftmaxAccuracyTest::RowsFor(worse->info());
+      norm ? RmsNormAccuracyTest::RowsForBoth(of_worse, of_better)
+           : SoftmaxAccuracyTest::RowsForBoth(of_worse, of_better);
   for (const int64_t target : RunnableTargets()) {
     const ScopedTarget scoped_target(target);
     double most = 0;

@@ -34,13 +34,14 @@ TEST(StrategyTest, NamesAreUniqueAndPlain) {
 TEST(StrategyTest, TakeTheKernelsOfTheDesign) {
   EXPECT_EQ(StrategyNames(Kernel::kMatMul),
             absl::StrCat("f32, pairwise, kahan, dot2, f64, bf16, bf16_acc",
-                         CpuHasBf16Dot() ? ", bf16_hw" : "", ", oracle"));
+                         CpuHasBf16Dot() ? ", bf16_hw" : "", ", f16, oracle"));
   EXPECT_EQ(StrategyNames(Kernel::kRmsNorm),
-            "f32, pairwise, kahan, dot2, f64, bf16, bf16_acc, oracle");
+            "f32, pairwise, kahan, dot2, f64, bf16, bf16_acc, f16, oracle");
   EXPECT_EQ(StrategyNames(Kernel::kSoftmax),
-            "f32, pairwise, kahan, f64, bf16, bf16_acc, oracle");
-  EXPECT_EQ(StrategyNames(Kernel::kElementwise), "f32, f64, bf16, oracle");
-  EXPECT_EQ(StrategyNames(Kernel::kResidual), "f32, kahan, f64, bf16, oracle");
+            "f32, pairwise, kahan, f64, bf16, bf16_acc, f16, oracle");
+  EXPECT_EQ(StrategyNames(Kernel::kElementwise), "f32, f64, bf16, f16, oracle");
+  EXPECT_EQ(StrategyNames(Kernel::kResidual),
+            "f32, kahan, f64, bf16, f16, oracle");
   for (const StrategyInfo& info : Strategies()) {
     EXPECT_NE(info.kernels, 0u) << info.name;
     EXPECT_EQ(info.kernels >> kNumKernels, 0u) << info.name;
@@ -61,11 +62,11 @@ TEST(StrategyTest, AreFoundByNameForAKernelThatTakesThem) {
       EXPECT_NE(message.find(StrategyNames(kernel)), std::string::npos);
     }
   }
-  const auto unknown = FindStrategy("f16", Kernel::kSoftmax);
+  const auto unknown = FindStrategy("f8", Kernel::kSoftmax);
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.status().message(),
-            "unknown strategy 'f16': softmax takes f32, pairwise, kahan, f64, "
-            "bf16, bf16_acc, oracle");
+            "unknown strategy 'f8': softmax takes f32, pairwise, kahan, f64, "
+            "bf16, bf16_acc, f16, oracle");
 }
 
 // Of a sum with one term nothing is lost but roundings of the product and the

@@ -26,6 +26,17 @@ double RoundedToBf16(double x) {
   return std::copysign(std::numeric_limits<double>::infinity(), x);
 }
 
+// The same of IEEE 754's binary16: 11 bits of precision down to 2^-14, then
+// multiples of 2^-24; the largest number is 65504.
+double RoundedToF16(double x) {
+  if (std::isnan(x) || std::isinf(x) || x == 0) return x;
+  const int exponent = std::max(std::ilogb(x), -14);
+  const double spacing = std::ldexp(1.0, exponent - 10);
+  const double rounded = std::nearbyint(x / spacing) * spacing;
+  if (std::fabs(rounded) < 0x1p16) return rounded;
+  return std::copysign(std::numeric_limits<double>::infinity(), x);
+}
+
 // Recursive summation, a fused multiply-add per product.
 template <typename Real>
 PartialSum RecursiveProducts(Operands a, Operands b) {
@@ -167,6 +178,7 @@ constexpr TextbookSum kBf16Running = {&Bf16RunningProducts, &PlainAdd<float>,
 constexpr Format kF64 = Format::kF64;
 constexpr Format kF32 = Format::kF32;
 constexpr Format kBF16 = Format::kBF16;
+constexpr Format kF16 = Format::kF16;
 
 constexpr Textbook kTextbooks[] = {
     {"f32", kF32, kF32, kF32, kRecursiveF32, kRecursiveF32, Carry::kNone},
@@ -176,6 +188,7 @@ constexpr Textbook kTextbooks[] = {
     {"f64", kF32, kF64, kF32, kRecursiveF64, kRecursiveF64, Carry::kF64},
     {"bf16", kBF16, kF32, kBF16, kRecursiveF32, kRecursiveF32, Carry::kNone},
     {"bf16_acc", kBF16, kF32, kBF16, kBf16Running, kBf16Running, Carry::kNone},
+    {"f16", kF16, kF32, kF16, kRecursiveF32, kRecursiveF32, Carry::kNone},
     {"oracle", kF64, kF64, kF64, kRecursiveF64, kDot2F64, Carry::kTaken},
 };
 
@@ -187,9 +200,12 @@ double Step(const Textbook& t, double exact_or_f64) {
   return Rounded(t.lane, exact_or_f64);
 }
 
-// What PyTorch's bf16 rounds between two ops, and other formats do not.
+// What PyTorch's bf16 and float16 round between two ops, and other formats do
+// not.
 double BetweenOps(const Textbook& t, double x) {
-  return t.result == kBF16 ? RoundedToBf16(x) : x;
+  if (t.result == kBF16) return RoundedToBf16(x);
+  if (t.result == kF16) return RoundedToF16(x);
+  return x;
 }
 
 }  // namespace
@@ -202,6 +218,8 @@ double Rounded(Format format, double x) {
       return static_cast<float>(x);
     case Format::kBF16:
       return RoundedToBf16(static_cast<float>(x));
+    case Format::kF16:
+      return RoundedToF16(static_cast<float>(x));
   }
   return x;
 }

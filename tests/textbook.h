@@ -14,8 +14,8 @@ namespace ulpscope {
 // DESIGN.md and the kernels' headers, sharing no code with the kernels. Every
 // number is passed as a double that holds a value of the format named.
 
-// x rounded to the nearest number of `format`, ties to even. bf16 is reached by
-// way of f32, as the kernels document.
+// x rounded to the nearest number of `format`, ties to even. bf16 and f16 are
+// reached by way of f32, as the kernels document.
 double Rounded(Format format, double x);
 std::vector<double> Rounded(Format format, absl::Span<const double> x);
 

@@ -18,6 +18,8 @@ struct FormatLimits {
 
 FormatLimits LimitsOf(Format format) {
   switch (format) {
+    case Format::kF16:
+      return {11, -14, 15};
     case Format::kBF16:
       return {8, -126, 127};
     case Format::kF32:

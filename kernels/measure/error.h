@@ -17,8 +17,8 @@ double SpacingAt(Format format, double x);
 
 // |result - reference| in spacings of `format` at the reference; a correctly
 // rounded result is within 0.5. Equal infinities and two NaN are 0 apart, a
-// finite number and either of them infinitely far. A bf16 result is passed
-// widened.
+// finite number and either of them infinitely far. A bf16 or f16 result is
+// passed widened.
 double UlpError(Format format, double result, double reference);
 
 // |error| / sum_abs in units of u = 2^-24, where sum_abs = sum |a[i] b[i]|:

@@ -16,10 +16,20 @@ namespace {
 // Every draw below is a statement of its own: the order in which operands of
 // an expression are evaluated differs between compilers.
 
+// The spacing of f16 at x, a finite number in its range.
+double SpacingOfF16(double x) {
+  const int exponent = x == 0 ? -14 : std::max(std::ilogb(x), -14);
+  return std::ldexp(1.0, exponent - 10);
+}
+
 // Only for finite numbers far from overflow, as they are here.
 float RoundTo(Operands operands, double x) {
   const float narrow = static_cast<float>(x);
   if (operands == Operands::kF32) return narrow;
+  if (operands == Operands::kF16) {
+    const double spacing = SpacingOfF16(narrow);
+    return static_cast<float>(std::nearbyint(narrow / spacing) * spacing);
+  }
   uint32_t bits;
   std::memcpy(&bits, &narrow, sizeof(bits));
   bits += 0x7FFF + ((bits >> 16) & 1);  // half a unit, ties to even
@@ -48,7 +58,8 @@ void FillPositive(double /*condition*/, Operands operands, uint64_t seed,
 }
 
 // Magnitudes of operands whose products swamp, or are swamped. The gaps to the
-// ends of (1/2, 1) and [1, 1.25) are wider than bf16 rounds.
+// ends of (1/2, 1) and [1, 1.25) are wider than bf16 rounds. All are normal
+// f16.
 float Swamping(Operands operands, Random& random) {
   return RoundTo(operands, random.Uniform(1.0, 1.1));
 }
@@ -89,9 +100,15 @@ void Shuffle(Random& random, absl::Span<float> a, absl::Span<float> b) {
 
 // Moves x away from zero by `steps` units in the last place of its format.
 float Nudge(Operands operands, float x, uint32_t steps) {
+  if (operands == Operands::kF16 && std::fabs(x) < 0x1p-14F) {
+    return static_cast<float>(x + std::copysign(steps * 0x1p-24, x));
+  }
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof(bits));
-  bits += operands == Operands::kF32 ? steps : steps << 16;
+  const int places = operands == Operands::kF32    ? 0
+                     : operands == Operands::kBF16 ? 16
+                                                   : 13;
+  bits += steps << places;
   float moved;
   std::memcpy(&moved, &bits, sizeof(moved));
   return moved;
@@ -109,7 +126,7 @@ void FillCancelling(double /*condition*/, Operands operands, uint64_t seed,
     b[i + 1] = b[i];
   }
   if (n % 2 == 1) {  // so small beside the first pair that the rest cancels
-    a[n - 1] = n > 1 ? a[0] * 0x1p-20F : RoundTo(operands, random.Gaussian());
+    a[n - 1] = RoundTo(operands, n > 1 ? a[0] * 0x1p-20 : random.Gaussian());
     b[n - 1] = n > 1 ? b[0] : RoundTo(operands, random.Gaussian());
   }
   Shuffle(random, a, b);
@@ -155,6 +172,9 @@ void FillCondition(double condition, Operands operands, uint64_t seed,
     return;
   }
   const int bits = std::ilogb(condition);
+  // f16 ends at 2^16: there the same times a power of 2, so that one product,
+  // which is all that a short sum has, is below 2^16.
+  const int shift = operands == Operands::kF16 ? std::min(0, 7 - bits / 2) : 0;
   const size_t first_half = (n + 1) / 2;
   ExactSum dot;
   double sum_abs = 0.0;
@@ -162,16 +182,21 @@ void FillCondition(double condition, Operands operands, uint64_t seed,
     if (i < first_half) {
       const int exponent =
           i == 0 ? bits : static_cast<int>(random.Below(bits + 1));
-      a[i] = RoundTo(operands, OfExponent(random, exponent / 2));
-      b[i] = RoundTo(operands, OfExponent(random, exponent - exponent / 2));
+      a[i] = RoundTo(operands, OfExponent(random, exponent / 2 + shift));
+      b[i] = RoundTo(operands,
+                     OfExponent(random, exponent - exponent / 2 + shift));
     } else {
       const size_t remaining = n - 1 - i;
       const int exponent =
           static_cast<int>(bits * remaining / (n - first_half));
       double goal = 2.0 * sum_abs / condition;
-      if (remaining > 0) goal += OfExponent(random, exponent);
-      a[i] = RoundTo(operands, OfExponent(random, exponent / 2));
-      b[i] = RoundTo(operands, dot.ErrorOf(goal) / a[i]);
+      if (remaining > 0) goal += OfExponent(random, exponent + 2 * shift);
+      a[i] = RoundTo(operands, OfExponent(random, exponent / 2 + shift));
+      const double product = dot.ErrorOf(goal);
+      if (operands == Operands::kF16) {
+        while (std::fabs(product / a[i]) >= 0x1p15) a[i] *= 2;
+      }
+      b[i] = RoundTo(operands, product / a[i]);
     }
     dot.AddProduct(a[i], b[i]);
     sum_abs += std::fabs(static_cast<double>(a[i]) * b[i]);

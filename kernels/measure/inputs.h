@@ -9,8 +9,9 @@
 namespace ulpscope {
 
 // What the generated numbers are rounded to: with kBF16 a strategy that rounds
-// its operands to bf16 sees them exactly, so only its sum is judged.
-enum class Operands { kF32, kBF16 };
+// its operands to bf16 sees them exactly, so only its sum is judged; the same
+// of kF16 and f16, whose range all numbers are in.
+enum class Operands { kF32, kBF16, kF16 };
 
 // Operands of a dot product of a given difficulty. Every |a[i] b[i]| is 0 or in
 // [2^-100, 2^100]: neither the product nor, in f32, its rounding error
@@ -35,9 +36,9 @@ struct InputFamily {
 //   there. With the block sums added exactly, full blocks err by 63 / 4 u
 //   sum|ab| or more: 0.46 u per term, less the rounding of the first.
 // - cancelling: pairs that cancel but for up to 3 units in a's last place,
-//   shuffled; the condition number is above 2^21 (f32) or 2^6 (bf16) from n = 2
-//   on: at most 3 spacings of each a are left, and 2^-20 of the first pair for
-//   an odd n.
+//   shuffled; the condition number is above 2^21 (f32), 2^6 (bf16) or 2^9 (f16)
+//   from n = 2 on: at most 3 spacings of each a are left, and 2^-20 of the
+//   first pair for an odd n.
 // - outlier_channel: like weights and activations with one massive channel.
 // - condition_1eX: ill-conditioned by Algorithm 6.1 (GenDot) of Ogita, Rump and
 //   Oishi (2005). From n = 16 on the condition number is within a factor of 2
