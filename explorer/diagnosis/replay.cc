@@ -189,9 +189,7 @@ absl::StatusOr<Residuals> MeasureCandidates(
     absl::string_view task) {
   std::vector<Stream> streams;
   for (const Candidate& candidate : candidates) {
-    Stream stream;
-    stream.plan = candidate.plan;
-    stream.tokens = setting.tokens;
+    Stream stream = {candidate.plan, setting.tokens};
     stream.variant = candidate.variant;
     stream.given = candidate.given;
     streams.push_back(std::move(stream));

@@ -1,0 +1,225 @@
+#include "explorer/diagnosis/alignment.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/replay.h"
+#include "kernels/matrix.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/reference_trace.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+namespace {
+
+// Shifts that are tried beside 0, in the order of their likelihood.
+constexpr int kShifts[] = {0, -1, 1, -2, 2};
+// One is taken only if it is this much better than 0.
+constexpr double kMuchBetter = 0.5;
+// An embedding is another token's if it is farther away than any rounding of
+// it could be: twice the unit roundoff of bf16.
+constexpr double kOtherEmbedding = 0x1p-7;
+// Positions whose tokens are looked for in the whole vocabulary.
+constexpr size_t kMostSearched = 16;
+
+double SquaredDistance(const double* a, const double* b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return sum;
+}
+
+double Distance(Matrix<const double> a, Matrix<const double> b) {
+  double sum = 0;
+  for (size_t r = 0; r < std::min(a.rows, b.rows); ++r) {
+    sum += SquaredDistance(a.Row(r), b.Row(r), a.cols);
+  }
+  return std::sqrt(sum);
+}
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return std::numeric_limits<double>::infinity();
+  std::nth_element(values.begin(),
+                   values.begin() + static_cast<ptrdiff_t>(values.size() / 2),
+                   values.end());
+  return values[values.size() / 2];
+}
+
+class Aligner {
+ public:
+  Aligner(const ReplaySetting& setting, const Weights& weights,
+          const ReferenceTrace& trace)
+      : setting_(setting),
+        weights_(weights),
+        trace_(trace),
+        num_layers_(weights.layers.size()) {
+    states_.tokens = trace.tokens;
+    states_.states = trace.states;
+  }
+
+  absl::StatusOr<Alignment> Run() {
+    for (const int shift : kShifts) {
+      auto mismatch = MismatchOf(shift);
+      if (!mismatch.ok()) return mismatch.status();
+      if (mismatch->layers > 0) alignment_.shifts.push_back(*mismatch);
+    }
+    const auto& shifts = alignment_.shifts;
+    if (!shifts.empty()) {
+      const auto best = std::min_element(
+          shifts.begin(), shifts.end(),
+          [](const auto& a, const auto& b) { return a.mismatch < b.mismatch; });
+      const bool has_zero = shifts.front().shift == 0;
+      if (!has_zero || best->mismatch < kMuchBetter * shifts.front().mismatch) {
+        alignment_.state_shift = best->shift;
+      }
+    }
+    const absl::Status status = FindLastState();
+    if (!status.ok()) return status;
+    FindTokens();
+    return std::move(alignment_);
+  }
+
+ private:
+  absl::StatusOr<std::vector<Residual>> Replay(const AlignedTrace& aligned) {
+    const auto oracle = Plan::Parse("oracle", num_layers_);
+    if (!oracle.ok()) return oracle.status();
+    auto residuals =
+        MeasureCandidates(setting_, weights_, aligned,
+                          {{*oracle, {}, &aligned}}, "diagnosis: alignment");
+    if (!residuals.ok()) return residuals.status();
+    return std::move(residuals->front());
+  }
+
+  // Of the layers whose input the list has too; not of the last one, which may
+  // be after the final norm.
+  absl::StatusOr<Alignment::Shift> MismatchOf(int shift) {
+    Alignment::Shift found;
+    found.shift = shift;
+    const AlignedTrace aligned(states_, num_layers_, shift, false);
+    std::vector<std::pair<size_t, double>> updates;  // by point
+    for (const auto& [index, tensor] : states_.states) {
+      const auto before = states_.states.find(index - 1);
+      const int64_t layer = static_cast<int64_t>(index) + shift;
+      if (index == 0 || before == states_.states.end() || layer < 1 ||
+          layer >= static_cast<int64_t>(num_layers_) ||
+          tensor.rows.rows() != before->second.rows.rows()) {
+        continue;
+      }
+      const int at = aligned.Find(static_cast<size_t>(layer), Op::kMlpResidual);
+      const double update =
+          Distance(tensor.rows.view(), before->second.rows.view());
+      if (at >= 0 && update > 0 && std::isfinite(update)) {
+        updates.emplace_back(static_cast<size_t>(at), update);
+      }
+    }
+    if (updates.empty()) return found;
+    const auto residuals = Replay(aligned);
+    if (!residuals.ok()) return residuals.status();
+    std::vector<double> mismatches;
+    for (const auto& [at, update] : updates) {
+      const Residual& r = (*residuals)[at];
+      mismatches.push_back(r.nonfinite > 0 ? 1 : std::sqrt(r.squares) / update);
+    }
+    found.layers = mismatches.size();
+    found.mismatch = Median(std::move(mismatches));
+    return found;
+  }
+
+  absl::Status FindLastState() {
+    const int64_t index =
+        static_cast<int64_t>(num_layers_) - alignment_.state_shift;
+    if (index < 0 || states_.states.count(static_cast<size_t>(index)) == 0) {
+      return absl::OkStatus();
+    }
+    Alignment::LastState last;
+    last.index = static_cast<size_t>(index);
+    for (const bool normed : {false, true}) {
+      const AlignedTrace aligned(states_, num_layers_, alignment_.state_shift,
+                                 normed);
+      const int at = normed ? aligned.Find(0, Op::kFinalNorm)
+                            : aligned.Find(num_layers_, Op::kMlpResidual);
+      if (at < 0) return absl::OkStatus();
+      const auto residuals = Replay(aligned);
+      if (!residuals.ok()) return residuals.status();
+      const Residual& r = (*residuals)[static_cast<size_t>(at)];
+      const double norm =
+          std::sqrt(aligned.points()[static_cast<size_t>(at)].squares);
+      const double distance = r.nonfinite > 0
+                                  ? std::numeric_limits<double>::infinity()
+                              : r.squares > 0 ? std::sqrt(r.squares) / norm
+                                              : 0;
+      (normed ? last.normed : last.raw) = distance;
+    }
+    alignment_.last_state = last;
+    alignment_.last_state_normed = last.normed < last.raw;
+    return absl::OkStatus();
+  }
+
+  void FindTokens() {
+    const AlignedTrace aligned(trace_, num_layers_, alignment_.state_shift,
+                               alignment_.last_state_normed);
+    const int at = aligned.Find(0, Op::kEmbed);
+    if (at < 0) return;
+    const TracedTensor& tensor =
+        *aligned.points()[static_cast<size_t>(at)].tensor;
+    const Matrix<double> rows = tensor.rows.view();
+    std::vector<double> embedding(rows.cols);
+    for (size_t r = 0; r < rows.rows; ++r) {
+      const size_t position = tensor.first_position + r;
+      const int32_t token = trace_.tokens[position];
+      weights_.embed.CopyRow(static_cast<size_t>(token), embedding.data());
+      const double norm = std::sqrt(SquaredDistance(
+          embedding.data(), std::vector<double>(rows.cols).data(), rows.cols));
+      const double distance =
+          std::sqrt(SquaredDistance(embedding.data(), rows.Row(r), rows.cols));
+      if (distance <= kOtherEmbedding * norm) continue;
+      Alignment::OtherToken other;
+      other.position = position;
+      other.token = token;
+      if (alignment_.other_tokens.size() < kMostSearched) {
+        other.found = TokenOf(rows.Row(r), rows.cols);
+      }
+      alignment_.other_tokens.push_back(other);
+    }
+  }
+
+  int32_t TokenOf(const double* row, size_t cols) const {
+    const std::vector<double> zero(cols);
+    std::vector<double> embedding(cols);
+    for (size_t t = 0; t < weights_.embed.view().n; ++t) {
+      weights_.embed.CopyRow(t, embedding.data());
+      const double norm =
+          std::sqrt(SquaredDistance(embedding.data(), zero.data(), cols));
+      if (std::sqrt(SquaredDistance(embedding.data(), row, cols)) <=
+          kOtherEmbedding * norm) {
+        return static_cast<int32_t>(t);
+      }
+    }
+    return -1;
+  }
+
+  const ReplaySetting& setting_;
+  const Weights& weights_;
+  const ReferenceTrace& trace_;
+  const size_t num_layers_;
+  ReferenceTrace states_;  // the trace's list of states alone
+  Alignment alignment_;
+};
+
+}  // namespace
+
+absl::StatusOr<Alignment> Align(const ReplaySetting& setting,
+                                const Weights& weights,
+                                const ReferenceTrace& trace) {
+  return Aligner(setting, weights, trace).Run();
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,21 @@
+#ifndef EXPLORER_DIAGNOSIS_ALIGNMENT_H_
+#define EXPLORER_DIAGNOSIS_ALIGNMENT_H_
+
+#include "absl/status/statusor.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/replay.h"
+#include "model/reference_trace.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// Which layer each of the trace's hidden states is of, and whether the tokens
+// are the trace's. Replays by the oracle decide: only a layer's own weights
+// make the next state out of the one before it, whatever the arithmetic.
+absl::StatusOr<Alignment> Align(const ReplaySetting& setting,
+                                const Weights& weights,
+                                const ReferenceTrace& trace);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_DIAGNOSIS_ALIGNMENT_H_

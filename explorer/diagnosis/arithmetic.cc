@@ -1,0 +1,231 @@
+#include "explorer/diagnosis/arithmetic.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/hypotheses.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/replay.h"
+#include "kernels/format.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/variant.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr ArithmeticPreset kPresets[] = {
+    {"f64", "oracle", "f64 throughout", Format::kF64, false},
+    {"torch-f64", "oracle,rmsnorm=f32,softmax=f32,rope=f32",
+     "transformers in float64, whose norms, softmax and RoPE are in f32",
+     Format::kF64, true},
+    {"f32", "f32", "f32", Format::kF32, true},
+    {"torch-bf16", "torch-bf16", "PyTorch's eager bf16", Format::kBF16, true},
+    {"torch-f16", "torch-f16", "PyTorch's eager f16", Format::kF16, true},
+};
+constexpr size_t kF32Preset = 2;
+
+// Of points, the share that the format of a trace's arithmetic must hold: some
+// ops may run in another.
+constexpr double kMostPoints = 0.75;
+
+// A preset is the better one if it explains more than this share of the points
+// more; or else if it comes nearer by so many bits on average. Replays of an
+// f32 trace under f32 are two roundings apart, under f64 one: that is less than
+// a bit, and no sign of f64.
+constexpr double kPointsMatter = 0.05;
+constexpr double kBitsMatter = 0.2;
+constexpr double kBitsOfF64 = 1;
+
+bool Holds(Format format, HeldBy held_by) {
+  switch (held_by) {
+    case HeldBy::kBF16AndF16:
+      return true;
+    case HeldBy::kBF16:
+      return format != Format::kF16;
+    case HeldBy::kF16:
+      return format != Format::kBF16;
+    case HeldBy::kF32:
+      return format == Format::kF32 || format == Format::kF64;
+    case HeldBy::kF64:
+      return format == Format::kF64;
+  }
+  return false;
+}
+
+// The embedding is what the checkpoint has; scores are often exact.
+bool SaysMuch(const Point& point) {
+  return point.op != Op::kEmbed && !IsScores(point.op);
+}
+
+// The share of points whose values the format holds.
+double ShareHeld(const AlignedTrace& trace, Format format) {
+  size_t held = 0, all = 0;
+  for (const Point& point : trace.points()) {
+    if (!SaysMuch(point)) continue;
+    ++all;
+    if (Holds(format, point.held_by)) ++held;
+  }
+  return all == 0 ? 1 : static_cast<double>(held) / static_cast<double>(all);
+}
+
+struct Option {
+  size_t preset = 0;
+  bool stored_rounded = false;
+  Fit fit;
+};
+
+bool IsBetter(const Option& challenger, const Option& best) {
+  const double points = static_cast<double>(best.fit.points.size());
+  const double more = static_cast<double>(challenger.fit.explained) -
+                      static_cast<double>(best.fit.explained);
+  if (more > kPointsMatter * points) return true;
+  if (more < -kPointsMatter * points) return false;
+  const double matters = kPresets[challenger.preset].result == Format::kF64 &&
+                                 kPresets[best.preset].result == Format::kF32
+                             ? kBitsOfF64
+                             : kBitsMatter;
+  return challenger.fit.mean_log2 < best.fit.mean_log2 - matters;
+}
+
+}  // namespace
+
+absl::Span<const ArithmeticPreset> ArithmeticPresets() { return kPresets; }
+
+absl::StatusOr<Plan> PlanOfPreset(absl::string_view name, size_t num_layers) {
+  for (const ArithmeticPreset& preset : kPresets) {
+    if (name == preset.name) return Plan::Parse(preset.plan, num_layers);
+  }
+  return absl::InternalError(absl::StrCat("no arithmetic ", name));
+}
+
+absl::StatusOr<ArithmeticFindings> FindArithmetic(
+    const ReplaySetting& setting, WeightSets& weights,
+    const AlignedTrace& trace, const std::vector<Hypothesis>& accepted) {
+  const size_t num_layers = weights.original().layers.size();
+  // Of each preset the belief that it is, with what is accepted of variants.
+  std::vector<Belief> beliefs;
+  for (const ArithmeticPreset& preset : kPresets) {
+    Belief belief;
+    belief.preset = preset.name;
+    auto plan = Plan::Parse(preset.plan, num_layers);
+    if (!plan.ok()) return plan.status();
+    belief.plan = *std::move(plan);
+    belief.rope_angles_f32 = preset.rope_angles_f32;
+    for (const Hypothesis& hypothesis : accepted) {
+      auto with = With(belief, hypothesis);
+      if (!with.ok()) return with.status();
+      belief = *std::move(with);
+    }
+    beliefs.push_back(std::move(belief));
+  }
+  const PerturbedTrace perturbed(trace);
+  const auto oracle = Plan::Parse("oracle", num_layers);
+  if (!oracle.ok()) return oracle.status();
+  Variant exact = beliefs.front().variant();
+  exact.rope_angles_f32 = false;
+  std::vector<Candidate> candidates = {{*oracle, exact, &trace}};
+  for (const Belief& belief : beliefs) {
+    candidates.push_back({belief.plan, belief.variant(), &trace});
+  }
+  candidates.push_back({*oracle, exact, &perturbed});
+  const auto set = weights.Get(beliefs.front().weights());
+  if (!set.ok()) return set.status();
+  const auto residuals = MeasureCandidates(setting, **set, trace, candidates,
+                                           "diagnosis: arithmetic");
+  if (!residuals.ok()) return residuals.status();
+  const std::vector<Residual>& f32 = (*residuals)[1 + kF32Preset];
+  const std::vector<Residual>& stored = residuals->back();
+
+  // What the values are held by: the coarsest format of most of them.
+  Format held = Format::kF64;
+  for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
+    if (ShareHeld(trace, format) >= kMostPoints) held = format;
+  }
+  std::vector<Option> options;
+  for (size_t p = 0; p < std::size(kPresets); ++p) {
+    const double held_share = ShareHeld(trace, kPresets[p].result);
+    // A coarser arithmetic cannot have made them, and a much finer one would
+    // have been rounded when they were written.
+    if (held_share < kMostPoints) continue;
+    const bool finer = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
+    const bool other_16_bits =
+        kPresets[p].result != held &&
+        UnitRoundoff(kPresets[p].result) > UnitRoundoff(Format::kF32) &&
+        held_share < 1;
+    if (other_16_bits) continue;
+    Option option;
+    option.preset = p;
+    option.stored_rounded = finer;
+    option.fit =
+        FitOf(trace, (*residuals)[1 + p], f32, finer ? &stored : nullptr);
+    options.push_back(std::move(option));
+  }
+  // The one whose format is the values' is taken unless another is better.
+  std::stable_sort(options.begin(), options.end(),
+                   [](const Option& a, const Option& b) {
+                     return a.stored_rounded < b.stored_rounded;
+                   });
+  size_t best = 0;
+  for (size_t i = 1; i < options.size(); ++i) {
+    if (IsBetter(options[i], options[best])) best = i;
+  }
+  std::swap(options[0], options[best]);
+
+  ArithmeticFindings findings;
+  const Option& taken = options.front();
+  findings.belief = beliefs[taken.preset];
+  findings.belief.stored_rounded = taken.stored_rounded;
+  findings.arithmetic.name = kPresets[taken.preset].name;
+  findings.arithmetic.plan = findings.belief.plan.Text();
+  findings.arithmetic.stored_rounded = taken.stored_rounded;
+  std::vector<size_t> order = {taken.preset};
+  for (size_t i = 1; i < options.size(); ++i) {
+    order.push_back(options[i].preset);
+    findings.alternatives.push_back(beliefs[options[i].preset]);
+    findings.alternatives.back().stored_rounded = options[i].stored_rounded;
+  }
+  for (size_t p = 0; p < std::size(kPresets); ++p) {
+    if (std::find(order.begin(), order.end(), p) == order.end()) {
+      order.push_back(p);
+    }
+  }
+  for (const size_t p : order) {
+    Arithmetic::Preset row;
+    row.name = kPresets[p].name;
+    row.plan = beliefs[p].plan.Text();
+    row.holds_values = ShareHeld(trace, kPresets[p].result) >= kMostPoints;
+    const bool rounded = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
+    const Fit fit =
+        FitOf(trace, (*residuals)[1 + p], f32, rounded ? &stored : nullptr);
+    row.points_explained = fit.explained;
+    row.mean_log2_distance = fit.mean_log2;
+    findings.arithmetic.presets.push_back(std::move(row));
+  }
+  for (size_t i = 0; i < trace.points().size(); ++i) {
+    size_t nearest = 0;
+    double least = Log2Distance(trace.points()[i], (*residuals)[1][i]);
+    for (size_t p = 1; p < std::size(kPresets); ++p) {
+      const double distance =
+          Log2Distance(trace.points()[i], (*residuals)[1 + p][i]);
+      if (distance < least) {
+        least = distance;
+        nearest = p;
+      }
+    }
+    findings.closest.emplace_back(kPresets[nearest].name);
+  }
+  return findings;
+}
+
+}  // namespace ulpscope

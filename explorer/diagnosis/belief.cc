@@ -1,0 +1,175 @@
+#include "explorer/diagnosis/belief.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "explorer/diagnosis/hypotheses.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/replay.h"
+#include "explorer/progress.h"
+#include "model/checkpoint.h"
+#include "model/plan.h"
+#include "model/rounded_tensors.h"
+#include "model/variant.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+Variant Belief::variant() const {
+  Variant variant;
+  variant.rope_angles_f32 = rope_angles_f32;
+  for (const Hypothesis& hypothesis : accepted) {
+    if (hypothesis.variant) hypothesis.variant(variant);
+  }
+  return variant;
+}
+
+std::optional<WeightRounding> Belief::weights() const {
+  for (const Hypothesis& hypothesis : accepted) {
+    if (hypothesis.weights.has_value()) return hypothesis.weights;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<Belief> With(const Belief& belief,
+                            const Hypothesis& hypothesis) {
+  Belief with = belief;
+  with.accepted.push_back(hypothesis);
+  if (!hypothesis.plan_entry.empty()) {
+    auto plan = WithEntries(belief.plan, {hypothesis.plan_entry});
+    if (!plan.ok()) return plan.status();
+    with.plan = *std::move(plan);
+  }
+  return with;
+}
+
+PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
+               const Residual* stored) {
+  PointFit fit;
+  fit.distance = std::sqrt(own.squares);
+  const bool coarse = own.own_squares >= 0x1p-58 * f32.own_squares;
+  const double squares = coarse ? own.own_squares : 0x1p-58 * f32.own_squares;
+  const double sum = coarse ? own.own_squares : f32.own_squares;
+  const double quartic = coarse ? own.own_quartic : f32.own_quartic;
+  const double independent = sum > 0 && quartic > 0
+                                 ? std::max(1.0, sum * sum / quartic)
+                                 : static_cast<double>(own.elements);
+  fit.tolerance = 2 * (1 + 6 * std::sqrt(2 / std::max(1.0, independent)));
+  double noise = squares;
+  if (stored != nullptr) {
+    const double unit = UnitRoundoffOf(point.held_by);
+    noise += stored->own_squares + unit * unit * point.squares / 3;
+  }
+  fit.allowed = fit.tolerance * std::sqrt(noise);
+  fit.explained =
+      own.elements > 0 && own.nonfinite == 0 && fit.distance <= fit.allowed;
+  return fit;
+}
+
+double Log2Distance(const Point& point, const Residual& residual) {
+  if (point.squares == 0) return 0;
+  const double floor = UnitRoundoffOf(point.held_by) / 16;
+  const double elements = static_cast<double>(point.tensor->rows.rows()) *
+                          static_cast<double>(point.tensor->rows.view().cols);
+  double ratio = residual.squares / point.squares + floor * floor;
+  ratio += 0x1p20 * static_cast<double>(residual.nonfinite) / elements;
+  if (residual.elements == 0) ratio += 0x1p20;
+  return std::log2(ratio) / 2;
+}
+
+Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
+          const std::vector<Residual>& f32,
+          const std::vector<Residual>* stored) {
+  Fit fit;
+  fit.residuals = own;
+  for (size_t i = 0; i < own.size(); ++i) {
+    const Point& point = trace.points()[i];
+    fit.points.push_back(FitOf(point, own[i], f32[i],
+                               stored == nullptr ? nullptr : &(*stored)[i]));
+    if (fit.points.back().explained) ++fit.explained;
+    fit.mean_log2 += Log2Distance(point, own[i]);
+  }
+  fit.mean_log2 /= static_cast<double>(std::max<size_t>(1, own.size()));
+  return fit;
+}
+
+absl::StatusOr<const Weights*> WeightSets::Get(
+    std::optional<WeightRounding> rounding) {
+  if (!rounding.has_value()) return &weights_;
+  if (rounding_ == rounding) return &rounded_;
+  double parameters = 0;
+  const auto count = [&parameters](const Panels& panels) {
+    parameters += static_cast<double>(panels.view().n) *
+                  static_cast<double>(panels.view().k);
+  };
+  count(weights_.embed);
+  count(weights_.lm_head);
+  for (const LayerWeights& layer : weights_.layers) {
+    for (const Panels* panels :
+         {&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj,
+          &layer.gate_proj, &layer.up_proj, &layer.down_proj}) {
+      count(*panels);
+    }
+  }
+  const double bytes = parameters * (rounding == WeightRounding::kQ8_0 ? 4 : 2);
+  if (bytes > static_cast<double>(memory_)) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "another copy of the weights takes %.1f GB, --memory allows %.1f",
+        bytes / 1e9, static_cast<double>(memory_) / 1e9));
+  }
+  rounding_.reset();
+  rounded_ = Weights();
+  Checkpoint rounded;
+  rounded.name = checkpoint_.name;
+  rounded.synthetic = checkpoint_.synthetic;
+  rounded.config = checkpoint_.config;
+  rounded.tensors = RoundedTensors(*checkpoint_.tensors, *rounding);
+  Progress progress("loading rounded weights", 1);
+  auto loaded = LoadWeights(rounded, parallel_, [&](size_t done, size_t total) {
+    progress.SetTotal(total);
+    progress.Update(done, "tensors");
+  });
+  if (!loaded.ok()) return loaded.status();
+  progress.Finish();
+  rounded_ = *std::move(loaded);
+  rounding_ = rounding;
+  return &rounded_;
+}
+
+absl::StatusOr<Fit> Evaluate(const ReplaySetting& setting, WeightSets& weights,
+                             const AlignedTrace& trace, const Belief& belief,
+                             absl::string_view task) {
+  const size_t num_layers = weights.original().layers.size();
+  const auto set = weights.Get(belief.weights());
+  if (!set.ok()) return set.status();
+  const auto oracle = Plan::Parse("oracle", num_layers);
+  if (!oracle.ok()) return oracle.status();
+  const PerturbedTrace perturbed(trace);
+  const Variant variant = belief.variant();
+  // The oracle's angles are exact: their rounding is part of the arithmetic.
+  Variant exact = variant;
+  exact.rope_angles_f32 = false;
+  std::vector<Candidate> candidates = {{*oracle, exact, &trace},
+                                       {belief.plan, variant, &trace},
+                                       {Plan(num_layers), variant, &trace}};
+  if (belief.stored_rounded) {
+    candidates.push_back({*oracle, exact, &perturbed});
+  }
+  const auto residuals =
+      MeasureCandidates(setting, **set, trace, candidates, task);
+  if (!residuals.ok()) return residuals.status();
+  return FitOf(trace, (*residuals)[1], (*residuals)[2],
+               belief.stored_rounded ? &(*residuals)[3] : nullptr);
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,110 @@
+#ifndef EXPLORER_DIAGNOSIS_BELIEF_H_
+#define EXPLORER_DIAGNOSIS_BELIEF_H_
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "explorer/diagnosis/hypotheses.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/replay.h"
+#include "kernels/parallel.h"
+#include "model/checkpoint.h"
+#include "model/plan.h"
+#include "model/rounded_tensors.h"
+#include "model/variant.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// What the program that wrote a trace is believed to compute.
+struct Belief {
+  std::string preset;  // ArithmeticPreset
+  Plan plan{0};        // its plan, with the accepted entries
+  bool rope_angles_f32 = false;
+  // The values were rounded once more when they were written.
+  bool stored_rounded = false;
+  std::vector<Hypothesis> accepted;
+
+  Variant variant() const;
+  std::optional<WeightRounding> weights() const;
+};
+
+// The belief with one more.
+absl::StatusOr<Belief> With(const Belief& belief, const Hypothesis& hypothesis);
+
+// How a replay fits one point.
+struct PointFit {
+  double distance = 0;  // 2-norm of theirs - ours
+  double allowed = 0;   // of that
+  double tolerance = 0;
+  bool explained = false;
+};
+
+struct Fit {
+  std::vector<PointFit> points;
+  std::vector<Residual> residuals;
+  size_t explained = 0;  // points
+  // Mean over points of log2(distance / the trace's norm).
+  double mean_log2 = 0;
+};
+
+// What is allowed at a point: theirs and ours are two roundings of the same
+// value, each as far from the exact one as ours is from the oracle's, so they
+// are at most twice that apart; and a norm over few independent errors varies.
+// With nu = (sum e^2)^2 / sum e^4 of them, its relative standard deviation is
+// sqrt(2 / nu) at most, of which six are allowed:
+//   allowed = 2 (1 + 6 sqrt(2 / nu)) |ours - oracle|
+// `own` is the replay's residual, whose own_squares are from the oracle with
+// the same variant; `f32` that of the f32 plan: f64's rounding errors are 2^-29
+// of it. `stored` is the oracle's from a perturbed trace, or null: what the
+// rounding of the values that were written does.
+PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
+               const Residual* stored);
+
+Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
+          const std::vector<Residual>& f32,
+          const std::vector<Residual>* stored);
+
+// log2 of a distance by the trace's norm, not below what the format that holds
+// the trace can show; elements that are finite on one side only count as wrong
+// by 2^10 times the trace's RMS, a point that is not computed likewise.
+double Log2Distance(const Point& point, const Residual& residual);
+
+// The checkpoint's weights, and one other rounding of them at a time.
+class WeightSets {
+ public:
+  // Of others, none that take more than `memory` bytes.
+  WeightSets(const Checkpoint& checkpoint, const Weights& weights,
+             size_t memory, Parallel& parallel)
+      : checkpoint_(checkpoint),
+        weights_(weights),
+        memory_(memory),
+        parallel_(parallel) {}
+
+  const Weights& original() const { return weights_; }
+
+  // Valid until another rounding is asked for. ResourceExhausted beyond the
+  // memory.
+  absl::StatusOr<const Weights*> Get(std::optional<WeightRounding> rounding);
+
+ private:
+  const Checkpoint& checkpoint_;
+  const Weights& weights_;
+  const size_t memory_;
+  Parallel& parallel_;
+  std::optional<WeightRounding> rounding_;  // of rounded_
+  Weights rounded_;
+};
+
+// Replays the trace under a belief.
+absl::StatusOr<Fit> Evaluate(const ReplaySetting& setting, WeightSets& weights,
+                             const AlignedTrace& trace, const Belief& belief,
+                             absl::string_view task);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_DIAGNOSIS_BELIEF_H_

@@ -1,0 +1,347 @@
+#include "explorer/diagnosis/diagnosis.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "explorer/diagnosis/alignment.h"
+#include "explorer/diagnosis/arithmetic.h"
+#include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/causes.h"
+#include "explorer/diagnosis/error_rows.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/search.h"
+#include "kernels/parallel.h"
+#include "model/checkpoint.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/reference_trace.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+namespace {
+
+// One is nearer to the oracle if it is this many times as near, at this share
+// of the states.
+constexpr double kNearer = 2;
+constexpr double kMostStates = 0.75;
+
+double Relative(double squares, const Point& point) {
+  return squares == 0 ? 0 : std::sqrt(squares / point.squares);
+}
+
+double ShareIdentical(const Residual& r) {
+  return r.elements == 0 ? 0
+                         : static_cast<double>(r.identical) /
+                               static_cast<double>(r.elements);
+}
+
+class Diagnosing {
+ public:
+  Diagnosing(const Checkpoint& checkpoint, const Weights& weights,
+             const Plan& plan, const ReferenceTrace& trace,
+             const DiagnosisOptions& options, Parallel& parallel)
+      : weights_(weights),
+        plan_(plan),
+        trace_(trace),
+        options_(options),
+        setting_{trace.tokens, options.memory, options.stop, parallel},
+        sets_(checkpoint, weights, options.memory, parallel) {}
+
+  absl::StatusOr<Diagnosis> Run() {
+    d_.plan = plan_.Text();
+    d_.tokens = trace_.tokens;
+    d_.tokens_are_traces = trace_.has_tokens;
+    d_.not_measured = trace_.not_measured;
+    d_.positions = trace_.tokens.size();
+    d_.num_layers = weights_.layers.size();
+    const struct {
+      absl::string_view name;
+      absl::Status (Diagnosing::*step)();
+    } steps[] = {
+        {"the alignment", &Diagnosing::AlignTrace},
+        {"the arithmetic", &Diagnosing::FindTracesArithmetic},
+        {"the hypotheses", &Diagnosing::Search},
+        {"the free runs", &Diagnosing::CompareRuns},
+        {"the causes", &Diagnosing::NameCauses},
+        {"the table of errors", &Diagnosing::MakeRows},
+        {"the rounding's attribution", &Diagnosing::ExplainRounding},
+    };
+    for (const auto& step : steps) {
+      const absl::Status status = (this->*step.step)();
+      if (absl::IsCancelled(status)) {
+        d_.stopped_in = std::string(step.name);
+        break;
+      }
+      if (!status.ok()) return status;
+    }
+    SortCauses();
+    return std::move(d_);
+  }
+
+ private:
+  absl::Status AlignTrace() {
+    auto alignment = Align(setting_, weights_, trace_);
+    if (!alignment.ok()) return alignment.status();
+    d_.alignment = *std::move(alignment);
+    aligned_ = std::make_unique<AlignedTrace>(trace_, d_.num_layers,
+                                              d_.alignment.state_shift,
+                                              d_.alignment.last_state_normed);
+    return absl::OkStatus();
+  }
+
+  absl::Status FindTracesArithmetic() {
+    auto found = FindArithmetic(setting_, sets_, *aligned_, {});
+    if (!found.ok()) return found.status();
+    d_.arithmetic = found->arithmetic;
+    closest_ = found->closest;
+    beliefs_ = {found->belief};
+    beliefs_.insert(beliefs_.end(), found->alternatives.begin(),
+                    found->alternatives.end());
+    return absl::OkStatus();
+  }
+
+  // Under the likeliest arithmetic; if that leaves something unexplained, under
+  // the others that could have made the values too.
+  absl::Status Search() {
+    for (const Belief& belief : beliefs_) {
+      auto result = SearchHypotheses(setting_, sets_, *aligned_, belief);
+      if (!result.ok()) return result.status();
+      const bool first = search_.after.points.empty();
+      if (first || result->after.explained > search_.after.explained) {
+        search_ = *std::move(result);
+      }
+      if (search_.after.explained == search_.after.points.size()) break;
+    }
+    const absl::Status status = LookAgain();
+    if (!status.ok()) return status;
+    d_.tried = search_.tried;
+    d_.arithmetic.name = search_.belief.preset;
+    d_.arithmetic.plan = search_.belief.plan.Text();
+    d_.arithmetic.stored_rounded = search_.belief.stored_rounded;
+    FillPoints();
+    return absl::OkStatus();
+  }
+
+  // A cause may have hidden what the arithmetic is.
+  absl::Status LookAgain() {
+    if (search_.belief.accepted.empty()) return absl::OkStatus();
+    auto found =
+        FindArithmetic(setting_, sets_, *aligned_, search_.belief.accepted);
+    if (!found.ok()) return found.status();
+    if (found->belief.preset == search_.belief.preset &&
+        found->belief.stored_rounded == search_.belief.stored_rounded) {
+      return absl::OkStatus();
+    }
+    Belief bare = found->belief;
+    bare.accepted.clear();
+    const auto preset_plan = PlanOfPreset(found->belief.preset, d_.num_layers);
+    if (!preset_plan.ok()) return preset_plan.status();
+    bare.plan = *preset_plan;
+    auto result = SearchHypotheses(setting_, sets_, *aligned_, bare);
+    if (!result.ok()) return result.status();
+    const size_t now = search_.after.explained;
+    if (result->after.explained > now ||
+        (result->after.explained == now &&
+         result->belief.accepted.size() <= search_.belief.accepted.size() &&
+         result->after.mean_log2 < search_.after.mean_log2)) {
+      search_ = *std::move(result);
+    }
+    return absl::OkStatus();
+  }
+
+  void FillPoints() {
+    for (size_t i = 0; i < aligned_->points().size(); ++i) {
+      const Point& point = aligned_->points()[i];
+      const PointFit& before = search_.before.points[i];
+      const PointFit& after = search_.after.points[i];
+      const Residual& r = search_.before.residuals[i];
+      const Residual& with = search_.after.residuals[i];
+      const double norm = std::sqrt(point.squares);
+      const auto relative = [norm](double x) { return x == 0 ? 0 : x / norm; };
+      PointResult result;
+      result.layer = point.layer;
+      result.op = point.op;
+      result.name = point.tensor->name;
+      result.stored_as = point.tensor->stored_as;
+      result.held_by = point.held_by;
+      result.elements = r.elements;
+      constexpr double kInfinity = std::numeric_limits<double>::infinity();
+      result.distance = r.nonfinite > 0 ? kInfinity : relative(before.distance);
+      result.distance_with_causes =
+          with.nonfinite > 0 ? kInfinity : relative(after.distance);
+      result.allowed = relative(before.allowed);
+      result.tolerance = before.tolerance;
+      result.identical = ShareIdentical(r);
+      result.identical_with_causes = ShareIdentical(with);
+      result.differs = !before.explained;
+      result.still_differs = !after.explained;
+      result.nonfinite = point.nonfinite;
+      if (i < closest_.size()) result.closest = closest_[i];
+      if (result.differs && !d_.first_difference.has_value()) {
+        d_.first_difference = i;
+      }
+      if (result.still_differs && !d_.first_unexplained.has_value()) {
+        d_.first_unexplained = i;
+      }
+      d_.points.push_back(std::move(result));
+    }
+  }
+
+  // Runs of their own: the oracle, ours, the trace's arithmetic with all
+  // causes, and that without each of them.
+  absl::Status CompareRuns() {
+    const auto oracle = Plan::Parse("oracle", d_.num_layers);
+    if (!oracle.ok()) return oracle.status();
+    const Belief& belief = search_.belief;
+    const auto set = sets_.Get(belief.weights());
+    if (!set.ok()) return set.status();
+    std::vector<Candidate> candidates = {
+        {*oracle, {}, nullptr},
+        {plan_, {}, nullptr},
+        {belief.plan, belief.variant(), nullptr}};
+    // The oracle and ours are of the checkpoint's own weights.
+    const auto own = MeasureCandidates(
+        setting_, weights_, *aligned_,
+        absl::MakeConstSpan(candidates).subspan(0, 2), "diagnosis: free runs");
+    if (!own.ok()) return own.status();
+    candidates.erase(candidates.begin() + 1);
+    const auto emulated =
+        MeasureCandidates(setting_, **set, *aligned_, candidates,
+                          "diagnosis: run of the trace's arithmetic");
+    if (!emulated.ok()) return emulated.status();
+    for (size_t i = 0; i < aligned_->points().size(); ++i) {
+      const Point& point = aligned_->points()[i];
+      if (point.op != Op::kEmbed && point.op != Op::kMlpResidual &&
+          point.op != Op::kFinalNorm) {
+        continue;
+      }
+      StateDistance state;
+      state.normed = point.op == Op::kFinalNorm;
+      state.layer = state.normed ? d_.num_layers : point.layer;
+      state.trace_to_oracle = Relative((*own)[0][i].squares, point);
+      state.ours_to_oracle = Relative((*own)[1][i].own_squares, point);
+      state.trace_to_ours = Relative((*own)[1][i].squares, point);
+      state.emulation_to_oracle =
+          Relative((*emulated)[1][i].own_squares, point);
+      state.trace_to_emulation = Relative((*emulated)[1][i].squares, point);
+      d_.states.push_back(state);
+    }
+    size_t trace_nearer = 0, ours_nearer = 0, states = 0;
+    for (const StateDistance& state : d_.states) {
+      if (state.layer == 0) continue;
+      ++states;
+      if (state.trace_to_oracle * kNearer <= state.ours_to_oracle) {
+        ++trace_nearer;
+      }
+      if (state.ours_to_oracle * kNearer <= state.trace_to_oracle) {
+        ++ours_nearer;
+      }
+    }
+    const auto most = [states](size_t count) {
+      return states > 0 && static_cast<double>(count) >=
+                               kMostStates * static_cast<double>(states);
+    };
+    d_.nearer_to_oracle = most(trace_nearer) ? 1 : most(ours_nearer) ? -1 : 0;
+    return absl::OkStatus();
+  }
+
+  absl::Status NameCauses() {
+    auto causes =
+        CausesOf(setting_, sets_, trace_, *aligned_, search_, d_.alignment);
+    if (!causes.ok()) return causes.status();
+    d_.causes = *std::move(causes);
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeRows() {
+    std::set<size_t> differing;
+    for (const PointResult& point : d_.points) {
+      if (!point.differs) continue;
+      differing.insert(IsPerLayer(point.op)     ? point.layer
+                       : point.op == Op::kEmbed ? 0
+                                                : d_.num_layers + 1);
+    }
+    auto rows =
+        MakeErrorRows(setting_, weights_, plan_, trace_, *aligned_, differing);
+    if (!rows.ok()) return rows.status();
+    d_.rows = *std::move(rows);
+    return absl::OkStatus();
+  }
+
+  // Of a 16-bit arithmetic and nothing else: why its rounding comes to what it
+  // does.
+  absl::Status ExplainRounding() {
+    if (!options_.explain_rounding || !d_.explained() || d_.differs()) {
+      return absl::OkStatus();
+    }
+    auto rounding = AttributeRounding(setting_, weights_, search_.belief);
+    if (!rounding.ok()) return rounding.status();
+    d_.rounding = std::move(rounding->verdict);
+    d_.causes.insert(d_.causes.end(), rounding->causes.begin(),
+                     rounding->causes.end());
+    return absl::OkStatus();
+  }
+
+  // As their first points run.
+  void SortCauses() {
+    const auto order = [this](const DiagnosedCause& cause) {
+      const bool after =
+          cause.first_op == Op::kFinalNorm || cause.first_op == Op::kLmHead;
+      return std::make_pair(after ? d_.num_layers + 1 : cause.first_layer,
+                            cause.first_op);
+    };
+    std::stable_sort(d_.causes.begin(), d_.causes.end(),
+                     [&](const DiagnosedCause& a, const DiagnosedCause& b) {
+                       return order(a) < order(b);
+                     });
+  }
+
+  const Weights& weights_;
+  const Plan& plan_;
+  const ReferenceTrace& trace_;
+  const DiagnosisOptions& options_;
+  const ReplaySetting setting_;
+  WeightSets sets_;
+  std::unique_ptr<AlignedTrace> aligned_;
+  std::vector<Belief> beliefs_;  // the likeliest first
+  std::vector<std::string> closest_;
+  SearchResult search_;
+  Diagnosis d_;
+};
+
+}  // namespace
+
+bool Diagnosis::differs() const {
+  return std::any_of(causes.begin(), causes.end(), [](const auto& cause) {
+    return cause.kind == CauseKind::kImplementation ||
+           cause.kind == CauseKind::kArithmetic;
+  });
+}
+
+absl::StatusOr<Diagnosis> Diagnose(const Checkpoint& checkpoint,
+                                   const Weights& weights, const Plan& plan,
+                                   const ReferenceTrace& trace,
+                                   const DiagnosisOptions& options,
+                                   Parallel& parallel) {
+  if (plan.num_layers() != weights.layers.size()) {
+    return absl::InvalidArgumentError("a plan for another number of layers");
+  }
+  if (trace.tokens.empty() || trace.empty()) {
+    return absl::InvalidArgumentError("a trace without tokens or tensors");
+  }
+  return Diagnosing(checkpoint, weights, plan, trace, options, parallel).Run();
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,372 @@
+#include "explorer/diagnosis/search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/hypotheses.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/replay.h"
+#include "model/plan.h"
+#include "model/rounded_tensors.h"
+#include "model/variant.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+namespace {
+
+// Changes of a point's distance by less than this are noise.
+constexpr double kBitsMatter = 0.5;
+
+// Of elements that a hypothesis moves, three of four have to come nearer; and
+// by chance, nearer and farther alike, their difference exceeds six standard
+// deviations, sqrt(elements), once in 10^9.
+constexpr size_t kLeastMoved = 36;
+constexpr double kNearer = 0.75;
+
+// Causes that are looked for one after the other.
+constexpr size_t kMostCauses = 4;
+// Singles, or pairs, that are looked at closely.
+constexpr size_t kMostVerified = 6;
+// Singles of which all pairs are tried.
+constexpr size_t kMostPaired = 14;
+
+// One or two hypotheses on top of a belief.
+struct Guess {
+  std::vector<Hypothesis> hypotheses;
+  Belief belief;
+  Tried tried;
+  std::vector<double> log2;  // [point], Log2Distance
+};
+
+std::string IdOf(const std::vector<Hypothesis>& hypotheses) {
+  std::string id;
+  for (const Hypothesis& hypothesis : hypotheses) {
+    absl::StrAppend(&id, id.empty() ? "" : "+", hypothesis.id);
+  }
+  return id;
+}
+
+// Whether rounding points that are elsewhere are the better explanation.
+bool MovesNearer(const Tried& tried) {
+  const double moved = static_cast<double>(tried.nearer + tried.farther);
+  return tried.nearer + tried.farther >= kLeastMoved &&
+         static_cast<double>(tried.nearer) >= kNearer * moved;
+}
+
+class Search {
+ public:
+  Search(const ReplaySetting& setting, WeightSets& weights,
+         const AlignedTrace& trace)
+      : setting_(setting), weights_(weights), trace_(trace) {}
+
+  absl::StatusOr<SearchResult> Run(const Belief& belief) {
+    auto before =
+        Evaluate(setting_, weights_, trace_, belief, "diagnosis: replay");
+    if (!before.ok()) return before.status();
+    result_.belief = belief;
+    result_.before = *before;
+    result_.after = *std::move(before);
+    for (size_t i = 0; i < kMostCauses; ++i) {
+      const auto found = AcceptSingle(i == 0);
+      if (!found.ok()) return found.status();
+      if (!*found) break;
+    }
+    if (Unexplained(result_.after) > 0) {
+      const absl::Status status = AcceptPair(belief);
+      if (!status.ok()) return status;
+    }
+    const absl::Status status = DropNeedless(belief);
+    if (!status.ok()) return status;
+    return std::move(result_);
+  }
+
+ private:
+  size_t Unexplained(const Fit& fit) const {
+    return fit.points.size() - fit.explained;
+  }
+
+  // Hypotheses that can be added to the belief.
+  std::vector<Hypothesis> Singles(const Belief& belief,
+                                  std::vector<Tried>* not_tried) const {
+    std::vector<Hypothesis> singles;
+    std::set<std::string> accepted;
+    for (const Hypothesis& h : belief.accepted) accepted.insert(h.id);
+    for (Hypothesis& h :
+         CatalogueFor(weights_.original().config, belief.plan)) {
+      if (accepted.count(h.id) > 0) continue;
+      if (h.weights.has_value() && belief.weights().has_value()) continue;
+      if (h.id == "head_untied" && weights_.original().lm_head.bytes() == 0) {
+        if (not_tried != nullptr) {
+          Tried tried;
+          tried.id = h.id;
+          tried.not_tried = "the checkpoint has no lm_head.weight";
+          not_tried->push_back(tried);
+        }
+        continue;
+      }
+      singles.push_back(std::move(h));
+    }
+    return singles;
+  }
+
+  // Replays all guesses, those on the same weights together, and judges them
+  // against the fit of the belief that they add to.
+  absl::Status Measure(const Belief& base, const Fit& fit,
+                       std::vector<Guess>& guesses, absl::string_view task) {
+    const size_t num_layers = weights_.original().layers.size();
+    const auto oracle = Plan::Parse("oracle", num_layers);
+    if (!oracle.ok()) return oracle.status();
+    Variant exact = base.variant();
+    exact.rope_angles_f32 = false;
+    std::vector<std::optional<WeightRounding>> roundings;
+    for (const Guess& guess : guesses) {
+      const auto rounding = guess.belief.weights();
+      if (std::find(roundings.begin(), roundings.end(), rounding) ==
+          roundings.end()) {
+        roundings.push_back(rounding);
+      }
+    }
+    for (const auto& rounding : roundings) {
+      const auto set = weights_.Get(rounding);
+      std::vector<Candidate> candidates = {
+          {*oracle, exact, &trace_}, {base.plan, base.variant(), &trace_}};
+      std::vector<Guess*> measured;
+      for (Guess& guess : guesses) {
+        if (guess.belief.weights() != rounding) continue;
+        if (!set.ok()) {
+          guess.tried.not_tried = std::string(set.status().message());
+          continue;
+        }
+        measured.push_back(&guess);
+        candidates.push_back(
+            {guess.belief.plan, guess.belief.variant(), &trace_});
+      }
+      if (measured.empty()) {
+        if (absl::IsResourceExhausted(set.status())) continue;
+        return set.status();
+      }
+      const auto residuals =
+          MeasureCandidates(setting_, **set, trace_, candidates, task);
+      if (!residuals.ok()) return residuals.status();
+      for (size_t g = 0; g < measured.size(); ++g) {
+        Judge(fit, (*residuals)[2 + g], *measured[g]);
+        // On other weights the belief without the guess is another one.
+        if (rounding != base.weights()) {
+          measured[g]->tried.nearer = measured[g]->tried.farther = 0;
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  void Judge(const Fit& fit, const std::vector<Residual>& residuals,
+             Guess& guess) const {
+    Tried& tried = guess.tried;
+    for (size_t i = 0; i < residuals.size(); ++i) {
+      const Point& point = trace_.points()[i];
+      const Residual& r = residuals[i];
+      const bool explained = r.elements > 0 && r.nonfinite == 0 &&
+                             std::sqrt(r.squares) <= fit.points[i].allowed;
+      if (explained && !fit.points[i].explained) ++tried.explained;
+      if (!explained && fit.points[i].explained) ++tried.spoiled;
+      guess.log2.push_back(Log2Distance(point, r));
+      const double bits =
+          Log2Distance(point, fit.residuals[i]) - guess.log2.back();
+      if (std::fabs(bits) >= kBitsMatter) tried.bits += bits;
+      tried.nearer += r.nearer;
+      tried.farther += r.farther;
+    }
+  }
+
+  static void SortBest(std::vector<Guess>& guesses) {
+    std::stable_sort(
+        guesses.begin(), guesses.end(), [](const Guess& a, const Guess& b) {
+          if (a.tried.not_tried.empty() != b.tried.not_tried.empty()) {
+            return a.tried.not_tried.empty();
+          }
+          return a.tried.bits > b.tried.bits;
+        });
+  }
+
+  // Whether the belief with the guess, seen closely, is better.
+  absl::StatusOr<bool> Accept(const Guess& guess) {
+    auto fit = Evaluate(setting_, weights_, trace_, guess.belief,
+                        "diagnosis: verifying a hypothesis");
+    if (!fit.ok()) return fit.status();
+    size_t explained = 0, spoiled = 0;
+    for (size_t i = 0; i < fit->points.size(); ++i) {
+      const bool before = result_.after.points[i].explained;
+      const bool after = fit->points[i].explained;
+      if (after && !before) ++explained;
+      if (before && !after) ++spoiled;
+    }
+    if (spoiled > 0 || (explained == 0 && !MovesNearer(guess.tried))) {
+      return false;
+    }
+    result_.belief = guess.belief;
+    result_.after = *std::move(fit);
+    return true;
+  }
+
+  // Others that come as near at every point.
+  void NoteSame(const Guess& accepted, const std::vector<Guess>& guesses) {
+    for (const Guess& other : guesses) {
+      if (&other == &accepted || other.log2.size() != accepted.log2.size()) {
+        continue;
+      }
+      bool same = true;
+      for (size_t i = 0; i < other.log2.size() && same; ++i) {
+        same = std::fabs(other.log2[i] - accepted.log2[i]) < 0x1p-20;
+      }
+      if (same) result_.same_as[accepted.tried.id].push_back(other.tried.id);
+    }
+  }
+
+  absl::StatusOr<bool> AcceptSingle(bool first) {
+    std::vector<Tried> not_tried;
+    std::vector<Guess> guesses;
+    const bool differs = Unexplained(result_.after) > 0;
+    for (Hypothesis& h : Singles(result_.belief, &not_tried)) {
+      // Other weights take another load of them.
+      if (h.weights.has_value() && !differs) {
+        Tried tried;
+        tried.id = h.id;
+        tried.not_tried = "nothing is left to explain";
+        not_tried.push_back(tried);
+        continue;
+      }
+      auto guess = GuessOf({std::move(h)}, result_.belief);
+      if (!guess.ok()) return guess.status();
+      guesses.push_back(*std::move(guess));
+    }
+    const absl::Status status = Measure(result_.belief, result_.after, guesses,
+                                        "diagnosis: hypotheses");
+    if (!status.ok()) return status;
+    SortBest(guesses);
+    if (first) {
+      for (const Guess& guess : guesses) result_.tried.push_back(guess.tried);
+      result_.tried.insert(result_.tried.end(), not_tried.begin(),
+                           not_tried.end());
+    }
+    size_t verified = 0;
+    for (const Guess& guess : guesses) {
+      const Tried& tried = guess.tried;
+      if (!tried.not_tried.empty()) break;
+      if (tried.bits <= 0) break;
+      if (tried.explained == 0 && !MovesNearer(tried)) continue;
+      if (tried.spoiled > tried.explained) continue;
+      if (++verified > kMostVerified) break;
+      const auto accepted = Accept(guess);
+      if (!accepted.ok()) return accepted.status();
+      if (!*accepted) continue;
+      NoteSame(guess, guesses);
+      singles_ = std::move(guesses);
+      return true;
+    }
+    singles_ = std::move(guesses);
+    return false;
+  }
+
+  absl::StatusOr<Guess> GuessOf(std::vector<Hypothesis> hypotheses,
+                                const Belief& base) const {
+    Guess guess;
+    guess.belief = base;
+    for (const Hypothesis& h : hypotheses) {
+      auto with = With(guess.belief, h);
+      if (!with.ok()) return with.status();
+      guess.belief = *std::move(with);
+    }
+    guess.tried.id = IdOf(hypotheses);
+    guess.hypotheses = std::move(hypotheses);
+    return guess;
+  }
+
+  // Two at once, where neither explains a point alone.
+  absl::Status AcceptPair(const Belief& base) {
+    (void)base;
+    std::vector<Guess> pairs;
+    const size_t count = std::min(kMostPaired, singles_.size());
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t j = i + 1; j < count; ++j) {
+        const Hypothesis& a = singles_[i].hypotheses.front();
+        const Hypothesis& b = singles_[j].hypotheses.front();
+        if (singles_[i].tried.bits <= 0 || singles_[j].tried.bits <= 0) {
+          continue;
+        }
+        if (a.weights.has_value() && b.weights.has_value()) continue;
+        auto guess = GuessOf({a, b}, result_.belief);
+        if (!guess.ok()) return guess.status();
+        pairs.push_back(*std::move(guess));
+      }
+    }
+    if (pairs.empty()) return absl::OkStatus();
+    const absl::Status status =
+        Measure(result_.belief, result_.after, pairs, "diagnosis: pairs");
+    if (!status.ok()) return status;
+    SortBest(pairs);
+    size_t verified = 0;
+    for (const Guess& pair : pairs) {
+      if (pair.tried.explained == 0 || !pair.tried.not_tried.empty()) continue;
+      if (++verified > kMostVerified) break;
+      const auto accepted = Accept(pair);
+      if (!accepted.ok()) return accepted.status();
+      if (*accepted) return absl::OkStatus();
+    }
+    return absl::OkStatus();
+  }
+
+  // Those without which everything that is explained still is.
+  absl::Status DropNeedless(const Belief& base) {
+    for (size_t i = 0; result_.belief.accepted.size() > 1 &&
+                       i < result_.belief.accepted.size();) {
+      std::vector<Hypothesis> rest = result_.belief.accepted;
+      rest.erase(rest.begin() + static_cast<ptrdiff_t>(i));
+      auto guess = GuessOf(rest, base);
+      if (!guess.ok()) return guess.status();
+      auto fit = Evaluate(setting_, weights_, trace_, guess->belief,
+                          "diagnosis: verifying without one");
+      if (!fit.ok()) return fit.status();
+      bool needless = fit->mean_log2 <= result_.after.mean_log2;
+      for (size_t p = 0; p < fit->points.size(); ++p) {
+        if (result_.after.points[p].explained && !fit->points[p].explained) {
+          needless = false;
+        }
+      }
+      if (!needless) {
+        ++i;
+        continue;
+      }
+      result_.belief = guess->belief;
+      result_.after = *std::move(fit);
+    }
+    return absl::OkStatus();
+  }
+
+  const ReplaySetting& setting_;
+  WeightSets& weights_;
+  const AlignedTrace& trace_;
+  SearchResult result_;
+  std::vector<Guess> singles_;  // of the last round, the best first
+};
+
+}  // namespace
+
+absl::StatusOr<SearchResult> SearchHypotheses(const ReplaySetting& setting,
+                                              WeightSets& weights,
+                                              const AlignedTrace& trace,
+                                              const Belief& belief) {
+  return Search(setting, weights, trace).Run(belief);
+}
+
+}  // namespace ulpscope
