@@ -76,24 +76,25 @@ class Comparer : public LockstepObserver {
                 size_t first_position, Matrix<const double> rows) override {
     const int at = trace_.Find(layer, op);
     if (at < 0) return;
-    if (at != point_) {
-      point_ = at;
-      first_.clear();
-      second_.clear();
+    point_ = static_cast<size_t>(at);
+    // A variant may compute an op after others of its layer, and scores before
+    // and after the softmax come in turns, one position at a time.
+    if (layer != layer_) {
+      layer_ = layer;
+      kept_.clear();
     }
+    Kept& first = kept_[point_].first;
+    Kept& second = kept_[point_].second;
     // Ascending; both are shown before any other that they do not share with.
-    if (streams.front() == 0) Keep(first_position, rows, first_);
-    if (Has(streams, 1)) Keep(first_position, rows, second_);
+    if (streams.front() == 0) Keep(first_position, rows, first);
+    if (Has(streams, 1)) Keep(first_position, rows, second);
     Residual residual;
-    const auto& second = second_.empty() ? first_ : second_;
     if (IsScores(op)) {
-      CompareScores(op, first_position, rows, second, residual);
+      CompareScores(op, first_position, rows, first, second, residual);
     } else {
-      CompareRows(first_position, rows, second, residual);
+      CompareRows(first_position, rows, first, second, residual);
     }
-    for (const size_t s : streams) {
-      Add(residual, residuals_[s][static_cast<size_t>(at)]);
-    }
+    for (const size_t s : streams) Add(residual, residuals_[s][point_]);
   }
 
   Residuals Take() { return std::move(residuals_); }
@@ -117,13 +118,20 @@ class Comparer : public LockstepObserver {
     }
   }
 
-  const Point& point() const {
-    return trace_.points()[static_cast<size_t>(point_)];
+  const Point& point() const { return trace_.points()[point_]; }
+
+  // A kept row, or the one shown where a variant does not compute the op.
+  static const double* RowOf(const Kept& kept, size_t first_position, size_t r,
+                             Matrix<const double> shown) {
+    const auto found = kept.find(first_position);
+    return found == kept.end() ? shown.Row(r)
+                               : found->second.data() + r * shown.cols;
   }
 
   // Rows are positions.
   void CompareRows(size_t first_position, Matrix<const double> rows,
-                   const Kept& second, Residual& residual) const {
+                   const Kept& first, const Kept& second,
+                   Residual& residual) const {
     const TracedTensor& tensor = *point().tensor;
     const Matrix<double> theirs = tensor.rows.view();
     for (size_t r = 0; r < rows.rows; ++r) {
@@ -131,35 +139,41 @@ class Comparer : public LockstepObserver {
       if (position < tensor.first_position) continue;
       const size_t row = position - tensor.first_position;
       if (row >= theirs.rows) continue;
-      CompareElements(theirs.Row(row), rows.Row(r),
-                      first_.at(first_position).data() + r * rows.cols,
-                      second.at(first_position).data() + r * rows.cols,
-                      rows.cols, residual);
+      CompareElements(
+          theirs.Row(row), rows.Row(r), RowOf(first, first_position, r, rows),
+          RowOf(second, first_position, r, rows), rows.cols, residual);
     }
   }
 
   // A row per head, of one position. Before the softmax what lies behind the
   // position has no meaning; after it, a causal decoder has zeros there.
   void CompareScores(Op op, size_t position, Matrix<const double> rows,
-                     const Kept& second, Residual& residual) const {
+                     const Kept& kept_first, const Kept& kept_second,
+                     Residual& residual) const {
     const Matrix<double> theirs = point().tensor->rows.view();
     const size_t positions = theirs.cols;
     const size_t shown = op == Op::kQk ? position + 1 : positions;
-    const auto& of_first = first_.at(position);
-    const auto& of_second = second.at(position);
-    std::vector<double> ours(shown), first(shown), other(shown);
+    std::vector<double> ours(shown), first(shown), second(shown);
     const auto widen = [&](const double* from, size_t cols,
                            std::vector<double>& to) {
       for (size_t c = 0; c < shown; ++c) to[c] = c < cols ? from[c] : 0;
     };
+    const auto widen_kept = [&](const Kept& kept, size_t h,
+                                std::vector<double>& to) {
+      const auto found = kept.find(position);
+      if (found == kept.end()) {
+        to = ours;
+        return;
+      }
+      const size_t cols = found->second.size() / rows.rows;
+      widen(found->second.data() + h * cols, cols, to);
+    };
     for (size_t h = 0; h < rows.rows; ++h) {
       widen(rows.Row(h), rows.cols, ours);
-      const size_t first_cols = of_first.size() / rows.rows;
-      const size_t second_cols = of_second.size() / rows.rows;
-      widen(of_first.data() + h * first_cols, first_cols, first);
-      widen(of_second.data() + h * second_cols, second_cols, other);
+      widen_kept(kept_first, h, first);
+      widen_kept(kept_second, h, second);
       CompareElements(theirs.Row(h * positions + position), ours.data(),
-                      first.data(), other.data(), shown, residual);
+                      first.data(), second.data(), shown, residual);
     }
   }
 
@@ -176,8 +190,10 @@ class Comparer : public LockstepObserver {
 
   const AlignedTrace& trace_;
   bool wanted_[kNumOps] = {};
-  int point_ = -1;  // that is being shown
-  Kept first_, second_;
+  size_t point_ = 0;  // that is being shown
+  size_t layer_ = 0;
+  // By point, of the first two candidates.
+  std::map<size_t, std::pair<Kept, Kept>> kept_;
   Residuals residuals_;
 };
 
