@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -14,7 +13,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/parallel.h"
-#include "model/activations.h"
 #include "model/decoder.h"
 #include "model/lockstep.h"
 #include "model/op.h"
@@ -37,41 +35,6 @@ constexpr const char* kModel = "synthetic:tiny-qwen3";
 const std::vector<int32_t>& Tokens() {
   static const auto* const tokens = new std::vector<int32_t>{3, 14, 15, 92, 6};
   return *tokens;
-}
-
-// Gives what it has been told to, and keeps what it was asked for.
-class Given : public GivenOutputs {
- public:
-  using Key = std::pair<size_t, Op>;
-
-  void Set(size_t layer, Op op, const KeptOutputs::Output& output) {
-    Rows rows = Rows::Allocate(output.rows, output.cols);
-    std::copy(output.values.begin(), output.values.end(), rows.data());
-    rows_[{layer, op}] = rows;
-  }
-
-  Rows Get(size_t layer, Op op) const override {
-    asked.emplace_back(layer, op);
-    const auto found = rows_.find({layer, op});
-    return found == rows_.end() ? Rows() : found->second;
-  }
-
-  mutable std::vector<Key> asked;
-
- private:
-  std::map<Key, Rows> rows_;
-};
-
-bool IsScore(Op op) { return op == Op::kQk || op == Op::kSoftmax; }
-
-// All of a stream's outputs.
-Given GivenOf(const KeptOutputs& kept, size_t stream) {
-  Given given;
-  for (const auto& [key, output] : kept.outputs[stream]) {
-    const auto& [layer, op, position] = key;
-    if (!IsScore(op)) given.Set(layer, op, output);
-  }
-  return given;
 }
 
 Stream StreamOf(const Weights& weights, const std::string& plan,

@@ -1,11 +1,13 @@
 #include "tests/kept_outputs.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
+#include "model/activations.h"
 #include "model/op.h"
 
 namespace ulpscope {
@@ -42,6 +44,27 @@ void KeptOutputs::OnState(absl::Span<const size_t> streams, size_t layer,
   for (const size_t s : streams) {
     states[s][layer] = {ValuesOf(stream), ValuesOf(carry)};
   }
+}
+
+void Given::Set(size_t layer, Op op, const KeptOutputs::Output& output) {
+  Rows rows = Rows::Allocate(output.rows, output.cols);
+  std::copy(output.values.begin(), output.values.end(), rows.data());
+  rows_[{layer, op}] = rows;
+}
+
+Rows Given::Get(size_t layer, Op op) const {
+  asked.emplace_back(layer, op);
+  const auto found = rows_.find({layer, op});
+  return found == rows_.end() ? Rows() : found->second;
+}
+
+Given GivenOf(const KeptOutputs& kept, size_t stream) {
+  Given given;
+  for (const auto& [key, output] : kept.outputs[stream]) {
+    const auto& [layer, op, position] = key;
+    if (!IsScore(op)) given.Set(layer, op, output);
+  }
+  return given;
 }
 
 }  // namespace ulpscope

@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <map>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "kernels/matrix.h"
+#include "model/activations.h"
 #include "model/lockstep.h"
 #include "model/op.h"
 
@@ -42,6 +44,25 @@ class KeptOutputs : public LockstepObserver {
   std::vector<std::map<Key, Output>> outputs;         // [stream]
   std::vector<std::map<size_t, StreamState>> states;  // [stream], by layer
 };
+
+inline bool IsScore(Op op) { return op == Op::kQk || op == Op::kSoftmax; }
+
+// Gives what it has been told to, and keeps what it was asked for.
+class Given : public GivenOutputs {
+ public:
+  using Key = std::pair<size_t, Op>;
+
+  void Set(size_t layer, Op op, const KeptOutputs::Output& output);
+  Rows Get(size_t layer, Op op) const override;
+
+  mutable std::vector<Key> asked;
+
+ private:
+  std::map<Key, Rows> rows_;
+};
+
+// Of all of a stream's outputs.
+Given GivenOf(const KeptOutputs& kept, size_t stream);
 
 }  // namespace ulpscope
 

@@ -253,6 +253,35 @@ TEST_P(VariantTest, SharesWhatComesBeforeItDiffers) {
   EXPECT_GT(before, 0u);
 }
 
+// Where all ops go on with the model's outputs, those ops alone compute others
+// that some part of the variant is for.
+TEST_P(VariantTest, ChangesTheOpsThatItsPartsAreFor) {
+  const auto& [model, variant_case] = GetParam();
+  const Weights& weights = LoadedOnce(model);
+  const KeptOutputs kept = RunAll(weights, {StreamOf(weights, "f32", {})});
+  const Given given = GivenOf(kept, 0);
+  Stream stream = StreamOf(weights, "f32", variant_case.variant);
+  stream.given = &given;
+  const KeptOutputs replayed = RunAll(weights, {stream});
+  std::vector<Op> differ;
+  for (const auto& [key, output] : replayed.outputs[0]) {
+    const Op op = std::get<1>(key);
+    if (!HasBits<double>(output.values, kept.outputs[0].at(key).values)) {
+      differ.push_back(op);
+    }
+  }
+  for (size_t i = 0; i < kNumOps; ++i) {
+    const Op op = OpAt(i);
+    if (variant_case.variant.PartOf(op) == Variant()) {
+      EXPECT_THAT(differ, testing::Not(testing::Contains(op))) << OpName(op);
+    }
+  }
+  // A missing op has no output that could be another: the next one has.
+  const bool missing = variant_case.variant.qk_norm == QkNorm::kMissing;
+  EXPECT_THAT(differ,
+              testing::Contains(missing ? Op::kRope : variant_case.first));
+}
+
 std::vector<std::tuple<std::string, Case>> ModelsAndCases() {
   std::vector<std::tuple<std::string, Case>> all;
   for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
@@ -401,22 +430,12 @@ TEST(VariantErrorTest, NumbersThatAreNoneAreRefused) {
   EXPECT_THAT(StatusOf(weights, scale), refused("attention_scale"));
 }
 
-// A field that matters to an op is what makes the op's output another; so the
-// parts of all ops together are the whole.
-TEST(VariantPartTest, EveryFieldMattersToSomeOpAndToNoOther) {
+TEST(VariantPartTest, IsItsOwnPart) {
   for (const Case& variant_case : Cases()) {
     for (size_t i = 0; i < kNumOps; ++i) {
-      const Op op = OpAt(i);
-      const Variant part = variant_case.variant.PartOf(op);
-      EXPECT_EQ(part.PartOf(op), part) << OpName(op);
-      EXPECT_EQ(Variant().PartOf(op), Variant()) << OpName(op);
-      const bool attention = op == Op::kQk || op == Op::kSoftmax;
-      if (op < variant_case.first && !attention) {
-        EXPECT_EQ(part, Variant()) << variant_case.name << " " << OpName(op);
-      }
+      const Variant part = variant_case.variant.PartOf(OpAt(i));
+      EXPECT_EQ(part.PartOf(OpAt(i)), part) << OpName(OpAt(i));
     }
-    EXPECT_NE(variant_case.variant.PartOf(variant_case.first), Variant())
-        << variant_case.name;
   }
 }
 
@@ -483,6 +502,35 @@ TEST(VariantNormTest, WeightBeforeTheCastIsTheSameWhereThereIsNone) {
                        StreamOf(weights, "torch-bf16", variant)});
   for (const Op op : {Op::kInputNorm, Op::kQNorm}) {
     EXPECT_EQ(bf16.Get(0, 1, op).shown_with.size(), 1u) << OpName(op);
+  }
+}
+
+// Of any strategy, if not bit for bit what a PyTorch would do.
+TEST(VariantNormTest, WeightBeforeTheCastTakesAllStrategies) {
+  constexpr size_t kWidth = 64;
+  Random random(6);
+  Parallel parallel;
+  const std::vector<double> x = RandomRow(kWidth, 2, random);
+  const std::vector<double> weight = RandomRow(kWidth, 2, random);
+  const std::vector<double> exact =
+      TextbookRmsNorm(*FindTextbook("oracle"), x, weight, 0);
+  Variant variant;
+  variant.norm_weight_before_cast = true;
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    const Strategy strategy(i);
+    if (!strategy.Takes(Kernel::kRmsNorm)) continue;
+    std::vector<double> got(kWidth);
+    VariantNorm(strategy, variant, {x.data(), 1, kWidth}, weight, 0,
+                {got.data(), 1, kWidth}, parallel);
+    // Both operands and the result are rounded; and there is the mean's root,
+    // to which the operands' roundings contribute once more, and the sums of
+    // f32, with eight steps' roundings.
+    const double tolerance = Gamma(4, UnitRoundoff(strategy.info().operand)) +
+                             Gamma(kWidth + 8, UnitRoundoff(Format::kF32));
+    for (size_t j = 0; j < kWidth; ++j) {
+      EXPECT_NEAR(got[j], exact[j], tolerance * std::abs(exact[j]))
+          << strategy.name();
+    }
   }
 }
 
