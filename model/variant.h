@@ -75,8 +75,8 @@ struct Variant {
   HeadMatrix head = HeadMatrix::kAsConfigured;
 
   // Whatever of it changes the op's output where those of all other ops are the
-  // same, all else at its default. Of `qk` and `softmax` it is also what belongs
-  // to `av`: the three are computed together.
+  // same, all else at its default. Of `qk` and `softmax` it is also what
+  // belongs to `av`: the three are computed together.
   Variant PartOf(Op op) const;
 
   friend bool operator==(const Variant& a, const Variant& b);
