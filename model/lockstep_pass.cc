@@ -352,6 +352,11 @@ void LockstepPass::RunLayer(size_t layer) {
     Norm(layer, Op::kQNorm, &Values::q, w.q_norm, &Values::q);
     Norm(layer, Op::kKNorm, &Values::k, w.k_norm, &Values::k);
   });
+  // What a program without them passes on in their place.
+  For(NormedHeads(QkNorm::kMissing), [&] {
+    ShowAndGive(layer, Op::kQNorm, &Values::q);
+    ShowAndGive(layer, Op::kKNorm, &Values::k);
+  });
   Rope(layer);
   Release({&Values::q, &Values::k});
   For(NormedHeads(QkNorm::kAfterRope), [&] { NormRotated(layer); });

@@ -65,6 +65,8 @@ Variant Variant::PartOf(Op op) const {
       part.attention_scale = attention_scale;
       part.causal = causal;
       part.softmax = softmax;
+      // Then q_norm and k_norm are read, and not rope.
+      if (qk_norm == QkNorm::kAfterRope) part.qk_norm = qk_norm;
       break;
     case Op::kSwiGlu:
       part.activation = activation;

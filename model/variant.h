@@ -78,9 +78,9 @@ struct Variant {
   bool without_final_norm = false;  // the logits are those of the stream itself
   HeadMatrix head = HeadMatrix::kAsConfigured;
 
-  // Whatever of it changes the op's output for the same inputs, all else at its
-  // default. Of `qk` and `softmax` also, and of both what belongs to `av`: the
-  // three are computed together.
+  // Whatever of it changes the op's output where those of all other ops are the
+  // same, all else at its default. Of `qk` and `softmax` it is also what
+  // belongs to `av`: the three are computed together.
   Variant PartOf(Op op) const;
 
   friend bool operator==(const Variant& a, const Variant& b);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "hwy/base.h"
 #include "kernels/elementwise.h"
 #include "kernels/matrix.h"
 #include "kernels/parallel.h"
@@ -16,15 +17,17 @@ namespace ulpscope {
 namespace {
 
 // An elementwise strategy between operands and results of this format: RoundRow
-// under it rounds to the format.
+// under it rounds to the format. Every format that a strategy reads or writes
+// has one.
 Strategy RounderTo(Format format) {
-  size_t i = 0;
-  while (!Strategy(i).Takes(Kernel::kElementwise) ||
-         Strategy(i).info().operand != format ||
-         Strategy(i).info().result != format) {
-    ++i;
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    const StrategyInfo& info = Strategies()[i];
+    if (Strategy(i).Takes(Kernel::kElementwise) && info.operand == format &&
+        info.result == format) {
+      return Strategy(i);
+    }
   }
-  return Strategy(i);
+  HWY_ABORT("no elementwise strategy rounds to the format");
 }
 
 double Activate(Activation activation, double x) {
@@ -129,7 +132,7 @@ void VariantSwiGlu(Strategy strategy, const Variant& variant,
     for (double& value : x) value = Activate(variant.activation, value);
     RoundRow(result, x.data(), n, factor.data());
     RoundRow(operand, u.Row(r), n, x.data());
-    // Exact, but for oracle's: a result of the others has at most 24 bits.
+    // Exact but under oracle: other factors have at most 24 bits.
     for (size_t i = 0; i < n; ++i) product[i] = factor[i] * x[i];
     RoundRow(result, product.data(), n, y.Row(r));
   });

@@ -98,8 +98,8 @@ class Aligner {
     return std::move(residuals->front());
   }
 
-  // Of the layers whose input the list has too; not of the last one, which may
-  // be after the final norm.
+  // Of the layers whose input the list has too. The last one may be after the
+  // final norm.
   absl::StatusOr<Alignment::Shift> MismatchOf(int shift) {
     Alignment::Shift found;
     found.shift = shift;
@@ -109,7 +109,7 @@ class Aligner {
       const auto before = states_.states.find(index - 1);
       const int64_t layer = static_cast<int64_t>(index) + shift;
       if (index == 0 || before == states_.states.end() || layer < 1 ||
-          layer >= static_cast<int64_t>(num_layers_) ||
+          layer > static_cast<int64_t>(num_layers_) ||
           tensor.rows.rows() != before->second.rows.rows()) {
         continue;
       }
@@ -120,17 +120,41 @@ class Aligner {
         updates.emplace_back(static_cast<size_t>(at), update);
       }
     }
+    const int embedding = aligned.Find(0, Op::kEmbed);
+    if (embedding >= 0) {
+      const size_t at = static_cast<size_t>(embedding);
+      updates.emplace_back(at, std::sqrt(aligned.points()[at].squares));
+    }
     if (updates.empty()) return found;
     const auto residuals = Replay(aligned);
     if (!residuals.ok()) return residuals.status();
     std::vector<double> mismatches;
     for (const auto& [at, update] : updates) {
       const Residual& r = (*residuals)[at];
-      mismatches.push_back(r.nonfinite > 0 ? 1 : std::sqrt(r.squares) / update);
+      double mismatch = r.nonfinite > 0 ? 1 : std::sqrt(r.squares) / update;
+      if (aligned.points()[at].layer == num_layers_) {
+        const auto normed = NormedDistance(shift);
+        if (!normed.ok()) return normed.status();
+        mismatch = std::min(mismatch, *normed);
+      }
+      mismatches.push_back(mismatch);
     }
     found.layers = mismatches.size();
     found.mismatch = Median(std::move(mismatches));
     return found;
+  }
+
+  // Of the last state, if it is after the final norm: relative to itself.
+  absl::StatusOr<double> NormedDistance(int shift) {
+    const AlignedTrace aligned(states_, num_layers_, shift, true);
+    const int at = aligned.Find(0, Op::kFinalNorm);
+    if (at < 0) return std::numeric_limits<double>::infinity();
+    const auto residuals = Replay(aligned);
+    if (!residuals.ok()) return residuals.status();
+    const Residual& r = (*residuals)[static_cast<size_t>(at)];
+    if (r.nonfinite > 0) return std::numeric_limits<double>::infinity();
+    return std::sqrt(r.squares /
+                     aligned.points()[static_cast<size_t>(at)].squares);
   }
 
   absl::Status FindLastState() {
@@ -141,23 +165,22 @@ class Aligner {
     }
     Alignment::LastState last;
     last.index = static_cast<size_t>(index);
-    for (const bool normed : {false, true}) {
-      const AlignedTrace aligned(states_, num_layers_, alignment_.state_shift,
-                                 normed);
-      const int at = normed ? aligned.Find(0, Op::kFinalNorm)
-                            : aligned.Find(num_layers_, Op::kMlpResidual);
-      if (at < 0) return absl::OkStatus();
-      const auto residuals = Replay(aligned);
-      if (!residuals.ok()) return residuals.status();
-      const Residual& r = (*residuals)[static_cast<size_t>(at)];
-      const double norm =
-          std::sqrt(aligned.points()[static_cast<size_t>(at)].squares);
-      const double distance = r.nonfinite > 0
-                                  ? std::numeric_limits<double>::infinity()
-                              : r.squares > 0 ? std::sqrt(r.squares) / norm
-                                              : 0;
-      (normed ? last.normed : last.raw) = distance;
-    }
+    const AlignedTrace aligned(states_, num_layers_, alignment_.state_shift,
+                               false);
+    const int at = aligned.Find(num_layers_, Op::kMlpResidual);
+    if (at < 0) return absl::OkStatus();
+    const auto residuals = Replay(aligned);
+    if (!residuals.ok()) return residuals.status();
+    const Residual& r = (*residuals)[static_cast<size_t>(at)];
+    last.raw =
+        r.nonfinite > 0 ? std::numeric_limits<double>::infinity()
+        : r.squares > 0
+            ? std::sqrt(r.squares /
+                        aligned.points()[static_cast<size_t>(at)].squares)
+            : 0;
+    const auto normed = NormedDistance(alignment_.state_shift);
+    if (!normed.ok()) return normed.status();
+    last.normed = *normed;
     alignment_.last_state = last;
     alignment_.last_state_normed = last.normed < last.raw;
     return absl::OkStatus();

@@ -35,10 +35,6 @@ constexpr ArithmeticPreset kPresets[] = {
 };
 constexpr size_t kF32Preset = 2;
 
-// Of points, the share that the format of a trace's arithmetic must hold: some
-// ops may run in another.
-constexpr double kMostPoints = 0.75;
-
 // A preset is the better one if it explains more than this share of the points
 // more; or else if it comes nearer by so many bits on average. Replays of an
 // f32 trace under f32 are two roundings apart, under f64 one: that is less than
@@ -47,38 +43,6 @@ constexpr double kPointsMatter = 0.05;
 constexpr double kBitsMatter = 0.2;
 constexpr double kBitsOfF64 = 1;
 
-bool Holds(Format format, HeldBy held_by) {
-  switch (held_by) {
-    case HeldBy::kBF16AndF16:
-      return true;
-    case HeldBy::kBF16:
-      return format != Format::kF16;
-    case HeldBy::kF16:
-      return format != Format::kBF16;
-    case HeldBy::kF32:
-      return format == Format::kF32 || format == Format::kF64;
-    case HeldBy::kF64:
-      return format == Format::kF64;
-  }
-  return false;
-}
-
-// The embedding is what the checkpoint has; scores are often exact.
-bool SaysMuch(const Point& point) {
-  return point.op != Op::kEmbed && !IsScores(point.op);
-}
-
-// The share of points whose values the format holds.
-double ShareHeld(const AlignedTrace& trace, Format format) {
-  size_t held = 0, all = 0;
-  for (const Point& point : trace.points()) {
-    if (!SaysMuch(point)) continue;
-    ++all;
-    if (Holds(format, point.held_by)) ++held;
-  }
-  return all == 0 ? 1 : static_cast<double>(held) / static_cast<double>(all);
-}
-
 struct Option {
   size_t preset = 0;
   bool stored_rounded = false;
@@ -86,16 +50,16 @@ struct Option {
 };
 
 bool IsBetter(const Option& challenger, const Option& best) {
+  if (kPresets[challenger.preset].result == Format::kF64 &&
+      kPresets[best.preset].result == Format::kF32) {
+    return challenger.fit.mean_log2 < best.fit.mean_log2 - kBitsOfF64;
+  }
   const double points = static_cast<double>(best.fit.points.size());
   const double more = static_cast<double>(challenger.fit.explained) -
                       static_cast<double>(best.fit.explained);
   if (more > kPointsMatter * points) return true;
   if (more < -kPointsMatter * points) return false;
-  const double matters = kPresets[challenger.preset].result == Format::kF64 &&
-                                 kPresets[best.preset].result == Format::kF32
-                             ? kBitsOfF64
-                             : kBitsMatter;
-  return challenger.fit.mean_log2 < best.fit.mean_log2 - matters;
+  return challenger.fit.mean_log2 < best.fit.mean_log2 - kBitsMatter;
 }
 
 }  // namespace
@@ -129,7 +93,7 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     }
     beliefs.push_back(std::move(belief));
   }
-  const PerturbedTrace perturbed(trace);
+  const PerturbedTrace perturbed(trace, UnitRoundoff(trace.format()));
   const auto oracle = Plan::Parse("oracle", num_layers);
   if (!oracle.ok()) return oracle.status();
   Variant exact = beliefs.front().variant();
@@ -147,14 +111,10 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   const std::vector<Residual>& f32 = (*residuals)[1 + kF32Preset];
   const std::vector<Residual>& stored = residuals->back();
 
-  // What the values are held by: the coarsest format of most of them.
-  Format held = Format::kF64;
-  for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
-    if (ShareHeld(trace, format) >= kMostPoints) held = format;
-  }
+  const Format held = trace.format();
   std::vector<Option> options;
   for (size_t p = 0; p < std::size(kPresets); ++p) {
-    const double held_share = ShareHeld(trace, kPresets[p].result);
+    const double held_share = trace.ShareHeld(kPresets[p].result);
     // A coarser arithmetic cannot have made them, and a much finer one would
     // have been rounded when they were written.
     if (held_share < kMostPoints) continue;
@@ -204,7 +164,7 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     Arithmetic::Preset row;
     row.name = kPresets[p].name;
     row.plan = beliefs[p].plan.Text();
-    row.holds_values = ShareHeld(trace, kPresets[p].result) >= kMostPoints;
+    row.holds_values = trace.ShareHeld(kPresets[p].result) >= kMostPoints;
     const bool rounded = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
     const Fit fit =
         FitOf(trace, (*residuals)[1 + p], f32, rounded ? &stored : nullptr);

@@ -54,7 +54,7 @@ absl::StatusOr<Belief> With(const Belief& belief,
 }
 
 PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
-               const Residual* stored) {
+               const Residual* stored, double stored_unit) {
   PointFit fit;
   fit.distance = std::sqrt(own.squares);
   const bool coarse = own.own_squares >= 0x1p-58 * f32.own_squares;
@@ -67,8 +67,8 @@ PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
   fit.tolerance = 2 * (1 + 6 * std::sqrt(2 / std::max(1.0, independent)));
   double noise = squares;
   if (stored != nullptr) {
-    const double unit = UnitRoundoffOf(point.held_by);
-    noise += stored->own_squares + unit * unit * point.squares / 3;
+    noise +=
+        stored->own_squares + stored_unit * stored_unit * point.squares / 3;
   }
   fit.allowed = fit.tolerance * std::sqrt(noise);
   fit.explained =
@@ -95,7 +95,8 @@ Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
   for (size_t i = 0; i < own.size(); ++i) {
     const Point& point = trace.points()[i];
     fit.points.push_back(FitOf(point, own[i], f32[i],
-                               stored == nullptr ? nullptr : &(*stored)[i]));
+                               stored == nullptr ? nullptr : &(*stored)[i],
+                               UnitRoundoff(trace.format())));
     if (fit.points.back().explained) ++fit.explained;
     fit.mean_log2 += Log2Distance(point, own[i]);
   }
@@ -154,7 +155,7 @@ absl::StatusOr<Fit> Evaluate(const ReplaySetting& setting, WeightSets& weights,
   if (!set.ok()) return set.status();
   const auto oracle = Plan::Parse("oracle", num_layers);
   if (!oracle.ok()) return oracle.status();
-  const PerturbedTrace perturbed(trace);
+  const PerturbedTrace perturbed(trace, UnitRoundoff(trace.format()));
   const Variant variant = belief.variant();
   // The oracle's angles are exact: their rounding is part of the arithmetic.
   Variant exact = variant;

@@ -61,9 +61,9 @@ struct Fit {
 // `own` is the replay's residual, whose own_squares are from the oracle with
 // the same variant; `f32` that of the f32 plan: f64's rounding errors are 2^-29
 // of it. `stored` is the oracle's from a perturbed trace, or null: what the
-// rounding of the values that were written does.
+// rounding of the values that were written, by `stored_unit`, does.
 PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
-               const Residual* stored);
+               const Residual* stored, double stored_unit);
 
 Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
           const std::vector<Residual>& f32,

@@ -71,6 +71,22 @@ double UnitRoundoffOf(HeldBy held_by) {
   return 0;
 }
 
+bool Holds(Format format, HeldBy held_by) {
+  switch (held_by) {
+    case HeldBy::kBF16AndF16:
+      return true;
+    case HeldBy::kBF16:
+      return format != Format::kF16;
+    case HeldBy::kF16:
+      return format != Format::kBF16;
+    case HeldBy::kF32:
+      return format == Format::kF32 || format == Format::kF64;
+    case HeldBy::kF64:
+      return format == Format::kF64;
+  }
+  return false;
+}
+
 AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
                            int state_shift, bool last_state_normed)
     : positions_(trace.tokens.size()) {
@@ -127,6 +143,23 @@ void AlignedTrace::Add(size_t layer, Op op, const TracedTensor& tensor) {
   points_.push_back(point);
 }
 
+double AlignedTrace::ShareHeld(Format format) const {
+  size_t held = 0, all = 0;
+  for (const Point& point : points_) {
+    if (point.op == Op::kEmbed || IsScores(point.op)) continue;
+    ++all;
+    if (Holds(format, point.held_by)) ++held;
+  }
+  return all == 0 ? 1 : static_cast<double>(held) / static_cast<double>(all);
+}
+
+Format AlignedTrace::format() const {
+  for (const Format format : {Format::kBF16, Format::kF16, Format::kF32}) {
+    if (ShareHeld(format) >= kMostPoints) return format;
+  }
+  return Format::kF64;
+}
+
 int AlignedTrace::Find(size_t layer, Op op) const {
   const auto found = index_.find({layer, op});
   return found == index_.end() ? -1 : static_cast<int>(found->second);
@@ -145,9 +178,6 @@ Rows AlignedTrace::Get(size_t layer, Op op) const {
 Rows PerturbedTrace::Get(size_t layer, Op op) const {
   const Rows rows = trace_.Get(layer, op);
   if (rows.rows() == 0) return rows;
-  const Point& point =
-      trace_.points()[static_cast<size_t>(trace_.Find(layer, op))];
-  const double unit = UnitRoundoffOf(point.held_by);
   const Matrix<double> from = rows.view();
   Rows perturbed = Rows::Allocate(from.rows, from.cols);
   Random random(layer * kNumOps + static_cast<size_t>(op));
@@ -156,7 +186,8 @@ Rows PerturbedTrace::Get(size_t layer, Op op) const {
       const double x = from.Row(r)[c];
       // Half a spacing is unit * 2^e for 2^e <= |x| < 2^(e + 1).
       const double half_spacing =
-          std::isfinite(x) && x != 0 ? std::ldexp(unit, std::ilogb(x)) : 0;
+          std::isfinite(x) && x != 0 ? std::ldexp(unit_roundoff_, std::ilogb(x))
+                                     : 0;
       perturbed.view().Row(r)[c] =
           x + (2 * random.Uniform() - 1) * half_spacing;
     }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "explorer/diagnosis/diagnosis.h"
+#include "kernels/format.h"
 #include "kernels/matrix.h"
 #include "model/activations.h"
 #include "model/lockstep.h"
@@ -21,6 +22,12 @@ HeldBy FormatHolding(Matrix<const double> rows);
 
 // Its unit roundoff: bf16's of what both 16-bit formats hold.
 double UnitRoundoffOf(HeldBy held_by);
+
+bool Holds(Format format, HeldBy held_by);
+
+// Of points, the share that the format of a trace's arithmetic holds: some ops
+// may run in another.
+inline constexpr double kMostPoints = 0.75;
 
 // An op's output that a trace has.
 struct Point {
@@ -45,6 +52,12 @@ class AlignedTrace : public GivenOutputs {
 
   // In the order in which they run.
   const std::vector<Point>& points() const { return points_; }
+  // The coarsest format that holds the values of most points: that of the
+  // arithmetic, or one that they were rounded to when they were written.
+  Format format() const;
+  // The share of points whose values a format holds, but of those that say
+  // little: the embedding is the checkpoint's, and scores are often exact.
+  double ShareHeld(Format format) const;
   // Index into points(), or -1.
   int Find(size_t layer, Op op) const;
 
@@ -60,16 +73,17 @@ class AlignedTrace : public GivenOutputs {
 };
 
 // The same trace, had it been kept in fewer bits than it was computed in: each
-// value moved by up to half a spacing of the format that holds its tensor, the
-// same way every time.
+// value moved by up to half a spacing of that format, the same way every time.
 class PerturbedTrace : public GivenOutputs {
  public:
-  explicit PerturbedTrace(const AlignedTrace& trace) : trace_(trace) {}
+  PerturbedTrace(const AlignedTrace& trace, double unit_roundoff)
+      : trace_(trace), unit_roundoff_(unit_roundoff) {}
 
   Rows Get(size_t layer, Op op) const override;
 
  private:
   const AlignedTrace& trace_;
+  const double unit_roundoff_;
 };
 
 }  // namespace ulpscope

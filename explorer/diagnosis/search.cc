@@ -184,8 +184,11 @@ class Search {
       const double bits =
           Log2Distance(point, fit.residuals[i]) - guess.log2.back();
       if (std::fabs(bits) >= kBitsMatter) tried.bits += bits;
-      tried.nearer += r.nearer;
-      tried.farther += r.farther;
+      // Only where both are explained: a mistake that is nearer is one still.
+      if (explained && fit.points[i].explained) {
+        tried.nearer += r.nearer;
+        tried.farther += r.farther;
+      }
     }
   }
 

@@ -1,0 +1,627 @@
+#include "model/variant.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/status_matchers.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/format.h"
+#include "kernels/matrix.h"
+#include "kernels/measure/random.h"
+#include "kernels/parallel.h"
+#include "kernels/strategy.h"
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "model/decoder.h"
+#include "model/layer_ops.h"
+#include "model/lockstep.h"
+#include "model/op.h"
+#include "model/plan.h"
+#include "model/variant_ops.h"
+#include "model/weights.h"
+#include "tests/bits.h"
+#include "tests/kept_outputs.h"
+#include "tests/loaded_model.h"
+#include "tests/textbook.h"
+#include "tests/textbook_decoder.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
+using ::testing::HasSubstr;
+
+constexpr const char* kUntied = "tests/testdata/reference/qwen3_untied";
+
+const std::vector<int32_t>& Tokens() {
+  static const auto* const tokens =
+      new std::vector<int32_t>{3, 14, 15, 62, 65, 35, 59};
+  return *tokens;
+}
+
+struct Case {
+  std::string name;
+  Variant variant;
+  Op first;  // whose output is another
+  // Of models with QK-norm, with biases, or all.
+  enum { kAll, kNormed, kBiased } of = kAll;
+};
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  const auto add = [&](const char* name, Op first) -> Variant& {
+    cases.push_back({name, {}, first});
+    return cases.back().variant;
+  };
+  add("neighbours", Op::kRope).rope_pairs = RopePairs::kNeighbours;
+  add("theta", Op::kRope).rope_theta = 1e4;
+  add("bf16_frequencies", Op::kRope).rope_rounding =
+      RopeRounding::kFrequenciesBF16;
+  add("bf16_angles", Op::kRope).rope_rounding = RopeRounding::kAnglesBF16;
+  add("bf16_cosines", Op::kRope).rope_rounding = RopeRounding::kCosinesBF16;
+  add("q_late", Op::kRope).q_position_offset = 1;
+  add("k_early", Op::kRope).k_position_offset = -1;
+  {
+    Variant& variant = add("both_late_of_neighbours", Op::kRope);
+    variant.rope_pairs = RopePairs::kNeighbours;
+    variant.q_position_offset = variant.k_position_offset = 2;
+  }
+  add("eps", Op::kInputNorm).norm_eps = 1e-3;
+  add("no_eps", Op::kInputNorm).norm_eps = 0;
+  add("plus_one", Op::kInputNorm).norm_weight_plus_one = true;
+  add("no_qk_norm", Op::kQNorm).qk_norm = QkNorm::kMissing;
+  cases.back().of = Case::kNormed;
+  add("qk_norm_after_rope", Op::kQNorm).qk_norm = QkNorm::kAfterRope;
+  cases.back().of = Case::kNormed;
+  add("no_bias", Op::kQProj).without_qkv_bias = true;
+  cases.back().of = Case::kBiased;
+  add("tiled", Op::kQk).kv_heads = KvHeads::kTiled;
+  add("scale", Op::kQk).attention_scale = 0.125;
+  add("not_causal", Op::kQk).causal = false;
+  {
+    Variant& variant = add("tiled_not_causal", Op::kQk);
+    variant.kv_heads = KvHeads::kTiled;
+    variant.causal = false;
+  }
+  add("f16_softmax", Op::kSoftmax).softmax = SoftmaxForm::kF16WithoutMax;
+  add("gelu", Op::kSwiGlu).activation = Activation::kGelu;
+  add("gelu_tanh", Op::kSwiGlu).activation = Activation::kGeluTanh;
+  add("swapped", Op::kSwiGlu).gate_and_up_swapped = true;
+  {
+    Variant& variant = add("swapped_gelu", Op::kSwiGlu);
+    variant.gate_and_up_swapped = true;
+    variant.activation = Activation::kGelu;
+  }
+  add("no_final_norm", Op::kFinalNorm).without_final_norm = true;
+  return cases;
+}
+
+double Norm(const std::vector<double>& x) {
+  double squares = 0;
+  for (const double value : x) squares += value * value;
+  return std::sqrt(squares);
+}
+
+double Difference(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  std::vector<double> difference(a.size());
+  for (size_t i = 0; i < a.size(); ++i) difference[i] = a[i] - b[i];
+  return Norm(difference);
+}
+
+// Outputs of all positions, one after the other.
+using ByOp = std::map<std::pair<size_t, Op>, std::vector<double>>;
+
+template <typename Outputs, typename ValuesOf>
+ByOp Joined(const Outputs& outputs, const ValuesOf& values_of) {
+  ByOp joined;
+  for (const auto& [key, output] : outputs) {
+    std::vector<double>& all = joined[{std::get<0>(key), std::get<1>(key)}];
+    const std::vector<double>& values = values_of(output);
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return joined;
+}
+
+ByOp Textbook(const Weights& weights, const Variant& variant) {
+  return Joined(
+      TextbookDecode(weights, Tokens(), variant),
+      [](const std::vector<double>& row) -> const auto& { return row; });
+}
+
+ByOp Kept(const KeptOutputs& kept, size_t stream) {
+  return Joined(
+      kept.outputs[stream],
+      [](const KeptOutputs::Output& output) -> const auto& {
+        return output.values;
+      });
+}
+
+KeptOutputs RunAll(const Weights& weights, const std::vector<Stream>& streams) {
+  KeptOutputs kept(streams.size());
+  Parallel parallel(2);
+  LockstepOptions options;
+  options.logits = Logits::kAll;
+  EXPECT_THAT(RunLockstep(weights, streams, options, kept, parallel), IsOk());
+  return kept;
+}
+
+Stream StreamOf(const Weights& weights, const char* plan,
+                const Variant& variant) {
+  Stream stream{Plan::Parse(plan, weights.layers.size()).value(), Tokens()};
+  stream.variant = variant;
+  return stream;
+}
+
+// What two computations of a model in f64 may differ by, relative to an
+// output's 2-norm. A path through a layer has these roundings, at most, in each
+// of the two. A stream that shrinks again, as when a massive activation is
+// removed, leaves the error of the large one in a small one; and a softmax
+// turns errors relative to the scores into ones of the exponents.
+double Tolerance(const Weights& weights, const ByOp& textbook) {
+  const ModelConfig& c = weights.config;
+  const size_t layers = weights.layers.size();
+  constexpr int64_t kElementwise = 32;
+  const int64_t per_layer = 3 * c.hidden_size + 2 * c.head_dim +
+                            2 * static_cast<int64_t>(Tokens().size()) +
+                            c.q_size() + c.hidden_size + c.intermediate_size +
+                            kElementwise;
+  const double roundings =
+      static_cast<double>(per_layer) * static_cast<double>(layers + 1);
+  double largest = 0, shrinks = 1, score = 0;
+  for (size_t layer = 1; layer <= layers; ++layer) {
+    const double norm = Norm(textbook.at({layer, Op::kMlpResidual}));
+    largest = std::max(largest, norm);
+    shrinks = std::max(shrinks, largest / norm);
+    for (const double value : textbook.at({layer, Op::kQk})) {
+      score = std::max(score, std::abs(value));
+    }
+  }
+  return 2 * Gamma(roundings, UnitRoundoff(Format::kF64)) * shrinks *
+         (1 + score);
+}
+
+void ExpectTextbook(const ByOp& got, const ByOp& textbook, double tolerance) {
+  ASSERT_EQ(got.size(), textbook.size());
+  for (const auto& [key, expected] : textbook) {
+    ASSERT_EQ(got.count(key), 1u) << key.first << " " << OpName(key.second);
+    EXPECT_LE(Difference(got.at(key), expected), tolerance * Norm(expected))
+        << "layer " << key.first << " " << OpName(key.second);
+  }
+}
+
+class VariantTest
+    : public testing::TestWithParam<std::tuple<std::string, Case>> {};
+
+TEST_P(VariantTest, OracleIsTheTextbook) {
+  const auto& [model, variant_case] = GetParam();
+  const Weights& weights = LoadedOnce(model);
+  const ByOp expected = Textbook(weights, variant_case.variant);
+  const double tolerance = Tolerance(weights, expected);
+  const KeptOutputs kept =
+      RunAll(weights, {StreamOf(weights, "oracle", variant_case.variant)});
+  ExpectTextbook(Kept(kept, 0), expected, tolerance);
+  // And the textbook tells the variant from the model.
+  const ByOp model_itself = Textbook(weights, {});
+  const size_t layer = IsPerLayer(variant_case.first) ? 1 : 0;
+  const std::pair<size_t, Op> first = {layer, variant_case.first};
+  if (expected.count(first) == 0) return;  // qk_norm is missing
+  EXPECT_GT(Difference(expected.at(first), model_itself.at(first)),
+            1000 * tolerance * Norm(expected.at(first)));
+}
+
+// Before the op that differs a variant's outputs are the model's, computed and
+// shown once; the op's own is not.
+TEST_P(VariantTest, SharesWhatComesBeforeItDiffers) {
+  const auto& [model, variant_case] = GetParam();
+  const Weights& weights = LoadedOnce(model);
+  const KeptOutputs kept =
+      RunAll(weights, {StreamOf(weights, "f32", {}),
+                       StreamOf(weights, "f32", variant_case.variant)});
+  // The final norm runs after all layers.
+  const auto order = [&](size_t layer, Op op) {
+    const bool head = op == Op::kFinalNorm || op == Op::kLmHead;
+    return std::make_pair(head ? weights.layers.size() + 1 : layer, op);
+  };
+  // Scores are shown to those together that share all of attention.
+  const Op first =
+      variant_case.first == Op::kSoftmax ? Op::kQk : variant_case.first;
+  const auto differs = order(IsPerLayer(first) ? 1 : 0, first);
+  size_t before = 0;
+  for (const auto& [key, output] : kept.outputs[1]) {
+    const auto& [layer, op, position] = key;
+    const auto at = order(layer, op);
+    if (at < differs) {
+      EXPECT_EQ(output.shown_with.size(), 2u) << layer << " " << OpName(op);
+      ++before;
+    } else if (at == differs && op != Op::kQk) {
+      EXPECT_EQ(output.shown_with.size(), 1u) << layer << " " << OpName(op);
+    }
+  }
+  EXPECT_GT(before, 0u);
+}
+
+// Where all ops go on with the model's outputs, those ops alone compute others
+// that some part of the variant is for.
+TEST_P(VariantTest, ChangesTheOpsThatItsPartsAreFor) {
+  const auto& [model, variant_case] = GetParam();
+  const Weights& weights = LoadedOnce(model);
+  const KeptOutputs kept = RunAll(weights, {StreamOf(weights, "f32", {})});
+  const Given given = GivenOf(kept, 0);
+  Stream stream = StreamOf(weights, "f32", variant_case.variant);
+  stream.given = &given;
+  const KeptOutputs replayed = RunAll(weights, {stream});
+  std::vector<Op> differ;
+  for (const auto& [key, output] : replayed.outputs[0]) {
+    const Op op = std::get<1>(key);
+    if (!HasBits<double>(output.values, kept.outputs[0].at(key).values)) {
+      differ.push_back(op);
+    }
+  }
+  for (size_t i = 0; i < kNumOps; ++i) {
+    const Op op = OpAt(i);
+    if (variant_case.variant.PartOf(op) == Variant()) {
+      EXPECT_THAT(differ, testing::Not(testing::Contains(op))) << OpName(op);
+    }
+  }
+  // A missing op has no output that could be another: the next one has.
+  const bool missing = variant_case.variant.qk_norm == QkNorm::kMissing;
+  EXPECT_THAT(differ,
+              testing::Contains(missing ? Op::kRope : variant_case.first));
+}
+
+std::vector<std::tuple<std::string, Case>> ModelsAndCases() {
+  std::vector<std::tuple<std::string, Case>> all;
+  for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
+    const bool normed = LoadedOnce(model).config.qk_norm;
+    for (const Case& variant_case : Cases()) {
+      if (variant_case.of == Case::kNormed && !normed) continue;
+      if (variant_case.of == Case::kBiased && normed) continue;
+      all.emplace_back(model, variant_case);
+    }
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, VariantTest, testing::ValuesIn(ModelsAndCases()),
+                         [](const auto& test) {
+                           const bool normed =
+                               std::get<0>(test.param).back() == '3';
+                           return absl::StrCat(normed ? "qwen3_" : "qwen2_",
+                                               std::get<1>(test.param).name);
+                         });
+
+TEST(VariantDefaultTest, TextbookIsTheModel) {
+  for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
+    const Weights& weights = LoadedOnce(model);
+    const ByOp expected = Textbook(weights, {});
+    const KeptOutputs kept = RunAll(weights, {StreamOf(weights, "oracle", {})});
+    ExpectTextbook(Kept(kept, 0), expected, Tolerance(weights, expected));
+  }
+}
+
+// Streams of one family all at once have the bits that each has alone.
+TEST(VariantLockstepTest, HasTheBitsOfEachAlone) {
+  const Weights& weights = LoadedOnce("synthetic:tiny-qwen3");
+  std::vector<Stream> streams;
+  for (const char* plan : {"f32", "torch-bf16"}) {
+    streams.push_back(StreamOf(weights, plan, {}));
+    for (const Case& variant_case : Cases()) {
+      streams.push_back(StreamOf(weights, plan, variant_case.variant));
+    }
+  }
+  const KeptOutputs together = RunAll(weights, streams);
+  for (size_t s = 0; s < streams.size(); ++s) {
+    const KeptOutputs alone = RunAll(weights, {streams[s]});
+    ASSERT_EQ(together.outputs[s].size(), alone.outputs[0].size());
+    for (const auto& [key, output] : alone.outputs[0]) {
+      EXPECT_TRUE(
+          HasBits<double>(together.outputs[s].at(key).values, output.values))
+          << "stream " << s << " layer " << std::get<0>(key) << " "
+          << OpName(std::get<1>(key));
+    }
+  }
+}
+
+TEST(VariantHeadTest, EmbeddingThoughTheConfigSaysOtherwise) {
+  const Weights& weights = LoadedOnce(kUntied);
+  Variant variant;
+  variant.head = HeadMatrix::kEmbedding;
+  const ByOp expected = Textbook(weights, variant);
+  const double tolerance = Tolerance(weights, expected);
+  const KeptOutputs kept = RunAll(
+      weights,
+      {StreamOf(weights, "oracle", variant), StreamOf(weights, "oracle", {})});
+  ExpectTextbook(Kept(kept, 0), expected, tolerance);
+  EXPECT_EQ(kept.Get(0, 0, Op::kFinalNorm).shown_with.size(), 2u);
+  const std::vector<double>& logits = kept.Get(0, 0, Op::kLmHead).values;
+  EXPECT_GT(Difference(logits, kept.Get(1, 0, Op::kLmHead).values),
+            1000 * tolerance * Norm(logits));
+}
+
+// The untied model, under a config that ties it.
+absl::StatusOr<Weights> LoadTied(bool keep_untied_head) {
+  auto checkpoint = OpenCheckpoint(kUntied);
+  EXPECT_THAT(checkpoint, IsOk());
+  checkpoint->config.tie_word_embeddings = true;
+  Parallel parallel;
+  LoadOptions options;
+  options.keep_untied_head = keep_untied_head;
+  size_t last = 0, total = 0;
+  auto weights = LoadWeights(
+      *checkpoint, parallel,
+      [&](size_t done, size_t all) {
+        last = done;
+        total = all;
+      },
+      options);
+  EXPECT_EQ(last, total);
+  return weights;
+}
+
+TEST(VariantHeadTest, OwnThoughTheConfigTiesIt) {
+  const auto tied = LoadTied(true);
+  ASSERT_THAT(tied, IsOk());
+  Variant variant;
+  variant.head = HeadMatrix::kOwn;
+  const KeptOutputs kept = RunAll(
+      *tied, {StreamOf(*tied, "f32", variant), StreamOf(*tied, "f32", {})});
+  const Weights& untied = LoadedOnce(kUntied);
+  const KeptOutputs expected = RunAll(untied, {StreamOf(untied, "f32", {})});
+  const std::vector<double>& own = kept.Get(0, 0, Op::kLmHead).values;
+  EXPECT_TRUE(HasBits<double>(own, expected.Get(0, 0, Op::kLmHead).values));
+  EXPECT_FALSE(HasBits<double>(own, kept.Get(1, 0, Op::kLmHead).values));
+}
+
+absl::Status StatusOf(const Weights& weights, const Variant& variant) {
+  KeptOutputs kept(1);
+  Parallel parallel;
+  return RunLockstep(weights, {StreamOf(weights, "f32", variant)}, {}, kept,
+                     parallel);
+}
+
+TEST(VariantErrorTest, AHeadThatIsNotThereIsRefused) {
+  Variant variant;
+  variant.head = HeadMatrix::kOwn;
+  const auto refused =
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("lm_head.weight"));
+  const auto tied = LoadTied(false);
+  ASSERT_THAT(tied, IsOk());
+  EXPECT_THAT(StatusOf(*tied, variant), refused);
+  // A checkpoint that has no such tensor leaves it empty.
+  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
+  ASSERT_THAT(checkpoint, IsOk());
+  Parallel parallel;
+  LoadOptions options;
+  options.keep_untied_head = true;
+  const auto tiny = LoadWeights(
+      *checkpoint, parallel, [](size_t, size_t) {}, options);
+  ASSERT_THAT(tiny, IsOk());
+  EXPECT_THAT(StatusOf(*tiny, variant), refused);
+}
+
+TEST(VariantErrorTest, NumbersThatAreNoneAreRefused) {
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const auto refused = [](const char* what) {
+    return StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(what));
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const double theta : {-1.0, nan, 1 / 0.0}) {
+    Variant variant;
+    variant.rope_theta = theta;
+    EXPECT_THAT(StatusOf(weights, variant), refused("rope_theta"));
+  }
+  Variant eps, scale;
+  eps.norm_eps = nan;
+  EXPECT_THAT(StatusOf(weights, eps), refused("norm_eps"));
+  scale.attention_scale = nan;
+  EXPECT_THAT(StatusOf(weights, scale), refused("attention_scale"));
+}
+
+TEST(VariantPartTest, IsItsOwnPart) {
+  for (const Case& variant_case : Cases()) {
+    for (size_t i = 0; i < kNumOps; ++i) {
+      const Variant part = variant_case.variant.PartOf(OpAt(i));
+      EXPECT_EQ(part.PartOf(OpAt(i)), part) << OpName(OpAt(i));
+    }
+  }
+}
+
+TEST(VariantPartTest, AttentionIsComputedTogether) {
+  for (const Case& variant_case : Cases()) {
+    const Variant& variant = variant_case.variant;
+    EXPECT_EQ(variant.PartOf(Op::kQk), variant.PartOf(Op::kAv));
+    EXPECT_EQ(variant.PartOf(Op::kSoftmax), variant.PartOf(Op::kAv));
+  }
+}
+
+std::vector<double> RandomRow(size_t n, double size, Random& random) {
+  std::vector<double> row(n);
+  for (double& value : row) value = random.Uniform(-size, size);
+  return row;
+}
+
+Strategy Named(const char* name, Kernel kernel) {
+  return FindStrategy(name, kernel).value();
+}
+
+// bf16 operands, f32 steps, and one rounding at the end.
+TEST(VariantNormTest, WeightBeforeTheCastRoundsOnce) {
+  constexpr size_t kWidth = 100;
+  Random random(3);
+  Parallel parallel;
+  const std::vector<double> x = RandomRow(kWidth, 2, random);
+  const std::vector<double> weight = RandomRow(kWidth, 2, random);
+  const double eps = 1e-6;
+  for (const bool plus_one : {false, true}) {
+    std::vector<double> w = Rounded(Format::kBF16, weight);
+    for (double& value : w) value += plus_one ? 1 : 0;
+    const std::vector<double> expected = Rounded(
+        Format::kBF16, TextbookRmsNorm(*FindTextbook("f32"),
+                                       Rounded(Format::kBF16, x), w, eps));
+    Variant variant;
+    variant.norm_weight_before_cast = true;
+    variant.norm_weight_plus_one = plus_one;
+    std::vector<double> got(kWidth);
+    VariantNorm(Named("bf16", Kernel::kRmsNorm), variant, {x.data(), 1, kWidth},
+                weight, eps, {got.data(), 1, kWidth}, parallel);
+    EXPECT_TRUE(HasBits<double>(got, expected));
+    variant.norm_weight_before_cast = false;
+    VariantNorm(Named("bf16", Kernel::kRmsNorm), variant, {x.data(), 1, kWidth},
+                weight, eps, {got.data(), 1, kWidth}, parallel);
+    EXPECT_FALSE(HasBits<double>(got, expected));
+  }
+}
+
+TEST(VariantNormTest, WeightBeforeTheCastIsTheSameWhereThereIsNone) {
+  const Weights& weights = LoadedOnce("synthetic:tiny-qwen3");
+  Variant variant;
+  variant.norm_weight_before_cast = true;
+  for (const char* plan : {"f32", "oracle", "rmsnorm=f64"}) {
+    const KeptOutputs kept =
+        RunAll(weights,
+               {StreamOf(weights, plan, {}), StreamOf(weights, plan, variant)});
+    for (const auto& [key, output] : kept.outputs[0]) {
+      EXPECT_EQ(output.shown_with.size(), 2u) << OpName(std::get<1>(key));
+    }
+  }
+  const KeptOutputs bf16 =
+      RunAll(weights, {StreamOf(weights, "torch-bf16", {}),
+                       StreamOf(weights, "torch-bf16", variant)});
+  for (const Op op : {Op::kInputNorm, Op::kQNorm}) {
+    EXPECT_EQ(bf16.Get(0, 1, op).shown_with.size(), 1u) << OpName(op);
+  }
+}
+
+// Of any strategy, if not bit for bit what a PyTorch would do.
+TEST(VariantNormTest, WeightBeforeTheCastTakesAllStrategies) {
+  constexpr size_t kWidth = 64;
+  Random random(6);
+  Parallel parallel;
+  const std::vector<double> x = RandomRow(kWidth, 2, random);
+  const std::vector<double> weight = RandomRow(kWidth, 2, random);
+  const std::vector<double> exact =
+      TextbookRmsNorm(*FindTextbook("oracle"), x, weight, 0);
+  Variant variant;
+  variant.norm_weight_before_cast = true;
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    const Strategy strategy(i);
+    if (!strategy.Takes(Kernel::kRmsNorm)) continue;
+    std::vector<double> got(kWidth);
+    VariantNorm(strategy, variant, {x.data(), 1, kWidth}, weight, 0,
+                {got.data(), 1, kWidth}, parallel);
+    // Both operands and the result are rounded; and there is the mean's root,
+    // to which the operands' roundings contribute once more, and the sums of
+    // f32, with eight steps' roundings.
+    const double tolerance = Gamma(4, UnitRoundoff(strategy.info().operand)) +
+                             Gamma(kWidth + 8, UnitRoundoff(Format::kF32));
+    for (size_t j = 0; j < kWidth; ++j) {
+      EXPECT_NEAR(got[j], exact[j], tolerance * std::abs(exact[j]))
+          << strategy.name();
+    }
+  }
+}
+
+// Every step is rounded as SwiGlu's are.
+TEST(VariantSwiGluTest, GeluRoundsOperandsActivationAndProduct) {
+  constexpr size_t kWidth = 200;
+  Random random(4);
+  Parallel parallel;
+  const std::vector<double> gate = RandomRow(kWidth, 6, random);
+  const std::vector<double> up = RandomRow(kWidth, 6, random);
+  const struct {
+    const char* strategy;
+    Format format;
+  } rows[] = {
+      {"f32", Format::kF32}, {"bf16", Format::kBF16}, {"oracle", Format::kF64}};
+  for (const auto& row : rows) {
+    const auto rounded = [&](double x) { return Rounded(row.format, x); };
+    std::vector<double> expected;
+    for (size_t i = 0; i < kWidth; ++i) {
+      const double g = rounded(gate[i]);
+      const double gelu = rounded(0.5 * g * (1 + std::erf(g * std::sqrt(0.5))));
+      expected.push_back(rounded(gelu * rounded(up[i])));
+    }
+    Variant variant;
+    variant.activation = Activation::kGelu;
+    std::vector<double> got(kWidth);
+    VariantSwiGlu(Named(row.strategy, Kernel::kElementwise), variant,
+                  {gate.data(), 1, kWidth}, {up.data(), 1, kWidth},
+                  {got.data(), 1, kWidth}, parallel);
+    EXPECT_TRUE(HasBits<double>(got, expected)) << row.strategy;
+  }
+}
+
+// The config's scaling stays when theta is another.
+TEST(VariantRopeTest, ScalesTheFrequenciesOfItsTheta) {
+  ModelConfig config = LoadedOnce("synthetic:tiny").config;
+  config.rope_linear_factor = 4;
+  RopeOptions options;
+  options.theta = 500;
+  options.position_offset = -1;
+  RopeAngles angles(config, options);
+  constexpr size_t kPosition = 9;
+  angles.Set(0, kPosition + 1);
+  const size_t half = static_cast<size_t>(config.head_dim) / 2;
+  std::vector<double> head(2 * half);
+  std::fill_n(head.begin(), half, 1);
+  angles.Rotate(Named("oracle", Kernel::kElementwise), kPosition,
+                {head.data(), 1, head.size()});
+  for (size_t i = 0; i < half; ++i) {
+    const double angle =
+        8.0 / 4 *
+        std::pow(500, -static_cast<double>(i) / static_cast<double>(half));
+    // The angle, at most 2, has three roundings; its cosine and the cosine's
+    // product with 1 one each.
+    const double tolerance = 8 * 0x1p-53;
+    EXPECT_NEAR(head[i], std::cos(angle), tolerance);
+    EXPECT_NEAR(head[half + i], std::sin(angle), tolerance);
+  }
+}
+
+std::vector<double> InF16(std::vector<double> scores, const char* strategy) {
+  SoftmaxInF16(Named(strategy, Kernel::kSoftmax),
+               {scores.data(), 1, scores.size()});
+  return scores;
+}
+
+TEST(SoftmaxInF16Test, RoundsEveryStep) {
+  Random random(5);
+  const std::vector<double> scores = RandomRow(300, 8, random);
+  std::vector<double> expected = scores;
+  double sum = 0;
+  for (double& value : expected) {
+    value = TextbookF16(std::exp(TextbookF16(value)));
+    sum = TextbookF16(sum + value);
+  }
+  for (double& value : expected) value = TextbookF16(value / sum);
+  EXPECT_TRUE(HasBits<double>(InF16(scores, "f32"), expected));
+  EXPECT_TRUE(HasBits<double>(InF16(scores, "oracle"), expected));
+  EXPECT_TRUE(
+      HasBits<double>(InF16(scores, "bf16"), Rounded(Format::kBF16, expected)));
+}
+
+TEST(SoftmaxInF16Test, OverflowsBeyondLog65520) {
+  // exp(11.0859375) = 65249 is finite in f16, exp(11.09375) = 65760 is not.
+  EXPECT_EQ(InF16({11.0859375, 0}, "f32")[0], 1);
+  const std::vector<double> overflown = InF16({11.09375, 0}, "f32");
+  EXPECT_TRUE(std::isnan(overflown[0]));
+  EXPECT_EQ(overflown[1], 0);
+  // Only the sum overflows.
+  EXPECT_THAT(InF16({11, 11}, "f32"), testing::Each(0));
+}
+
+}  // namespace
+}  // namespace ulpscope
