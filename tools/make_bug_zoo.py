@@ -26,11 +26,12 @@ An entry of zoo.json:
 
     file, checkpoint, arch, dtype, tokens
     bugs               catalogue ids; empty for correct traces and outside ones
-    variants           the same by the names of the files: an id may have several
+    variants           the same by the names of the files: an id may have two
     arithmetic         of correct traces
     outside            of outside ones: what was done
     first_difference   from the correct trace, {layer (from 1; 0: none), op};
                        null if only the comparison is wrong
+    has_ops            false: hidden states, logits and tokens are all there is
 """
 
 import argparse
@@ -282,7 +283,8 @@ class Zoo:
             made_by="tools/make_bug_zoo.py",
             model=entry["checkpoint"],
         )
-        self.entries.append({"file": path.name, **entry})
+        has_ops = any(".self_attn." in name for name in trace)
+        self.entries.append({"file": path.name, **entry, "has_ops": has_ops})
 
     def add_correct(self, arch, arithmetic):
         dtype, _, throughout = arithmetic.partition("_")
