@@ -185,12 +185,11 @@ class DumpReferenceTest(unittest.TestCase):
     def test_leaves_nothing_behind(self):
         model = load(self.folder / "qwen3", torch.float32)
         modeling = sys.modules[type(model).__module__]
-        functions = modeling.apply_rotary_pos_emb, modeling.eager_attention_forward
+        rotate = modeling.apply_rotary_pos_emb
+        attend = modeling.eager_attention_forward
         trace = run(model, TOKENS)
-        self.assertEqual(
-            functions,
-            (modeling.apply_rotary_pos_emb, modeling.eager_attention_forward),
-        )
+        self.assertIs(modeling.apply_rotary_pos_emb, rotate)
+        self.assertIs(modeling.eager_attention_forward, attend)
         layer = model.model.layers[0].mlp.down_proj
         self.assertFalse(layer._forward_hooks)
         self.assertFalse(layer._forward_pre_hooks)

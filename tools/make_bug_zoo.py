@@ -26,11 +26,12 @@ An entry of zoo.json:
 
     file, checkpoint, arch, dtype, tokens
     bugs               catalogue ids; empty for correct traces and outside ones
-    variants           the same by the names of the files: an id may have several
+    variants           the same by the names of the files: an id may have two
     arithmetic         of correct traces
     outside            of outside ones: what was done
     first_difference   from the correct trace, {layer (from 1; 0: none), op};
                        null if only the comparison is wrong
+    has_ops            false: hidden states, logits and tokens are all there is
 """
 
 import argparse
@@ -80,7 +81,8 @@ TOKENS = {
     "loud": {"qwen3": [4, 4, 3, 21, 23], "qwen2": [8, 8, 31, 18, 27]},
     "many": {
         "qwen3": [4, 4, 21, 13, 15, 30, 8, 13, 27, 9, 36, 5, 19],
-        "qwen2": [35, 35, 34, 4, 23, 9, 14, 23, 30, 6, 17, 28, 11],
+        "qwen2": [35, 35, 34, 4, 23, 9, 14, 23, 30]
+        + [6, 17, 28, 11, 4, 20, 26, 7],
     },
 }
 LOUD = math.log(torch.finfo(torch.float16).max)
@@ -282,7 +284,8 @@ class Zoo:
             made_by="tools/make_bug_zoo.py",
             model=entry["checkpoint"],
         )
-        self.entries.append({"file": path.name, **entry})
+        has_ops = any(".self_attn." in name for name in trace)
+        self.entries.append({"file": path.name, **entry, "has_ops": has_ops})
 
     def add_correct(self, arch, arithmetic):
         dtype, _, throughout = arithmetic.partition("_")
