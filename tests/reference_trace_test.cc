@@ -5,14 +5,12 @@
 #include <cstdint>
 #include <limits>
 #include <map>
-#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/status_matchers.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -21,6 +19,7 @@
 #include "model/op.h"
 #include "tests/checkpoint_bytes.h"
 #include "tests/trace_bytes.h"
+#include "tests/traced_model.h"
 
 namespace ulpscope {
 namespace {
@@ -33,41 +32,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// Two layers, three positions in most tests. q is 8 wide and k 4.
-ModelConfig Config() {
-  ModelConfig config;
-  config.vocab_size = 12;
-  config.hidden_size = 6;
-  config.intermediate_size = 10;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 2;
-  config.num_key_value_heads = 1;
-  config.head_dim = 4;
-  config.qk_norm = true;
-  return config;
-}
-
-const std::vector<int32_t> kTokens = {3, 1, 4};
-
-absl::StatusOr<ReferenceTrace> Load(const std::string& path,
-                                    std::vector<int32_t> tokens = kTokens,
-                                    const std::string& mapping = "") {
-  return LoadReferenceTrace(path, mapping, Config(), tokens);
-}
-
-// first, first + 1, ...
-std::vector<float> Counting(size_t count, float first) {
-  std::vector<float> values(count);
-  for (size_t i = 0; i < count; ++i) values[i] = first + static_cast<float>(i);
-  return values;
-}
-
-RawTensor F32Tensor(std::vector<int64_t> shape, float first) {
-  size_t count = 1;
-  for (const int64_t n : shape) count *= static_cast<size_t>(n);
-  return {"F32", std::move(shape), F32Bytes(Counting(count, first))};
-}
-
 std::vector<double> Row(const TracedTensor& tensor, size_t row) {
   const Matrix<double> m = tensor.rows.view();
   return {m.Row(row), m.Row(row) + m.cols};
@@ -78,38 +42,18 @@ std::vector<double> AsRow(size_t count, float first) {
   return {values.begin(), values.end()};
 }
 
-// "name: reason", each.
-std::vector<std::string> NotMeasured(const ReferenceTrace& trace) {
-  std::vector<std::string> lines;
-  for (const ReferenceTrace::NotMeasured& entry : trace.not_measured) {
-    lines.push_back(absl::StrCat(entry.name, ": ", entry.reason));
-  }
-  return lines;
-}
-
-std::string WriteSafetensors(const std::map<std::string, RawTensor>& tensors) {
-  return WriteTestFile("trace.safetensors", SafetensorsOf(tensors));
-}
-
-// All states, and nothing else.
-std::map<std::string, RawTensor> States() {
-  return {{"hidden_states.0", F32Tensor({1, 3, 6}, 0)},
-          {"hidden_states.1", F32Tensor({3, 6}, 100)},
-          {"hidden_states.2", F32Tensor({18}, 200)}};
-}
-
 TEST(ReferenceTraceTest, ReadsTheFolderOfTheSeedReport) {
   WriteTestFile("after_embeddings.bin", BinBytes(Counting(18, 0)));
   WriteTestFile("after_layer_1.bin", BinBytes(Counting(18, 100)));
   WriteTestFile("after_layer_2.bin", BinBytes(Counting(18, 200)));
   WriteTestFile("final_logits.bin", BinBytes(Counting(12, 300)));
   WriteTestFile("notes.txt", "not a tensor");
-  const auto trace = Load(TestFolder());
+  const auto trace = LoadTrace(TestFolder());
   ASSERT_THAT(trace, IsOk());
-  EXPECT_THAT(NotMeasured(*trace), IsEmpty());
+  EXPECT_THAT(NotMeasuredLines(*trace), IsEmpty());
   EXPECT_EQ(trace->path, TestFolder());
   EXPECT_FALSE(trace->has_tokens);
-  EXPECT_EQ(trace->tokens, kTokens);
+  EXPECT_EQ(trace->tokens, TracedTokens());
   ASSERT_EQ(trace->states.size(), 3u);
   for (const auto& [index, state] : trace->states) {
     EXPECT_EQ(state.rows.rows(), 3u);
@@ -127,9 +71,9 @@ TEST(ReferenceTraceTest, ReadsTheFolderOfTheSeedReport) {
 }
 
 TEST(ReferenceTraceTest, ReadsStatesOfAnyOfTheShapesTheyComeIn) {
-  const auto trace = Load(WriteSafetensors(States()));
+  const auto trace = LoadTrace(WriteTrace(TracedStates()));
   ASSERT_THAT(trace, IsOk());
-  EXPECT_THAT(NotMeasured(*trace), IsEmpty());
+  EXPECT_THAT(NotMeasuredLines(*trace), IsEmpty());
   ASSERT_EQ(trace->states.size(), 3u);
   for (const auto& [index, state] : trace->states) {
     EXPECT_EQ(Row(state, 2), AsRow(6, 100.f * index + 12));
@@ -163,7 +107,7 @@ TEST(ReferenceTraceTest, KnowsEveryOutputByItsNameAndWidth) {
   for (const auto& [name, output] : outputs) {
     tensors[name] = F32Tensor(output.second, first += 1000);
   }
-  const auto trace = Load(WriteSafetensors(tensors));
+  const auto trace = LoadTrace(WriteTrace(tensors));
   ASSERT_THAT(trace, IsOk());
   EXPECT_EQ(trace->outputs.size(), outputs.size());
   first = 0;
@@ -179,7 +123,7 @@ TEST(ReferenceTraceTest, KnowsEveryOutputByItsNameAndWidth) {
   }
   // The series that the first layer lacks.
   EXPECT_EQ(trace->not_measured.size(), outputs.size() - 3);
-  EXPECT_THAT(NotMeasured(*trace),
+  EXPECT_THAT(NotMeasuredLines(*trace),
               Contains("model.layers.0: not in the trace, which has it of "
                        "other layers"));
 }
@@ -200,9 +144,9 @@ TEST(ReferenceTraceTest, RopeIsQThenKWhicheverComesFirst) {
     }
     std::vector<int64_t> shape = {1, 3, 2, 4};
     if (heads_first) shape = {1, 2, 3, 4};
-    const auto trace = Load(WriteSafetensors(
-        {{q, {"F32", shape, F32Bytes(values)}},
-         {k, {"F64", {1, 1, 3, 4}, F64Bytes(AsRow(12, 1000))}}}));
+    const auto trace = LoadTrace(
+        WriteTrace({{q, {"F32", shape, F32Bytes(values)}},
+                    {k, {"F64", {1, 1, 3, 4}, F64Bytes(AsRow(12, 1000))}}}));
     ASSERT_THAT(trace, IsOk());
     const TracedTensor& rope = trace->outputs.at({1, Op::kRope});
     EXPECT_EQ(rope.stored_as, "F32, F64");
@@ -213,8 +157,8 @@ TEST(ReferenceTraceTest, RopeIsQThenKWhicheverComesFirst) {
 }
 
 TEST(ReferenceTraceTest, WithAsManyHeadsAsPositionsTheyComeFirst) {
-  const auto trace = Load(
-      WriteSafetensors(
+  const auto trace = LoadTrace(
+      WriteTrace(
           {{"model.layers.0.self_attn.q_rope", F32Tensor({2, 2, 4}, 0)},
            {"model.layers.0.self_attn.k_rope", F32Tensor({1, 2, 4}, 100)}}),
       {3, 1});
@@ -225,10 +169,10 @@ TEST(ReferenceTraceTest, WithAsManyHeadsAsPositionsTheyComeFirst) {
 
 TEST(ReferenceTraceTest, ScoresAreARowPerHeadAndPosition) {
   const auto trace =
-      Load(WriteSafetensors({{"model.layers.0.self_attn.attention_scores",
-                              F32Tensor({1, 2, 3, 3}, 0)},
-                             {"model.layers.1.self_attn.attention_weights",
-                              F32Tensor({1, 2, 3, 3}, 50)}}));
+      LoadTrace(WriteTrace({{"model.layers.0.self_attn.attention_scores",
+                             F32Tensor({1, 2, 3, 3}, 0)},
+                            {"model.layers.1.self_attn.attention_weights",
+                             F32Tensor({1, 2, 3, 3}, 50)}}));
   ASSERT_THAT(trace, IsOk());
   const TracedTensor& scores = trace->scores.at({1, Op::kQk});
   EXPECT_EQ(scores.rows.rows(), 6u);
@@ -248,12 +192,12 @@ TEST(ReferenceTraceTest, WidensEveryDtypeExactly) {
                                       0x0001, 0xFC00, 0x3C01};
   const std::vector<uint16_t> brain = {0x3F80, 0x8000, 0x7F7F,
                                        0x0001, 0xFF80, 0x3F81};
-  const auto trace = Load(
-      WriteSafetensors({{"hidden_states.0", {"F64", {6}, F64Bytes(wide)}},
-                        {"hidden_states.1", {"F32", {6}, F32Bytes(narrow)}},
-                        {"hidden_states.2", {"F16", {6}, Bytes16(half)}},
-                        {"model.norm", {"BF16", {6}, Bytes16(brain)}}}),
-      {7});
+  const auto trace =
+      LoadTrace(WriteTrace({{"hidden_states.0", {"F64", {6}, F64Bytes(wide)}},
+                            {"hidden_states.1", {"F32", {6}, F32Bytes(narrow)}},
+                            {"hidden_states.2", {"F16", {6}, Bytes16(half)}},
+                            {"model.norm", {"BF16", {6}, Bytes16(brain)}}}),
+                {7});
   ASSERT_THAT(trace, IsOk());
   const auto expect = [](const TracedTensor& tensor, const char* dtype,
                          const std::vector<double>& values) {
@@ -272,13 +216,13 @@ TEST(ReferenceTraceTest, WidensEveryDtypeExactly) {
 }
 
 TEST(ReferenceTraceTest, KeepsNanAndInfinity) {
-  std::map<std::string, RawTensor> tensors = States();
+  std::map<std::string, RawTensor> tensors = TracedStates();
   std::vector<float> values(18, std::numeric_limits<float>::quiet_NaN());
   values[7] = -HUGE_VALF;
   tensors["hidden_states.1"].bytes = F32Bytes(values);
-  const auto trace = Load(WriteSafetensors(tensors));
+  const auto trace = LoadTrace(WriteTrace(tensors));
   ASSERT_THAT(trace, IsOk());
-  EXPECT_THAT(NotMeasured(*trace), IsEmpty());
+  EXPECT_THAT(NotMeasuredLines(*trace), IsEmpty());
   EXPECT_TRUE(std::isnan(Row(trace->states.at(1), 0)[0]));
   EXPECT_EQ(Row(trace->states.at(1), 1)[1], -HUGE_VAL);
 }
@@ -286,18 +230,18 @@ TEST(ReferenceTraceTest, KeepsNanAndInfinity) {
 // Of what only the last positions may be there: those. Of others, not.
 TEST(ReferenceTraceTest, FewerRowsAreTheLastPositionsWhereThatIsUsual) {
   const auto trace =
-      Load(WriteSafetensors({{"hidden_states.0", F32Tensor({2, 6}, 0)},
-                             {"hidden_states.1", F32Tensor({3, 6}, 0)},
-                             {"hidden_states.2", F32Tensor({1, 2, 6}, 0)},
-                             {"model.norm", F32Tensor({1, 6}, 0)},
-                             {"logits", F32Tensor({2, 12}, 0)},
-                             {"model.layers.0", F32Tensor({2, 6}, 0)},
-                             {"model.layers.1", F32Tensor({4, 6}, 0)}}));
+      LoadTrace(WriteTrace({{"hidden_states.0", F32Tensor({2, 6}, 0)},
+                            {"hidden_states.1", F32Tensor({3, 6}, 0)},
+                            {"hidden_states.2", F32Tensor({1, 2, 6}, 0)},
+                            {"model.norm", F32Tensor({1, 6}, 0)},
+                            {"logits", F32Tensor({2, 12}, 0)},
+                            {"model.layers.0", F32Tensor({2, 6}, 0)},
+                            {"model.layers.1", F32Tensor({4, 6}, 0)}}));
   ASSERT_THAT(trace, IsOk());
   EXPECT_EQ(trace->states.at(2).first_position, 1u);
   EXPECT_EQ(trace->outputs.at({0, Op::kFinalNorm}).first_position, 2u);
   EXPECT_EQ(trace->outputs.at({0, Op::kLmHead}).first_position, 1u);
-  EXPECT_THAT(NotMeasured(*trace),
+  EXPECT_THAT(NotMeasuredLines(*trace),
               ElementsAre("hidden_states.0: expected 3 positions x hidden_size "
                           "6, found [2, 6]",
                           "model.layers.0: expected 3 positions x hidden_size "
@@ -306,208 +250,38 @@ TEST(ReferenceTraceTest, FewerRowsAreTheLastPositionsWhereThatIsUsual) {
                           "6, found [4, 6]"));
 }
 
-struct NotMeasuredCase {
-  std::string name;
-  std::map<std::string, RawTensor> tensors;  // beside the states
-  std::vector<std::string> lines;
-};
-
-void PrintTo(const NotMeasuredCase& c, std::ostream* out) { *out << c.name; }
-
-class NotMeasuredTest : public testing::TestWithParam<NotMeasuredCase> {};
-
-TEST_P(NotMeasuredTest, SaysWhy) {
-  std::map<std::string, RawTensor> tensors = GetParam().tensors;
-  for (const auto& [name, tensor] : States()) tensors.emplace(name, tensor);
-  const auto trace = Load(WriteSafetensors(tensors));
-  ASSERT_THAT(trace, IsOk());
-  EXPECT_EQ(NotMeasured(*trace), GetParam().lines);
-  EXPECT_TRUE(trace->outputs.empty());
-  EXPECT_TRUE(trace->scores.empty());
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    All, NotMeasuredTest,
-    testing::Values(
-        NotMeasuredCase{
-            "TransposedLogits",
-            {{"logits", F32Tensor({12, 3}, 0)}},
-            {"logits: expected at most 3 positions x vocab_size 12, found "
-             "[12, 3]"}},
-        NotMeasuredCase{
-            "OtherWidth",
-            {{"model.norm", F32Tensor({3, 7}, 0)}},
-            {"model.norm: expected at most 3 positions x hidden_size 6, found "
-             "[3, 7]"}},
-        NotMeasuredCase{"NoValues",
-                        {{"model.norm", {"F32", {0, 6}, ""}}},
-                        {"model.norm: expected at most 3 positions x "
-                         "hidden_size 6, found [0, 6]"}},
-        NotMeasuredCase{
-            "OtherDtype",
-            {{"model.norm", {"I32", {1, 6}, std::string(24, '\0')}}},
-            {"model.norm: expected F64, F32, F16 or BF16, found I32 [1, 6]"}},
-        NotMeasuredCase{
-            "OtherNumberOfHeads",
-            {{"model.layers.0.self_attn.attention_weights",
-              F32Tensor({3, 3, 3}, 0)},
-             {"model.layers.1.self_attn.attention_weights",
-              F32Tensor({2, 9}, 0)}},
-            {"model.layers.0.self_attn.attention_weights: expected "
-             "num_attention_heads 2 x 3 positions x 3 positions, found "
-             "[3, 3, 3]",
-             "model.layers.1.self_attn.attention_weights: expected "
-             "num_attention_heads 2 x 3 positions x 3 positions, found "
-             "[2, 9]"}},
-        NotMeasuredCase{
-            "RopeWithoutK",
-            {{"model.layers.0.self_attn.q_rope", F32Tensor({3, 8}, 0)},
-             {"model.layers.1.self_attn.q_rope", F32Tensor({3, 8}, 0)}},
-            {"model.layers.0.self_attn.q_rope: "
-             "model.layers.0.self_attn.k_rope is not in the trace",
-             "model.layers.1.self_attn.q_rope: "
-             "model.layers.1.self_attn.k_rope is not in the trace"}},
-        NotMeasuredCase{
-            "RopeOfOtherHeads",
-            {{"model.layers.0.self_attn.q_rope", F32Tensor({3, 8}, 0)},
-             {"model.layers.0.self_attn.k_rope", F32Tensor({3, 8}, 0)},
-             {"model.layers.1.self_attn.q_rope", F32Tensor({8, 3}, 0)},
-             {"model.layers.1.self_attn.k_rope", F32Tensor({3, 4}, 0)}},
-            {"model.layers.0.self_attn.q_rope: "
-             "model.layers.0.self_attn.k_rope: expected 3 positions x "
-             "num_key_value_heads 1 x head_dim 4, or the heads first, found "
-             "[3, 8]",
-             "model.layers.1.self_attn.q_rope: "
-             "model.layers.1.self_attn.q_rope: expected 3 positions x "
-             "num_attention_heads 2 x head_dim 4, or the heads first, found "
-             "[8, 3]"}},
-        NotMeasuredCase{
-            "LayerOfALongerModel",
-            {{"model.layers.2", F32Tensor({3, 6}, 0)}},
-            {"model.layers.2: expected a layer below num_hidden_layers 2, "
-             "found 2"}},
-        NotMeasuredCase{
-            "UnknownName",
-            {{"blk.0.attn_q", F32Tensor({3, 8}, 0)}},
-            {"blk.0.attn_q: not a name that is known; --mapping can rename "
-             "it"}},
-        NotMeasuredCase{
-            "TwoSpellings",
-            {{"after_layer_1", F32Tensor({3, 6}, 0)}},
-            {"after_layer_1: the same tensor as hidden_states.1, which is the "
-             "one that is read"}},
-        NotMeasuredCase{"TokensThatAreNone",
-                        {{"input_ids", F32Tensor({3}, 0)}},
-                        {"input_ids: expected I64 or I32, found F32 [3]"}},
-        NotMeasuredCase{
-            "TokensOfABatch",
-            {{"input_ids", {"I64", {2, 3}, I64Bytes({3, 1, 4, 3, 1, 4})}}},
-            {"input_ids: expected one sequence of tokens, found [2, 3]"}}),
-    [](const testing::TestParamInfo<NotMeasuredCase>& c) {
-      return c.param.name;
-    });
-
-TEST(ReferenceTraceTest, AModelWithoutQkNormHasNone) {
-  ModelConfig config = Config();
-  config.qk_norm = false;
-  std::map<std::string, RawTensor> tensors = States();
-  tensors["model.layers.0.self_attn.q_norm"] = F32Tensor({3, 8}, 0);
-  tensors["model.layers.1.self_attn.q_norm"] = F32Tensor({3, 8}, 0);
-  const auto trace =
-      LoadReferenceTrace(WriteSafetensors(tensors), "", config, kTokens);
-  ASSERT_THAT(trace, IsOk());
-  EXPECT_THAT(NotMeasured(*trace),
-              ElementsAre("model.layers.0.self_attn.q_norm: the model has no "
-                          "q_norm",
-                          "model.layers.1.self_attn.q_norm: the model has no "
-                          "q_norm"));
-}
-
-TEST(ReferenceTraceTest, MissingStatesAreNotMeasured) {
-  const auto trace =
-      Load(WriteSafetensors({{"hidden_states.1", F32Tensor({3, 6}, 0)}}));
-  ASSERT_THAT(trace, IsOk());
-  EXPECT_THAT(NotMeasured(*trace),
-              ElementsAre("hidden_states.0: not in the trace",
-                          "hidden_states.2: not in the trace"));
-}
-
-TEST(ReferenceTraceTest, NamesOnlySoManyForeignTensors) {
-  std::map<std::string, RawTensor> tensors = States();
-  for (int i = 0; i < 320; ++i) {
-    tensors[absl::StrCat("foreign.", i)] = F32Tensor({1}, 0);
-  }
-  const auto trace = Load(WriteSafetensors(tensors));
-  ASSERT_THAT(trace, IsOk());
-  ASSERT_EQ(trace->not_measured.size(), 21u);
-  EXPECT_EQ(trace->not_measured.back().name, "and 300 more");
-}
-
-TEST(ReferenceTraceTest, BrokenBinFilesAreNotMeasured) {
-  const std::string good = BinBytes(Counting(18, 0));
-  WriteTestFile("after_embeddings.bin", good);
-  WriteTestFile("after_layer_1.bin",
-                Swapped(good.substr(0, 4), 4) + Swapped(good.substr(4), 4));
-  WriteTestFile("after_layer_2.bin", good.substr(0, good.size() - 5));
-  WriteTestFile("final_logits.bin", "");
-  const auto trace = Load(TestFolder());
-  ASSERT_THAT(trace, IsOk());
-  EXPECT_EQ(trace->states.size(), 1u);
-  EXPECT_THAT(
-      NotMeasured(*trace),
-      ElementsAre(
-          "after_layer_1: expected a little-endian int32 count of 18, as 76 "
-          "bytes hold after it, found 301989888: the file is big-endian",
-          "after_layer_2: expected a little-endian int32 count of 16, as 71 "
-          "bytes hold after it, found 18: the file is truncated or of another "
-          "kind",
-          AllOf(HasSubstr("final_logits: "), HasSubstr("file is empty"))));
-}
-
-TEST(ReferenceTraceTest, AnotherModelsDimensionsAreNothingToMeasure) {
-  EXPECT_THAT(
-      Load(WriteSafetensors({{"hidden_states.0", F32Tensor({1, 3, 9}, 0)},
-                             {"hidden_states.1", F32Tensor({1, 3, 9}, 0)},
-                             {"foreign", F32Tensor({3, 6}, 0)}})),
-      StatusIs(absl::StatusCode::kInvalidArgument,
-               AllOf(HasSubstr("trace.safetensors: expected hidden states or "
-                               "outputs of this model, found none"),
-                     HasSubstr("\"hidden_states.0\": expected 3 positions x "
-                               "hidden_size 6, found [1, 3, 9]"),
-                     HasSubstr("\"foreign\": not a name that is known"))));
-}
-
 std::map<std::string, RawTensor> StatesAndTokens(
     const std::vector<int64_t>& tokens) {
-  std::map<std::string, RawTensor> tensors = States();
+  std::map<std::string, RawTensor> tensors = TracedStates();
   tensors["input_ids"] = {
       "I64", {1, static_cast<int64_t>(tokens.size())}, I64Bytes(tokens)};
   return tensors;
 }
 
 TEST(ReferenceTraceTest, TokensAreTheTracesOwnIfItHasThem) {
-  const std::string path = WriteSafetensors(StatesAndTokens({3, 1, 4}));
-  for (const std::vector<int32_t>& given : {std::vector<int32_t>(), kTokens}) {
-    const auto trace = Load(path, given);
+  const std::string path = WriteTrace(StatesAndTokens({3, 1, 4}));
+  for (const std::vector<int32_t>& given :
+       {std::vector<int32_t>(), TracedTokens()}) {
+    const auto trace = LoadTrace(path, given);
     ASSERT_THAT(trace, IsOk());
     EXPECT_TRUE(trace->has_tokens);
-    EXPECT_EQ(trace->tokens, kTokens);
-    EXPECT_THAT(NotMeasured(*trace), IsEmpty());
+    EXPECT_EQ(trace->tokens, TracedTokens());
+    EXPECT_THAT(NotMeasuredLines(*trace), IsEmpty());
   }
-  std::map<std::string, RawTensor> narrow = States();
+  std::map<std::string, RawTensor> narrow = TracedStates();
   narrow["input_ids"] = {"I32", {3}, Encode32(3) + Encode32(1) + Encode32(4)};
-  const auto trace = Load(WriteSafetensors(narrow), {});
+  const auto trace = LoadTrace(WriteTrace(narrow), {});
   ASSERT_THAT(trace, IsOk());
-  EXPECT_EQ(trace->tokens, kTokens);
+  EXPECT_EQ(trace->tokens, TracedTokens());
 }
 
 TEST(ReferenceTraceTest, OtherTokensThanTheTracesAreAnError) {
-  const std::string path = WriteSafetensors(StatesAndTokens({3, 1, 4}));
-  EXPECT_THAT(Load(path, {3, 2, 4}),
+  const std::string path = WriteTrace(StatesAndTokens({3, 1, 4}));
+  EXPECT_THAT(LoadTrace(path, {3, 2, 4}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("position 1: expected token 2, as --tokens "
                                  "says, found 1 in the trace's input_ids")));
-  EXPECT_THAT(Load(path, {3, 1}),
+  EXPECT_THAT(LoadTrace(path, {3, 1}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("expected 2 tokens, as --tokens says, found "
                                  "3 in the trace's input_ids")));
@@ -516,14 +290,14 @@ TEST(ReferenceTraceTest, OtherTokensThanTheTracesAreAnError) {
 TEST(ReferenceTraceTest, TokensMustBeInTheVocabulary) {
   for (const int64_t token : {int64_t{-1}, int64_t{12}, int64_t{1} << 32}) {
     EXPECT_THAT(
-        Load(WriteSafetensors(StatesAndTokens({3, token, 4})), {}),
+        LoadTrace(WriteTrace(StatesAndTokens({3, token, 4})), {}),
         StatusIs(absl::StatusCode::kInvalidArgument,
                  HasSubstr(absl::StrCat("input_ids: position 1: expected a "
                                         "token below 12, the model's "
                                         "vocab_size, found ",
                                         token))));
   }
-  EXPECT_THAT(Load(WriteSafetensors(States()), {3, 12, 4}),
+  EXPECT_THAT(LoadTrace(WriteTrace(TracedStates()), {3, 12, 4}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("--tokens: position 1: expected a token "
                                  "below 12, the model's vocab_size, found "
@@ -531,13 +305,13 @@ TEST(ReferenceTraceTest, TokensMustBeInTheVocabulary) {
 }
 
 TEST(ReferenceTraceTest, WithoutTokensItAsksForThem) {
-  EXPECT_THAT(Load(WriteSafetensors(States()), {}),
+  EXPECT_THAT(LoadTrace(WriteTrace(TracedStates()), {}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("the trace has no input_ids; give the tokens "
                                  "that it is of: --tokens")));
-  std::map<std::string, RawTensor> tensors = States();
+  std::map<std::string, RawTensor> tensors = TracedStates();
   tensors["input_ids"] = F32Tensor({3}, 0);
-  EXPECT_THAT(Load(WriteSafetensors(tensors), {}),
+  EXPECT_THAT(LoadTrace(WriteTrace(tensors), {}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("input_ids: expected I64 or I32, found F32 "
                                  "[3]; give the tokens")));
@@ -550,14 +324,14 @@ TEST(ReferenceTraceTest, AMappingRenames) {
                     "blk.{i}.attn_q = model.layers.{i}.self_attn.q_proj\n"
                     "inp_embd = hidden_states.0\n");
   const auto trace =
-      Load(WriteSafetensors({{"inp_embd", F32Tensor({3, 6}, 0)},
-                             {"l_out-0", F32Tensor({3, 6}, 100)},
-                             {"l_out-1", F32Tensor({3, 6}, 200)},
-                             {"blk.0.attn_q", F32Tensor({3, 8}, 300)},
-                             {"blk.1.attn_q", F32Tensor({3, 8}, 400)}}),
-           kTokens, mapping);
+      LoadTrace(WriteTrace({{"inp_embd", F32Tensor({3, 6}, 0)},
+                            {"l_out-0", F32Tensor({3, 6}, 100)},
+                            {"l_out-1", F32Tensor({3, 6}, 200)},
+                            {"blk.0.attn_q", F32Tensor({3, 8}, 300)},
+                            {"blk.1.attn_q", F32Tensor({3, 8}, 400)}}),
+                TracedTokens(), mapping);
   ASSERT_THAT(trace, IsOk());
-  EXPECT_THAT(NotMeasured(*trace), IsEmpty());
+  EXPECT_THAT(NotMeasuredLines(*trace), IsEmpty());
   EXPECT_EQ(Row(trace->states.at(2), 0), AsRow(6, 200));
   EXPECT_EQ(trace->states.at(2).name, "l_out-1");
   EXPECT_EQ(Row(trace->outputs.at({2, Op::kQProj}), 0), AsRow(8, 400));
@@ -566,23 +340,24 @@ TEST(ReferenceTraceTest, AMappingRenames) {
 TEST(ReferenceTraceTest, AMappingMustNotGiveTwoTensorsOneName) {
   const std::string mapping =
       WriteTestFile("names.txt", "l_out-{i} = hidden_states.{i}\n");
-  std::map<std::string, RawTensor> tensors = States();
+  std::map<std::string, RawTensor> tensors = TracedStates();
   tensors["l_out-1"] = F32Tensor({3, 6}, 0);
-  EXPECT_THAT(Load(WriteSafetensors(tensors), kTokens, mapping),
+  EXPECT_THAT(LoadTrace(WriteTrace(tensors), TracedTokens(), mapping),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("expected one array for hidden_states.1, "
                                  "found \"hidden_states.1\" and \"l_out-1\"")));
-  EXPECT_THAT(Load(WriteSafetensors(States()), kTokens, mapping + ".missing"),
+  EXPECT_THAT(LoadTrace(WriteTrace(TracedStates()), TracedTokens(),
+                        mapping + ".missing"),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("names.txt")));
 }
 
 TEST(ReferenceTraceTest, ReadsWhatNumpySaves) {
   for (const char* name : {"stored", "deflated"}) {
     const auto trace =
-        Load(TestDataPath(absl::StrCat("trace/", name, ".npz")), {});
+        LoadTrace(TestDataPath(absl::StrCat("trace/", name, ".npz")), {});
     ASSERT_THAT(trace, IsOk());
-    EXPECT_THAT(NotMeasured(*trace), IsEmpty());
-    EXPECT_EQ(trace->tokens, kTokens);
+    EXPECT_THAT(NotMeasuredLines(*trace), IsEmpty());
+    EXPECT_EQ(trace->tokens, TracedTokens());
     ASSERT_EQ(trace->states.size(), 3u);
     EXPECT_EQ(trace->states.at(0).stored_as, "F32");
     EXPECT_EQ(trace->states.at(1).stored_as, "F16");
@@ -607,11 +382,11 @@ TEST(ReferenceTraceTest, ReadsAFolderOfFilesOfAllKinds) {
   WriteTestFile("logits.npz",
                 NpzBytes({{"logits.npy",
                            NpyBytes("<f4", {12}, F32Bytes(Counting(12, 0)))}}));
-  const auto trace = Load(TestFolder());
+  const auto trace = LoadTrace(TestFolder());
   ASSERT_THAT(trace, IsOk());
   EXPECT_EQ(trace->states.size(), 2u);
   EXPECT_EQ(trace->outputs.size(), 2u);
-  EXPECT_THAT(NotMeasured(*trace),
+  EXPECT_THAT(NotMeasuredLines(*trace),
               ElementsAre(HasSubstr("hidden_states.1: expected a numpy header "
                                     "of at most 89 bytes")));
 }
@@ -620,43 +395,43 @@ TEST(ReferenceTraceTest, AFileAloneIsATrace) {
   const std::string npy =
       WriteTestFile("hidden_states.1.npy",
                     NpyBytes("<f4", {3, 6}, F32Bytes(Counting(18, 5))));
-  auto trace = Load(npy);
+  auto trace = LoadTrace(npy);
   ASSERT_THAT(trace, IsOk());
   EXPECT_EQ(Row(trace->states.at(1), 0), AsRow(6, 5));
   const std::string bin =
       WriteTestFile("after_layer_2.bin", BinBytes(Counting(18, 7)));
-  trace = Load(bin);
+  trace = LoadTrace(bin);
   ASSERT_THAT(trace, IsOk());
   EXPECT_EQ(Row(trace->states.at(2), 0), AsRow(6, 7));
 }
 
 TEST(ReferenceTraceTest, WhatCannotBeOpenedIsAnError) {
   const std::string folder = TestFolder();
-  EXPECT_THAT(Load(folder),
+  EXPECT_THAT(LoadTrace(folder),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("expected a .safetensors, .npz, .npy or "
                                  "after_layer_N.bin file in the folder, found "
                                  "nothing")));
-  EXPECT_THAT(Load(folder + "/missing"),
+  EXPECT_THAT(LoadTrace(folder + "/missing"),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("/missing")));
-  EXPECT_THAT(Load(WriteTestFile("notes.txt", "text")),
+  EXPECT_THAT(LoadTrace(WriteTestFile("notes.txt", "text")),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("notes.txt: expected a folder or a "
                                  ".safetensors, .npz, .npy or "
                                  "after_layer_N.bin file")));
-  EXPECT_THAT(Load(folder), StatusIs(absl::StatusCode::kInvalidArgument,
-                                     HasSubstr("found 1 other files")));
-  EXPECT_THAT(Load(WriteTestFile("a.npz", "PK")),
+  EXPECT_THAT(LoadTrace(folder), StatusIs(absl::StatusCode::kInvalidArgument,
+                                          HasSubstr("found 1 other files")));
+  EXPECT_THAT(LoadTrace(WriteTestFile("a.npz", "PK")),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("a.npz: expected a zip archive, found no end "
                                  "of its directory")));
 }
 
 TEST(ReferenceTraceTest, FilesMustNotHoldATensorTwice) {
-  WriteTestFile("a.safetensors", SafetensorsOf(States()));
+  WriteTestFile("a.safetensors", SafetensorsOf(TracedStates()));
   WriteTestFile("b.safetensors",
                 SafetensorsOf({{"hidden_states.1", F32Tensor({3, 6}, 0)}}));
-  EXPECT_THAT(Load(TestFolder()),
+  EXPECT_THAT(LoadTrace(TestFolder()),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("found \"hidden_states.1\" in "),
                              HasSubstr("a.safetensors and in "),
