@@ -4,10 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
-#include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -21,123 +18,45 @@
 #include "model/op.h"
 #include "model/tensor.h"
 #include "model/trace_files.h"
+#include "model/trace_index.h"
 #include "model/trace_layout.h"
 #include "model/trace_names.h"
 
 namespace ulpscope {
 namespace {
 
-// Of tensors that are none of the model's, so many are named.
-constexpr size_t kMaxForeignNames = 20;
-
-// An array whose name says what it is.
-struct NamedArray {
-  const TraceArray* array = nullptr;
-  TraceName name;
-  bool mapped = false;  // by a rule
-};
-
-// [kind, layer, op, is_k, state]: equal for names of the same thing.
-using NameKey = std::tuple<TraceName::Kind, size_t, Op, bool, size_t>;
-
-NameKey KeyOf(const TraceName& name) {
-  return {name.kind, name.layer, name.op, name.is_k, name.state};
-}
-
-std::string CanonicalName(const TraceName& name) {
-  switch (name.kind) {
-    case TraceName::Kind::kTokens:
-      return "input_ids";
-    case TraceName::Kind::kState:
-      return StateName(name.state);
-    case TraceName::Kind::kOutput:
-      break;
-  }
-  const std::vector<std::string> names = TraceNamesOf(name.layer, name.op);
-  return names[name.is_k ? 1 : 0];
-}
-
 class Loader {
  public:
-  Loader(absl::string_view path, const ModelConfig& config)
-      : config_(config),
-        layers_(static_cast<size_t>(config.num_hidden_layers)) {
+  Loader(absl::string_view path, const ModelConfig& config,
+         const TraceIndex& index)
+      : config_(config), index_(index) {
     trace_.path = std::string(path);
   }
 
-  absl::StatusOr<ReferenceTrace> Load(absl::Span<const TraceArray> arrays,
-                                      const NameMapping& mapping,
-                                      absl::Span<const int32_t> tokens) {
-    absl::Status status = Name(arrays, mapping);
-    if (status.ok()) status = SettleTokens(tokens);
+  absl::StatusOr<ReferenceTrace> Load(absl::Span<const int32_t> tokens) {
+    const absl::Status status = SettleTokens(tokens);
     if (!status.ok()) return status;
-    for (const auto& [key, named] : named_) Measure(named);
-    if (!trace_.empty()) ReportMissing();
-    ReportForeign();
+    for (const auto& [name, named] : index_.named()) {
+      Measure(name, *named.array);
+    }
+    if (!trace_.empty()) Append(index_.Missing());
+    Append(index_.Foreign());
     if (trace_.empty()) return NothingMeasured();
     return std::move(trace_);
   }
 
  private:
-  void NotMeasured(absl::string_view name, std::string reason) {
-    trace_.not_measured.push_back({std::string(name), std::move(reason)});
+  void NotMeasured(absl::string_view name, absl::string_view reason) {
+    trace_.not_measured.push_back({std::string(name), std::string(reason)});
   }
 
-  void Foreign(absl::string_view name, std::string reason) {
-    if (++num_foreign_ > kMaxForeignNames) return;
-    foreign_.push_back({std::string(name), std::move(reason)});
+  void Append(const std::vector<ReferenceTrace::NotMeasured>& entries) {
+    trace_.not_measured.insert(trace_.not_measured.end(), entries.begin(),
+                               entries.end());
   }
 
   absl::Status Error(absl::string_view message) const {
     return absl::InvalidArgumentError(absl::StrCat(trace_.path, ": ", message));
-  }
-
-  // Fills named_ with at most one array for each thing that can be measured.
-  absl::Status Name(absl::Span<const TraceArray> arrays,
-                    const NameMapping& mapping) {
-    for (const TraceArray& array : arrays) {
-      const std::optional<std::string> mapped = mapping.Apply(array.name);
-      const std::optional<TraceName> name =
-          ParseTraceName(mapped ? *mapped : array.name);
-      if (!name) {
-        Foreign(array.name,
-                mapped ? absl::StrCat("its rule of --mapping makes it ",
-                                      NameText(*mapped),
-                                      ", not a name that is known")
-                       : "not a name that is known; --mapping can rename it");
-        continue;
-      }
-      if (name->layer > layers_) {
-        Foreign(array.name, absl::StrCat("expected a layer below ", layers_,
-                                         ", the model's number of layers, "
-                                         "found ",
-                                         name->layer - 1));
-        continue;
-      }
-      const absl::Status status = Keep({&array, *name, mapped.has_value()});
-      if (!status.ok()) return status;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Keep(const NamedArray& named) {
-    const auto [it, is_first] = named_.emplace(KeyOf(named.name), named);
-    if (is_first) return absl::OkStatus();
-    NamedArray& kept = it->second;
-    const std::string name = CanonicalName(named.name);
-    if (kept.mapped || named.mapped) {
-      return Error(absl::StrCat("expected one array for ", name, ", found ",
-                                NameText(kept.array->name), " and ",
-                                NameText(named.array->name),
-                                " after the rules of --mapping"));
-    }
-    // Two spellings of it: the usual one counts.
-    NamedArray spare = named;
-    if (spare.array->name == name) std::swap(spare, kept);
-    Foreign(spare.array->name,
-            absl::StrCat("the same output as ", kept.array->name,
-                         ", which is the one that is read"));
-    return absl::OkStatus();
   }
 
   // The trace's own tokens, or the given ones.
@@ -145,20 +64,17 @@ class Loader {
     TraceName input_ids;
     input_ids.kind = TraceName::Kind::kTokens;
     std::string lacking = "the trace has no input_ids";
-    const auto it = named_.find(KeyOf(input_ids));
-    if (it != named_.end()) {
-      const TraceArray& array = *it->second.array;
+    if (const TraceArray* const array = index_.Find(input_ids)) {
       absl::StatusOr<std::vector<int32_t>> own =
-          ReadTokens(array, config_.vocab_size);
+          ReadTokens(*array, config_.vocab_size);
       if (own.ok()) {
         trace_.tokens = *std::move(own);
         trace_.has_tokens = true;
       } else {
-        lacking = absl::StrCat(array.name, ": ", own.status().message());
+        lacking = absl::StrCat(array->name, ": ", own.status().message());
         if (absl::IsOutOfRange(own.status())) return Error(lacking);
-        NotMeasured(array.name, std::string(own.status().message()));
+        NotMeasured(array->name, own.status().message());
       }
-      named_.erase(it);
     }
     for (size_t i = 0; i < given.size(); ++i) {
       if (given[i] >= 0 && given[i] < config_.vocab_size) continue;
@@ -192,103 +108,49 @@ class Loader {
                               " in the trace's input_ids"));
   }
 
-  // Reads what a name stands for, or says why it cannot be used. Of `rope`, the
-  // part of q brings that of k along.
-  void Measure(const NamedArray& named) {
-    const TraceName& name = named.name;
-    const TraceArray& array = *named.array;
+  // Reads what a name stands for, or says why it cannot be used.
+  void Measure(const TraceName& name, const TraceArray& array) {
     const std::pair<size_t, Op> cell(name.layer, name.op);
     const size_t positions = trace_.tokens.size();
+    if (name.kind == TraceName::Kind::kTokens) return;
     if (name.kind == TraceName::Kind::kState) {
-      Keep(&trace_.states, name.state, array,
-           ReadRows(array, LayoutOfState(name.state, config_), positions));
+      Keep(ReadRows(array, LayoutOfState(name.state, config_), positions),
+           array, name.state, &trace_.states);
     } else if (name.op == Op::kQk || name.op == Op::kSoftmax) {
-      Keep(&trace_.scores, cell, array, ReadScores(array, config_, positions));
+      Keep(ReadScores(array, config_, positions), array, cell, &trace_.scores);
     } else if (name.op == Op::kRope) {
-      if (!name.is_k) {
-        MeasureRope(name.layer, array);
-      } else if (FindRope(name.layer, false) == nullptr) {
-        NotMeasured(array.name, "q_rope of this layer is not in the trace");
-      }
+      MeasureRope(name, array);
     } else if ((name.op == Op::kQNorm || name.op == Op::kKNorm) &&
                !config_.qk_norm) {
       NotMeasured(array.name,
                   absl::StrCat("the model has no ", OpName(name.op)));
     } else {
-      Keep(&trace_.outputs, cell, array,
-           ReadRows(array, LayoutOfOutput(name.op, config_), positions));
+      Keep(ReadRows(array, LayoutOfOutput(name.op, config_), positions), array,
+           cell, &trace_.outputs);
     }
   }
 
-  template <typename Map, typename Key>
-  void Keep(Map* map, const Key& key, const TraceArray& array,
-            absl::StatusOr<TracedTensor> tensor) {
+  // The part of q brings that of k along.
+  void MeasureRope(const TraceName& name, const TraceArray& array) {
+    TraceName other = name;
+    other.is_k = !name.is_k;
+    const TraceArray* const part = index_.Find(other);
+    if (part == nullptr) {
+      NotMeasured(array.name,
+                  absl::StrCat(TraceNameText(other), " is not in the trace"));
+    } else if (!name.is_k) {
+      Keep(ReadRope(array, *part, config_, trace_.tokens.size()), array,
+           std::make_pair(name.layer, name.op), &trace_.outputs);
+    }
+  }
+
+  template <typename Key>
+  void Keep(absl::StatusOr<TracedTensor> tensor, const TraceArray& array,
+            const Key& key, std::map<Key, TracedTensor>* tensors) {
     if (tensor.ok()) {
-      map->emplace(key, *std::move(tensor));
+      tensors->emplace(key, *std::move(tensor));
     } else {
-      NotMeasured(array.name, std::string(tensor.status().message()));
-    }
-  }
-
-  const TraceArray* FindRope(size_t layer, bool is_k) const {
-    TraceName name;
-    name.layer = layer;
-    name.op = Op::kRope;
-    name.is_k = is_k;
-    const auto it = named_.find(KeyOf(name));
-    return it == named_.end() ? nullptr : it->second.array;
-  }
-
-  void MeasureRope(size_t layer, const TraceArray& q) {
-    const TraceArray* const k = FindRope(layer, true);
-    if (k == nullptr) {
-      NotMeasured(q.name, "k_rope of this layer is not in the trace");
-      return;
-    }
-    Keep(&trace_.outputs, std::make_pair(layer, Op::kRope), q,
-         ReadRope(q, *k, config_, trace_.tokens.size()));
-  }
-
-  // What others of its series let expect.
-  void ReportMissing() {
-    std::set<NameKey> present;
-    for (const auto& [key, named] : named_) present.insert(key);
-    std::set<std::pair<Op, bool>> series;
-    bool has_states = false;
-    for (const auto& [key, named] : named_) {
-      if (named.name.kind == TraceName::Kind::kState) has_states = true;
-      if (named.name.layer > 0) {
-        series.emplace(named.name.op, named.name.is_k);
-      }
-    }
-    for (size_t i = 0; has_states && i <= layers_; ++i) {
-      TraceName name;
-      name.kind = TraceName::Kind::kState;
-      name.state = i;
-      if (present.count(KeyOf(name)) == 0) {
-        NotMeasured(StateName(i), "not in the trace");
-      }
-    }
-    for (const auto& [op, is_k] : series) {
-      for (size_t layer = 1; layer <= layers_; ++layer) {
-        TraceName name;
-        name.layer = layer;
-        name.op = op;
-        name.is_k = is_k;
-        if (present.count(KeyOf(name)) > 0) continue;
-        NotMeasured(CanonicalName(name),
-                    "not in the trace, which has it of other layers");
-      }
-    }
-  }
-
-  void ReportForeign() {
-    for (ReferenceTrace::NotMeasured& entry : foreign_) {
-      trace_.not_measured.push_back(std::move(entry));
-    }
-    if (num_foreign_ > foreign_.size()) {
-      NotMeasured(absl::StrCat("and ", num_foreign_ - foreign_.size(), " more"),
-                  "none of this model's outputs either");
+      NotMeasured(array.name, tensor.status().message());
     }
   }
 
@@ -308,12 +170,8 @@ class Loader {
   }
 
   const ModelConfig& config_;
-  const size_t layers_;
+  const TraceIndex& index_;
   ReferenceTrace trace_;
-  std::map<NameKey, NamedArray> named_;
-  // Tensors that are none of the model's; the first of them.
-  std::vector<ReferenceTrace::NotMeasured> foreign_;
-  size_t num_foreign_ = 0;
 };
 
 }  // namespace
@@ -329,7 +187,10 @@ absl::StatusOr<ReferenceTrace> LoadReferenceTrace(
   }
   const absl::StatusOr<std::vector<TraceArray>> arrays = OpenTraceFiles(path);
   if (!arrays.ok()) return arrays.status();
-  return Loader(path, config).Load(*arrays, names, tokens);
+  const absl::StatusOr<TraceIndex> index = TraceIndex::Make(
+      path, *arrays, names, static_cast<size_t>(config.num_hidden_layers));
+  if (!index.ok()) return index.status();
+  return Loader(path, config, *index).Load(tokens);
 }
 
 }  // namespace ulpscope

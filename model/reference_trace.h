@@ -19,8 +19,9 @@ namespace ulpscope {
 
 // A tensor of a trace: rows are positions, widened to f64 without rounding.
 struct TracedTensor {
-  std::string name;       // as in the file
-  std::string stored_as;  // "F64", "F32", "F16", "BF16"
+  std::string name;       // as in the file; of `rope` both parts' names
+  std::string stored_as;  // "F64", "F32", "F16", "BF16"; of `rope`, "F32, F16"
+                          // if its parts differ
   // The position of row 0: the rows are all positions, or the last ones (as of
   // logits, of which many implementations keep no others).
   size_t first_position = 0;
@@ -62,11 +63,18 @@ struct ReferenceTrace {
 //     (little-endian: an int32 count, and so many f32)
 //   a .npz file, or a folder of .npy files
 //   a .safetensors file, or a folder of them
-// Tensors are found under transformers' names (kTraceNames in
-// model/trace_names.h); `mapping` (a file's path, or empty) renames others
-// first. `tokens` (empty if not given) must be those of the trace if it has its
-// own. A tensor of another shape than the model's is not measured. Errors: a
-// file that cannot be read or is damaged, no tokens, or nothing to measure.
+// Tensors are found under the names in model/trace_names.h; `mapping` (a file's
+// path, or empty; model/name_mapping.h) renames others first. `tokens` (empty
+// if not given) must be those of the trace if it has its own. Shapes are those
+// of model/trace_layout.h. Of the logits, the final norm and the last state,
+// fewer rows than positions are taken for the last ones. NaN and infinity are
+// kept.
+//
+// A tensor of another shape than the model's, of a dtype without values
+// (numpy's are f8, f4, f2), truncated, or missing between others of its kind is
+// not measured. Errors: a file that cannot be opened or whose tensors cannot be
+// told, no tokens or others than the model's or the given ones, two tensors
+// under one name after the mapping, or nothing to measure.
 absl::StatusOr<ReferenceTrace> LoadReferenceTrace(
     absl::string_view path, absl::string_view mapping,
     const ModelConfig& config, absl::Span<const int32_t> tokens);

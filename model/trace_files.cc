@@ -13,19 +13,24 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "model/mapped_file.h"
+#include "model/npy.h"
 #include "model/safetensors_file.h"
 #include "model/stored_array.h"
 #include "model/tensor.h"
+#include "model/zip_file.h"
 
 namespace ulpscope {
 namespace {
 
 using Arrays = std::vector<TraceArray>;
+
+// So much is unpacked in any case, to tell the shape of what does not fit.
+constexpr uint64_t kAlwaysUnpacked = uint64_t{64} << 20;
 
 std::string Extension(absl::string_view path) {
   return std::filesystem::path(std::string(path)).extension().string();
@@ -33,10 +38,12 @@ std::string Extension(absl::string_view path) {
 
 bool IsTraceFile(absl::string_view path) {
   const std::string extension = Extension(path);
-  return extension == ".safetensors" || extension == ".bin";
+  return extension == ".safetensors" || extension == ".npz" ||
+         extension == ".npy" || extension == ".bin";
 }
 
-constexpr char kTraceFiles[] = "a .safetensors or after_layer_N.bin file";
+constexpr char kTraceFiles[] =
+    "a .safetensors, .npz, .npy or after_layer_N.bin file";
 
 // A little-endian int32 count, and so many f32.
 absl::StatusOr<StoredArray> ReadBin(const std::string& path) {
@@ -74,6 +81,32 @@ absl::StatusOr<StoredArray> ReadBin(const std::string& path) {
   return array;
 }
 
+absl::StatusOr<StoredArray> ReadNpy(const std::string& path) {
+  const absl::StatusOr<std::shared_ptr<const MappedFile>> file =
+      MappedFile::Open(path);
+  if (!file.ok()) return file.status();
+  return ParseNpy((*file)->bytes(), (*file)->Hold((*file)->bytes()));
+}
+
+// Arrays of a .npz file, which is a zip archive of .npy files.
+absl::Status AddNpz(const std::string& path, Arrays* arrays) {
+  absl::StatusOr<ZipFile> opened = ZipFile::Open(path);
+  if (!opened.ok()) return opened.status();
+  const auto zip = std::make_shared<const ZipFile>(*std::move(opened));
+  for (const ZipMember& member : zip->members()) {
+    const auto read =
+        [zip, &member](uint64_t max_bytes) -> absl::StatusOr<StoredArray> {
+      const absl::StatusOr<ZipFile::Bytes> npy = zip->Read(
+          member, std::max(max_bytes + kMaxNpyHeader, kAlwaysUnpacked));
+      if (!npy.ok()) return npy.status();
+      return ParseNpy(npy->bytes, npy->owner);
+    };
+    arrays->push_back(
+        {std::string(absl::StripSuffix(member.name, ".npy")), path, read});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AddSafetensors(const std::string& path, Arrays* arrays) {
   const absl::StatusOr<SafetensorsEntries> entries = ReadSafetensorsFile(path);
   if (!entries.ok()) return entries.status();
@@ -94,8 +127,10 @@ absl::Status AddSafetensors(const std::string& path, Arrays* arrays) {
 absl::Status AddFile(const std::string& path, Arrays* arrays) {
   const std::string extension = Extension(path);
   if (extension == ".safetensors") return AddSafetensors(path, arrays);
+  if (extension == ".npz") return AddNpz(path, arrays);
+  const auto read = extension == ".npy" ? ReadNpy : ReadBin;
   arrays->push_back({std::filesystem::path(path).stem().string(), path,
-                     [path](uint64_t) { return ReadBin(path); }});
+                     [path, read](uint64_t) { return read(path); }});
   return absl::OkStatus();
 }
 

@@ -135,6 +135,12 @@ std::vector<std::string> TraceNamesOf(size_t layer, Op op) {
   return names;
 }
 
+std::string TraceNameText(const TraceName& name) {
+  if (name.kind == TraceName::Kind::kTokens) return "input_ids";
+  if (name.kind == TraceName::Kind::kState) return StateName(name.state);
+  return TraceNamesOf(name.layer, name.op)[name.is_k ? 1 : 0];
+}
+
 std::string StateName(size_t index) {
   return absl::StrCat("hidden_states.", index);
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -43,13 +44,29 @@ struct TraceName {
   Op op = Op::kEmbed;
   bool is_k = false;  // of rope: the part of k
   size_t state = 0;   // index of a state
+
+  // Orders tokens, states and outputs, each ascending by layer and op.
+  friend bool operator<(const TraceName& a, const TraceName& b) {
+    return a.Key() < b.Key();
+  }
+
+ private:
+  std::tuple<int, size_t, size_t, Op, bool> Key() const {
+    return {-static_cast<int>(kind), state, layer, op, is_k};
+  }
 };
 
-// What a name stands for; nothing if it is none of the above.
+// What a name stands for; nothing if it is none of the above. Also understood:
+// lm_head and final_logits for logits; hidden_states_{n} and after_layer_{n}
+// for hidden_states.{n}, after_embeddings for hidden_states.0; transformer. or
+// nothing in place of model.
 std::optional<TraceName> ParseTraceName(absl::string_view name);
 
 // The name of an op's output; `rope` has two.
 std::vector<std::string> TraceNamesOf(size_t layer, Op op);
+
+// The name above for it.
+std::string TraceNameText(const TraceName& name);
 
 // "hidden_states.3".
 std::string StateName(size_t index);

@@ -103,25 +103,50 @@ std::string NpyBytes(absl::string_view descr, const std::vector<int64_t>& shape,
                       bytes);
 }
 
-std::string NpzBytes(const std::map<std::string, std::string>& files) {
+std::string NpzBytes(const std::map<std::string, std::string>& files,
+                     bool zip64) {
+  const auto size32 = [zip64](size_t size) {
+    return Encode32(zip64 ? 0xFFFFFFFF : static_cast<uint32_t>(size));
+  };
   std::string zip;
   std::string directory;
   for (const auto& [name, bytes] : files) {
     // Version, flags, method (stored), time, date, and what both headers have.
     const std::string same = absl::StrCat(
         Encode16(20), Encode16(0), Encode16(0), Encode16(0), Encode16(0x21),
-        Encode32(Crc32(bytes)), Encode32(static_cast<uint32_t>(bytes.size())),
-        Encode32(static_cast<uint32_t>(bytes.size())),
+        Encode32(Crc32(bytes)), size32(bytes.size()), size32(bytes.size()),
         Encode16(static_cast<uint32_t>(name.size())));
-    absl::StrAppend(&directory, "PK\x01\x02", Encode16(20), same, Encode16(0),
-                    Encode16(0), Encode16(0), Encode16(0), Encode32(0),
-                    Encode32(static_cast<uint32_t>(zip.size())), name);
-    absl::StrAppend(&zip, "PK\x03\x04", same, Encode16(0), name, bytes);
+    const std::string sizes =
+        absl::StrCat(Encode64(bytes.size()), Encode64(bytes.size()));
+    const std::string extra =
+        zip64 ? absl::StrCat(Encode16(7), Encode16(1), "x", Encode16(1),
+                             Encode16(24), sizes, Encode64(zip.size()))
+              : "";
+    absl::StrAppend(&directory, "PK\x01\x02", Encode16(20), same,
+                    Encode16(static_cast<uint32_t>(extra.size())), Encode16(0),
+                    Encode16(0), Encode16(0), Encode32(0), size32(zip.size()),
+                    name, extra);
+    const std::string local_extra =
+        zip64 ? absl::StrCat(Encode16(1), Encode16(16), sizes) : "";
+    absl::StrAppend(&zip, "PK\x03\x04", same,
+                    Encode16(static_cast<uint32_t>(local_extra.size())), name,
+                    local_extra, bytes);
   }
-  const std::string count = Encode16(static_cast<uint32_t>(files.size()));
-  return absl::StrCat(zip, directory, "PK\x05\x06", Encode32(0), count, count,
-                      Encode32(static_cast<uint32_t>(directory.size())),
-                      Encode32(static_cast<uint32_t>(zip.size())), Encode16(0));
+  const size_t begin = zip.size();
+  const size_t end = begin + directory.size();
+  zip += directory;
+  if (zip64) {
+    absl::StrAppend(&zip, "PK\x06\x06", Encode64(44), Encode16(45),
+                    Encode16(45), Encode32(0), Encode32(0),
+                    Encode64(files.size()), Encode64(files.size()),
+                    Encode64(directory.size()), Encode64(begin));
+    absl::StrAppend(&zip, "PK\x06\x07", Encode32(0), Encode64(end),
+                    Encode32(1));
+  }
+  const std::string count =
+      Encode16(zip64 ? 0xFFFF : static_cast<uint32_t>(files.size()));
+  return absl::StrCat(zip, "PK\x05\x06", Encode32(0), count, count,
+                      size32(directory.size()), size32(begin), Encode16(0));
 }
 
 }  // namespace ulpscope

@@ -37,7 +37,9 @@ std::string NpyBytes(absl::string_view descr, const std::vector<int64_t>& shape,
                      absl::string_view bytes);
 
 // A .npz file whose arrays are stored, not compressed: file names and bytes.
-std::string NpzBytes(const std::map<std::string, std::string>& files);
+// With `zip64`, sizes and offsets are where those go that take 64 bits.
+std::string NpzBytes(const std::map<std::string, std::string>& files,
+                     bool zip64 = false);
 
 }  // namespace ulpscope
 

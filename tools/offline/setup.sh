@@ -23,6 +23,7 @@ abseil|abseil-cpp-20240722.0.tar.gz|f50e5ac311a81382da7fa75b97310e4b9006474f9560
 googletest|googletest-1.16.0.tar.gz|78c676fc63881529bf97bf9d45948d905a66833fbfa5318ea2cd7478cb98f399|--commit 6910c9d9165801d8827d628cb72eb7ea9dd538c5 --mtime 1738944296
 benchmark|v1.9.1.tar.gz|32131c08ee31eeff2c8968d7e874f3cb648034377dfc32a4c377fa8796d84981|
 nlohmann-json3|v3.11.3.tar.gz|0d8ef5af7f9794e3263480193c491549b2ba6cc74bb018906202ada498a79406|
+libdeflate|v1.23.tar.gz|1ab18349b9fb0ce8a0ca4116bded725be7dcbfa709e19f6f983d99df1fb8b25f|
 '
 
 say() { echo "setup: $*" >&2; }
@@ -135,8 +136,9 @@ bazelrc() {
   done
 
   # A missing deps entry must not silently pick up Debian's older headers.
-  for path in /usr/include/{absl,hwy,gtest,gmock,benchmark,nlohmann}; do
-    [[ ! -d $path ]] || echo "build --sandbox_block_path=$path"
+  for path in \
+    /usr/include/{absl,hwy,gtest,gmock,benchmark,nlohmann,libdeflate.h}; do
+    [[ ! -e $path ]] || echo "build --sandbox_block_path=$path"
   done
   # Shared by all clones on this machine: only the first build is cold.
   echo "build '--disk_cache=$cache/disk'"
