@@ -9,7 +9,8 @@ namespace ulpscope {
 
 // stream = stream + update, n values; `carry` is what the stream's rounding
 // left out, for the strategies that carry it on:
-//   f32, bf16, f16   operands and sum rounded to the format; carry becomes 0
+//   f32, bf16, f16
+//               operands and sum rounded to the format; carry becomes 0
 //   kahan       (stream, carry) is an unevaluated f32 sum, renormalized after
 //               every addition: TwoSum, + carry, FastTwoSum
 //   f64         the stream is kept in f64 as stream + carry, and stream is its

@@ -34,9 +34,10 @@ HWY_INLINE V RoundToBF16(D d, V v) {
 }
 
 // f32 lanes rounded to the nearest f16, ties to even, kept as f32: subnormals
-// as well, and what rounds past 65504 becomes infinite. F16C and Armv8 convert
-// as IEEE 754 says, whatever their modes for subnormals, and Highway does the
-// same where there is no instruction. NaNs stay (quiet) NaNs.
+// as well, and what rounds past 65504 becomes infinite. NaNs stay (quiet) NaNs.
+// The instructions convert so whatever the CPU's modes for subnormals are, and
+// every target that is built has them (AVX2 implies F16C in Highway, Arm's are
+// those of Armv8): what Highway does without them makes 65536 of an infinity.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V RoundToF16(D d, V v) {
   const hn::Rebind<hwy::float16_t, D> dh;

@@ -44,8 +44,7 @@ struct StrategyInfo {
   double instructions_per_product;
   // Largest possible |computed - exact| of a MatMul's output without bias and
   // scale, for operands that are representable in `operand`, final rounding
-  // included; barring overflow and underflow, but for results below the normal
-  // numbers of f16, whose error is within the bound.
+  // included; barring overflow and, of formats but f16, underflow.
   double (*error_bound)(const SumTerms& terms);
   bool needs_bf16_dot = false;  // CpuHasBf16Dot of kernels/cpu.h
 };
