@@ -77,7 +77,7 @@ void VariantNorm(Strategy strategy, const Variant& variant,
   }
   std::vector<double> w = weight;
   const Strategy operand = RounderTo(strategy.info().operand);
-  if (cast_once) RoundRow(operand, weight.data(), w.size(), w.data());
+  RoundRow(operand, weight.data(), w.size(), w.data());
   if (variant.norm_weight_plus_one) {
     for (double& value : w) value += 1;
   }

@@ -27,6 +27,9 @@ namespace {
 
 // Changes of a point's distance by less than this are noise.
 constexpr double kBitsMatter = 0.5;
+// But where two mistakes meet in one point, mending the smaller one hardly
+// brings it nearer.
+constexpr double kAnyBits = 0x1p-6;
 
 // Of elements that a hypothesis moves, three of four have to come nearer; and
 // by chance, nearer and farther alike, their difference exceeds six standard
@@ -38,8 +41,10 @@ constexpr double kNearer = 0.75;
 constexpr size_t kMostCauses = 4;
 // Singles, or pairs, that are looked at closely.
 constexpr size_t kMostVerified = 6;
-// Singles of which all pairs are tried.
-constexpr size_t kMostPaired = 14;
+// Singles of which all pairs are tried; the first few of them also with all
+// others.
+constexpr size_t kMostPaired = 16;
+constexpr size_t kPairedWithAll = 3;
 
 // One or two hypotheses on top of a belief.
 struct Guess {
@@ -47,6 +52,7 @@ struct Guess {
   Belief belief;
   Tried tried;
   std::vector<double> log2;  // [point], Log2Distance
+  double all_bits = 0;       // Tried::bits with all changes
 };
 
 std::string IdOf(const std::vector<Hypothesis>& hypotheses) {
@@ -83,7 +89,7 @@ class Search {
       if (!*found) break;
     }
     if (Unexplained(result_.after) > 0) {
-      const absl::Status status = AcceptPair(belief);
+      const absl::Status status = AcceptPair();
       if (!status.ok()) return status;
     }
     const absl::Status status = DropNeedless(belief);
@@ -184,6 +190,7 @@ class Search {
       const double bits =
           Log2Distance(point, fit.residuals[i]) - guess.log2.back();
       if (std::fabs(bits) >= kBitsMatter) tried.bits += bits;
+      guess.all_bits += bits;
       // Only where both are explained: a mistake that is nearer is one still.
       if (explained && fit.points[i].explained) {
         tried.nearer += r.nearer;
@@ -296,17 +303,19 @@ class Search {
   }
 
   // Two at once, where neither explains a point alone.
-  absl::Status AcceptPair(const Belief& base) {
-    (void)base;
+  absl::Status AcceptPair() {
+    std::stable_sort(singles_.begin(), singles_.end(),
+                     [](const Guess& a, const Guess& b) {
+                       return a.all_bits > b.all_bits;
+                     });
     std::vector<Guess> pairs;
-    const size_t count = std::min(kMostPaired, singles_.size());
-    for (size_t i = 0; i < count; ++i) {
-      for (size_t j = i + 1; j < count; ++j) {
+    for (size_t i = 0; i < std::min(kMostPaired, singles_.size()); ++i) {
+      if (singles_[i].all_bits < kAnyBits) break;
+      const size_t others =
+          i < kPairedWithAll ? singles_.size() : kMostPaired;
+      for (size_t j = i + 1; j < std::min(others, singles_.size()); ++j) {
         const Hypothesis& a = singles_[i].hypotheses.front();
         const Hypothesis& b = singles_[j].hypotheses.front();
-        if (singles_[i].tried.bits <= 0 || singles_[j].tried.bits <= 0) {
-          continue;
-        }
         if (a.weights.has_value() && b.weights.has_value()) continue;
         auto guess = GuessOf({a, b}, result_.belief);
         if (!guess.ok()) return guess.status();
