@@ -91,7 +91,7 @@ std::string Headline(const Diagnosis& d) {
 }
 
 std::string ShiftOf(const Alignment::Shift& shift) {
-  return absl::StrFormat("%s with a shift of %+d", Figure(shift.mismatch),
+  return absl::StrFormat("%s with a shift of %d", Figure(shift.mismatch),
                          shift.shift);
 }
 
@@ -116,7 +116,9 @@ void AppendAlignment(const Diagnosis& d, std::vector<std::string>& sentences) {
         " hidden_states[n] is the stream after layer n%s: its mismatch with a "
         "replay of each layer from the state before is %s of the layer's "
         "update (median over %s)%s%s.",
-        a.state_shift == 0 ? "" : absl::StrFormat(" %+d", a.state_shift),
+        a.state_shift == 0  ? ""
+        : a.state_shift > 0 ? absl::StrCat(" + ", a.state_shift)
+                            : absl::StrCat(" - ", -a.state_shift),
         Figure(taken->mismatch), Plural(taken->layers, "layer"),
         others.empty() ? "" : ", ", absl::StrJoin(others, ", "));
   }
