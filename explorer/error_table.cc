@@ -10,26 +10,21 @@
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
-namespace {
-
-// Fixed digits as in the seed report, unless they would show nothing.
-std::string Digits(double x) {
-  return x != 0 && std::fabs(x) < 1e-4 ? absl::StrFormat("%.3e", x)
-                                       : absl::StrFormat("%.6f", x);
-}
-
-}  // namespace
-
 const char kErrorTableHead[] =
     "| Layers | Mean Abs Error | RMSE | Max Error | Growth Rate | Status |";
 const char kErrorTableRule[] =
     "|--------|----------------|------|-----------|-------------|--------|";
 
+std::string ErrorDigits(double x) {
+  return x != 0 && std::fabs(x) < 1e-4 ? absl::StrFormat("%.3e", x)
+                                       : absl::StrFormat("%.6f", x);
+}
+
 std::string ErrorTableCells(size_t layer, const ErrorMetrics& error,
                             double growth) {
   return absl::StrFormat(
-      "| %d | %s | %s | %s | %s | %s |", layer, Digits(error.mean_abs),
-      Digits(error.rmse), Digits(error.max_abs),
+      "| %d | %s | %s | %s | %s | %s |", layer, ErrorDigits(error.mean_abs),
+      ErrorDigits(error.rmse), ErrorDigits(error.max_abs),
       layer == 1 ? "1.000x" : Growth(growth), StatusOf(error.mean_abs));
 }
 

@@ -15,6 +15,10 @@ namespace ulpscope {
 extern const char kErrorTableHead[];
 extern const char kErrorTableRule[];  // the line below the head
 
+// A figure of it: fixed digits as in the seed report, unless they would show
+// nothing.
+std::string ErrorDigits(double x);
+
 // `growth` is of the mean absolute error; the first layer's is shown as 1.
 std::string ErrorTableCells(size_t layer, const ErrorMetrics& error,
                             double growth);

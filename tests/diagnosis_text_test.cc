@@ -140,7 +140,8 @@ TEST_F(DiagnosisTextTest, UnexplainedIsNoGuess) {
   EXPECT_THAT(All(d), Not(HasSubstr("Cause `")));
   EXPECT_THAT(All(d), Not(HasSubstr("No implementation difference")));
   EXPECT_THAT(Find(d, "What stays unexplained: "),
-              HasSubstr("`tensor.3.rope`"));
+              AllOf(HasSubstr("`tensor.3.rope`"),
+                    HasSubstr("Nothing in the catalogue explains it.")));
   // Of an op in no layer.
   d = CleanDiagnosis(4, random_);
   MakeUnexplained(d, 0, Op::kLmHead);
@@ -205,12 +206,14 @@ TEST_F(DiagnosisTextTest, SeedReportsCausesAreInOrder) {
                                      "\nCause `cancellation`.*\n"
                                      "Cause `last_state_normed`"));
   const std::string rounding = Find(d, "Cause `rounding_of");
-  EXPECT_THAT(rounding, HasSubstr("Channel 62 is born in layer 3 at position "
-                                  "0, and removed in layer 22; it is -1667 at "
-                                  "its largest (after layer 21)"));
-  EXPECT_THAT(rounding, HasSubstr("the spacing of bf16 is 8"));
-  EXPECT_THAT(rounding, HasSubstr("is 15.010x of the layer before, and its "
-                                  "largest error 4.11."));
+  EXPECT_THAT(
+      rounding,
+      HasSubstr("Channel 62 holds -1667 at its largest (after layer 21, "
+                "position 0), 4321 times the median: born in layer 3, removed "
+                "in layer 22. Rounding it to bf16, whose spacing at that size "
+                "is 8, makes 93.4 % of the rounding's squared error"));
+  EXPECT_THAT(rounding, HasSubstr("is 15.010x that of the layer before, and "
+                                  "its largest error 4.11."));
   EXPECT_THAT(rounding,
               HasSubstr(absl::StrFormat("%.1f %% of layer 3's squared error is "
                                         "rounding of the trace",
@@ -221,10 +224,11 @@ TEST_F(DiagnosisTextTest, SeedReportsCausesAreInOrder) {
   EXPECT_THAT(cancellation, HasSubstr("Layer 23 spreads it over the channels"));
   EXPECT_THAT(cancellation, HasSubstr("81.2 % of layer 22's squared error is "
                                       "inherited, and exposed"));
-  EXPECT_THAT(cancellation,
-              HasSubstr("At layer 23 the mean absolute error is 3.813x of the "
-                        "layer before, while the largest error goes from 10.3 "
-                        "to 3.38."));
+  EXPECT_THAT(
+      cancellation,
+      HasSubstr("At layer 23 the mean absolute error is 3.813x that of "
+                "the layer before, while the largest error goes from 10.3 "
+                "to 3.38."));
   const std::string last = Find(d, "Cause `last_state_normed`");
   EXPECT_THAT(last, HasSubstr("99.7 % of layer 24's squared error comes from "
                               "that. Its mean absolute error is 3.41 as the "
@@ -312,6 +316,9 @@ TEST_F(DiagnosisTextTest, WhatWasStoppedClaimsNothing) {
             "The diagnosis was stopped in the hypotheses, after 3 of 40. What "
             "follows is from the rest.");
   EXPECT_THAT(All(d), Not(HasSubstr("ours needs no change")));
+  MakeUnexplained(d, 3, Op::kRope);
+  EXPECT_THAT(Sentences(d)[0], StartsWith("Unexplained when it was stopped: "));
+  EXPECT_THAT(All(d), Not(HasSubstr("Nothing in the catalogue")));
 }
 
 TEST_F(DiagnosisTextTest, NothingMeasuredIsNotNoDifference) {

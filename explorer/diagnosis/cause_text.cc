@@ -114,23 +114,19 @@ std::string OfMassiveActivation(const Diagnosis& d,
     if (c.massive) {
       born = c.born;
       text = absl::StrFormat(
-          "Channel %d is born in %s at position %d, %s; it is %s at its "
-          "largest "
-          "(after layer %d), %s times the median",
-          c.channel,
+          "Channel %d holds %s at its largest (after layer %d, position %d), "
+          "%s times the median: born in %s, %s. %s %s of the rounding's "
+          "squared error in the layers between (on average).",
+          c.channel, Number(c.value), c.value_layer, c.position,
+          Number(c.ratio_to_median),
           c.born == 0 ? "the embedding" : absl::StrCat("layer ", c.born),
-          c.position,
-          c.removed == 0 ? "and never removed"
-                         : absl::StrCat("and removed in layer ", c.removed),
-          Number(c.value), c.value_layer, Number(c.ratio_to_median));
-      if (c.rounded) {
-        absl::StrAppendFormat(&text, ", where the spacing of %s is %g",
-                              FormatName(c.format), c.spacing);
-      }
-      absl::StrAppendFormat(
-          &text,
-          ". It has %s of the rounding's squared error there (mean over "
-          "the layers).",
+          c.removed == 0 ? "never removed"
+                         : absl::StrCat("removed in layer ", c.removed),
+          c.rounded
+              ? absl::StrFormat("Rounding it to %s, whose spacing at that size "
+                                "is %g, makes",
+                                FormatName(c.format), c.spacing)
+              : "It has",
           Percent(c.error_share));
     }
   }
@@ -140,8 +136,8 @@ std::string OfMassiveActivation(const Diagnosis& d,
                      "is rounding of the trace in that layer"));
   if (!std::isnan(row->growth)) {
     Append(text,
-           absl::StrFormat("Its mean absolute error is %s of the layer "
-                           "before, and its largest error %s.",
+           absl::StrFormat("Its mean absolute error is %s that of the "
+                           "layer before, and its largest error %s.",
                            Growth(row->growth), Figure(row->error.max_abs)));
   }
   return text;
@@ -168,12 +164,12 @@ std::string OfCancellation(const Diagnosis& d, const DiagnosedCause& cause) {
   const ErrorRow* before = RowOf(d, *spread - 1);
   const ErrorRow* after = RowOf(d, *spread);
   if (before != nullptr && after != nullptr && !std::isnan(after->growth)) {
-    Append(text,
-           absl::StrFormat(
-               "At layer %d the mean absolute error is %s of the layer before, "
-               "while the largest error goes from %s to %s.",
-               *spread, Growth(after->growth), Figure(before->error.max_abs),
-               Figure(after->error.max_abs)));
+    Append(text, absl::StrFormat("At layer %d the mean absolute error is %s "
+                                 "that of the layer before, "
+                                 "while the largest error goes from %s to %s.",
+                                 *spread, Growth(after->growth),
+                                 Figure(before->error.max_abs),
+                                 Figure(after->error.max_abs)));
   }
   return text;
 }

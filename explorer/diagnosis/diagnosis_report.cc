@@ -90,11 +90,13 @@ std::string ErrorTable(const RunInfo& info, const Diagnosis& d) {
       "\n- Average growth rate per layer: %s (the arithmetic mean, as in the "
       "seed report; the geometric one is %s)\n"
       "- Total error growth (layer %d -> %d): %.1fx\n"
-      "- Initial error (layer %d): %.6f\n"
-      "- Final error (layer %d): %.6f; of what belongs together %.6f\n",
+      "- Initial error (layer %d): %s\n"
+      "- Final error (layer %d): %s; of what belongs together %s\n",
       Growth(figures.average_growth), Growth(figures.mean_growth), first.layer,
-      last.layer, figures.total_growth, first.layer, first.error.mean_abs,
-      last.layer, last.error.mean_abs, last.error_aligned.mean_abs);
+      last.layer, figures.total_growth, first.layer,
+      ErrorDigits(first.error.mean_abs), last.layer,
+      ErrorDigits(last.error.mean_abs),
+      ErrorDigits(last.error_aligned.mean_abs));
   return text;
 }
 

@@ -52,7 +52,8 @@ std::vector<std::string> Ids(const Diagnosis& d, bool of_program) {
 std::string Unexplained(const Diagnosis& d) {
   const PointResult& point = d.points[*d.first_unexplained];
   return absl::StrFormat(
-      "Unexplained: first differs at op %s: distance %s, allowed %s.",
+      "%s: first differs at op %s: distance %s, allowed %s.",
+      d.stopped_in.empty() ? "Unexplained" : "Unexplained when it was stopped",
       PointPlace(point),
       Figure(d.causes.empty() ? point.distance : point.distance_with_causes),
       Figure(point.allowed));
@@ -256,13 +257,14 @@ void AppendUnexplained(const Diagnosis& d, const DiagnosisFigures& figures,
   sentences.push_back(absl::StrFormat(
       "What stays unexplained: %s %s with all causes, first %s (`%s`), of "
       "whose "
-      "elements %s have the same bits as the replay. Nothing in the catalogue "
-      "explains it. Compare how the two programs compute that op, from the "
+      "elements %s have the same bits as the replay.%s Compare how the two "
+      "programs compute that op, from the "
       "values that the trace has before it.",
       Plural(figures.still_differing, "point"),
       figures.still_differing == 1 ? "still differs" : "still differ",
       PointPlace(point), Printable(point.name),
-      Percent(point.identical_with_causes)));
+      Percent(point.identical_with_causes),
+      d.stopped_in.empty() ? " Nothing in the catalogue explains it." : ""));
 }
 
 }  // namespace
