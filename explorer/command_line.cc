@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "explorer/axes.h"
@@ -31,6 +32,13 @@ bool IsOurs(const absl::CommandLineFlag& flag) {
   return absl::EndsWith(flag.Filename(), "explorer/settings.cc");
 }
 
+// "nosweep".
+bool IsNegation(absl::string_view name, bool has_value) {
+  if (has_value || !absl::ConsumePrefix(&name, "no")) return false;
+  const absl::CommandLineFlag* negated = absl::FindCommandLineFlag(name);
+  return negated != nullptr && IsOurs(*negated) && negated->IsOfType<bool>();
+}
+
 }  // namespace
 
 std::string HelpText() {
@@ -41,12 +49,20 @@ std::string HelpText() {
       "  explorer --sweep [--model=M] [--out=DIR]   rank 27 plans\n"
       "  explorer --plan=P [--model=M]              evaluate one plan\n"
       "  explorer --generate=N --tokens=IDS         greedy continuation\n"
+      "  explorer --attribute [--plan=P]            which op in which layer "
+      "the\n"
+      "                                             plan's error comes from\n"
+      "  explorer --diagnose --reference=TRACE      why a trace of the model "
+      "differs\n"
+      "  explorer --dump-trace=PATH --tokens=IDS    write a trace of ours\n"
       "  explorer --tune [--model=M]                find the fastest kernels,\n"
       "                                             for the modes above\n\n"
-      "Results go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad\n"
-      "usage, 130 stopped by Ctrl-C, 143 by SIGTERM, 1 anything else. Ctrl-C "
-      "ends\na sweep with the report of what was measured until then; a second "
-      "one ends\nit at once.\n\nFlags:\n";
+      "Results go to stdout, the rest to stderr. Exit codes: 0 done (of "
+      "--diagnose,\nwhatever its verdict), 2 bad usage, 130 stopped by Ctrl-C, "
+      "143 by SIGTERM,\n1 anything else. Ctrl-C ends a sweep, an attribution "
+      "or "
+      "a diagnosis with the\nreport of what was measured until then; a second "
+      "one ends it at once.\n\nFlags (in their names, - is as good as _):\n";
   std::map<absl::string_view, const absl::CommandLineFlag*> by_name;
   for (const auto& [name, flag] : absl::GetAllFlags()) {
     if (IsOurs(*flag)) by_name.emplace(name, flag);
@@ -105,19 +121,17 @@ absl::StatusOr<std::set<std::string>> CheckArguments(int argc, char** argv) {
     absl::ConsumePrefix(&arg, "-");
     const size_t equals = arg.find('=');
     const bool has_value = equals != absl::string_view::npos;
-    const absl::string_view name = arg.substr(0, equals);
+    const std::string name =
+        absl::StrReplaceAll(arg.substr(0, equals), {{"-", "_"}});
     const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-    if (flag == nullptr && !has_value && absl::StartsWith(name, "no")) {
-      const absl::CommandLineFlag* negated =
-          absl::FindCommandLineFlag(name.substr(2));
-      if (negated != nullptr && IsOurs(*negated) && negated->IsOfType<bool>()) {
-        continue;
-      }
+    const bool ours = flag != nullptr && IsOurs(*flag);
+    if (!ours && !IsNegation(name, has_value)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "unknown flag --", arg.substr(0, equals), " (--help lists them)"));
     }
-    if (flag == nullptr || !IsOurs(*flag)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown flag --", name, " (--help lists them)"));
-    }
+    // As Abseil knows it.
+    name.copy(argv[i] + (arg.data() - argv[i]), name.size());
+    if (!ours) continue;
     if (flag->IsOfType<bool>()) {
       bool ignored = false;
       std::string error;

@@ -15,7 +15,8 @@ namespace ulpscope {
 std::string HelpText();
 
 // Checks all that Abseil would exit with 1 for, and refuses the flags of its
-// own; returns the names of the flags that are given.
+// own; returns the names of the flags that are given. In the arguments, dashes
+// within a flag's name become underscores.
 absl::StatusOr<std::set<std::string>> CheckArguments(int argc, char** argv);
 
 // "--flag=value: expected ...".

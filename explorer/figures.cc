@@ -26,6 +26,10 @@ std::string Scientific(double x) {
   return std::isnan(x) ? "nan" : absl::StrFormat("%.3e", x);
 }
 
+std::string Growth(double growth) {
+  return std::isnan(growth) ? "-" : absl::StrFormat("%.3fx", growth);
+}
+
 std::string Rate(const Spread& rate) {
   if (std::isnan(rate.median)) return "-";
   return absl::StrFormat("%.1f ± %.1f", rate.median, rate.half_iqr);

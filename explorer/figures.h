@@ -18,6 +18,8 @@ std::string Number(double x);
 
 std::string Scientific(double x);  // "1.430e-01"; "nan", never "-nan"
 
+std::string Growth(double growth);  // "1.675x"
+
 std::string Rate(const Spread& rate);    // "20.1 ± 0.4"
 std::string Ratio(const Spread& ratio);  // "0.981 ± 0.004"
 

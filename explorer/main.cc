@@ -21,6 +21,11 @@
 #include "absl/time/time.h"
 #include "explorer/attribution_report.h"
 #include "explorer/command_line.h"
+#include "explorer/console.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/diagnosis_csv.h"
+#include "explorer/diagnosis/diagnosis_json.h"
+#include "explorer/diagnosis/diagnosis_report.h"
 #include "explorer/explain.h"
 #include "explorer/interrupt.h"
 #include "explorer/progress.h"
@@ -37,31 +42,12 @@
 #include "model/checkpoint.h"
 #include "model/generate.h"
 #include "model/plan.h"
+#include "model/reference_trace.h"
+#include "model/trace_dump.h"
 #include "model/weights.h"
 
 namespace ulpscope {
 namespace {
-
-// Beside these, 128 + the signal that stopped it.
-enum ExitCode { kDone = 0, kFailed = 1, kBadUsage = 2 };
-
-int Fail(const absl::Status& status, ExitCode code) {
-  absl::FPrintF(stderr, "explorer: %s\n", status.message());
-  return code;
-}
-
-void Warn(absl::string_view text) {
-  absl::FPrintF(stderr, "explorer: warning: %s\n", text);
-}
-
-// To stdout, which may be a full disk.
-int Print(absl::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-      std::fflush(stdout) != 0) {
-    return Fail(absl::UnavailableError("stdout: cannot write"), kFailed);
-  }
-  return kDone;
-}
 
 absl::StatusOr<Weights> Load(const Checkpoint& checkpoint,
                              absl::string_view model, Parallel& parallel) {
@@ -133,32 +119,11 @@ int Tune(const Settings& settings, const RunInfo& info,
   return Print(TuneText(info, *tuned));
 }
 
-// The files of --out first: printing fails where the reader is gone.
-int Report(const Settings& settings, const std::string& text,
-           const std::string& json, const std::string& csv) {
-  int written = kDone;
-  if (!settings.out.empty()) {
-    for (const auto& [name, content] : {std::make_pair("report.md", &text),
-                                        std::make_pair("results.json", &json),
-                                        std::make_pair("results.csv", &csv)}) {
-      const absl::Status status =
-          WriteFile(absl::StrCat(settings.out, "/", name), *content);
-      if (!status.ok()) written = Fail(status, kFailed);
-    }
-    if (written == kDone) {
-      absl::FPrintF(stderr, "wrote %s/report.md, results.json, results.csv\n",
-                    settings.out);
-    }
-  }
-  const int printed = Print(text);
-  return written != kDone ? written : printed;
-}
-
 int ReportSweep(const Settings& settings, const RunInfo& info,
                 const SweepOptions& options, const SweepResult& result) {
-  return Report(settings, ReportText(info, options, result),
-                ReportJson(info, options, result),
-                ReportCsv(info, options, result));
+  return WriteReport(settings.out, ReportText(info, options, result),
+                     ReportJson(info, options, result),
+                     ReportCsv(info, options, result));
 }
 
 int Sweep(const Settings& settings, RunInfo info, SweepOptions options,
@@ -182,8 +147,9 @@ int Sweep(const Settings& settings, RunInfo info, SweepOptions options,
 int ReportExplanation(const Settings& settings, const RunInfo& info,
                       const Explanation& explanation) {
   const AttributionResults results = explanation.Results();
-  return Report(settings, AttributionText(info, results),
-                AttributionJson(info, results), AttributionCsv(info, results));
+  return WriteReport(settings.out, AttributionText(info, results),
+                     AttributionJson(info, results),
+                     AttributionCsv(info, results));
 }
 
 int Attribute(const Settings& settings, const ModelSettings& model,
@@ -227,6 +193,66 @@ int Attribute(const Settings& settings, const ModelSettings& model,
   return reported == kDone ? InterruptExitCode() : reported;
 }
 
+int ReportDiagnosis(const Settings& settings, const RunInfo& info,
+                    const Diagnosis& diagnosis) {
+  return WriteReport(settings.out,
+                     DiagnosisText(info, settings.reference, diagnosis),
+                     DiagnosisJson(info, settings.reference, diagnosis),
+                     DiagnosisCsv(info, settings.reference, diagnosis));
+}
+
+int Diagnose(const Settings& settings, const ModelSettings& model, RunInfo info,
+             const Checkpoint& checkpoint, const Weights& weights,
+             const ReferenceTrace& trace, Parallel& parallel) {
+  CatchInterrupts();
+  DiagnosisOptions options;
+  options.memory = settings.memory;
+  options.stop = &Interrupted;
+  const auto diagnosis =
+      Diagnose(checkpoint, weights, model.plan, trace, options, parallel);
+  if (absl::IsCancelled(diagnosis.status())) {
+    absl::FPrintF(stderr, "explorer: stopped by %s %s: no results yet\n",
+                  InterruptName(), diagnosis.status().message());
+    return InterruptExitCode();
+  }
+  if (!diagnosis.ok()) return Fail(diagnosis.status(), kFailed);
+  if (diagnosis->stopped_in.empty()) {
+    return ReportDiagnosis(settings, info, *diagnosis);
+  }
+  info.stopped_by = InterruptName();
+  absl::FPrintF(stderr,
+                "explorer: stopped by %s in %s; the report has what was "
+                "computed until then\n",
+                info.stopped_by, diagnosis->stopped_in);
+  const int reported = ReportDiagnosis(settings, info, *diagnosis);
+  return reported == kDone ? InterruptExitCode() : reported;
+}
+
+int DumpTrace(const Settings& settings, const ModelSettings& model,
+              const Weights& weights, Parallel& parallel) {
+  CatchInterrupts();
+  const Parallel::Awake awake(parallel);
+  Progress progress("tracing", 1);
+  TraceDumpOptions options;
+  options.last_state_is_normed = settings.last_state_is_normed;
+  options.stop = &Interrupted;
+  options.progress = [&progress](size_t done, size_t total) {
+    progress.SetTotal(total);
+    progress.Update(done, "");
+  };
+  const absl::Status dumped = DumpTrace(weights, model.plan, model.sweep.prompt,
+                                        settings.dump_trace, options, parallel);
+  if (absl::IsCancelled(dumped)) {
+    absl::FPrintF(stderr, "explorer: stopped by %s: no trace was written\n",
+                  InterruptName());
+    return InterruptExitCode();
+  }
+  if (!dumped.ok()) return Fail(dumped, kFailed);
+  progress.Finish();
+  absl::FPrintF(stderr, "wrote %s\n", settings.dump_trace);
+  return kDone;
+}
+
 int Run(const std::set<std::string>& given) {
   EndOnInterrupt(" before there were any results");
   const auto settings = ParseSettings(given);
@@ -244,6 +270,14 @@ int Run(const std::set<std::string>& given) {
     if (!status.ok()) return Fail(status, kFailed);
   }
 
+  ReferenceTrace trace;
+  if (settings->mode == Mode::kDiagnose) {
+    auto loaded = LoadReferenceTrace(settings->reference, settings->mapping,
+                                     checkpoint->config, model->sweep.prompt);
+    if (!loaded.ok()) return Fail(loaded.status(), kFailed);
+    trace = *std::move(loaded);
+  }
+
   WisdomFile wisdom(settings->wisdom, settings->threads);
   if (wisdom.ignored()) {
     Warn(absl::StrCat("wisdom is ignored: ", wisdom.reason()));
@@ -255,6 +289,9 @@ int Run(const std::set<std::string>& given) {
   if (!weights.ok()) return Fail(weights.status(), kFailed);
   if (settings->mode == Mode::kGenerate) {
     return Generate(*settings, *model, *weights, parallel);
+  }
+  if (settings->mode == Mode::kDumpTrace) {
+    return DumpTrace(*settings, *model, *weights, parallel);
   }
 
   RunInfo info;
@@ -271,6 +308,10 @@ int Run(const std::set<std::string>& given) {
   info.layers = model->layers;
   if (settings->mode == Mode::kAttribute) {
     return Attribute(*settings, *model, info, *weights, parallel);
+  }
+  if (settings->mode == Mode::kDiagnose) {
+    return Diagnose(*settings, *model, info, *checkpoint, *weights, trace,
+                    parallel);
   }
   const auto plans = PlansOf(model->sweep, weights->layers.size());
   if (!plans.ok()) return Fail(plans.status(), kFailed);

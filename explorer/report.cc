@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "explorer/error_table.h"
 #include "explorer/evaluation.h"
 #include "explorer/figures.h"
 #include "explorer/metrics.h"
@@ -20,10 +21,6 @@ namespace ulpscope {
 namespace {
 
 // "-" for what has no value.
-std::string Growth(double growth) {
-  return std::isnan(growth) ? "-" : absl::StrFormat("%.3fx", growth);
-}
-
 std::string MeanRate(double rate) {
   return std::isnan(rate) ? "-" : absl::StrFormat("%.1f", rate);
 }
@@ -90,23 +87,14 @@ std::string UntilStopped(const SweepResult& result) {
 // The seed report's columns, then ours.
 std::string LayerTable(const RunInfo& info, const TraceMetrics& metrics) {
   std::string text =
-      "| Layers | Mean Abs Error | RMSE | Max Error | Growth Rate | Status | "
-      "Rel L2 | Largest Activation |\n"
-      "|--------|----------------|------|-----------|-------------|--------|"
-      "--------|--------------------|\n";
+      absl::StrCat(kErrorTableHead, " Rel L2 | Largest Activation |\n",
+                   kErrorTableRule, "--------|--------------------|\n");
   for (const LayerMetrics& row : metrics.layers) {
     if (!info.IsShown(row.layer)) continue;
-    const ErrorMetrics& e = row.error;
-    // Fixed digits as in the seed report, unless they would show nothing.
-    const auto digits = [](double x) {
-      return x != 0 && std::fabs(x) < 1e-4 ? absl::StrFormat("%.3e", x)
-                                           : absl::StrFormat("%.6f", x);
-    };
-    absl::StrAppendFormat(
-        &text, "| %d | %s | %s | %s | %s | %s | %.3e | %.4g (channel %d) |\n",
-        row.layer, digits(e.mean_abs), digits(e.rmse), digits(e.max_abs),
-        row.layer == 1 ? "1.000x" : Growth(row.growth), StatusOf(e.mean_abs),
-        e.rel_l2, row.max_activation, row.max_channel);
+    absl::StrAppendFormat(&text, "%s %.3e | %.4g (channel %d) |\n",
+                          ErrorTableCells(row.layer, row.error, row.growth),
+                          row.error.rel_l2, row.max_activation,
+                          row.max_channel);
   }
   return text;
 }

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "explorer/error_table.h"
 #include "explorer/evaluation.h"
 #include "explorer/metrics.h"
 #include "explorer/ranking.h"
@@ -23,19 +24,6 @@ Json JsonOf(const Spread& rate) {
   return {{"median", rate.median}, {"half_iqr", rate.half_iqr}};
 }
 
-Json JsonOf(const ErrorMetrics& e) {
-  return {{"mean_abs", e.mean_abs},
-          {"rmse", e.rmse},
-          {"max_abs", e.max_abs},
-          {"max_position", e.max_row},
-          {"max_channel", e.max_col},
-          {"mean_signed", e.mean_signed},
-          {"rel_l2", e.rel_l2},
-          {"cosine", e.cosine},
-          {"f32_ulps",
-           {{"p50", e.ulps.p50}, {"p99", e.ulps.p99}, {"max", e.ulps.max}}}};
-}
-
 Json JsonOf(const LogitMetrics& logits) {
   return {{"max_abs", logits.max_abs},
           {"kl", logits.kl},
@@ -48,7 +36,7 @@ Json JsonOf(const TraceMetrics& metrics) {
   Json layers = Json::array();
   for (const LayerMetrics& row : metrics.layers) {
     layers.push_back({{"layer", row.layer},
-                      {"error", JsonOf(row.error)},
+                      {"error", ErrorMetricsJson(row.error)},
                       {"growth", row.growth},
                       {"status", StatusOf(row.error.mean_abs)},
                       {"std", row.std},
@@ -60,8 +48,9 @@ Json JsonOf(const TraceMetrics& metrics) {
   }
   return {
       {"layers", layers},
-      {"final_norm",
-       metrics.final_norm.has_value() ? JsonOf(*metrics.final_norm) : Json()},
+      {"final_norm", metrics.final_norm.has_value()
+                         ? ErrorMetricsJson(*metrics.final_norm)
+                         : Json()},
       {"logits", metrics.logits.has_value() ? JsonOf(*metrics.logits) : Json()},
       {"mean_growth", metrics.mean_growth}};
 }

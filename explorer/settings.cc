@@ -1,7 +1,5 @@
 #include "explorer/settings.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -21,19 +19,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "explorer/axes.h"
 #include "explorer/budget.h"
 #include "explorer/command_line.h"
+#include "explorer/flag_values.h"
 #include "explorer/ranking.h"
 #include "explorer/sweep.h"
-#include "kernels/measure/random.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/plan.h"
-#include "model/synthetic.h"
 
 // Values are strings, read here rather than by Abseil, which exits with 1 on
 // one that it cannot read: bad usage is 2.
@@ -53,6 +48,23 @@ ABSL_FLAG(
     std::string, budget, "rel_l2<=1e-3",
     "the error that --attribute's repair has to keep: METRIC<=NUMBER with "
     "rel_l2 (of the final hidden state), logits_rel_l2 or kl");
+ABSL_FLAG(bool, diagnose, false,
+          "find out why somebody else's trace of the model, --reference, "
+          "differs from --plan (default f32): the comparison, the arithmetic, "
+          "or a mistake, and whose");
+ABSL_FLAG(std::string, reference, "",
+          "the trace of --diagnose: a folder of after_layer_N.bin, a .npz "
+          "file or a folder of .npy, a .safetensors file or a folder of them");
+ABSL_FLAG(std::string, mapping, "",
+          "a file that says how names of --reference's tensors are those of "
+          "transformers; docs/diagnosis.md describes it");
+ABSL_FLAG(std::string, dump_trace, "",
+          "run --plan (default f32) over --tokens and write its trace to this "
+          "path: one file if it ends in .safetensors, else a folder of "
+          "after_layer_N.bin");
+ABSL_FLAG(std::string, last_state, "normed",
+          "the last hidden state of --dump_trace: normed (after the final "
+          "norm, as transformers' output_hidden_states has it) or raw");
 ABSL_FLAG(std::string, generate, "",
           "print this many greedy next token ids after --tokens, under --plan "
           "(default f32)");
@@ -76,7 +88,8 @@ ABSL_FLAG(std::string, token, "",
           "synthetic model's planted one)");
 ABSL_FLAG(std::string, tokens, "32",
           "the prompt: a number of tokens, drawn with --seed, or their ids "
-          "separated by commas (a single id with a comma after it)");
+          "separated by commas (a single id with a comma after it); of "
+          "--diagnose the trace's own, else ids");
 ABSL_FLAG(std::string, seed, "1", "seed of the prompt's tokens");
 ABSL_FLAG(std::string, layers, "",
           "layers to print, such as 1-4,22-24 (default all); the report files "
@@ -106,29 +119,24 @@ std::string CallersPath(const std::string& path) {
   return (std::filesystem::path(folder) / path).string();
 }
 
-// "1-4,22" -> {1, 2, 3, 4, 22}.
-absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,
-                                             size_t num_layers) {
-  std::set<size_t> layers;
-  for (absl::string_view range : absl::StrSplit(text, ',', absl::SkipEmpty())) {
-    const std::vector<absl::string_view> ends = absl::StrSplit(range, '-');
-    size_t first = 0, last = 0;
-    if (ends.size() > 2 || !absl::SimpleAtoi(ends.front(), &first) ||
-        !absl::SimpleAtoi(ends.back(), &last) || first < 1 || first > last ||
-        last > num_layers) {
-      return BadFlag(
-          "layers", text,
-          absl::StrCat("layers or ranges of them within 1-", num_layers));
-    }
-    for (size_t layer = first; layer <= last; ++layer) layers.insert(layer);
-  }
-  return layers;
-}
-
 absl::Status DoesNothing(absl::string_view flag, absl::string_view mode) {
   return absl::InvalidArgumentError(
       absl::StrCat("--", flag, " does nothing with --", mode));
 }
+
+// Flags that are of one mode alone.
+struct ModeFlag {
+  Mode mode;
+  const char* mode_flag;
+  const char* flag;
+};
+constexpr ModeFlag kModeFlags[] = {
+    {Mode::kAttribute, "attribute", "on"},
+    {Mode::kAttribute, "attribute", "budget"},
+    {Mode::kDiagnose, "diagnose", "reference"},
+    {Mode::kDiagnose, "diagnose", "mapping"},
+    {Mode::kDumpTrace, "dump_trace", "last_state"},
+};
 
 // A flag that the mode would ignore is an error.
 absl::Status CheckModeTakes(const Settings& settings,
@@ -141,14 +149,20 @@ absl::Status CheckModeTakes(const Settings& settings,
   } else if (settings.mode == Mode::kTune) {
     mode = "tune";
     ignored = {"layers", "memory", "metric", "out", "seed", "token"};
+  } else if (settings.mode == Mode::kDiagnose) {
+    mode = "diagnose";
+    ignored = {"axes", "metric", "seed", "timing_seconds"};
+  } else if (settings.mode == Mode::kDumpTrace) {
+    mode = "dump_trace";
+    ignored = {"axes", "layers", "memory", "metric", "out", "timing_seconds"};
   }
   for (const char* name : ignored) {
     if (given.count(name) > 0) return DoesNothing(name, mode);
   }
-  for (const char* name : {"on", "budget"}) {
-    if (settings.mode != Mode::kAttribute && given.count(name) > 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--", name, " does nothing without --attribute"));
+  for (const ModeFlag& of_mode : kModeFlags) {
+    if (settings.mode != of_mode.mode && given.count(of_mode.flag) > 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--", of_mode.flag, " does nothing without --", of_mode.mode_flag));
     }
   }
   // Every mode but that of the axes, and repairs, which choose from them.
@@ -156,112 +170,33 @@ absl::Status CheckModeTakes(const Settings& settings,
       given.count("axes") > 0) {
     return DoesNothing("axes", "plan");
   }
+  if (settings.mode == Mode::kDiagnose && given.count("token") > 0 &&
+      given.count("tokens") > 0) {
+    return DoesNothing("token", "tokens");
+  }
   return absl::OkStatus();
 }
 
-absl::StatusOr<int32_t> ParseToken(const std::string& text,
-                                   const ModelConfig& config,
-                                   absl::string_view flag) {
-  int32_t token = 0;
-  if (!absl::SimpleAtoi(text, &token) || token < 0 ||
-      token >= config.vocab_size) {
-    return BadFlag(flag, text,
-                   absl::StrCat("token ids from 0 to ", config.vocab_size - 1));
+// The prompt, and the token that is run alone.
+absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
+                        ModelSettings& model) {
+  const ModelConfig& config = checkpoint.config;
+  const std::string token = absl::GetFlag(FLAGS_token);
+  const std::string tokens = absl::GetFlag(FLAGS_tokens);
+  if (settings.mode == Mode::kDiagnose) {
+    if (!settings.has_tokens) return absl::OkStatus();
+    auto of_trace = TokensOfTrace(tokens, token, config);
+    if (!of_trace.ok()) return of_trace.status();
+    model.sweep.prompt = *std::move(of_trace);
+    return absl::OkStatus();
   }
-  return token;
-}
-
-absl::StatusOr<int32_t> FirstToken(const Checkpoint& checkpoint) {
-  constexpr int64_t kSeedReportToken = 9707;
-  const std::string text = absl::GetFlag(FLAGS_token);
-  if (!text.empty()) return ParseToken(text, checkpoint.config, "token");
-  absl::string_view synthetic = checkpoint.name;
-  if (absl::ConsumePrefix(&synthetic, "synthetic:")) {
-    const auto planted = SyntheticMassiveActivation(synthetic);
-    if (planted.ok()) return planted->tokens.front();
-  }
-  return static_cast<int32_t>(
-      std::min(kSeedReportToken, checkpoint.config.vocab_size - 1));
-}
-
-absl::StatusOr<std::vector<int32_t>> PromptTokens(const ModelConfig& config,
-                                                  int32_t first,
-                                                  uint64_t seed) {
-  const std::string text = absl::GetFlag(FLAGS_tokens);
-  std::vector<int32_t> prompt;
-  if (absl::StrContains(text, ',')) {
-    for (absl::string_view id :
-         absl::StrSplit(absl::StripSuffix(text, ","), ',')) {
-      const auto token = ParseToken(std::string(id), config, "tokens");
-      if (!token.ok()) return token.status();
-      prompt.push_back(*token);
-    }
-    return prompt;
-  }
-  size_t count = 0;
-  if (!absl::SimpleAtoi(text, &count) || count < 1 || count > (1 << 20)) {
-    return BadFlag("tokens", text,
-                   "a number from 1 to 2^20, or ids and commas");
-  }
-  prompt.push_back(first);
-  Random random(seed);
-  while (prompt.size() < count) {
-    prompt.push_back(static_cast<int32_t>(
-        random.Below(static_cast<uint64_t>(config.vocab_size))));
-  }
-  return prompt;
-}
-
-// Of this machine, in bytes.
-double PhysicalMemory() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
-// "50%", "8G", "1.5M", "4096".
-absl::StatusOr<size_t> ParseMemory(const std::string& text) {
-  absl::string_view number = text;
-  double unit = 1;
-  if (absl::ConsumeSuffix(&number, "%")) {
-    unit = PhysicalMemory() / 100;
-  } else if (absl::ConsumeSuffix(&number, "K")) {
-    unit = 0x1p10;
-  } else if (absl::ConsumeSuffix(&number, "M")) {
-    unit = 0x1p20;
-  } else if (absl::ConsumeSuffix(&number, "G")) {
-    unit = 0x1p30;
-  }
-  const bool is_share = absl::EndsWith(text, "%");
-  double value = 0;
-  // A number and nothing else: no spaces, no "inf".
-  const bool is_number =
-      number.find_first_not_of("0123456789.") == absl::string_view::npos &&
-      absl::SimpleAtod(number, &value);
-  const double bytes = value * unit;
-  if (!is_number || (is_share && value > 100) ||
-      !(bytes >= 1 && bytes < 0x1p63)) {
-    return BadFlag("memory", text,
-                   "bytes, such as 4096, 512M or 1.5G, or a share of this "
-                   "machine's memory up to 100%");
-  }
-  return static_cast<size_t>(bytes);
-}
-
-// What a sequence of tokens takes at least, beside the weights: keys and
-// values, and where errors are measured the logits of all positions, in f64, of
-// the oracle and of one plan.
-absl::Status CheckMemory(const ModelConfig& config, size_t tokens,
-                         bool all_logits) {
-  // A key and a value in f32 are as large as one f64.
-  double values = static_cast<double>(config.num_hidden_layers) *
-                  static_cast<double>(config.kv_size());
-  if (all_logits) values += 2.0 * static_cast<double>(config.vocab_size);
-  const double bytes = values * static_cast<double>(tokens) * sizeof(double);
-  const double memory = PhysicalMemory();
-  if (bytes <= memory) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "--tokens: %d tokens need more than %.0f GB of this machine's %.0f GB",
-      tokens, bytes / 1e9, memory / 1e9));
+  const auto first = FirstToken(token, checkpoint);
+  if (!first.ok()) return first.status();
+  model.sweep.token = *first;
+  auto prompt = PromptTokens(tokens, config, *first, settings.seed);
+  if (!prompt.ok()) return prompt.status();
+  model.sweep.prompt = *std::move(prompt);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -280,17 +215,23 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
   const bool sweep = absl::GetFlag(FLAGS_sweep);
   const bool tune = absl::GetFlag(FLAGS_tune);
   const bool attribute = absl::GetFlag(FLAGS_attribute);
-  // --tune and --attribute alone are of a sweep's plans.
-  const int modes = (sweep ? 1 : 0) + (generate || plan ? 1 : 0);
-  if (tune || attribute ? sweep || generate || (tune && attribute)
-                        : modes != 1) {
+  const bool diagnose = absl::GetFlag(FLAGS_diagnose);
+  settings.dump_trace = CallersPath(absl::GetFlag(FLAGS_dump_trace));
+  const bool dump = !settings.dump_trace.empty();
+  // All but --sweep may have a --plan, which alone is a mode too. --tune and
+  // --attribute without one are of a sweep's plans.
+  const int modes = sweep + generate + tune + attribute + diagnose + dump;
+  if (modes > 1 || (modes == 0 && !plan) || (sweep && plan)) {
     return absl::InvalidArgumentError(
-        "expected one of --sweep, --plan and --generate, or one of --attribute "
-        "and --tune with or without a --plan (--help explains)");
+        "expected one of --sweep, --plan and --generate, or one of "
+        "--attribute, --diagnose, --dump_trace and --tune with or without a "
+        "--plan (--help explains)");
   }
   settings.mode = generate    ? Mode::kGenerate
                   : tune      ? Mode::kTune
                   : attribute ? Mode::kAttribute
+                  : diagnose  ? Mode::kDiagnose
+                  : dump      ? Mode::kDumpTrace
                               : Mode::kSweep;
   settings.of_axes = sweep || ((tune || attribute) && !plan);
   settings.retune = absl::GetFlag(FLAGS_retune);
@@ -305,6 +246,12 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
     settings.wisdom = CallersPath(settings.wisdom);
   }
   settings.out = CallersPath(absl::GetFlag(FLAGS_out));
+  settings.reference = CallersPath(absl::GetFlag(FLAGS_reference));
+  settings.mapping = CallersPath(absl::GetFlag(FLAGS_mapping));
+  if (diagnose && settings.reference.empty()) {
+    return BadFlag("reference", "", "a trace for --diagnose");
+  }
+  settings.has_tokens = given.count("token") + given.count("tokens") > 0;
   if (!absl::SimpleAtoi(absl::GetFlag(FLAGS_seed), &settings.seed)) {
     return BadFlag("seed", absl::GetFlag(FLAGS_seed), "a number");
   }
@@ -327,6 +274,11 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
     return BadFlag("on", on, "token or prompt");
   }
   settings.on_prompt = on == "prompt";
+  const std::string last_state = absl::GetFlag(FLAGS_last_state);
+  if (last_state != "normed" && last_state != "raw") {
+    return BadFlag("last_state", last_state, "normed or raw");
+  }
+  settings.last_state_is_normed = last_state == "normed";
   const auto memory = ParseMemory(absl::GetFlag(FLAGS_memory));
   if (!memory.ok()) return memory.status();
   settings.memory = *memory;
@@ -352,18 +304,14 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
   sweep.metric = settings.metric;
   sweep.timing_seconds = settings.timing_seconds;
   sweep.memory = settings.memory;
-  const auto token = FirstToken(checkpoint);
-  if (!token.ok()) return token.status();
-  sweep.token = *token;
-  auto prompt = PromptTokens(config, *token, settings.seed);
-  if (!prompt.ok()) return prompt.status();
-  sweep.prompt = *std::move(prompt);
+  absl::Status read = ReadTokens(settings, checkpoint, model);
+  if (!read.ok()) return read;
   auto layers = ParseLayers(absl::GetFlag(FLAGS_layers), num_layers);
   if (!layers.ok()) return layers.status();
   model.layers = *std::move(layers);
   const absl::Status memory = CheckMemory(
       config, sweep.prompt.size() + settings.generate_count,
-      settings.mode == Mode::kSweep || settings.mode == Mode::kAttribute);
+      settings.mode != Mode::kGenerate && settings.mode != Mode::kTune);
   if (!memory.ok()) return memory;
   const int64_t length = static_cast<int64_t>(sweep.prompt.size());
   if (config.max_position_embeddings > 0 &&

@@ -17,7 +17,7 @@
 
 namespace ulpscope {
 
-enum class Mode { kSweep, kGenerate, kTune, kAttribute };
+enum class Mode { kSweep, kGenerate, kTune, kAttribute, kDiagnose, kDumpTrace };
 
 // What the flags say, as far as it does not depend on the model. Paths are the
 // caller's.
@@ -35,8 +35,12 @@ struct Settings {
   double timing_seconds = 0;
   size_t memory = 0;  // bytes
   const RankMetric* metric = nullptr;
-  Budget budget;           // of a repair
-  bool on_prompt = false;  // --on: whether --attribute runs the prompt
+  Budget budget;                   // of a repair
+  bool on_prompt = false;          // --on: whether --attribute runs the prompt
+  std::string reference, mapping;  // of --diagnose
+  bool has_tokens = false;         // whether --tokens or --token is given
+  std::string dump_trace;
+  bool last_state_is_normed = true;  // of --dump_trace
 };
 
 // Reads the flags, of which `given` are on the command line. InvalidArgument
@@ -45,7 +49,9 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given);
 
 // What the flags say of a model.
 struct ModelSettings {
-  SweepOptions sweep;                 // of --axes or of the --plan
+  // Of --axes or of the --plan. The prompt of --diagnose is empty if the trace
+  // is to have the tokens.
+  SweepOptions sweep;
   Plan plan{0};                       // --plan, or f32
   std::vector<Axis> axes_of_repairs;  // whose strategies repairs choose from
   std::string axes;                   // --axes' text; empty for a plan

@@ -240,28 +240,6 @@ std::string SpreadOver(const Verdict& v) {
       ".");
 }
 
-std::string Exposed(const Exposure& e) {
-  return absl::StrFormat(
-      "%s of layer %d exposes it: it cancels %.3g-fold, and the stream's "
-      "standard deviation goes from %.3g to %.3g. The relative error of %.3g "
-      "that the layer inherits becomes %.3g, with its own roundings %.3g.",
-      OpName(e.op), e.layer, e.ratio, e.std_before, e.std_after, e.error_before,
-      e.inherited_after, e.error_after);
-}
-
-std::string SpreadBy(const Spreading& s) {
-  std::string text = absl::StrFormat(
-      "Layer %d spreads it over the channels: the largest one's share of the "
-      "squared error goes from %s to %s",
-      s.layer, Percent(s.top1_before), Percent(s.top1_after));
-  if (s.amplification > 0) {
-    absl::StrAppendFormat(
-        &text, ", and the layer makes what it inherits %.3g times as large",
-        s.amplification);
-  }
-  return text + ".";
-}
-
 std::string NoEffects(const std::vector<NoEffect>& no_effect) {
   std::vector<std::string> ops;
   for (const NoEffect& op : no_effect) {
@@ -393,6 +371,28 @@ absl::string_view ScopeName(CureScope scope) {
                                      : "channel";
 }
 
+std::string ExposureSentence(const Exposure& e) {
+  return absl::StrFormat(
+      "%s of layer %d exposes it: it cancels %.3g-fold, and the stream's "
+      "standard deviation goes from %.3g to %.3g. The relative error of %.3g "
+      "that the layer inherits becomes %.3g, with its own roundings %.3g.",
+      OpName(e.op), e.layer, e.ratio, e.std_before, e.std_after, e.error_before,
+      e.inherited_after, e.error_after);
+}
+
+std::string SpreadingSentence(const Spreading& s) {
+  std::string text = absl::StrFormat(
+      "Layer %d spreads it over the channels: the largest one's share of the "
+      "squared error goes from %s to %s",
+      s.layer, Percent(s.top1_before), Percent(s.top1_after));
+  if (s.amplification > 0) {
+    absl::StrAppendFormat(
+        &text, ", and the layer makes what it inherits %.3g times as large",
+        s.amplification);
+  }
+  return text + ".";
+}
+
 std::vector<std::string> Sentences(const Verdict& v,
                                    const RepairResult* repair) {
   std::vector<std::string> sentences = {Headline(v)};
@@ -409,8 +409,10 @@ std::vector<std::string> Sentences(const Verdict& v,
   } else if (!v.ops.empty()) {
     sentences.push_back(SpreadOver(v));
   }
-  if (v.exposed_by.has_value()) sentences.push_back(Exposed(*v.exposed_by));
-  if (v.spread_by.has_value()) sentences.push_back(SpreadBy(*v.spread_by));
+  if (v.exposed_by.has_value())
+    sentences.push_back(ExposureSentence(*v.exposed_by));
+  if (v.spread_by.has_value())
+    sentences.push_back(SpreadingSentence(*v.spread_by));
   if (v.source.has_value()) {
     AppendIsolated(*v.source, sentences);
     AppendCures(v, sentences);

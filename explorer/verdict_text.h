@@ -16,6 +16,9 @@ absl::string_view FormatName(Format format);  // "bf16"
 // "source", "ops" or "channel".
 absl::string_view ScopeName(CureScope scope);
 
+std::string ExposureSentence(const Exposure& exposure);
+std::string SpreadingSentence(const Spreading& spreading);
+
 // The verdict in words, each sentence with its numbers. `repair` may be null.
 std::vector<std::string> Sentences(const Verdict& verdict,
                                    const RepairResult* repair);

@@ -22,6 +22,8 @@ enum class RopeRounding {
   kCosinesBF16,      // cosines and sines alone
 };
 
+// Where queries and keys are not normalized, q_norm and k_norm are shown as
+// what is passed on in their place.
 enum class QkNorm { kAsConfigured, kMissing, kAfterRope };
 
 // Which KV head a query head h reads.

@@ -1,12 +1,6 @@
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstddef>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -14,8 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "explorer/ranking.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -24,6 +16,7 @@
 #include "model/plan.h"
 #include "nlohmann/json.hpp"
 #include "tests/checkpoint_bytes.h"
+#include "tests/run_explorer.h"
 
 namespace ulpscope {
 namespace {
@@ -32,39 +25,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-std::string Read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-std::string Program() {
-  return absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
-                      std::getenv("TEST_WORKSPACE"), "/explorer/explorer");
-}
-
-struct Outcome {
-  int exit_code = -1;
-  std::string out, err;
-};
-
-// Runs the program, which finds no user's wisdom; `arguments` as for a shell.
-// Its output goes to files, or stdout to `out_path`, which is not read back.
-Outcome Explorer(const std::string& arguments,
-                 const std::string& out_path = "") {
-  const std::string out =
-      out_path.empty() ? absl::StrCat(TestFolder(), "/out") : out_path;
-  const std::string err = absl::StrCat(TestFolder(), "/err");
-  const int status = std::system(
-      absl::StrCat("unset BUILD_WORKING_DIRECTORY XDG_CACHE_HOME HOME; '",
-                   Program(), "' ", arguments, " </dev/null >'", out, "' 2>'",
-                   err, "'")
-          .c_str());
-  EXPECT_TRUE(WIFEXITED(status)) << arguments;
-  return {WEXITSTATUS(status), out_path.empty() ? Read(out) : "", Read(err)};
-}
 
 // Little of everything that has to run.
 constexpr const char kTiny[] =
@@ -100,6 +60,10 @@ TEST(ExplorerTest, HelpListsEverything) {
       EXPECT_THAT(help.out, HasSubstr(metric.summary));
     }
     EXPECT_THAT(help.out, HasSubstr("synthetic:seed-qwen3"));
+    for (const char* mode : {"--sweep", "--plan=", "--generate=", "--attribute",
+                             "--diagnose", "--dump-trace=", "--tune"}) {
+      EXPECT_THAT(help.out, HasSubstr(absl::StrCat("\n  explorer ", mode)));
+    }
   }
 }
 
@@ -210,6 +174,40 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
       {"--tune --out=x", "--out does nothing with --tune"},
       {"--tune --seed=2", "--seed does nothing with --tune"},
       {"--tune --plan=f32 --axes=matmul=f32", "--axes does nothing"},
+      // Traces.
+      {"--diagnose --reference=x --sweep", "expected one of"},
+      {"--diagnose --reference=x --dump-trace=y", "expected one of"},
+      {"--dump-trace=y --generate=3", "expected one of"},
+      {"--dump-trace=", "expected one of"},
+      {"--dump-trace", "--dump_trace: expected a value"},
+      {"--diagnose", "--reference=: expected a trace for --diagnose"},
+      {"--sweep --reference=x", "--reference does nothing without --diagnose"},
+      {"--plan=f32 --mapping=x", "--mapping does nothing without --diagnose"},
+      {"--plan=f32 --last-state=raw",
+       "--last_state does nothing without --dump_trace"},
+      {"--dump-trace=x --last-state=both",
+       "--last_state=both: expected normed or raw"},
+      {"--diagnose --reference=x --axes=matmul=f32", "--axes does nothing"},
+      {"--diagnose --reference=x --metric=kl", "--metric does nothing"},
+      {"--diagnose --reference=x --seed=2", "--seed does nothing"},
+      {"--diagnose --reference=x --timing-seconds=2",
+       "--timing_seconds does nothing with --diagnose"},
+      {"--diagnose --reference=x --on=prompt", "--on does nothing"},
+      {"--diagnose --reference=x --retune", "--retune does nothing"},
+      {"--diagnose --reference=x --tokens=32",
+       "--tokens=32: expected the ids of the trace's tokens"},
+      {"--diagnose --reference=x --tokens=", "--tokens=: expected the ids"},
+      {"--diagnose --reference=x --tokens=3,300", "--tokens=300"},
+      {"--diagnose --reference=x --token=300", "--token=300"},
+      {"--diagnose --reference=x --token=3 --tokens=3,4",
+       "--token does nothing with --tokens"},
+      {"--diagnose --reference=x --plan=f33", "'f33' is not a preset"},
+      {"--diagnose --reference=x --layers=9", "--layers=9: expected"},
+      {"--dump-trace=x --out=y", "--out does nothing with --dump_trace"},
+      {"--dump-trace=x --layers=1", "--layers does nothing"},
+      {"--dump-trace=x --memory=1G", "--memory does nothing"},
+      {"--dump-trace=x --plan=f33", "'f33' is not a preset"},
+      {"--dump-trace=x --tokens=0", "--tokens=0: expected a number"},
   };
   for (const BadUsage& bad : cases) {
     SCOPED_TRACE(bad.arguments);
@@ -220,6 +218,20 @@ TEST(ExplorerTest, BadUsageIsExitCode2) {
     EXPECT_THAT(run.err,
                 AllOf(StartsWith("explorer: "), HasSubstr(bad.message)));
   }
+}
+
+// In names alone: what follows a name is a value, whatever it looks like.
+TEST(ExplorerTest, DashesInNamesAreUnderscores) {
+  for (const char* spelling : {"--timing-seconds=0", "--timing_seconds=0",
+                               "-timing-seconds=0", "--timing-seconds 0"}) {
+    const Outcome run = Explorer(absl::StrCat(
+        "--plan=f32 --model=synthetic:tiny --tokens=3 --wisdom=none ",
+        spelling));
+    EXPECT_EQ(run.exit_code, 0) << spelling << run.err;
+  }
+  EXPECT_THAT(Explorer("--model --a-b --plan=f32").err, HasSubstr("--a-b"));
+  EXPECT_THAT(Explorer("--no-such-flag").err,
+              HasSubstr("unknown flag --no-such-flag"));
 }
 
 // 2^20 tokens of a vocabulary of 151936 need terabytes.
@@ -350,47 +362,6 @@ TEST(ExplorerTest, MemoryChangesNoError) {
   for (const char* memory : {"1", "1.5K", "2M", "1G", "100%"}) {
     EXPECT_EQ(errors_with(memory), expected) << memory;
   }
-}
-
-// Starts the program as from a terminal, waits until `marker` is on its stderr,
-// and sends it the signal.
-Outcome StopExplorer(const std::vector<std::string>& arguments,
-                     const std::string& marker, int signal_number) {
-  const std::string out = absl::StrCat(TestFolder(), "/out");
-  const std::string err = absl::StrCat(TestFolder(), "/err");
-  std::vector<std::string> words = {Program()};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  std::remove(err.c_str());
-  const pid_t child = fork();
-  if (child == 0) {
-    // A shell's background jobs ignore SIGINT, and so would what they start.
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    if (std::freopen(out.c_str(), "w", stdout) != nullptr &&
-        std::freopen(err.c_str(), "w", stderr) != nullptr) {
-      execv(argv[0], argv.data());
-    }
-    _exit(127);
-  }
-  // Far longer than it takes: a program that does not stop fails, not hangs.
-  constexpr absl::Duration kPatience = absl::Minutes(4);
-  const absl::Time start = absl::Now();
-  bool sent = false;
-  int status = 0;
-  while (waitpid(child, &status, WNOHANG) == 0) {
-    if (!sent && absl::StrContains(Read(err), marker)) {
-      kill(child, signal_number);
-      sent = true;
-    }
-    if (absl::Now() - start > kPatience) kill(child, SIGKILL);
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  EXPECT_TRUE(sent) << Read(err);
-  EXPECT_TRUE(WIFEXITED(status)) << Read(err);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Read(out), Read(err)};
 }
 
 TEST(ExplorerTest, AttributionExplainsThePlanOrTheWorstOne) {

@@ -165,12 +165,14 @@ class TextbookDecoder {
       Keep(layer, Op::kKProj, p, k);
       Keep(layer, Op::kVProj, p, v);
       const auto norm_heads = [&] {
-        q = HeadNorms(q, w.q_norm);
-        k = HeadNorms(k, w.k_norm);
+        if (v_.qk_norm != QkNorm::kMissing) {
+          q = HeadNorms(q, w.q_norm);
+          k = HeadNorms(k, w.k_norm);
+        }
         Keep(layer, Op::kQNorm, p, q);
         Keep(layer, Op::kKNorm, p, k);
       };
-      if (c_.qk_norm && v_.qk_norm == QkNorm::kAsConfigured) norm_heads();
+      if (c_.qk_norm && v_.qk_norm != QkNorm::kAfterRope) norm_heads();
       const double position = static_cast<double>(p);
       q = Rope(q, position + static_cast<double>(v_.q_position_offset));
       k = Rope(k, position + static_cast<double>(v_.k_position_offset));

@@ -1,0 +1,29 @@
+#ifndef TESTS_RUN_EXPLORER_H_
+#define TESTS_RUN_EXPLORER_H_
+
+#include <string>
+#include <vector>
+
+namespace ulpscope {
+
+// The file's bytes; none if it is not there.
+std::string Read(const std::string& path);
+
+struct Outcome {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+// Runs the program, which finds no user's wisdom; `arguments` as for a shell.
+// Its output goes to files, or stdout to `out_path`, which is not read back.
+Outcome Explorer(const std::string& arguments,
+                 const std::string& out_path = "");
+
+// Starts the program as from a terminal, waits until `marker` is on its stderr,
+// and sends it the signal.
+Outcome StopExplorer(const std::vector<std::string>& arguments,
+                     const std::string& marker, int signal_number);
+
+}  // namespace ulpscope
+
+#endif  // TESTS_RUN_EXPLORER_H_
