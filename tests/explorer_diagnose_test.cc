@@ -85,7 +85,7 @@ TEST(ExplorerDiagnoseTest, LastStateIsAsTheFlagSays) {
     for (const char* flag : {"", "--last-state=normed", "--last_state=raw"}) {
       SCOPED_TRACE(absl::StrCat(kind, flag));
       const bool normed = absl::string_view(flag) != "--last_state=raw";
-      const Json json = diagnosis(absl::StrCat("trace", kind), flag);
+      const Json json = diagnosis(absl::StrCat("trace", flag, kind), flag);
       ASSERT_TRUE(json.is_object());
       EXPECT_EQ(json["alignment"]["last_state_normed"].get<bool>(), normed);
       size_t named = 0;
