@@ -215,10 +215,10 @@ TEST_F(DiagnosisTextTest, SeedReportsCausesAreInOrder) {
   const std::string rounding = Find(d, "Cause `rounding_of");
   EXPECT_THAT(
       rounding,
-      HasSubstr("Channel 62 holds -1667 at its largest (after layer 21, "
-                "position 0), 4321 times the median: born in layer 3, removed "
-                "in layer 22. Rounding it to bf16, whose spacing at that size "
-                "is 8, makes 93.4 % of the rounding's squared error"));
+      HasSubstr("Channel 62, born in layer 3, is -1667 at its largest (after "
+                "layer 21, position 0), 4321 times the median, and removed in "
+                "layer 22. Rounding it to bf16 (spacing 8) makes 93.4 % of the "
+                "rounding's squared error"));
   EXPECT_THAT(rounding, HasSubstr("is 15.010x that of the layer before, and "
                                   "its largest error 4.11."));
   EXPECT_THAT(rounding,

@@ -136,19 +136,17 @@ std::string OfMassiveActivation(const Diagnosis& d,
     if (c.massive) {
       born = c.born;
       text = absl::StrFormat(
-          "Channel %d holds %s at its largest (after layer %d, position %d), "
-          "%s times the median: born in %s, %s. %s %s of the rounding's "
+          "Channel %d, born in %s, is %s at its largest (after layer %d, "
+          "position %d), %s times the median, and %s. %s %s of the rounding's "
           "squared error in the layers between (on average).",
-          c.channel, Number(c.value), c.value_layer, c.position,
-          Number(c.ratio_to_median),
+          c.channel,
           c.born == 0 ? "the embedding" : absl::StrCat("layer ", c.born),
+          Number(c.value), c.value_layer, c.position, Number(c.ratio_to_median),
           c.removed == 0 ? "never removed"
                          : absl::StrCat("removed in layer ", c.removed),
-          c.rounded
-              ? absl::StrFormat("Rounding it to %s, whose spacing at that size "
-                                "is %g, makes",
-                                FormatName(c.format), c.spacing)
-              : "It has",
+          c.rounded ? absl::StrFormat("Rounding it to %s (spacing %g) makes",
+                                      FormatName(c.format), c.spacing)
+                    : "It has",
           Percent(c.error_share));
     }
   }
