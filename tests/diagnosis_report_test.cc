@@ -17,6 +17,7 @@
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/diagnosis_csv.h"
 #include "explorer/diagnosis/diagnosis_json.h"
+#include "explorer/metrics.h"
 #include "explorer/run_info.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -237,6 +238,10 @@ TEST_F(DiagnosisReportTest, SharesThatAreNoNumberAreLeftOut) {
   d.rows[0].own = kNaN;
   EXPECT_EQ(Table(d, "Error table")[0][6], "-");
   EXPECT_TRUE(Parsed(d)["error_table"][0]["shares"]["own"].is_null());
+  EXPECT_NE(Table(d, "Error table")[1][6], "-");
+  // Nor are there parts of no error.
+  d.rows[1].error = ErrorMetrics();
+  EXPECT_EQ(Table(d, "Error table")[1][6], "-");
 }
 
 TEST_F(DiagnosisReportTest, LayersCanBeChosen) {
@@ -328,7 +333,7 @@ TEST_F(DiagnosisReportTest, JsonHasTheVerdictAndItsEvidence) {
   EXPECT_EQ(json["causes"][0]["id"], "rounding_of_massive_activation");
   EXPECT_EQ(json["causes"][0]["kind"], "rounding");
   EXPECT_EQ(json["causes"][2]["kind"], "comparison");
-  EXPECT_EQ(json["causes"][2]["first_layer"], 24);
+  EXPECT_EQ(json["causes"][2]["first_op"], "final_norm");
   EXPECT_EQ(json["rounding"]["source"]["channel"]["channel"], 62);
   EXPECT_EQ(json["error_table"][23]["shares"]["comparison"], 0.9971);
   EXPECT_EQ(json["error_table"][23]["error_aligned"]["mean_abs"], 0.023875);

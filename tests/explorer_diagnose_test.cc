@@ -62,29 +62,39 @@ TEST(ExplorerDiagnoseTest, OurOwnTraceIsExplained) {
   EXPECT_EQ(diagnosis["stopped_in"], "");
   EXPECT_EQ(diagnosis["tokens"], Json({97, 3, 200}));
   ASSERT_EQ(diagnosis["error_table"].size(), 8u);
-  // Equal bits, but for the last state, which the trace has after the norm.
-  for (size_t i = 0; i < 7; ++i) {
+  for (size_t i = 0; i < 8; ++i) {
     EXPECT_EQ(diagnosis["error_table"][i]["error"]["max_abs"], 0) << i;
   }
 }
 
+// A file of ops has the true state too, a folder of states has no other.
 TEST(ExplorerDiagnoseTest, LastStateIsAsTheFlagSays) {
-  const auto causes = [](const char* name, const std::string& flags) {
+  const auto diagnosis = [](const std::string& name, const std::string& flags) {
     const std::string trace =
-        Dump(name, absl::StrCat("--plan=torch-bf16 --tokens=97,3 ", flags));
+        Dump(name, absl::StrCat("--plan=torch-bf16 --tokens=97, ", flags));
     const std::string folder = absl::StrCat(TestFolder(), "/causes");
-    const Outcome run = Diagnosed(trace, absl::StrCat("--out='", folder, "'"));
+    const Outcome run =
+        Diagnosed(trace, absl::StrCat("--token=97 --out='", folder, "'"));
     EXPECT_EQ(run.exit_code, 0) << run.err;
     EXPECT_THAT(run.out, HasSubstr("everything in the trace is what "
                                    "`torch-bf16` explains."));
-    return Read(folder + "/results.json");
+    return Json::parse(Read(folder + "/results.json"), nullptr,
+                       false)["diagnosis"];
   };
-  const char* normed = "\"id\": \"last_state_normed\"";
-  EXPECT_THAT(causes("a.safetensors", ""), HasSubstr(normed));
-  EXPECT_THAT(causes("b.safetensors", "--last-state=normed"),
-              HasSubstr(normed));
-  EXPECT_THAT(causes("c.safetensors", "--last_state=raw"),
-              Not(HasSubstr(normed)));
+  for (const char* kind : {"", ".safetensors"}) {
+    for (const char* flag : {"", "--last-state=normed", "--last_state=raw"}) {
+      SCOPED_TRACE(absl::StrCat(kind, flag));
+      const bool normed = absl::string_view(flag) != "--last_state=raw";
+      const Json json = diagnosis(absl::StrCat("trace", flag, kind), flag);
+      ASSERT_TRUE(json.is_object());
+      EXPECT_EQ(json["alignment"]["last_state_normed"].get<bool>(), normed);
+      size_t named = 0;
+      for (const Json& cause : json["causes"]) {
+        named += cause["id"] == "last_state_normed";
+      }
+      EXPECT_EQ(named, normed && absl::string_view(kind).empty() ? 1u : 0u);
+    }
+  }
 }
 
 // A folder of states has no tokens of its own.

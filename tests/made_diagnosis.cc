@@ -147,6 +147,8 @@ Diagnosis SeedDiagnosis(Random& random) {
   d.causes[0].id = "rounding_of_massive_activation";
   d.causes[0].kind = CauseKind::kRounding;
   d.causes[0].what = "the trace rounds a massive activation to bf16";
+  d.causes[0].run_without = 0.015625;
+  d.causes[0].run_with = d.causes[0].removed = kNaN;
   d.causes[0].first_layer = 3;
   d.causes[0].first_op = Op::kMlpResidual;
   d.causes[1].id = "cancellation";
@@ -158,8 +160,9 @@ Diagnosis SeedDiagnosis(Random& random) {
   d.causes[2].kind = CauseKind::kComparison;
   d.causes[2].what = "the last state is compared after the final norm";
   d.causes[2].advice = "compare it before the final norm";
-  d.causes[2].first_layer = 24;
-  d.causes[2].first_op = Op::kMlpResidual;
+  d.causes[2].first_op = Op::kFinalNorm;
+  d.causes[2].replay_without = d.alignment.last_state->raw;
+  d.causes[2].replay_with = d.alignment.last_state->normed;
   Verdict verdict;
   verdict.plan = "torch-bf16";
   verdict.rel_l2 = Any(random);

@@ -57,7 +57,8 @@ std::string Run(const DiagnosedCause& c) {
       Figure(c.run_without), Figure(c.run_with), Percent(c.removed));
 }
 
-// The two confirmations, as far as they were made and as far as they confirm.
+// The two confirmations of a cause that is of the trace's program, as far as
+// they were made and as far as they confirm.
 std::string Confirmed(const DiagnosedCause& c) {
   const bool replayed = c.points > 0 && c.replay_without > 0;
   const bool run = c.run_without > 0;
@@ -72,7 +73,7 @@ std::string Confirmed(const DiagnosedCause& c) {
                                   : by_run    ? "Confirmed by a free run: "
                                               : "Not confirmed: ",
                                   absl::StrJoin(parts, "; and "), ".");
-  if (by_replay && !run && c.kind != CauseKind::kRounding) {
+  if (by_replay && !run) {
     Append(text,
            "(There is no second way: the trace has no state of the stream and "
            "no logits behind it.)");
@@ -90,17 +91,38 @@ std::string OfRow(const ErrorRow* row, double ErrorRow::*share,
       Percent(row->*share), row->layer, what);
 }
 
-std::string OfLastState(const Diagnosis& d, const DiagnosedCause& cause) {
-  const ErrorRow* row = d.rows.empty() ? nullptr : &d.rows.back();
-  if (const ErrorRow* of_cause = RowOf(d, cause.first_layer)) row = of_cause;
-  std::string text = OfRow(row, &ErrorRow::comparison, "comes from that");
+// Of comparing what is not the same: the replays', and what it makes of the
+// table.
+std::string OfComparison(const Diagnosis& d, const DiagnosedCause& cause) {
+  std::string text;
+  if (cause.replay_without > 0) {
+    text = absl::StrFormat(
+        "Replays from the trace's own values are %s from it as it was given, "
+        "and %s with that put right (relative L2).",
+        Figure(cause.replay_without), Figure(cause.replay_with));
+  }
+  const bool last = cause.id == "last_state_normed";
+  const ErrorRow* row = last && !d.rows.empty() ? &d.rows.back() : nullptr;
+  for (size_t i = 0; row == nullptr && i < d.rows.size(); ++i) {
+    if (d.rows[i].comparison > 0) row = &d.rows[i];
+  }
   if (row == nullptr) return text;
+  Append(text, OfRow(row, &ErrorRow::comparison, "comes from that"));
   Append(text,
          absl::StrFormat(
              "Its mean absolute error is %s as the trace was given, and "
-             "%s where the final norm is applied to ours too.",
+             "%s where like is compared with like.",
              Figure(row->error.mean_abs), Figure(row->error_aligned.mean_abs)));
   return text;
+}
+
+// What all of the arithmetic's rounding comes to.
+std::string OfRounding(const DiagnosedCause& cause) {
+  if (!(cause.run_without > 0) || std::isfinite(cause.run_with)) return "";
+  return absl::StrFormat(
+      "All of this arithmetic's rounding comes to %s of the final hidden state "
+      "(relative L2, against the f64 oracle).",
+      Figure(cause.run_without));
 }
 
 // Of a massive activation: which value, and what its rounding does.
@@ -114,19 +136,17 @@ std::string OfMassiveActivation(const Diagnosis& d,
     if (c.massive) {
       born = c.born;
       text = absl::StrFormat(
-          "Channel %d holds %s at its largest (after layer %d, position %d), "
-          "%s times the median: born in %s, %s. %s %s of the rounding's "
+          "Channel %d, born in %s, is %s at its largest (after layer %d, "
+          "position %d), %s times the median, and %s. %s %s of the rounding's "
           "squared error in the layers between (on average).",
-          c.channel, Number(c.value), c.value_layer, c.position,
-          Number(c.ratio_to_median),
+          c.channel,
           c.born == 0 ? "the embedding" : absl::StrCat("layer ", c.born),
+          Number(c.value), c.value_layer, c.position, Number(c.ratio_to_median),
           c.removed == 0 ? "never removed"
                          : absl::StrCat("removed in layer ", c.removed),
-          c.rounded
-              ? absl::StrFormat("Rounding it to %s, whose spacing at that size "
-                                "is %g, makes",
-                                FormatName(c.format), c.spacing)
-              : "It has",
+          c.rounded ? absl::StrFormat("Rounding it to %s (spacing %g) makes",
+                                      FormatName(c.format), c.spacing)
+                    : "It has",
           Percent(c.error_share));
     }
   }
@@ -175,16 +195,14 @@ std::string OfCancellation(const Diagnosis& d, const DiagnosedCause& cause) {
 }
 
 std::string Evidence(const Diagnosis& d, const DiagnosedCause& cause) {
-  if (cause.id == "last_state_normed") return OfLastState(d, cause);
-  if (cause.id == "rounding_of_massive_activation") {
-    return OfMassiveActivation(d, cause);
-  }
+  if (cause.kind == CauseKind::kComparison) return OfComparison(d, cause);
+  if (cause.kind != CauseKind::kRounding) return Confirmed(cause);
   if (cause.id == "cancellation") return OfCancellation(d, cause);
-  if (cause.kind == CauseKind::kComparison) {
-    return OfRow(RowOf(d, cause.first_layer), &ErrorRow::comparison,
-                 "comes from that");
+  std::string text = OfRounding(cause);
+  if (cause.id == "rounding_of_massive_activation") {
+    Append(text, OfMassiveActivation(d, cause));
   }
-  return "";
+  return text;
 }
 
 }  // namespace
@@ -214,7 +232,6 @@ std::string CauseSentence(const Diagnosis& d, const DiagnosedCause& cause) {
           : "");
   text = Sentence(text);
   Append(text, Evidence(d, cause));
-  Append(text, Confirmed(cause));
   if (!cause.same_as.empty()) {
     Append(text, absl::StrCat("No point of the trace can tell it from `",
                               absl::StrJoin(cause.same_as, "`, `"), "`."));

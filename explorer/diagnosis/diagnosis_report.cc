@@ -57,7 +57,7 @@ std::string ComesFrom(const ErrorRow& row) {
   for (const ErrorPart& part : PartsOf(row)) {
     if (std::fabs(part.share) >= kSmallShare) parts.push_back(part);
   }
-  if (parts.empty()) return "-";
+  if (parts.empty() || row.error.max_abs == 0) return "-";
   std::stable_sort(
       parts.begin(), parts.end(),
       [](const ErrorPart& a, const ErrorPart& b) { return a.share > b.share; });

@@ -232,11 +232,14 @@ void AppendFirstDifference(const Diagnosis& d, const DiagnosisFigures& figures,
       figures.differing, Plural(d.points.size(), "point"));
   if (!d.first_difference.has_value()) {
     const PointResult& point = d.points[figures.tightest];
-    sentences.push_back(absl::StrFormat(
-        "%s differ beyond what `%s` explains. The one nearest to it is %s: "
-        "distance %s, allowed %s.",
-        of, d.arithmetic.name, PointPlace(point), Figure(point.distance),
-        Figure(point.allowed)));
+    sentences.push_back(absl::StrCat(
+        of, " differ beyond what `", d.arithmetic.name, "` explains. ",
+        point.distance == 0
+            ? "All have the replay's values."
+            : absl::StrFormat(
+                  "The one nearest to it is %s: distance %s, allowed %s.",
+                  PointPlace(point), Figure(point.distance),
+                  Figure(point.allowed))));
     return;
   }
   const PointResult& point = d.points[*d.first_difference];
