@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -34,34 +35,34 @@ const ElementType* Find(absl::string_view dtype) {
   return nullptr;
 }
 
-template <size_t kSize>
-uint64_t LoadBits(const uint8_t* at, bool big_endian) {
-  uint64_t bits = 0;
-  for (size_t i = 0; i < kSize; ++i) {
-    bits |= uint64_t{at[i]} << (8 * (big_endian ? kSize - 1 - i : i));
-  }
-  return bits;
+// Bits is unsigned, of the element's size.
+template <typename Bits>
+Bits LoadBits(const uint8_t* at, bool big_endian) {
+  Bits bits;
+  std::memcpy(&bits, at, sizeof(bits));
+  if (!big_endian) return bits;
+  if constexpr (sizeof(Bits) == 8) return __builtin_bswap64(bits);
+  if constexpr (sizeof(Bits) == 4) return __builtin_bswap32(bits);
+  return __builtin_bswap16(bits);
 }
 
 double FromF64(uint64_t bits) { return hwy::BitCastScalar<double>(bits); }
 
-double FromF32(uint64_t bits) {
-  return hwy::BitCastScalar<float>(static_cast<uint32_t>(bits));
+double FromF32(uint32_t bits) { return hwy::BitCastScalar<float>(bits); }
+
+double FromF16(uint16_t bits) {
+  return hwy::F32FromF16(hwy::BitCastScalar<hwy::float16_t>(bits));
 }
 
-double FromF16(uint64_t bits) {
-  return hwy::F32FromF16(
-      hwy::BitCastScalar<hwy::float16_t>(static_cast<uint16_t>(bits)));
-}
+double FromBF16(uint16_t bits) { return FromF32(uint32_t{bits} << 16); }
 
-double FromBF16(uint64_t bits) { return FromF32(bits << 16); }
-
-template <size_t kSize, typename Convert>
+template <typename Bits>
 void WidenAs(const StoredArray& array, size_t first, absl::Span<double> out,
-             const Convert& convert) {
-  const uint8_t* const data = array.bytes.data() + first * kSize;
-  for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = convert(LoadBits<kSize>(data + i * kSize, array.big_endian));
+             double (*convert)(Bits)) {
+  const uint8_t* at = array.bytes.data() + first * sizeof(Bits);
+  for (double& value : out) {
+    value = convert(LoadBits<Bits>(at, array.big_endian));
+    at += sizeof(Bits);
   }
 }
 
@@ -86,13 +87,13 @@ bool IsInteger(absl::string_view dtype) {
 
 void Widen(const StoredArray& array, size_t first, absl::Span<double> out) {
   if (array.dtype == "F64") {
-    WidenAs<8>(array, first, out, FromF64);
+    WidenAs(array, first, out, FromF64);
   } else if (array.dtype == "F32") {
-    WidenAs<4>(array, first, out, FromF32);
+    WidenAs(array, first, out, FromF32);
   } else if (array.dtype == "F16") {
-    WidenAs<2>(array, first, out, FromF16);
+    WidenAs(array, first, out, FromF16);
   } else {
-    WidenAs<2>(array, first, out, FromBF16);
+    WidenAs(array, first, out, FromBF16);
   }
 }
 
@@ -105,13 +106,13 @@ int64_t IntegerAt(const StoredArray& array, size_t index) {
       bits = *at;
       break;
     case 2:
-      bits = LoadBits<2>(at, array.big_endian);
+      bits = LoadBits<uint16_t>(at, array.big_endian);
       break;
     case 4:
-      bits = LoadBits<4>(at, array.big_endian);
+      bits = LoadBits<uint32_t>(at, array.big_endian);
       break;
     default:
-      bits = LoadBits<8>(at, array.big_endian);
+      bits = LoadBits<uint64_t>(at, array.big_endian);
   }
   if (type.kind == Kind::kUnsigned) return static_cast<int64_t>(bits);
   const size_t unused = 64 - 8 * type.size;

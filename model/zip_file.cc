@@ -207,7 +207,7 @@ absl::StatusOr<ZipFile::Bytes> ZipFile::Read(const ZipMember& member,
                         : absl::StrCat("method ", member.method));
   }
   const bool is_stored = member.method == kStored;
-  if (member.size > max_size) {
+  if (!is_stored && member.size > max_size) {
     return Expected(absl::StrCat("at most ", max_size, " unpacked bytes"),
                     absl::StrCat(member.size));
   }

@@ -38,10 +38,10 @@ class ZipFile {
     absl::Span<const uint8_t> bytes;
     std::shared_ptr<const void> owner;
   };
-  // A member's bytes, checked against its CRC-32; those of a stored one are the
-  // mapping's. Before memory is taken, an error if there are more than
-  // `max_size` or than deflate can have packed into so few. Errors say what was
-  // expected and found, without names.
+  // A member's bytes, checked against its CRC-32. Those of a stored one are the
+  // mapping's; for others, before memory is taken, it is an error if there are
+  // more than `max_size` or than deflate can have packed into so few. Errors
+  // say what was expected and found, without names.
   absl::StatusOr<Bytes> Read(const ZipMember& member, uint64_t max_size) const;
 
  private:

@@ -128,7 +128,7 @@ INSTANTIATE_TEST_SUITE_P(
       return c.param.name;
     });
 
-TEST(ReferenceTraceTest, AModelWithoutQkNormHasNone) {
+TEST(UnmeasuredTraceTest, AModelWithoutQkNormHasNone) {
   ModelConfig config = TracedModel();
   config.qk_norm = false;
   std::map<std::string, RawTensor> tensors = TracedStates();
@@ -144,7 +144,7 @@ TEST(ReferenceTraceTest, AModelWithoutQkNormHasNone) {
                           "q_norm"));
 }
 
-TEST(ReferenceTraceTest, MissingStatesAreNotMeasured) {
+TEST(UnmeasuredTraceTest, MissingStatesAreNotMeasured) {
   const auto trace =
       LoadTrace(WriteTrace({{"hidden_states.1", F32Tensor({3, 6}, 0)}}));
   ASSERT_THAT(trace, IsOk());
@@ -153,7 +153,7 @@ TEST(ReferenceTraceTest, MissingStatesAreNotMeasured) {
                           "hidden_states.2: not in the trace"));
 }
 
-TEST(ReferenceTraceTest, NamesOnlySoManyForeignTensors) {
+TEST(UnmeasuredTraceTest, NamesOnlySoManyForeignTensors) {
   std::map<std::string, RawTensor> tensors = TracedStates();
   for (int i = 0; i < 320; ++i) {
     tensors[absl::StrCat("foreign.", i)] = F32Tensor({1}, 0);
@@ -164,7 +164,7 @@ TEST(ReferenceTraceTest, NamesOnlySoManyForeignTensors) {
   EXPECT_EQ(trace->not_measured.back().name, "and 300 more");
 }
 
-TEST(ReferenceTraceTest, BrokenBinFilesAreNotMeasured) {
+TEST(UnmeasuredTraceTest, BrokenBinFilesAreNotMeasured) {
   const std::string good = BinBytes(Counting(18, 0));
   WriteTestFile("after_embeddings.bin", good);
   WriteTestFile("after_layer_1.bin",
@@ -185,7 +185,25 @@ TEST(ReferenceTraceTest, BrokenBinFilesAreNotMeasured) {
           AllOf(HasSubstr("final_logits: "), HasSubstr("file is empty"))));
 }
 
-TEST(ReferenceTraceTest, AnotherModelsDimensionsAreNothingToMeasure) {
+// An array that would unpack to far more than the model's, as a zip bomb does.
+TEST(UnmeasuredTraceTest, ABombIsNotUnpacked) {
+  const std::string state = NpyBytes("<f4", {3, 6}, F32Bytes(Counting(18, 0)));
+  std::string npz = NpzBytes({{"hidden_states.0.npy", state},
+                              {"hidden_states.1.npy", std::string(70000, 'x')},
+                              {"hidden_states.2.npy", state}});
+  size_t entry = npz.find("PK\x01\x02");
+  entry = npz.find("PK\x01\x02", entry + 1);
+  npz[entry + 10] = 8;                                   // deflated
+  npz.replace(entry + 24, 4, Encode32((64 << 20) + 1));  // unpacked size
+  const auto trace = LoadTrace(WriteTestFile("a.npz", npz));
+  ASSERT_THAT(trace, IsOk());
+  EXPECT_EQ(trace->states.size(), 2u);
+  EXPECT_THAT(NotMeasuredLines(*trace),
+              ElementsAre("hidden_states.1: expected at most 67108864 unpacked "
+                          "bytes, found 67108865"));
+}
+
+TEST(UnmeasuredTraceTest, AnotherModelsDimensionsAreNothingToMeasure) {
   EXPECT_THAT(
       LoadTrace(WriteTrace({{"hidden_states.0", F32Tensor({1, 3, 9}, 0)},
                             {"hidden_states.1", F32Tensor({1, 3, 9}, 0)},
