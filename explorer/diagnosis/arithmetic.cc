@@ -173,9 +173,11 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     findings.arithmetic.presets.push_back(std::move(row));
   }
   for (size_t i = 0; i < trace.points().size(); ++i) {
-    size_t nearest = 0;
-    double least = Log2Distance(trace.points()[i], (*residuals)[1][i]);
-    for (size_t p = 1; p < std::size(kPresets); ++p) {
+    // Of equally near ones the one that was taken.
+    size_t nearest = taken.preset;
+    double least =
+        Log2Distance(trace.points()[i], (*residuals)[1 + nearest][i]);
+    for (size_t p = 0; p < std::size(kPresets); ++p) {
       const double distance =
           Log2Distance(trace.points()[i], (*residuals)[1 + p][i]);
       if (distance < least) {

@@ -3,16 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 #include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "explorer/attribution.h"
 #include "explorer/diagnosis/arithmetic.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/diagnosis.h"
@@ -20,15 +20,9 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/search.h"
-#include "explorer/figures.h"
-#include "explorer/phenomena.h"
-#include "explorer/verdict.h"
-#include "explorer/verdict_text.h"
-#include "kernels/format.h"
 #include "model/op.h"
 #include "model/plan.h"
 #include "model/reference_trace.h"
-#include "model/weights.h"
 
 namespace ulpscope {
 namespace {
@@ -153,72 +147,149 @@ class Confirming {
   const SearchResult& search_;
 };
 
-// The list's last state is something else than a reader of its index expects.
-// If the trace has the true one as well, nothing is compared wrongly.
-void AddLastState(const ReferenceTrace& trace, const Alignment& alignment,
-                  size_t num_layers, std::vector<DiagnosedCause>& causes) {
-  if (!alignment.last_state_normed ||
-      trace.outputs.count({num_layers, Op::kMlpResidual}) > 0) {
-    return;
-  }
-  DiagnosedCause cause;
-  cause.id = "last_state_normed";
-  cause.kind = CauseKind::kComparison;
-  cause.what = absl::StrFormat(
-      "hidden_states[%d] is the state after the final norm, not after layer %d",
-      alignment.last_state->index, num_layers);
-  cause.advice =
-      "compare it with yours after the final norm, or dump the output of the "
-      "last layer itself (output_hidden_states=True of transformers returns "
-      "the normed one)";
-  cause.first_layer = 0;
-  cause.first_op = Op::kFinalNorm;
-  cause.replay_without = alignment.last_state->raw;
-  cause.replay_with = alignment.last_state->normed;
-  cause.run_without = cause.run_with = cause.removed = kNaN;
-  cause.points = 1;
-  causes.push_back(std::move(cause));
-}
+// What is compared that is not the same.
+class Comparisons {
+ public:
+  Comparisons(const ReplaySetting& setting, WeightSets& weights,
+              const ReferenceTrace& trace, const AlignedTrace& aligned,
+              const Belief& belief, const Alignment& alignment)
+      : setting_(setting),
+        weights_(weights),
+        trace_(trace),
+        aligned_(aligned),
+        belief_(belief),
+        alignment_(alignment),
+        num_layers_(weights.original().layers.size()) {}
 
-void AddShift(const Alignment& alignment, std::vector<DiagnosedCause>& causes) {
-  if (alignment.state_shift == 0) return;
-  DiagnosedCause cause;
-  cause.id = "index_off_by_one";
-  cause.kind = CauseKind::kComparison;
-  const int shift = alignment.state_shift;
-  cause.what =
-      absl::StrFormat("hidden_states[n] is the state after layer n %c %d",
-                      shift > 0 ? '+' : '-', std::abs(shift));
-  cause.advice =
-      "index 0 is the embedding, index n the state after layer n: rename them";
-  cause.run_without = cause.run_with = cause.removed = kNaN;
-  for (const Alignment::Shift& tried : alignment.shifts) {
-    if (tried.shift == 0) cause.replay_without = tried.mismatch;
-    if (tried.shift == shift) {
-      cause.replay_with = tried.mismatch;
-      cause.points = tried.layers;
+  absl::StatusOr<std::vector<DiagnosedCause>> Find() {
+    AddTokens();
+    absl::Status status = AddShift();
+    if (status.ok()) status = AddLastState();
+    if (!status.ok()) return status;
+    return std::move(causes_);
+  }
+
+ private:
+  static DiagnosedCause NewCause(const char* id) {
+    DiagnosedCause cause;
+    cause.id = id;
+    cause.kind = CauseKind::kComparison;
+    cause.run_without = cause.run_with = cause.removed = kNaN;
+    return cause;
+  }
+
+  void AddTokens() {
+    if (alignment_.other_tokens.empty()) return;
+    const Alignment::OtherToken& first = alignment_.other_tokens.front();
+    // An embedding that is no token's is for the replay to find.
+    if (first.found < 0) return;
+    DiagnosedCause cause = NewCause("other_tokens");
+    cause.what = absl::StrFormat(
+        "position %d of the trace has the embedding of token %d, not of %d",
+        first.position, first.found, first.token);
+    cause.advice = "run the tokens of the trace";
+    cause.replay_without = cause.replay_with = kNaN;
+    cause.points = alignment_.other_tokens.size();
+    causes_.push_back(std::move(cause));
+  }
+
+  absl::Status AddShift() {
+    const int shift = alignment_.state_shift;
+    if (shift == 0) return absl::OkStatus();
+    DiagnosedCause cause = NewCause("index_off_by_one");
+    cause.what =
+        absl::StrFormat("hidden_states[n] is the state after layer n %c %d",
+                        shift > 0 ? '+' : '-', std::abs(shift));
+    cause.advice =
+        "index 0 is the embedding, index n the state after layer n: rename "
+        "them";
+    for (const Alignment::Shift& tried : alignment_.shifts) {
+      if (tried.shift == 0) cause.replay_without = tried.mismatch;
+      if (tried.shift == shift) {
+        cause.replay_with = tried.mismatch;
+        cause.points = tried.layers;
+      }
     }
+    // As the list has them, none of which is taken for normed.
+    const AlignedTrace as_listed(trace_, num_layers_, 0, false);
+    return Runs(
+        as_listed, [](const Point&) { return true; }, cause);
   }
-  causes.push_back(std::move(cause));
-}
 
-void AddTokens(const Alignment& alignment,
-               std::vector<DiagnosedCause>& causes) {
-  if (alignment.other_tokens.empty()) return;
-  const Alignment::OtherToken& first = alignment.other_tokens.front();
-  // An embedding that is no token's is for the replay to find.
-  if (first.found < 0) return;
-  DiagnosedCause cause;
-  cause.id = "other_tokens";
-  cause.kind = CauseKind::kComparison;
-  cause.what = absl::StrFormat(
-      "position %d of the trace has the embedding of token %d, not of %d",
-      first.position, first.found, first.token);
-  cause.advice = "run the tokens of the trace";
-  cause.run_without = cause.run_with = cause.removed = kNaN;
-  cause.points = alignment.other_tokens.size();
-  causes.push_back(std::move(cause));
-}
+  // If the trace has the true state as well, nothing is compared wrongly.
+  absl::Status AddLastState() {
+    if (!alignment_.last_state_normed ||
+        trace_.outputs.count({num_layers_, Op::kMlpResidual}) > 0) {
+      return absl::OkStatus();
+    }
+    DiagnosedCause cause = NewCause("last_state_normed");
+    cause.what = absl::StrFormat(
+        "hidden_states[%d] is the state after the final norm, not after layer "
+        "%d",
+        alignment_.last_state->index, num_layers_);
+    cause.advice =
+        "compare it with yours after the final norm, or dump the output of the "
+        "last layer itself (output_hidden_states=True of transformers returns "
+        "the normed one)";
+    cause.first_op = Op::kFinalNorm;
+    cause.replay_without = alignment_.last_state->raw;
+    cause.replay_with = alignment_.last_state->normed;
+    cause.points = 1;
+    const AlignedTrace as_listed(trace_, num_layers_, alignment_.state_shift,
+                                 false);
+    const TracedTensor* const last =
+        &trace_.states.at(alignment_.last_state->index);
+    return Runs(
+        as_listed, [last](const Point& point) { return point.tensor == last; },
+        cause);
+  }
+
+  // Distances of the trace's states from a run of its arithmetic.
+  absl::Status Runs(const AlignedTrace& as_listed,
+                    absl::FunctionRef<bool(const Point&)> concerns,
+                    DiagnosedCause& cause) {
+    const auto without = RunDistance(as_listed, concerns);
+    if (!without.ok()) return without.status();
+    const auto with = RunDistance(aligned_, concerns);
+    if (!with.ok()) return with.status();
+    cause.run_without = *without;
+    cause.run_with = *with;
+    cause.removed = Removed(*without, *with);
+    causes_.push_back(std::move(cause));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<double> RunDistance(
+      const AlignedTrace& compared,
+      absl::FunctionRef<bool(const Point&)> concerns) {
+    const auto set = weights_.Get(belief_.weights());
+    if (!set.ok()) return set.status();
+    const auto residuals = MeasureCandidates(
+        setting_, **set, compared, {{belief_.plan, belief_.variant(), nullptr}},
+        "diagnosis: confirming a comparison");
+    if (!residuals.ok()) return residuals.status();
+    double sum = 0, points = 0;
+    for (size_t i = 0; i < compared.points().size(); ++i) {
+      const Point& point = compared.points()[i];
+      const bool is_state = point.op == Op::kEmbed ||
+                            point.op == Op::kMlpResidual ||
+                            point.op == Op::kFinalNorm;
+      if (!is_state || point.squares == 0 || !concerns(point)) continue;
+      sum += residuals->front()[i].squares / point.squares;
+      ++points;
+    }
+    return points == 0 ? kNaN : std::sqrt(sum / points);
+  }
+
+  const ReplaySetting& setting_;
+  WeightSets& weights_;
+  const ReferenceTrace& trace_;
+  const AlignedTrace& aligned_;
+  const Belief& belief_;
+  const Alignment& alignment_;
+  const size_t num_layers_;
+  std::vector<DiagnosedCause> causes_;
+};
 
 }  // namespace
 
@@ -226,10 +297,11 @@ absl::StatusOr<std::vector<DiagnosedCause>> CausesOf(
     const ReplaySetting& setting, WeightSets& weights,
     const ReferenceTrace& trace, const AlignedTrace& aligned,
     const SearchResult& search, const Alignment& alignment) {
-  std::vector<DiagnosedCause> causes;
-  AddTokens(alignment, causes);
-  AddShift(alignment, causes);
-  AddLastState(trace, alignment, weights.original().layers.size(), causes);
+  auto found =
+      Comparisons(setting, weights, trace, aligned, search.belief, alignment)
+          .Find();
+  if (!found.ok()) return found.status();
+  std::vector<DiagnosedCause> causes = *std::move(found);
   Confirming confirming(setting, weights, aligned, search);
   for (const Hypothesis& hypothesis : search.belief.accepted) {
     // What is finer than the arithmetic is a description of it.
@@ -239,89 +311,6 @@ absl::StatusOr<std::vector<DiagnosedCause>> CausesOf(
     causes.push_back(*std::move(cause));
   }
   return causes;
-}
-
-absl::StatusOr<RoundingCauses> AttributeRounding(const ReplaySetting& setting,
-                                                 const Weights& weights,
-                                                 const Belief& belief) {
-  RoundingCauses result;
-  const StrategyInfo& stream = belief.plan.Get(1, Op::kMlpResidual).info();
-  const StrategyInfo& products = belief.plan.Get(1, Op::kDownProj).info();
-  if (std::max(UnitRoundoff(stream.result), UnitRoundoff(products.result)) <=
-      UnitRoundoff(Format::kF32)) {
-    return result;
-  }
-  PhenomenaOptions phenomena_options;
-  phenomena_options.tokens = {setting.tokens.begin(), setting.tokens.end()};
-  phenomena_options.stop = setting.stop;
-  const auto phenomena =
-      FindPhenomena(weights, belief.plan, phenomena_options, setting.parallel);
-  if (!phenomena.ok()) return phenomena.status();
-  AttributionOptions options;
-  options.tokens = phenomena_options.tokens;
-  options.memory = setting.memory;
-  options.stop = setting.stop;
-  options.repairs = false;
-  const auto attribution =
-      Attribute(weights, belief.plan, options, setting.parallel);
-  if (!attribution.ok()) return attribution.status();
-  if (!attribution->stopped_in.empty()) {
-    return absl::CancelledError(attribution->stopped_in);
-  }
-  const Verdict& verdict =
-      result.verdict.emplace(Judge(belief.plan, *attribution, &*phenomena));
-
-  DiagnosedCause rounding;
-  rounding.kind = CauseKind::kRounding;
-  rounding.id = "rounding";
-  rounding.what =
-      absl::StrCat("rounding of the trace's arithmetic, `", belief.preset, "`");
-  rounding.advice =
-      "nothing is wrong: compare with a reference in f32 or f64, or allow for "
-      "this arithmetic's rounding";
-  rounding.first_layer = 1;
-  rounding.first_op = Op::kInputNorm;
-  rounding.run_without = verdict.rel_l2;
-  rounding.run_with = rounding.removed = kNaN;
-  if (verdict.source.has_value()) {
-    const ErrorSource& source = *verdict.source;
-    rounding.first_layer = source.first_layer;
-    rounding.first_op = source.ops.front();
-    if (source.channel.has_value() && source.channel->massive) {
-      const SourceChannel& channel = *source.channel;
-      rounding.id = "rounding_of_massive_activation";
-      rounding.first_layer = channel.born;
-      rounding.what = absl::StrFormat(
-          "rounding to %s of channel %d, a massive activation born in layer "
-          "%d: up to %s, where %s has a spacing of %s",
-          FormatName(channel.format), channel.channel, channel.born,
-          Number(std::fabs(channel.value)), FormatName(channel.format),
-          Number(channel.spacing));
-    }
-  }
-  result.causes.push_back(rounding);
-  if (verdict.exposed_by.has_value()) {
-    const Exposure& exposure = *verdict.exposed_by;
-    DiagnosedCause cause;
-    cause.kind = CauseKind::kRounding;
-    cause.id = "cancellation";
-    cause.what = absl::StrFormat(
-        "%s of layer %d cancels %s-fold and exposes it%s", OpName(exposure.op),
-        exposure.layer, Number(exposure.ratio),
-        verdict.spread_by.has_value()
-            ? absl::StrCat("; layer ", verdict.spread_by->layer,
-                           " spreads it over the channels")
-            : "");
-    cause.advice =
-        "a residual stream in f32 up to that layer keeps what is cancelled";
-    cause.first_layer = exposure.layer;
-    cause.first_op = exposure.op;
-    cause.replay_without = exposure.error_before;
-    cause.replay_with = exposure.error_after;
-    cause.run_without = cause.run_with = cause.removed = kNaN;
-    result.causes.push_back(std::move(cause));
-  }
-  return result;
 }
 
 }  // namespace ulpscope

@@ -1,7 +1,6 @@
 #ifndef EXPLORER_DIAGNOSIS_CAUSES_H_
 #define EXPLORER_DIAGNOSIS_CAUSES_H_
 
-#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -10,9 +9,7 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/search.h"
-#include "explorer/verdict.h"
 #include "model/reference_trace.h"
-#include "model/weights.h"
 
 namespace ulpscope {
 
@@ -22,17 +19,6 @@ absl::StatusOr<std::vector<DiagnosedCause>> CausesOf(
     const ReplaySetting& setting, WeightSets& weights,
     const ReferenceTrace& trace, const AlignedTrace& aligned,
     const SearchResult& search, const Alignment& alignment);
-
-struct RoundingCauses {
-  std::optional<Verdict> verdict;
-  std::vector<DiagnosedCause> causes;
-};
-
-// Where the rounding of a 16-bit arithmetic becomes what it is: --attribute's
-// verdict on it, and its parts as causes. Nothing for a finer arithmetic.
-absl::StatusOr<RoundingCauses> AttributeRounding(const ReplaySetting& setting,
-                                                 const Weights& weights,
-                                                 const Belief& belief);
 
 }  // namespace ulpscope
 

@@ -21,6 +21,7 @@
 #include "explorer/diagnosis/error_rows.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/rounding_causes.h"
 #include "explorer/diagnosis/search.h"
 #include "kernels/parallel.h"
 #include "model/checkpoint.h"
@@ -286,7 +287,8 @@ class Diagnosing {
     if (!options_.explain_rounding || !d_.explained() || d_.differs()) {
       return absl::OkStatus();
     }
-    auto rounding = AttributeRounding(setting_, weights_, search_.belief);
+    auto rounding =
+        AttributeRounding(setting_, sets_, *aligned_, search_, d_.states);
     if (!rounding.ok()) return rounding.status();
     d_.rounding = std::move(rounding->verdict);
     d_.causes.insert(d_.causes.end(), rounding->causes.begin(),

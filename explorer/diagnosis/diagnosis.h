@@ -143,10 +143,21 @@ struct DiagnosedCause {
   std::string advice;      // what to change
   size_t first_layer = 0;  // the first point that it concerns
   Op first_op = Op::kEmbed;
-  // The two confirmations. Replays: RMS over the points concerned of distance /
-  // allowed, without and with it. Free run: relative L2 distance of T from a
-  // run of ours with the other causes, without and with it, at the last point
-  // of the stream or the logits; NaN if there is none.
+  // The two confirmations, without the cause and with it; NaN where there is
+  // none. By kind and id:
+  //   implementation, arithmetic   replay: RMS over the points concerned of
+  //     distance / allowed. Run: relative L2 distance of T from a run of its
+  //     arithmetic from the tokens on, with all other causes, at T's last
+  //     point.
+  //   comparison   replay: mismatch (Alignment) or, of the last state, relative
+  //     L2 distance. Run: relative L2 distance of T's states from those of such
+  //     a run, compared as the trace has them and as they belong together.
+  //   rounding     replay: RMS over the states in the source's layers of T's
+  //     relative L2 distance from a replay under f32, and under its own
+  //     arithmetic. Run: relative L2 error of the final hidden state that the
+  //     source's ops make alone, in T's arithmetic and in f32.
+  //   cancellation relative L2 error before the layer and after it: of what the
+  //     layer inherits, and of T itself.
   double replay_without = 0, replay_with = 0;
   double run_without = 0, run_with = 0;
   double removed = 0;  // 1 - (run_with / run_without)^2

@@ -304,15 +304,13 @@ class Search {
 
   // Two at once, where neither explains a point alone.
   absl::Status AcceptPair() {
-    std::stable_sort(singles_.begin(), singles_.end(),
-                     [](const Guess& a, const Guess& b) {
-                       return a.all_bits > b.all_bits;
-                     });
+    std::stable_sort(
+        singles_.begin(), singles_.end(),
+        [](const Guess& a, const Guess& b) { return a.all_bits > b.all_bits; });
     std::vector<Guess> pairs;
     for (size_t i = 0; i < std::min(kMostPaired, singles_.size()); ++i) {
       if (singles_[i].all_bits < kAnyBits) break;
-      const size_t others =
-          i < kPairedWithAll ? singles_.size() : kMostPaired;
+      const size_t others = i < kPairedWithAll ? singles_.size() : kMostPaired;
       for (size_t j = i + 1; j < std::min(others, singles_.size()); ++j) {
         const Hypothesis& a = singles_[i].hypotheses.front();
         const Hypothesis& b = singles_[j].hypotheses.front();
