@@ -115,18 +115,31 @@ TEST_F(DiagnosisTextTest, ConfirmationsThatFailAreNotCalledOnes) {
   cause.points = 3;
   cause.run_with = 2 * cause.run_without;
   EXPECT_THAT(CauseSentence(d, cause),
-              AllOf(HasSubstr("Confirmed by the replay: "),
-                    HasSubstr("a run of ours")));
+              AllOf(HasSubstr("Confirmed by the replay, not by a free run: "),
+                    HasSubstr("a run of ours"), Not(HasSubstr("takes away"))));
   cause.replay_with = 2 * cause.replay_without;
-  EXPECT_THAT(CauseSentence(d, cause), AllOf(HasSubstr("Not confirmed: ")));
+  EXPECT_THAT(CauseSentence(d, cause), HasSubstr("Not confirmed: "));
   cause.run_with = cause.run_without / 2;
-  EXPECT_THAT(CauseSentence(d, cause), HasSubstr("Confirmed by a free run: "));
+  EXPECT_THAT(CauseSentence(d, cause),
+              HasSubstr("Confirmed by a free run, not by the replay: "));
+  // Less than rounding alone.
+  cause.replay_without = 0.9;
   cause.replay_with = 0.1;
+  EXPECT_THAT(CauseSentence(d, cause),
+              HasSubstr("Confirmed by a free run, not by the replay: "));
+  cause.replay_without = 1.1;
+  EXPECT_THAT(CauseSentence(d, cause), HasSubstr("Confirmed twice: "));
   cause.run_without = cause.run_with = kNaN;
   EXPECT_THAT(CauseSentence(d, cause),
               AllOf(HasSubstr("Confirmed by the replay: "),
                     HasSubstr("There is no second way"),
                     Not(HasSubstr("a run of ours"))));
+  cause.run_without = 0.5;
+  cause.run_with = 0.25;
+  cause.points = 0;
+  EXPECT_THAT(CauseSentence(d, cause),
+              AllOf(HasSubstr("Confirmed by a free run: "),
+                    Not(HasSubstr("replayed"))));
 }
 
 TEST_F(DiagnosisTextTest, UnexplainedIsNoGuess) {

@@ -53,8 +53,12 @@ std::string Replayed(const DiagnosedCause& c) {
 std::string Run(const DiagnosedCause& c) {
   return absl::StrFormat(
       "a run of ours from the tokens is %s from the trace without it and %s "
-      "with it (relative L2), which takes away %s of the squared distance",
-      Figure(c.run_without), Figure(c.run_with), Percent(c.removed));
+      "with it (relative L2)%s",
+      Figure(c.run_without), Figure(c.run_with),
+      c.run_with < c.run_without
+          ? absl::StrCat(", which takes away ", Percent(c.removed),
+                         " of the squared distance")
+          : "");
 }
 
 // The two confirmations of a cause that is of the trace's program, as far as
@@ -63,16 +67,21 @@ std::string Confirmed(const DiagnosedCause& c) {
   const bool replayed = c.points > 0 && c.replay_without > 0;
   const bool run = c.run_without > 0;
   if (!replayed && !run) return "";
-  const bool by_replay = replayed && c.replay_with < c.replay_without;
+  // What rounding allows needs no cause.
+  const bool by_replay =
+      replayed && c.replay_without > 1 && c.replay_with < c.replay_without;
   const bool by_run = run && c.run_with < c.run_without;
   std::vector<std::string> parts;
   if (replayed) parts.push_back(Replayed(c));
   if (run) parts.push_back(Run(c));
-  std::string text = absl::StrCat(by_replay && by_run ? "Confirmed twice: "
-                                  : by_replay ? "Confirmed by the replay: "
-                                  : by_run    ? "Confirmed by a free run: "
-                                              : "Not confirmed: ",
-                                  absl::StrJoin(parts, "; and "), ".");
+  std::string text = absl::StrCat(
+      by_replay && by_run  ? "Confirmed twice: "
+      : by_replay && run   ? "Confirmed by the replay, not by a free run: "
+      : by_replay          ? "Confirmed by the replay: "
+      : by_run && replayed ? "Confirmed by a free run, not by the replay: "
+      : by_run             ? "Confirmed by a free run: "
+                           : "Not confirmed: ",
+      absl::StrJoin(parts, "; and "), ".");
   if (by_replay && !run) {
     Append(text,
            "(There is no second way: the trace has no state of the stream and "
