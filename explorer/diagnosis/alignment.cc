@@ -91,9 +91,8 @@ class Aligner {
   absl::StatusOr<std::vector<Residual>> Replay(const AlignedTrace& aligned) {
     const auto oracle = Plan::Parse("oracle", num_layers_);
     if (!oracle.ok()) return oracle.status();
-    auto residuals =
-        MeasureCandidates(setting_, weights_, aligned,
-                          {{*oracle, {}, &aligned}}, "diagnosis: alignment");
+    auto residuals = MeasureCandidates(setting_, weights_, aligned,
+                                       {{*oracle, {}, &aligned}}, "alignment");
     if (!residuals.ok()) return residuals.status();
     return std::move(residuals->front());
   }

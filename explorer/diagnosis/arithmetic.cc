@@ -105,8 +105,8 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   candidates.push_back({*oracle, exact, &perturbed});
   const auto set = weights.Get(beliefs.front().weights());
   if (!set.ok()) return set.status();
-  const auto residuals = MeasureCandidates(setting, **set, trace, candidates,
-                                           "diagnosis: arithmetic");
+  const auto residuals =
+      MeasureCandidates(setting, **set, trace, candidates, "arithmetic");
   if (!residuals.ok()) return residuals.status();
   const std::vector<Residual>& f32 = (*residuals)[1 + kF32Preset];
   const std::vector<Residual>& stored = residuals->back();

@@ -85,8 +85,8 @@ class Confirming {
   }
 
   absl::Status Replays(const Belief& without, DiagnosedCause& cause) {
-    const auto fit = Evaluate(setting_, weights_, trace_, without,
-                              "diagnosis: confirming a cause");
+    const auto fit =
+        Evaluate(setting_, weights_, trace_, without, "confirming a cause");
     if (!fit.ok()) return fit.status();
     double squares_without = 0, squares_with = 0;
     for (size_t i = 0; i < trace_.points().size(); ++i) {
@@ -122,7 +122,7 @@ class Confirming {
       if (!set.ok()) return set.status();
       const auto residuals = MeasureCandidates(
           setting_, **set, trace_, {{belief.plan, belief.variant(), nullptr}},
-          "diagnosis: confirming a cause by a run");
+          "confirming a cause by a run");
       if (!residuals.ok()) return residuals.status();
       const Residual& r = residuals->front().back();
       if (r.nonfinite > 0) return std::numeric_limits<double>::infinity();
@@ -266,7 +266,7 @@ class Comparisons {
     if (!set.ok()) return set.status();
     const auto residuals = MeasureCandidates(
         setting_, **set, compared, {{belief_.plan, belief_.variant(), nullptr}},
-        "diagnosis: confirming a comparison");
+        "confirming a comparison");
     if (!residuals.ok()) return residuals.status();
     double sum = 0, points = 0;
     for (size_t i = 0; i < compared.points().size(); ++i) {

@@ -23,6 +23,7 @@
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/rounding_causes.h"
 #include "explorer/diagnosis/search.h"
+#include "explorer/progress.h"
 #include "kernels/parallel.h"
 #include "model/checkpoint.h"
 #include "model/op.h"
@@ -36,6 +37,10 @@ namespace {
 // One is nearer to the oracle if it is this many times as near, at this share
 // of the states.
 constexpr double kNearer = 2;
+// Hypotheses that an unlikelier arithmetic may need to explain everything.
+constexpr size_t kFewCauses = 2;
+// Of a step, in the progress bar.
+constexpr size_t kStepParts = 100;
 constexpr double kMostStates = 0.75;
 
 double Relative(double squares, const Point& point) {
@@ -57,7 +62,11 @@ class Diagnosing {
         plan_(plan),
         trace_(trace),
         options_(options),
-        setting_{trace.tokens, options.memory, options.stop, parallel},
+        setting_{trace.tokens, options.memory, options.stop,
+                 [this](double share, absl::string_view what) {
+                   ShowProgress(share, what);
+                 },
+                 parallel},
         sets_(checkpoint, weights, options.memory, parallel) {}
 
   absl::StatusOr<Diagnosis> Run() {
@@ -79,6 +88,8 @@ class Diagnosing {
         {"the table of errors", &Diagnosing::MakeRows},
         {"the rounding's attribution", &Diagnosing::ExplainRounding},
     };
+    Progress progress("diagnosis", std::size(steps) * kStepParts);
+    progress_ = &progress;
     for (const auto& step : steps) {
       const absl::Status status = (this->*step.step)();
       if (absl::IsCancelled(status)) {
@@ -86,12 +97,24 @@ class Diagnosing {
         break;
       }
       if (!status.ok()) return status;
+      ++steps_done_;
+      share_ = 0;
     }
+    if (d_.stopped_in.empty()) progress.Finish();
+    progress_ = nullptr;
     SortCauses();
     return std::move(d_);
   }
 
  private:
+  // A step makes several runs, each from 0 to 1.
+  void ShowProgress(double share, absl::string_view what) {
+    share_ = std::max(share_, share);
+    const double parts = static_cast<double>(kStepParts) * share_;
+    progress_->Update(steps_done_ * kStepParts + static_cast<size_t>(parts),
+                      what);
+  }
+
   absl::Status AlignTrace() {
     auto alignment = Align(setting_, weights_, trace_);
     if (!alignment.ok()) return alignment.status();
@@ -114,16 +137,18 @@ class Diagnosing {
   }
 
   // Under the likeliest arithmetic; if that leaves something unexplained, under
-  // the others that could have made the values too.
+  // the others that could have made the values, of which one is taken if it
+  // explains everything.
   absl::Status Search() {
     for (const Belief& belief : beliefs_) {
       auto result = SearchHypotheses(setting_, sets_, *aligned_, belief);
       if (!result.ok()) return result.status();
       const bool first = search_.after.points.empty();
-      if (first || result->after.explained > search_.after.explained) {
+      const bool all = result->after.explained == result->after.points.size();
+      if (first || (all && result->belief.accepted.size() <= kFewCauses)) {
         search_ = *std::move(result);
       }
-      if (search_.after.explained == search_.after.points.size()) break;
+      if (all) break;
     }
     const absl::Status status = LookAgain();
     if (!status.ok()) return status;
@@ -215,12 +240,12 @@ class Diagnosing {
     // The oracle and ours are of the checkpoint's own weights.
     const auto own = MeasureCandidates(
         setting_, weights_, *aligned_,
-        absl::MakeConstSpan(candidates).subspan(0, 2), "diagnosis: free runs");
+        absl::MakeConstSpan(candidates).subspan(0, 2), "free runs");
     if (!own.ok()) return own.status();
     candidates.erase(candidates.begin() + 1);
     const auto emulated =
         MeasureCandidates(setting_, **set, *aligned_, candidates,
-                          "diagnosis: run of the trace's arithmetic");
+                          "run of the trace's arithmetic");
     if (!emulated.ok()) return emulated.status();
     for (size_t i = 0; i < aligned_->points().size(); ++i) {
       const Point& point = aligned_->points()[i];
@@ -321,6 +346,9 @@ class Diagnosing {
   std::vector<std::string> closest_;
   SearchResult search_;
   Diagnosis d_;
+  Progress* progress_ = nullptr;  // during Run
+  size_t steps_done_ = 0;
+  double share_ = 0;  // of the step's runs
 };
 
 }  // namespace

@@ -14,7 +14,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/points.h"
-#include "explorer/progress.h"
 #include "kernels/matrix.h"
 #include "model/decoder.h"
 #include "model/lockstep.h"
@@ -202,7 +201,7 @@ class Comparer : public LockstepObserver {
 absl::StatusOr<Residuals> MeasureCandidates(
     const ReplaySetting& setting, const Weights& weights,
     const AlignedTrace& trace, absl::Span<const Candidate> candidates,
-    absl::string_view task) {
+    absl::string_view what) {
   std::vector<Stream> streams;
   for (const Candidate& candidate : candidates) {
     Stream stream = {candidate.plan, setting.tokens};
@@ -221,7 +220,6 @@ absl::StatusOr<Residuals> MeasureCandidates(
   }
   options.memory = setting.memory;
   options.stop = setting.stop;
-  Progress progress(task, candidates.size());
   Residuals residuals;
   // Every pass has the first two, with which the others are compared.
   const size_t compared = std::min<size_t>(2, streams.size());
@@ -241,7 +239,12 @@ absl::StatusOr<Residuals> MeasureCandidates(
     }
     const size_t before = residuals.size();
     options.progress = [&](size_t done, size_t total) {
-      progress.Update(before + done * pass.size() / total, "runs");
+      if (!setting.progress) return;
+      const double runs =
+          static_cast<double>(before) + static_cast<double>(pass.size()) *
+                                            static_cast<double>(done) /
+                                            static_cast<double>(total);
+      setting.progress(runs / static_cast<double>(streams.size()), what);
     };
     Comparer comparer(trace, pass.size());
     const absl::Status status =
@@ -252,7 +255,6 @@ absl::StatusOr<Residuals> MeasureCandidates(
         residuals.empty() ? 0 : static_cast<ptrdiff_t>(compared);
     residuals.insert(residuals.end(), part.begin() + known, part.end());
   }
-  progress.Finish();
   return residuals;
 }
 

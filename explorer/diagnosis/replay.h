@@ -51,15 +51,17 @@ struct ReplaySetting {
   absl::Span<const int32_t> tokens;
   size_t memory = SIZE_MAX;    // LockstepOptions
   std::function<bool()> stop;  // the same
+  // Called with the share of some runs that is done, and what they are for.
+  std::function<void(double share, absl::string_view what)> progress;
   Parallel& parallel;
 };
 
-// Runs all candidates in lockstep; `task` names them on a progress bar.
+// Runs all candidates in lockstep; `what` is for the setting's progress.
 // Cancelled if stopped.
 absl::StatusOr<Residuals> MeasureCandidates(
     const ReplaySetting& setting, const Weights& weights,
     const AlignedTrace& trace, absl::Span<const Candidate> candidates,
-    absl::string_view task);
+    absl::string_view what);
 
 }  // namespace ulpscope
 

@@ -134,8 +134,8 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
   if (!cured.ok()) return cured;
   Belief in_f32 = search.belief;
   in_f32.plan = Plan(plan.num_layers());
-  const auto f32 = Evaluate(setting, weights, aligned, in_f32,
-                            "diagnosis: replay under f32");
+  const auto f32 =
+      Evaluate(setting, weights, aligned, in_f32, "replay under f32");
   if (!f32.ok()) return f32.status();
 
   DiagnosedCause rounding;
@@ -155,7 +155,8 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
     rounding.first_layer = source.first_layer;
     rounding.first_op = source.ops.front();
     if (source.last_layer > 0) last_layer = source.last_layer;
-    if (source.channel.has_value() && source.channel->massive) {
+    if (source.channel.has_value() && source.channel->massive &&
+        source.channel->rounded) {
       const SourceChannel& channel = *source.channel;
       rounding.id = "rounding_of_massive_activation";
       rounding.first_layer = channel.born;

@@ -77,8 +77,7 @@ class Search {
       : setting_(setting), weights_(weights), trace_(trace) {}
 
   absl::StatusOr<SearchResult> Run(const Belief& belief) {
-    auto before =
-        Evaluate(setting_, weights_, trace_, belief, "diagnosis: replay");
+    auto before = Evaluate(setting_, weights_, trace_, belief, "replay");
     if (!before.ok()) return before.status();
     result_.belief = belief;
     result_.before = *before;
@@ -184,11 +183,13 @@ class Search {
       const Residual& r = residuals[i];
       const bool explained = r.elements > 0 && r.nonfinite == 0 &&
                              std::sqrt(r.squares) <= fit.points[i].allowed;
-      if (explained && !fit.points[i].explained) ++tried.explained;
       if (!explained && fit.points[i].explained) ++tried.spoiled;
       guess.log2.push_back(Log2Distance(point, r));
       const double bits =
           Log2Distance(point, fit.residuals[i]) - guess.log2.back();
+      if (explained && !fit.points[i].explained && bits >= kBitsMatter) {
+        ++tried.explained;
+      }
       if (std::fabs(bits) >= kBitsMatter) tried.bits += bits;
       guess.all_bits += bits;
       // Only where both are explained: a mistake that is nearer is one still.
@@ -212,14 +213,22 @@ class Search {
   // Whether the belief with the guess, seen closely, is better.
   absl::StatusOr<bool> Accept(const Guess& guess) {
     auto fit = Evaluate(setting_, weights_, trace_, guess.belief,
-                        "diagnosis: verifying a hypothesis");
+                        "verifying a hypothesis");
     if (!fit.ok()) return fit.status();
     size_t explained = 0, spoiled = 0;
     for (size_t i = 0; i < fit->points.size(); ++i) {
       const bool before = result_.after.points[i].explained;
       const bool after = fit->points[i].explained;
-      if (after && !before) ++explained;
       if (before && !after) ++spoiled;
+      // A coarser arithmetic allows for more everywhere, which explains
+      // nothing.
+      const Point& point = trace_.points()[i];
+      if (after && !before &&
+          Log2Distance(point, result_.after.residuals[i]) -
+                  Log2Distance(point, fit->residuals[i]) >=
+              kBitsMatter) {
+        ++explained;
+      }
     }
     if (spoiled > 0 || (explained == 0 && !MovesNearer(guess.tried))) {
       return false;
@@ -260,8 +269,8 @@ class Search {
       if (!guess.ok()) return guess.status();
       guesses.push_back(*std::move(guess));
     }
-    const absl::Status status = Measure(result_.belief, result_.after, guesses,
-                                        "diagnosis: hypotheses");
+    const absl::Status status =
+        Measure(result_.belief, result_.after, guesses, "hypotheses");
     if (!status.ok()) return status;
     SortBest(guesses);
     if (first) {
@@ -322,7 +331,7 @@ class Search {
     }
     if (pairs.empty()) return absl::OkStatus();
     const absl::Status status =
-        Measure(result_.belief, result_.after, pairs, "diagnosis: pairs");
+        Measure(result_.belief, result_.after, pairs, "pairs");
     if (!status.ok()) return status;
     SortBest(pairs);
     size_t verified = 0;
@@ -345,7 +354,7 @@ class Search {
       auto guess = GuessOf(rest, base);
       if (!guess.ok()) return guess.status();
       auto fit = Evaluate(setting_, weights_, trace_, guess->belief,
-                          "diagnosis: verifying without one");
+                          "verifying without one");
       if (!fit.ok()) return fit.status();
       bool needless = fit->mean_log2 <= result_.after.mean_log2;
       for (size_t p = 0; p < fit->points.size(); ++p) {

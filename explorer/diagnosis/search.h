@@ -24,7 +24,8 @@ struct SearchResult {
 
 // Looks for what makes a replay fit the trace: singles, one after the other,
 // then pairs of the best. A hypothesis is accepted if
-//   - it explains a point that nothing explained, and spoils none; or
+//   - it explains a point that nothing explained, by coming nearer to it, and
+//     spoils none; or
 //   - all points are within their rounding with and without it, but it moves
 //     at least 36 elements, and three of four of them, nearer to the trace's:
 //     rounding points that are elsewhere.
