@@ -779,5 +779,12 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
               is(error_of(absl::StrCat("o_proj=f32", others))));
 }
 
+TEST(FormatNameTest, IsThatOfPlansAndReports) {
+  EXPECT_EQ(FormatName(Format::kF64), "f64");
+  EXPECT_EQ(FormatName(Format::kF32), "f32");
+  EXPECT_EQ(FormatName(Format::kBF16), "bf16");
+  EXPECT_EQ(FormatName(Format::kF16), "f16");
+}
+
 }  // namespace
 }  // namespace ulpscope
