@@ -110,6 +110,15 @@ std::string OfComparison(const Diagnosis& d, const DiagnosedCause& cause) {
         "and %s with that put right (relative L2).",
         Figure(cause.replay_without), Figure(cause.replay_with));
   }
+  if (cause.run_without > 0) {
+    Append(text,
+           absl::StrFormat("A run of the trace's arithmetic from the tokens is "
+                           "%s from it as it was given, and %s with that put "
+                           "right, which takes away %s of the squared "
+                           "distance.",
+                           Figure(cause.run_without), Figure(cause.run_with),
+                           Percent(cause.removed)));
+  }
   const bool last = cause.id == "last_state_normed";
   const ErrorRow* row = last && !d.rows.empty() ? &d.rows.back() : nullptr;
   for (size_t i = 0; row == nullptr && i < d.rows.size(); ++i) {
@@ -125,13 +134,26 @@ std::string OfComparison(const Diagnosis& d, const DiagnosedCause& cause) {
   return text;
 }
 
-// What all of the arithmetic's rounding comes to.
-std::string OfRounding(const DiagnosedCause& cause) {
-  if (!(cause.run_without > 0) || std::isfinite(cause.run_with)) return "";
-  return absl::StrFormat(
-      "All of this arithmetic's rounding comes to %s of the final hidden state "
-      "(relative L2, against the f64 oracle).",
-      Figure(cause.run_without));
+// The two confirmations of rounding.
+std::string OfRounding(const Diagnosis& d, const DiagnosedCause& cause) {
+  std::string text;
+  if (cause.points > 0 && cause.replay_without > 0) {
+    text = absl::StrFormat(
+        "Replayed from the trace's own values, %d %s of the stream %s %s away "
+        "under f32 and %s under `%s` (relative L2).",
+        cause.points, cause.points == 1 ? "state" : "states",
+        cause.points == 1 ? "is" : "are", Figure(cause.replay_without),
+        Figure(cause.replay_with), d.arithmetic.name);
+  }
+  if (cause.run_without > 0 && d.rounding.has_value()) {
+    Append(text, absl::StrFormat(
+                     "In a run from the tokens with everything else exact, the "
+                     "ops that it comes from give the final hidden state an "
+                     "error of %s (all of `%s`: %s), and under f32 one of %s.",
+                     Figure(cause.run_without), d.arithmetic.name,
+                     Figure(d.rounding->rel_l2), Figure(cause.run_with)));
+  }
+  return text;
 }
 
 // Of a massive activation: which value, and what its rounding does.
@@ -187,6 +209,12 @@ std::string OfCancellation(const Diagnosis& d, const DiagnosedCause& cause) {
       Append(text, SpreadingSentence(*d.rounding->spread_by));
     }
   }
+  if (cause.run_without > 0) {
+    Append(text, absl::StrFormat(
+                     "The trace itself is %s from the oracle before that layer "
+                     "and %s after it (relative L2).",
+                     Figure(cause.run_without), Figure(cause.run_with)));
+  }
   Append(text, OfRow(RowOf(d, layer), &ErrorRow::cancellation,
                      "is inherited, and exposed by the cancellation"));
   if (!spread.has_value()) return text;
@@ -207,7 +235,7 @@ std::string Evidence(const Diagnosis& d, const DiagnosedCause& cause) {
   if (cause.kind == CauseKind::kComparison) return OfComparison(d, cause);
   if (cause.kind != CauseKind::kRounding) return Confirmed(cause);
   if (cause.id == "cancellation") return OfCancellation(d, cause);
-  std::string text = OfRounding(cause);
+  std::string text = OfRounding(d, cause);
   if (cause.id == "rounding_of_massive_activation") {
     Append(text, OfMassiveActivation(d, cause));
   }

@@ -116,11 +116,11 @@ void AppendAlignment(const Diagnosis& d, std::vector<std::string>& sentences) {
         &text,
         " hidden_states[n] is the stream after layer n%s: its mismatch with a "
         "replay of each layer from the state before is %s of the layer's "
-        "update (median over %s)%s%s.",
+        "update (or a state's own size; median over %s)%s%s.",
         a.state_shift == 0  ? ""
         : a.state_shift > 0 ? absl::StrCat(" + ", a.state_shift)
                             : absl::StrCat(" - ", -a.state_shift),
-        Figure(taken->mismatch), Plural(taken->layers, "layer"),
+        Figure(taken->mismatch), Plural(taken->layers, "state"),
         others.empty() ? "" : ", ", absl::StrJoin(others, ", "));
   }
   if (a.last_state.has_value()) {
@@ -170,7 +170,7 @@ void AppendArithmetic(const Diagnosis& d, const DiagnosisFigures& figures,
       d.arithmetic.plan.empty() || d.arithmetic.plan == d.arithmetic.name
           ? ""
           : absl::StrCat(" (`", d.arithmetic.plan, "`)"),
-      ". Values of the trace's points all fit ",
+      ". Its points hold nothing finer than ",
       CountsOf(figures.held_by, d.points.size(), ""), ".");
   if (!figures.closest.empty()) {
     absl::StrAppend(&text, " Point by point the nearest preset is ",

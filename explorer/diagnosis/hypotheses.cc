@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/diagnosis.h"
+#include "explorer/figures.h"
 #include "kernels/format.h"
 #include "kernels/strategy.h"
 #include "model/config.h"
@@ -266,6 +267,38 @@ class Catalogue {
 std::vector<Hypothesis> CatalogueFor(const ModelConfig& config,
                                      const Plan& arithmetic) {
   return Catalogue(config, arithmetic).Take();
+}
+
+std::vector<Hypothesis> OtherFormatsOf(const Plan& arithmetic,
+                                       const OpRange& range) {
+  std::vector<Hypothesis> all;
+  const StrategyInfo& now = arithmetic.Get(range.first_layer, range.op).info();
+  std::string selector(OpName(range.op));
+  std::string place = selector;
+  if (IsPerLayer(range.op) &&
+      (range.first_layer > 1 || range.last_layer < arithmetic.num_layers())) {
+    absl::StrAppend(&selector, "@", range.first_layer);
+    if (range.last_layer > range.first_layer) {
+      absl::StrAppend(&selector, "-", range.last_layer);
+    }
+    absl::StrAppend(&place, " in ",
+                    LayerRangeText(range.first_layer, range.last_layer));
+  }
+  for (const char* name : {"f32", "f16", "bf16"}) {
+    const auto strategy = FindStrategy(name, OpKernel(range.op));
+    if (!strategy.ok() || strategy->name() == now.name) continue;
+    Hypothesis h;
+    h.kind = CauseKind::kArithmetic;
+    h.plan_entry = absl::StrCat(selector, "=", name);
+    h.id = absl::StrCat(selector, "_", name);
+    h.coarser =
+        UnitRoundoff(strategy->info().result) > UnitRoundoff(now.result);
+    h.what = absl::StrCat(place, " runs under `", name, "`, the rest under `",
+                          now.name, "`");
+    h.advice = absl::StrCat("run it under `", now.name, "` too");
+    all.push_back(std::move(h));
+  }
+  return all;
 }
 
 absl::StatusOr<Plan> WithEntries(const Plan& plan,

@@ -1,6 +1,7 @@
 #ifndef EXPLORER_DIAGNOSIS_HYPOTHESES_H_
 #define EXPLORER_DIAGNOSIS_HYPOTHESES_H_
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "absl/types/span.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "model/config.h"
+#include "model/op.h"
 #include "model/plan.h"
 #include "model/rounded_tensors.h"
 #include "model/variant.h"
@@ -39,6 +41,14 @@ struct Hypothesis {
 // what is changed, and the plan does not have the strategy already.
 std::vector<Hypothesis> CatalogueFor(const ModelConfig& config,
                                      const Plan& arithmetic);
+
+// That an op, in these layers, runs in another format than the plan's.
+struct OpRange {
+  Op op = Op::kEmbed;
+  size_t first_layer = 0, last_layer = 0;  // 0 for ops in no layer
+};
+std::vector<Hypothesis> OtherFormatsOf(const Plan& arithmetic,
+                                       const OpRange& range);
 
 // A plan with these entries in its ops, as later entries of its text.
 absl::StatusOr<Plan> WithEntries(const Plan& plan,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "explorer/attribution.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/hypotheses.h"
@@ -37,6 +39,8 @@ constexpr double kAnyBits = 0x1p-6;
 constexpr size_t kLeastMoved = 36;
 constexpr double kNearer = 0.75;
 
+// Runs of layers in which an op is tried in another format.
+constexpr size_t kMostRanges = 3;
 // Causes that are looked for one after the other.
 constexpr size_t kMostCauses = 4;
 // Singles, or pairs, that are looked at closely.
@@ -122,7 +126,58 @@ class Search {
       }
       singles.push_back(std::move(h));
     }
+    for (Hypothesis& h : OpsInOtherFormats(belief)) {
+      if (accepted.count(h.id) == 0) singles.push_back(std::move(h));
+    }
     return singles;
+  }
+
+  // Single ops in another format than the rest: those that are not explained,
+  // in the layers where they are not; of states between layers alone, any op of
+  // the layer.
+  std::vector<Hypothesis> OpsInOtherFormats(const Belief& belief) const {
+    std::map<Op, std::set<size_t>> layers_of_op;
+    std::set<size_t> traced_inside;  // layers of which the trace has more
+    for (const Point& point : trace_.points()) {
+      if (IsPerLayer(point.op) && point.op != Op::kMlpResidual) {
+        traced_inside.insert(point.layer);
+      }
+    }
+    for (size_t i = 0; i < trace_.points().size(); ++i) {
+      const Point& point = trace_.points()[i];
+      if (result_.after.points[i].explained) continue;
+      if (point.op != Op::kMlpResidual ||
+          traced_inside.count(point.layer) > 0) {
+        layers_of_op[point.op].insert(point.layer);
+        continue;
+      }
+      for (const Cell& cell : CellsOf(weights_.original().config)) {
+        if (cell.layer == point.layer) {
+          layers_of_op[cell.op].insert(cell.layer);
+        }
+      }
+    }
+    std::vector<Hypothesis> all;
+    for (const auto& [op, layers] : layers_of_op) {
+      for (const OpRange& range : RangesOf(op, layers)) {
+        for (Hypothesis& h : OtherFormatsOf(belief.plan, range)) {
+          all.push_back(std::move(h));
+        }
+      }
+    }
+    return all;
+  }
+
+  static std::vector<OpRange> RangesOf(Op op, const std::set<size_t>& layers) {
+    std::vector<OpRange> ranges;
+    for (const size_t layer : layers) {
+      if (!ranges.empty() && ranges.back().last_layer + 1 == layer) {
+        ranges.back().last_layer = layer;
+      } else if (ranges.size() < kMostRanges) {
+        ranges.push_back({op, layer, layer});
+      }
+    }
+    return ranges;
   }
 
   // Replays all guesses, those on the same weights together, and judges them
