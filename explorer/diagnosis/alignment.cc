@@ -130,7 +130,7 @@ class Aligner {
     std::vector<double> mismatches;
     for (const auto& [at, update] : updates) {
       const Residual& r = (*residuals)[at];
-      double mismatch = r.nonfinite > 0 ? 1 : std::sqrt(r.squares) / update;
+      double mismatch = r.nonfinite > 0 ? 1 : std::sqrt(r.all.squares) / update;
       if (aligned.points()[at].layer == num_layers_) {
         const auto normed = NormedDistance(shift);
         if (!normed.ok()) return normed.status();
@@ -152,7 +152,7 @@ class Aligner {
     if (!residuals.ok()) return residuals.status();
     const Residual& r = (*residuals)[static_cast<size_t>(at)];
     if (r.nonfinite > 0) return std::numeric_limits<double>::infinity();
-    return std::sqrt(r.squares /
+    return std::sqrt(r.all.squares /
                      aligned.points()[static_cast<size_t>(at)].squares);
   }
 
@@ -173,8 +173,8 @@ class Aligner {
     const Residual& r = (*residuals)[static_cast<size_t>(at)];
     last.raw =
         r.nonfinite > 0 ? std::numeric_limits<double>::infinity()
-        : r.squares > 0
-            ? std::sqrt(r.squares /
+        : r.all.squares > 0
+            ? std::sqrt(r.all.squares /
                         aligned.points()[static_cast<size_t>(at)].squares)
             : 0;
     const auto normed = NormedDistance(alignment_.state_shift);

@@ -175,11 +175,9 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   for (size_t i = 0; i < trace.points().size(); ++i) {
     // Of equally near ones the one that was taken.
     size_t nearest = taken.preset;
-    double least =
-        Log2Distance(trace.points()[i], (*residuals)[1 + nearest][i]);
+    double least = Log2Distance(trace, i, (*residuals)[1 + nearest][i]);
     for (size_t p = 0; p < std::size(kPresets); ++p) {
-      const double distance =
-          Log2Distance(trace.points()[i], (*residuals)[1 + p][i]);
+      const double distance = Log2Distance(trace, i, (*residuals)[1 + p][i]);
       if (distance < least) {
         least = distance;
         nearest = p;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -53,38 +54,96 @@ absl::StatusOr<Belief> With(const Belief& belief,
   return with;
 }
 
-PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
-               const Residual* stored, double stored_unit) {
-  PointFit fit;
+namespace {
+
+// What a distance of zero counts as, by the trace's norm: well below one
+// rounding of one of its elements.
+double Floor(double unit_roundoff) { return unit_roundoff / 16; }
+
+struct PartFit {
+  double distance = 0, allowed = 0, tolerance = 0, norm = 0;
+
+  double Relative(double x) const {
+    return x == 0     ? 0
+           : norm > 0 ? x / norm
+                      : std::numeric_limits<double>::infinity();
+  }
+  double Excess(double unit_roundoff) const {
+    if (distance == 0) return 0;
+    const double least = Floor(unit_roundoff) * norm;
+    return distance / std::max(allowed, least);
+  }
+};
+
+PartFit FitPart(const Residual::Part& own, const Residual::Part& f32,
+                const Residual::Part* stored, double unit_roundoff,
+                size_t elements, double squares) {
+  PartFit fit;
+  fit.norm = std::sqrt(squares);
   fit.distance = std::sqrt(own.squares);
   const bool coarse = own.own_squares >= 0x1p-58 * f32.own_squares;
-  const double squares = coarse ? own.own_squares : 0x1p-58 * f32.own_squares;
-  const double sum = coarse ? own.own_squares : f32.own_squares;
-  const double quartic = coarse ? own.own_quartic : f32.own_quartic;
-  const double independent = sum > 0 && quartic > 0
-                                 ? std::max(1.0, sum * sum / quartic)
-                                 : static_cast<double>(own.elements);
-  fit.tolerance = 2 * (1 + 6 * std::sqrt(2 / std::max(1.0, independent)));
-  double noise = squares;
+  const Residual::Part& rounding = coarse ? own : f32;
+  const double independent =
+      rounding.own_squares > 0 && rounding.own_quartic > 0
+          ? std::max(1.0, rounding.own_squares * rounding.own_squares /
+                              rounding.own_quartic)
+          : std::max(1.0, static_cast<double>(elements));
+  fit.tolerance = 2 * (1 + 6 * std::sqrt(2 / independent));
+  double noise = rounding.own_squares * (coarse ? 1 : 0x1p-58);
   if (stored != nullptr) {
-    noise +=
-        stored->own_squares + stored_unit * stored_unit * point.squares / 3;
+    noise += stored->own_squares + unit_roundoff * unit_roundoff * squares / 3;
   }
   fit.allowed = fit.tolerance * std::sqrt(noise);
-  fit.explained =
-      own.elements > 0 && own.nonfinite == 0 && fit.distance <= fit.allowed;
   return fit;
 }
 
-double Log2Distance(const Point& point, const Residual& residual) {
+}  // namespace
+
+PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
+               const Residual* stored, double unit_roundoff) {
+  const PartFit all =
+      FitPart(own.all, f32.all, stored == nullptr ? nullptr : &stored->all,
+              unit_roundoff, own.elements, point.squares);
+  const PartFit usual = FitPart(
+      own.usual, f32.usual, stored == nullptr ? nullptr : &stored->usual,
+      unit_roundoff, own.elements, point.usual_squares);
+  PointFit fit;
+  fit.usual = usual.Excess(unit_roundoff) > all.Excess(unit_roundoff);
+  const PartFit& worse = fit.usual ? usual : all;
+  fit.distance = worse.Relative(worse.distance);
+  fit.allowed = worse.Relative(worse.allowed);
+  fit.tolerance = worse.tolerance;
+  fit.excess = worse.Excess(unit_roundoff);
+  fit.allowed_all = all.allowed;
+  fit.allowed_usual = usual.allowed;
+  fit.explained = IsWithin(own, fit);
+  if (own.elements == 0 || own.nonfinite > 0) {
+    fit.distance = fit.excess = std::numeric_limits<double>::infinity();
+  }
+  return fit;
+}
+
+bool IsWithin(const Residual& residual, const PointFit& fit) {
+  return residual.elements > 0 && residual.nonfinite == 0 &&
+         std::sqrt(residual.all.squares) <= fit.allowed_all &&
+         std::sqrt(residual.usual.squares) <= fit.allowed_usual;
+}
+
+double Log2Distance(const AlignedTrace& trace, size_t point_index,
+                    const Residual& residual) {
+  const Point& point = trace.points()[point_index];
   if (point.squares == 0) return 0;
-  const double floor = UnitRoundoffOf(point.held_by) / 16;
+  const double floor = Floor(UnitRoundoff(trace.format()));
   const double elements = static_cast<double>(point.tensor->rows.rows()) *
                           static_cast<double>(point.tensor->rows.view().cols);
-  double ratio = residual.squares / point.squares + floor * floor;
-  ratio += 0x1p20 * static_cast<double>(residual.nonfinite) / elements;
-  if (residual.elements == 0) ratio += 0x1p20;
-  return std::log2(ratio) / 2;
+  double wrong = 0x1p20 * static_cast<double>(residual.nonfinite) / elements;
+  if (residual.elements == 0) wrong += 0x1p20;
+  const auto log2_of = [&](double squares, double all) {
+    return std::log2(squares / all + floor * floor + wrong) / 2;
+  };
+  const double all = log2_of(residual.all.squares, point.squares);
+  if (point.usual_squares == 0) return all;
+  return (all + log2_of(residual.usual.squares, point.usual_squares)) / 2;
 }
 
 Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
@@ -98,7 +157,7 @@ Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
                                stored == nullptr ? nullptr : &(*stored)[i],
                                UnitRoundoff(trace.format())));
     if (fit.points.back().explained) ++fit.explained;
-    fit.mean_log2 += Log2Distance(point, own[i]);
+    fit.mean_log2 += Log2Distance(trace, i, own[i]);
   }
   fit.mean_log2 /= static_cast<double>(std::max<size_t>(1, own.size()));
   return fit;

@@ -36,12 +36,16 @@ struct Belief {
 // The belief with one more.
 absl::StatusOr<Belief> With(const Belief& belief, const Hypothesis& hypothesis);
 
-// How a replay fits one point.
+// How a replay fits one point: of all elements, or of those that do not stand
+// out if these fit worse.
 struct PointFit {
-  double distance = 0;  // 2-norm of theirs - ours
+  double distance = 0;  // 2-norm of theirs - ours, by that of theirs
   double allowed = 0;   // of that
   double tolerance = 0;
+  double excess = 0;   // distance / allowed
+  bool usual = false;  // whether it is of those that do not stand out
   bool explained = false;
+  double allowed_all = 0, allowed_usual = 0;  // 2-norms, not relative
 };
 
 struct Fit {
@@ -61,18 +65,24 @@ struct Fit {
 // `own` is the replay's residual, whose own_squares are from the oracle with
 // the same variant; `f32` that of the f32 plan: f64's rounding errors are 2^-29
 // of it. `stored` is the oracle's from a perturbed trace, or null: what the
-// rounding of the values that were written, by `stored_unit`, does.
+// rounding of the values that were written, to the format of `unit_roundoff`,
+// does. That format is the trace's.
 PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
-               const Residual* stored, double stored_unit);
+               const Residual* stored, double unit_roundoff);
+
+// Whether another replay of the point is within what this one is allowed.
+bool IsWithin(const Residual& residual, const PointFit& fit);
 
 Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
           const std::vector<Residual>& f32,
           const std::vector<Residual>* stored);
 
-// log2 of a distance by the trace's norm, not below what the format that holds
-// the trace can show; elements that are finite on one side only count as wrong
-// by 2^10 times the trace's RMS, a point that is not computed likewise.
-double Log2Distance(const Point& point, const Residual& residual);
+// log2 of a distance by the trace's norm, the mean of that of all elements and
+// of those that do not stand out; not below what the trace's format can show.
+// Elements that are finite on one side only count as wrong by 2^10 times the
+// trace's RMS, a point that is not computed likewise.
+double Log2Distance(const AlignedTrace& trace, size_t point,
+                    const Residual& residual);
 
 // The checkpoint's weights, and one other rounding of them at a time.
 class WeightSets {

@@ -36,16 +36,6 @@ double Removed(double without, double with) {
   return without == 0 ? 0 : 1 - (with / without) * (with / without);
 }
 
-// distance / allowed, not below 2^-20: allowed may be 0.
-double Excess(const PointFit& fit, const Residual& r, const Point& point) {
-  if (r.nonfinite > 0 || r.elements == 0) {
-    return std::numeric_limits<double>::infinity();
-  }
-  const double least =
-      UnitRoundoffOf(point.held_by) / 16 * std::sqrt(point.squares);
-  return fit.distance / std::max(fit.allowed, least);
-}
-
 class Confirming {
  public:
   Confirming(const ReplaySetting& setting, WeightSets& weights,
@@ -93,16 +83,16 @@ class Confirming {
       const Point& point = trace_.points()[i];
       const Residual& r = fit->residuals[i];
       const Residual& with = search_.after.residuals[i];
-      if (std::fabs(Log2Distance(point, r) - Log2Distance(point, with)) <
-          kConcerns) {
+      if (std::fabs(Log2Distance(trace_, i, r) -
+                    Log2Distance(trace_, i, with)) < kConcerns) {
         continue;
       }
       if (cause.points++ == 0) {
         cause.first_layer = point.layer;
         cause.first_op = point.op;
       }
-      const double a = Excess(fit->points[i], r, point);
-      const double b = Excess(search_.after.points[i], with, point);
+      const double a = fit->points[i].excess;
+      const double b = search_.after.points[i].excess;
       squares_without += a * a;
       squares_with += b * b;
     }
@@ -126,7 +116,7 @@ class Confirming {
       if (!residuals.ok()) return residuals.status();
       const Residual& r = residuals->front().back();
       if (r.nonfinite > 0) return std::numeric_limits<double>::infinity();
-      return r.squares == 0 ? 0 : std::sqrt(r.squares / last.squares);
+      return r.all.squares == 0 ? 0 : std::sqrt(r.all.squares / last.squares);
     };
     const auto run_without = distance(without);
     if (!run_without.ok()) return run_without.status();
@@ -275,7 +265,7 @@ class Comparisons {
                             point.op == Op::kMlpResidual ||
                             point.op == Op::kFinalNorm;
       if (!is_state || point.squares == 0 || !concerns(point)) continue;
-      sum += residuals->front()[i].squares / point.squares;
+      sum += residuals->front()[i].all.squares / point.squares;
       ++points;
     }
     return points == 0 ? kNaN : std::sqrt(sum / points);

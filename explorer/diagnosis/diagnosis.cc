@@ -194,8 +194,6 @@ class Diagnosing {
       const PointFit& after = search_.after.points[i];
       const Residual& r = search_.before.residuals[i];
       const Residual& with = search_.after.residuals[i];
-      const double norm = std::sqrt(point.squares);
-      const auto relative = [norm](double x) { return x == 0 ? 0 : x / norm; };
       PointResult result;
       result.layer = point.layer;
       result.op = point.op;
@@ -203,11 +201,10 @@ class Diagnosing {
       result.stored_as = point.tensor->stored_as;
       result.held_by = point.held_by;
       result.elements = r.elements;
-      constexpr double kInfinity = std::numeric_limits<double>::infinity();
-      result.distance = r.nonfinite > 0 ? kInfinity : relative(before.distance);
-      result.distance_with_causes =
-          with.nonfinite > 0 ? kInfinity : relative(after.distance);
-      result.allowed = relative(before.allowed);
+      result.distance = before.distance;
+      result.distance_with_causes = after.distance;
+      result.allowed = before.allowed;
+      result.without_outstanding = before.usual;
       result.tolerance = before.tolerance;
       result.identical = ShareIdentical(r);
       result.identical_with_causes = ShareIdentical(with);
@@ -256,12 +253,12 @@ class Diagnosing {
       StateDistance state;
       state.normed = point.op == Op::kFinalNorm;
       state.layer = state.normed ? d_.num_layers : point.layer;
-      state.trace_to_oracle = Relative((*own)[0][i].squares, point);
-      state.ours_to_oracle = Relative((*own)[1][i].own_squares, point);
-      state.trace_to_ours = Relative((*own)[1][i].squares, point);
+      state.trace_to_oracle = Relative((*own)[0][i].all.squares, point);
+      state.ours_to_oracle = Relative((*own)[1][i].all.own_squares, point);
+      state.trace_to_ours = Relative((*own)[1][i].all.squares, point);
       state.emulation_to_oracle =
-          Relative((*emulated)[1][i].own_squares, point);
-      state.trace_to_emulation = Relative((*emulated)[1][i].squares, point);
+          Relative((*emulated)[1][i].all.own_squares, point);
+      state.trace_to_emulation = Relative((*emulated)[1][i].all.squares, point);
       d_.states.push_back(state);
     }
     size_t trace_nearer = 0, ours_nearer = 0, states = 0;

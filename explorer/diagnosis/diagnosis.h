@@ -79,6 +79,9 @@ struct PointResult {
   double distance_with_causes = 0;
   double allowed = 0;
   double tolerance = 0;  // factor on that rounding error
+  // Distance and allowed are of the elements that do not stand out from their
+  // rows, which fit worse than all of them.
+  bool without_outstanding = false;
   double identical = 0;  // share of elements with the same bits
   double identical_with_causes = 0;
   bool differs = false;        // distance > allowed

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,22 @@ bool HoldsBF16(double x) { return Holds(x, 8, -133, 0x1.FEp127); }
 bool HoldsF16(double x) { return Holds(x, 11, -24, 65504); }
 bool HoldsF32(double x) {
   return static_cast<double>(static_cast<float>(x)) == x;
+}
+
+// kStandsOut. Scores and probabilities have no scale of their own.
+double StandsOutFrom(Op op, const double* row, size_t n) {
+  std::vector<double> magnitudes;
+  for (size_t i = 0; i < n; ++i) {
+    if (std::isfinite(row[i])) magnitudes.push_back(std::fabs(row[i]));
+  }
+  if (IsScores(op) || magnitudes.empty()) {
+    return std::numeric_limits<double>::infinity();
+  }
+  const auto middle =
+      magnitudes.begin() + static_cast<ptrdiff_t>(magnitudes.size() / 2);
+  std::nth_element(magnitudes.begin(), middle, magnitudes.end());
+  return *middle > 0 ? kStandsOut * *middle
+                     : std::numeric_limits<double>::infinity();
 }
 
 }  // namespace
@@ -120,6 +137,9 @@ AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
   for (size_t i = 0; i < points_.size(); ++i) {
     index_[{points_[i].layer, points_[i].op}] = i;
   }
+  for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
+    if (ShareHeld(format) >= kMostPoints) format_ = format;
+  }
 }
 
 void AlignedTrace::Add(size_t layer, Op op, const TracedTensor& tensor) {
@@ -131,12 +151,16 @@ void AlignedTrace::Add(size_t layer, Op op, const TracedTensor& tensor) {
   const Matrix<double> rows = tensor.rows.view();
   point.held_by = FormatHolding(rows);
   for (size_t r = 0; r < rows.rows; ++r) {
+    point.stands_out_from.push_back(StandsOutFrom(op, rows.Row(r), rows.cols));
     for (size_t c = 0; c < rows.cols; ++c) {
       const double x = rows.Row(r)[c];
-      if (std::isfinite(x)) {
-        point.squares += x * x;
-      } else {
+      if (!std::isfinite(x)) {
         ++point.nonfinite;
+        continue;
+      }
+      point.squares += x * x;
+      if (std::fabs(x) < point.stands_out_from.back()) {
+        point.usual_squares += x * x;
       }
     }
   }
@@ -151,13 +175,6 @@ double AlignedTrace::ShareHeld(Format format) const {
     if (Holds(format, point.held_by)) ++held;
   }
   return all == 0 ? 1 : static_cast<double>(held) / static_cast<double>(all);
-}
-
-Format AlignedTrace::format() const {
-  for (const Format format : {Format::kBF16, Format::kF16, Format::kF32}) {
-    if (ShareHeld(format) >= kMostPoints) return format;
-  }
-  return Format::kF64;
 }
 
 int AlignedTrace::Find(size_t layer, Op op) const {

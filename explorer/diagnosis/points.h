@@ -29,13 +29,22 @@ bool Holds(Format format, HeldBy held_by);
 // may run in another.
 inline constexpr double kMostPoints = 0.75;
 
+// An element stands out from its row if it is this many times the median
+// magnitude. Where a massive activation is in a row, its rounding is all that a
+// norm over the row sees: the other elements are judged by themselves too.
+inline constexpr double kStandsOut = 32;
+
 // An op's output that a trace has.
 struct Point {
   size_t layer = 0;
   Op op = Op::kEmbed;
   const TracedTensor* tensor = nullptr;
   HeldBy held_by = HeldBy::kF64;
-  double squares = 0;    // of its finite values, summed
+  double squares = 0;  // of its finite values, summed
+  // Of those that do not stand out, and per row the magnitude from which one
+  // does.
+  double usual_squares = 0;
+  std::vector<double> stands_out_from;
   size_t nonfinite = 0;  // of its values
 };
 
@@ -54,7 +63,7 @@ class AlignedTrace : public GivenOutputs {
   const std::vector<Point>& points() const { return points_; }
   // The coarsest format that holds the values of most points: that of the
   // arithmetic, or one that they were rounded to when they were written.
-  Format format() const;
+  Format format() const { return format_; }
   // The share of points whose values a format holds, but of those that say
   // little: the embedding is the checkpoint's, and scores are often exact.
   double ShareHeld(Format format) const;
@@ -68,6 +77,7 @@ class AlignedTrace : public GivenOutputs {
   void Add(size_t layer, Op op, const TracedTensor& tensor);
 
   size_t positions_;
+  Format format_ = Format::kF64;
   std::vector<Point> points_;
   std::map<std::pair<size_t, Op>, size_t> index_;
 };

@@ -28,24 +28,37 @@ bool Same(double a, double b) {
   return a == b || (std::isnan(a) && std::isnan(b));
 }
 
+void AddOwn(double own, Residual::Part& part) {
+  part.own_squares += own * own;
+  part.own_quartic += own * own * own * own;
+}
+
+void AddPart(const Residual::Part& part, Residual::Part& all) {
+  all.squares += part.squares;
+  all.own_squares += part.own_squares;
+  all.own_quartic += part.own_quartic;
+}
+
 // Compares runs of elements.
 void CompareElements(const double* theirs, const double* ours,
                      const double* first, const double* second, size_t n,
-                     Residual& r) {
+                     double stands_out_from, Residual& r) {
   r.elements += n;
   for (size_t i = 0; i < n; ++i) {
+    const bool usual = std::fabs(theirs[i]) < stands_out_from;
     if (Same(theirs[i], ours[i])) {
       ++r.identical;
     } else if (std::isfinite(theirs[i]) && std::isfinite(ours[i])) {
       const double d = theirs[i] - ours[i];
-      r.squares += d * d;
+      r.all.squares += d * d;
+      if (usual) r.usual.squares += d * d;
     } else {
       ++r.nonfinite;
     }
     const double own = ours[i] - first[i];
     if (std::isfinite(own)) {
-      r.own_squares += own * own;
-      r.own_quartic += own * own * own * own;
+      AddOwn(own, r.all);
+      if (usual) AddOwn(own, r.usual);
     }
     const double mine = std::fabs(theirs[i] - ours[i]);
     const double other = std::fabs(theirs[i] - second[i]);
@@ -138,9 +151,10 @@ class Comparer : public LockstepObserver {
       if (position < tensor.first_position) continue;
       const size_t row = position - tensor.first_position;
       if (row >= theirs.rows) continue;
-      CompareElements(
-          theirs.Row(row), rows.Row(r), RowOf(first, first_position, r, rows),
-          RowOf(second, first_position, r, rows), rows.cols, residual);
+      CompareElements(theirs.Row(row), rows.Row(r),
+                      RowOf(first, first_position, r, rows),
+                      RowOf(second, first_position, r, rows), rows.cols,
+                      point().stands_out_from[row], residual);
     }
   }
 
@@ -172,17 +186,18 @@ class Comparer : public LockstepObserver {
       widen_kept(kept_first, h, first);
       widen_kept(kept_second, h, second);
       CompareElements(theirs.Row(h * positions + position), ours.data(),
-                      first.data(), second.data(), shown, residual);
+                      first.data(), second.data(), shown,
+                      point().stands_out_from[h * positions + position],
+                      residual);
     }
   }
 
   static void Add(const Residual& part, Residual& all) {
     all.elements += part.elements;
-    all.squares += part.squares;
+    AddPart(part.all, all.all);
+    AddPart(part.usual, all.usual);
     all.nonfinite += part.nonfinite;
     all.identical += part.identical;
-    all.own_squares += part.own_squares;
-    all.own_quartic += part.own_quartic;
     all.nearer += part.nearer;
     all.farther += part.farther;
   }

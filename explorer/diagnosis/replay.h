@@ -30,14 +30,18 @@ struct Candidate {
 // How far a candidate is from the trace at one point. Theirs is T's value, ours
 // the candidate's.
 struct Residual {
-  size_t elements = 0;   // compared
-  double squares = 0;    // sum of (theirs - ours)^2, where both are finite
+  size_t elements = 0;  // compared
+  // Of all elements, and of those of theirs that do not stand out (points.h):
+  // sums over what is finite.
+  struct Part {
+    double squares = 0;  // of theirs - ours
+    // Of ours minus the first candidate's: squares and fourth powers.
+    double own_squares = 0, own_quartic = 0;
+  };
+  Part all, usual;
   size_t nonfinite = 0;  // elements of which just one is finite, or that are
                          // not the same infinity or NaN
   size_t identical = 0;  // elements that are the same
-  // Of ours minus the first candidate's: sums of squares and fourth powers,
-  // where both are finite.
-  double own_squares = 0, own_quartic = 0;
   // Elements at which ours is nearer to theirs than the second candidate's is,
   // and farther from it.
   size_t nearer = 0, farther = 0;

@@ -57,7 +57,7 @@ double StateDistanceOf(const AlignedTrace& aligned, const Fit& fit,
         point.layer > last_layer || point.squares == 0) {
       continue;
     }
-    sum += fit.residuals[i].squares / point.squares;
+    sum += fit.residuals[i].all.squares / point.squares;
     ++count;
   }
   return count == 0 ? kNaN : std::sqrt(sum / count);

@@ -234,14 +234,12 @@ class Search {
              Guess& guess) const {
     Tried& tried = guess.tried;
     for (size_t i = 0; i < residuals.size(); ++i) {
-      const Point& point = trace_.points()[i];
       const Residual& r = residuals[i];
-      const bool explained = r.elements > 0 && r.nonfinite == 0 &&
-                             std::sqrt(r.squares) <= fit.points[i].allowed;
+      const bool explained = IsWithin(r, fit.points[i]);
       if (!explained && fit.points[i].explained) ++tried.spoiled;
-      guess.log2.push_back(Log2Distance(point, r));
+      guess.log2.push_back(Log2Distance(trace_, i, r));
       const double bits =
-          Log2Distance(point, fit.residuals[i]) - guess.log2.back();
+          Log2Distance(trace_, i, fit.residuals[i]) - guess.log2.back();
       if (explained && !fit.points[i].explained && bits >= kBitsMatter) {
         ++tried.explained;
       }
@@ -277,10 +275,9 @@ class Search {
       if (before && !after) ++spoiled;
       // A coarser arithmetic allows for more everywhere, which explains
       // nothing.
-      const Point& point = trace_.points()[i];
       if (after && !before &&
-          Log2Distance(point, result_.after.residuals[i]) -
-                  Log2Distance(point, fit->residuals[i]) >=
+          Log2Distance(trace_, i, result_.after.residuals[i]) -
+                  Log2Distance(trace_, i, fit->residuals[i]) >=
               kBitsMatter) {
         ++explained;
       }
