@@ -1,7 +1,6 @@
 #ifndef MODEL_NAME_MAPPING_H_
 #define MODEL_NAME_MAPPING_H_
 
-#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>

@@ -2,11 +2,11 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"

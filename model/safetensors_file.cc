@@ -1,6 +1,7 @@
 #include "model/safetensors_file.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>

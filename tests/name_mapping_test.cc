@@ -1,7 +1,6 @@
 #include "model/name_mapping.h"
 
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/status_matchers.h"

@@ -15,7 +15,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/matrix.h"
-#include "model/config.h"
 #include "model/op.h"
 #include "tests/checkpoint_bytes.h"
 #include "tests/trace_bytes.h"

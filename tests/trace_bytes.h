@@ -1,6 +1,7 @@
 #ifndef TESTS_TRACE_BYTES_H_
 #define TESTS_TRACE_BYTES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>

@@ -1,6 +1,6 @@
 // What LoadReferenceTrace does not measure, each with its reason.
 
-#include <cstdint>
+#include <cstddef>
 #include <map>
 #include <ostream>
 #include <string>
