@@ -42,15 +42,33 @@ void NormRows(Strategy strategy, Matrix<const double> x,
   }
 }
 
+namespace {
+
+// transformers computes 1 / theta^(2i / head_dim) in f32 step by step, of which
+// the power is the largest error; what rope_scaling makes of it comes after.
+void RoundLikeTransformers(const ModelConfig& config,
+                           std::vector<double>& frequencies) {
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const float exponent =
+        static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
+    const double unscaled =
+        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) /
+                                        static_cast<double>(config.head_dim));
+    const float power = static_cast<float>(
+        std::pow(config.rope_theta, static_cast<double>(exponent)));
+    const double scaling = frequencies[i] / unscaled;
+    frequencies[i] = static_cast<float>(scaling * (1.0f / power));
+  }
+}
+
+}  // namespace
+
 RopeAngles::RopeAngles(const ModelConfig& config, const RopeOptions& options)
     : options_(options) {
   ModelConfig with_theta = config;
   if (options.theta != 0) with_theta.rope_theta = options.theta;
   frequencies_ = RopeFrequencies(with_theta);
-  if (options.angles_f32) {
-    for (double& frequency : frequencies_)
-      frequency = static_cast<float>(frequency);
-  }
+  if (options.angles_f32) RoundLikeTransformers(with_theta, frequencies_);
   if (options.rounding == RopeRounding::kFrequenciesBF16 ||
       options.rounding == RopeRounding::kAnglesBF16) {
     for (double& frequency : frequencies_) frequency = RoundedToBF16(frequency);

@@ -36,12 +36,9 @@ constexpr ArithmeticPreset kPresets[] = {
 constexpr size_t kF32Preset = 2;
 
 // A preset is the better one if it explains more than this share of the points
-// more; or else if it comes nearer by so many bits on average. Replays of an
-// f32 trace under f32 are two roundings apart, under f64 one: that is less than
-// a bit, and no sign of f64.
+// more; or else if it comes nearer by so many bits on average.
 constexpr double kPointsMatter = 0.05;
 constexpr double kBitsMatter = 0.2;
-constexpr double kBitsOfF64 = 1;
 
 struct Option {
   size_t preset = 0;
@@ -50,9 +47,13 @@ struct Option {
 };
 
 bool IsBetter(const Option& challenger, const Option& best) {
+  // What f32 explains was computed in f32, or in f64 and kept in f32: nothing
+  // tells them apart, as replays under f32 are two roundings away from an f32
+  // trace, and under f64 one.
   if (kPresets[challenger.preset].result == Format::kF64 &&
-      kPresets[best.preset].result == Format::kF32) {
-    return challenger.fit.mean_log2 < best.fit.mean_log2 - kBitsOfF64;
+      kPresets[best.preset].result == Format::kF32 &&
+      best.fit.explained == best.fit.points.size()) {
+    return false;
   }
   const double points = static_cast<double>(best.fit.points.size());
   const double more = static_cast<double>(challenger.fit.explained) -
@@ -123,7 +124,10 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
         kPresets[p].result != held &&
         UnitRoundoff(kPresets[p].result) > UnitRoundoff(Format::kF32) &&
         held_share < 1;
-    if (other_16_bits) continue;
+    // Of what was kept in 16 bits, f32 and f64 look the same.
+    const bool much_finer = kPresets[p].result == Format::kF64 &&
+                            UnitRoundoff(held) > UnitRoundoff(Format::kF32);
+    if (other_16_bits || much_finer) continue;
     Option option;
     option.preset = p;
     option.stored_rounded = finer;

@@ -81,15 +81,15 @@ PartFit FitPart(const Residual::Part& own, const Residual::Part& f32,
   PartFit fit;
   fit.norm = std::sqrt(squares);
   fit.distance = std::sqrt(own.squares);
-  const bool coarse = own.own_squares >= 0x1p-58 * f32.own_squares;
+  const bool coarse = own.noise_squares >= 0x1p-58 * f32.noise_squares;
   const Residual::Part& rounding = coarse ? own : f32;
   const double independent =
-      rounding.own_squares > 0 && rounding.own_quartic > 0
-          ? std::max(1.0, rounding.own_squares * rounding.own_squares /
-                              rounding.own_quartic)
+      rounding.noise_quartic > 0
+          ? std::max(1.0, rounding.noise_squares * rounding.noise_squares /
+                              rounding.noise_quartic)
           : std::max(1.0, static_cast<double>(elements));
   fit.tolerance = 2 * (1 + 6 * std::sqrt(2 / independent));
-  double noise = rounding.own_squares * (coarse ? 1 : 0x1p-58);
+  double noise = rounding.noise_squares * (coarse ? 1 : 0x1p-58);
   if (stored != nullptr) {
     noise += stored->own_squares + unit_roundoff * unit_roundoff * squares / 3;
   }
@@ -116,14 +116,16 @@ PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
   fit.excess = worse.Excess(unit_roundoff);
   fit.allowed_all = all.allowed;
   fit.allowed_usual = usual.allowed;
+  fit.judged = point.judged;
   fit.explained = IsWithin(own, fit);
-  if (own.elements == 0 || own.nonfinite > 0) {
+  if (fit.judged && (own.elements == 0 || own.nonfinite > 0)) {
     fit.distance = fit.excess = std::numeric_limits<double>::infinity();
   }
   return fit;
 }
 
 bool IsWithin(const Residual& residual, const PointFit& fit) {
+  if (!fit.judged) return true;
   return residual.elements > 0 && residual.nonfinite == 0 &&
          std::sqrt(residual.all.squares) <= fit.allowed_all &&
          std::sqrt(residual.usual.squares) <= fit.allowed_usual;
@@ -132,7 +134,7 @@ bool IsWithin(const Residual& residual, const PointFit& fit) {
 double Log2Distance(const AlignedTrace& trace, size_t point_index,
                     const Residual& residual) {
   const Point& point = trace.points()[point_index];
-  if (point.squares == 0) return 0;
+  if (point.squares == 0 || !point.judged) return 0;
   const double floor = Floor(UnitRoundoff(trace.format()));
   const double elements = static_cast<double>(point.tensor->rows.rows()) *
                           static_cast<double>(point.tensor->rows.view().cols);

@@ -44,6 +44,7 @@ struct PointFit {
   double tolerance = 0;
   double excess = 0;   // distance / allowed
   bool usual = false;  // whether it is of those that do not stand out
+  bool judged = true;  // Point's: what is not counts as explained
   bool explained = false;
   double allowed_all = 0, allowed_usual = 0;  // 2-norms, not relative
 };
@@ -62,7 +63,7 @@ struct Fit {
 // With nu = (sum e^2)^2 / sum e^4 of them, its relative standard deviation is
 // sqrt(2 / nu) at most, of which six are allowed:
 //   allowed = 2 (1 + 6 sqrt(2 / nu)) |ours - oracle|
-// `own` is the replay's residual, whose own_squares are from the oracle with
+// `own` is the replay's residual, whose noise is against the oracle with
 // the same variant; `f32` that of the f32 plan: f64's rounding errors are 2^-29
 // of it. `stored` is the oracle's from a perturbed trace, or null: what the
 // rounding of the values that were written, to the format of `unit_roundoff`,

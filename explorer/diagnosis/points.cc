@@ -134,8 +134,12 @@ AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
   std::sort(
       points_.begin(), points_.end(),
       [&](const Point& a, const Point& b) { return order(a) < order(b); });
+  bool nonfinite_before = false;
   for (size_t i = 0; i < points_.size(); ++i) {
-    index_[{points_[i].layer, points_[i].op}] = i;
+    Point& point = points_[i];
+    index_[{point.layer, point.op}] = i;
+    point.judged = point.nonfinite == 0 || !nonfinite_before;
+    nonfinite_before = nonfinite_before || point.nonfinite > 0;
   }
   for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
     if (ShareHeld(format) >= kMostPoints) format_ = format;

@@ -46,6 +46,9 @@ struct Point {
   double usual_squares = 0;
   std::vector<double> stands_out_from;
   size_t nonfinite = 0;  // of its values
+  // Where some of its values are not finite, and some before it were not
+  // either, how far they spread depends on how zeros are multiplied with them.
+  bool judged = true;
 };
 
 inline bool IsScores(Op op) { return op == Op::kQk || op == Op::kSoftmax; }

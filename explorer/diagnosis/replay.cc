@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/points.h"
+#include "kernels/format.h"
 #include "kernels/matrix.h"
 #include "model/decoder.h"
 #include "model/lockstep.h"
@@ -28,21 +29,25 @@ bool Same(double a, double b) {
   return a == b || (std::isnan(a) && std::isnan(b));
 }
 
-void AddOwn(double own, Residual::Part& part) {
+void AddOwn(double own, double rounding, Residual::Part& part) {
   part.own_squares += own * own;
-  part.own_quartic += own * own * own * own;
+  const double noise = std::max(own * own, rounding * rounding / 3);
+  part.noise_squares += noise;
+  part.noise_quartic += noise * noise;
 }
 
 void AddPart(const Residual::Part& part, Residual::Part& all) {
   all.squares += part.squares;
   all.own_squares += part.own_squares;
-  all.own_quartic += part.own_quartic;
+  all.noise_squares += part.noise_squares;
+  all.noise_quartic += part.noise_quartic;
 }
 
 // Compares runs of elements.
 void CompareElements(const double* theirs, const double* ours,
                      const double* first, const double* second, size_t n,
-                     double stands_out_from, Residual& r) {
+                     double stands_out_from, double unit_roundoff,
+                     Residual& r) {
   r.elements += n;
   for (size_t i = 0; i < n; ++i) {
     const bool usual = std::fabs(theirs[i]) < stands_out_from;
@@ -57,8 +62,9 @@ void CompareElements(const double* theirs, const double* ours,
     }
     const double own = ours[i] - first[i];
     if (std::isfinite(own)) {
-      AddOwn(own, r.all);
-      if (usual) AddOwn(own, r.usual);
+      const double rounding = unit_roundoff * ours[i];
+      AddOwn(own, rounding, r.all);
+      if (usual) AddOwn(own, rounding, r.usual);
     }
     const double mine = std::fabs(theirs[i] - ours[i]);
     const double other = std::fabs(theirs[i] - second[i]);
@@ -73,9 +79,10 @@ void CompareElements(const double* theirs, const double* ours,
 
 class Comparer : public LockstepObserver {
  public:
-  Comparer(const AlignedTrace& trace, size_t num_candidates)
+  Comparer(const AlignedTrace& trace, absl::Span<const Stream> candidates)
       : trace_(trace),
-        residuals_(num_candidates,
+        candidates_(candidates),
+        residuals_(candidates.size(),
                    std::vector<Residual>(trace.points().size())) {
     for (const Point& point : trace.points()) {
       wanted_[static_cast<size_t>(point.op)] = true;
@@ -100,13 +107,22 @@ class Comparer : public LockstepObserver {
     // Ascending; both are shown before any other that they do not share with.
     if (streams.front() == 0) Keep(first_position, rows, first);
     if (Has(streams, 1)) Keep(first_position, rows, second);
-    Residual residual;
-    if (IsScores(op)) {
-      CompareScores(op, first_position, rows, first, second, residual);
-    } else {
-      CompareRows(first_position, rows, first, second, residual);
+    // What streams share may have been rounded to different formats.
+    std::map<double, Residual> by_unit;
+    for (const size_t s : streams) {
+      const double unit =
+          op == Op::kEmbed
+              ? 0
+              : UnitRoundoff(candidates_[s].plan.Get(layer, op).info().result);
+      const auto [at_unit, is_new] = by_unit.try_emplace(unit);
+      Residual& residual = at_unit->second;
+      if (is_new && IsScores(op)) {
+        CompareScores(op, first_position, rows, first, second, unit, residual);
+      } else if (is_new) {
+        CompareRows(first_position, rows, first, second, unit, residual);
+      }
+      Add(residual, residuals_[s][point_]);
     }
-    for (const size_t s : streams) Add(residual, residuals_[s][point_]);
   }
 
   Residuals Take() { return std::move(residuals_); }
@@ -142,7 +158,7 @@ class Comparer : public LockstepObserver {
 
   // Rows are positions.
   void CompareRows(size_t first_position, Matrix<const double> rows,
-                   const Kept& first, const Kept& second,
+                   const Kept& first, const Kept& second, double unit,
                    Residual& residual) const {
     const TracedTensor& tensor = *point().tensor;
     const Matrix<double> theirs = tensor.rows.view();
@@ -154,7 +170,7 @@ class Comparer : public LockstepObserver {
       CompareElements(theirs.Row(row), rows.Row(r),
                       RowOf(first, first_position, r, rows),
                       RowOf(second, first_position, r, rows), rows.cols,
-                      point().stands_out_from[row], residual);
+                      point().stands_out_from[row], unit, residual);
     }
   }
 
@@ -162,7 +178,7 @@ class Comparer : public LockstepObserver {
   // position has no meaning; after it, a causal decoder has zeros there.
   void CompareScores(Op op, size_t position, Matrix<const double> rows,
                      const Kept& kept_first, const Kept& kept_second,
-                     Residual& residual) const {
+                     double unit, Residual& residual) const {
     const Matrix<double> theirs = point().tensor->rows.view();
     const size_t positions = theirs.cols;
     const size_t shown = op == Op::kQk ? position + 1 : positions;
@@ -187,7 +203,7 @@ class Comparer : public LockstepObserver {
       widen_kept(kept_second, h, second);
       CompareElements(theirs.Row(h * positions + position), ours.data(),
                       first.data(), second.data(), shown,
-                      point().stands_out_from[h * positions + position],
+                      point().stands_out_from[h * positions + position], unit,
                       residual);
     }
   }
@@ -203,6 +219,7 @@ class Comparer : public LockstepObserver {
   }
 
   const AlignedTrace& trace_;
+  const absl::Span<const Stream> candidates_;
   bool wanted_[kNumOps] = {};
   size_t point_ = 0;  // that is being shown
   size_t layer_ = 0;
@@ -261,7 +278,7 @@ absl::StatusOr<Residuals> MeasureCandidates(
                                             static_cast<double>(total);
       setting.progress(runs / static_cast<double>(streams.size()), what);
     };
-    Comparer comparer(trace, pass.size());
+    Comparer comparer(trace, pass);
     const absl::Status status =
         RunLockstep(weights, pass, options, comparer, setting.parallel);
     if (!status.ok()) return status;

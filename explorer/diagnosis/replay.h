@@ -35,8 +35,13 @@ struct Residual {
   // sums over what is finite.
   struct Part {
     double squares = 0;  // of theirs - ours
-    // Of ours minus the first candidate's: squares and fourth powers.
-    double own_squares = 0, own_quartic = 0;
+    // Of ours minus the first candidate's.
+    double own_squares = 0;
+    // Squares and fourth powers of the rounding error that is to be expected of
+    // ours: its distance from the first candidate's, but no less than what one
+    // rounding of it to the op's result format makes on average, u |x| /
+    // sqrt(3). A distance alone is one draw, and may be 0.
+    double noise_squares = 0, noise_quartic = 0;
   };
   Part all, usual;
   size_t nonfinite = 0;  // elements of which just one is finite, or that are
