@@ -23,7 +23,9 @@ namespace {
 
 // Shifts that are tried beside 0, in the order of their likelihood.
 constexpr int kShifts[] = {0, -1, 1, -2, 2};
-// One is taken only if it is this much better than 0.
+// A reading is clear if its mismatch is below this share of another's: that of
+// rounding is. If it is not, both stay open if it is below the second.
+constexpr double kClear = 0.1;
 constexpr double kMuchBetter = 0.5;
 // An embedding is another token's if it is farther away than any rounding of
 // it could be: twice the unit roundoff of bf16.
@@ -71,18 +73,26 @@ class Aligner {
       if (!mismatch.ok()) return mismatch.status();
       if (mismatch->layers > 0) alignment_.shifts.push_back(*mismatch);
     }
+    int open_shift = 0;
     const auto& shifts = alignment_.shifts;
     if (!shifts.empty()) {
       const auto best = std::min_element(
           shifts.begin(), shifts.end(),
           [](const auto& a, const auto& b) { return a.mismatch < b.mismatch; });
-      const bool has_zero = shifts.front().shift == 0;
-      if (!has_zero || best->mismatch < kMuchBetter * shifts.front().mismatch) {
+      const double as_listed =
+          shifts.front().shift == 0 ? shifts.front().mismatch : 1;
+      if (best->mismatch < kClear * as_listed) {
         alignment_.state_shift = best->shift;
+      } else if (best->mismatch < kMuchBetter * as_listed) {
+        open_shift = best->shift;
       }
     }
-    const absl::Status status = FindLastState();
+    absl::Status status = FindLastState();
     if (!status.ok()) return status;
+    if (open_shift != 0) {
+      alignment_.others.push_back({open_shift, false});
+      alignment_.others.push_back({open_shift, true});
+    }
     FindTokens();
     return std::move(alignment_);
   }
@@ -182,6 +192,12 @@ class Aligner {
     last.normed = *normed;
     alignment_.last_state = last;
     alignment_.last_state_normed = last.normed < last.raw;
+    const double better = std::min(last.normed, last.raw);
+    const double worse = std::max(last.normed, last.raw);
+    if (!(better < kClear * worse)) {
+      alignment_.others.push_back(
+          {alignment_.state_shift, !alignment_.last_state_normed});
+    }
     return absl::OkStatus();
   }
 

@@ -1,6 +1,7 @@
 #include "explorer/diagnosis/arithmetic.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -35,9 +36,9 @@ constexpr ArithmeticPreset kPresets[] = {
 };
 constexpr size_t kF32Preset = 2;
 
-// A preset is the better one if it explains more than this share of the points
-// more; or else if it comes nearer by so many bits on average.
-constexpr double kPointsMatter = 0.05;
+// A preset is the better one if it comes nearer by so many bits on average, or
+// about as near and explains more points. (How many it explains does not come
+// first: a wide allowance explains anything.)
 constexpr double kBitsMatter = 0.2;
 
 struct Option {
@@ -47,20 +48,9 @@ struct Option {
 };
 
 bool IsBetter(const Option& challenger, const Option& best) {
-  // What f32 explains was computed in f32, or in f64 and kept in f32: nothing
-  // tells them apart, as replays under f32 are two roundings away from an f32
-  // trace, and under f64 one.
-  if (kPresets[challenger.preset].result == Format::kF64 &&
-      kPresets[best.preset].result == Format::kF32 &&
-      best.fit.explained == best.fit.points.size()) {
-    return false;
-  }
-  const double points = static_cast<double>(best.fit.points.size());
-  const double more = static_cast<double>(challenger.fit.explained) -
-                      static_cast<double>(best.fit.explained);
-  if (more > kPointsMatter * points) return true;
-  if (more < -kPointsMatter * points) return false;
-  return challenger.fit.mean_log2 < best.fit.mean_log2 - kBitsMatter;
+  const double bits = best.fit.mean_log2 - challenger.fit.mean_log2;
+  if (std::fabs(bits) > kBitsMatter) return bits > 0;
+  return challenger.fit.explained > best.fit.explained;
 }
 
 }  // namespace
@@ -124,15 +114,16 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
         kPresets[p].result != held &&
         UnitRoundoff(kPresets[p].result) > UnitRoundoff(Format::kF32) &&
         held_share < 1;
-    // Of what was kept in 16 bits, f32 and f64 look the same.
-    const bool much_finer = kPresets[p].result == Format::kF64 &&
-                            UnitRoundoff(held) > UnitRoundoff(Format::kF32);
-    if (other_16_bits || much_finer) continue;
+    // What f64 computed and f32 keeps cannot be told from f32: replays under
+    // f32 are two roundings away from an f32 trace, those under f64 one.
+    const bool finer_than_f32 =
+        kPresets[p].result == Format::kF64 && held != Format::kF64;
+    if (other_16_bits || finer_than_f32) continue;
     Option option;
     option.preset = p;
     option.stored_rounded = finer;
-    option.fit =
-        FitOf(trace, (*residuals)[1 + p], f32, finer ? &stored : nullptr);
+    option.fit = FitOf(trace, beliefs[p].plan, (*residuals)[1 + p], f32,
+                       finer ? &stored : nullptr);
     options.push_back(std::move(option));
   }
   // The one whose format is the values' is taken unless another is better.
@@ -170,8 +161,8 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     row.plan = beliefs[p].plan.Text();
     row.holds_values = trace.ShareHeld(kPresets[p].result) >= kMostPoints;
     const bool rounded = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
-    const Fit fit =
-        FitOf(trace, (*residuals)[1 + p], f32, rounded ? &stored : nullptr);
+    const Fit fit = FitOf(trace, beliefs[p].plan, (*residuals)[1 + p], f32,
+                          rounded ? &stored : nullptr);
     row.points_explained = fit.explained;
     row.mean_log2_distance = fit.mean_log2;
     findings.arithmetic.presets.push_back(std::move(row));

@@ -124,6 +124,15 @@ PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
   return fit;
 }
 
+Flips FlipsOf(const Point& point, Format result, const Residual& f32) {
+  Flips flips;
+  flips.known = point.has_inputs && point.judged && Has16Bits(result);
+  if (!flips.known) return flips;
+  flips.expected = result == Format::kF16 ? f32.flips_f16 : f32.flips_bf16;
+  flips.allowed = 4 * flips.expected + 6 * std::sqrt(flips.expected) + 6;
+  return flips;
+}
+
 bool IsWithin(const Residual& residual, const PointFit& fit) {
   if (!fit.judged) return true;
   return residual.elements > 0 && residual.nonfinite == 0 &&
@@ -148,10 +157,11 @@ double Log2Distance(const AlignedTrace& trace, size_t point_index,
   return (all + log2_of(residual.usual.squares, point.usual_squares)) / 2;
 }
 
-Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
-          const std::vector<Residual>& f32,
+Fit FitOf(const AlignedTrace& trace, const Plan& plan,
+          const std::vector<Residual>& own, const std::vector<Residual>& f32,
           const std::vector<Residual>* stored) {
   Fit fit;
+  size_t known = 0;  // points of which Flips are
   fit.residuals = own;
   for (size_t i = 0; i < own.size(); ++i) {
     const Point& point = trace.points()[i];
@@ -159,8 +169,21 @@ Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
                                stored == nullptr ? nullptr : &(*stored)[i],
                                UnitRoundoff(trace.format())));
     if (fit.points.back().explained) ++fit.explained;
+    const Flips flips =
+        FlipsOf(point, plan.Get(point.layer, point.op).info().result, f32[i]);
+    if (flips.known) {
+      ++known;
+      const double different =
+          static_cast<double>(own[i].elements - own[i].identical);
+      fit.points.back().reproduced = different <= flips.allowed;
+    }
+    if (fit.points.back().reproduced) ++fit.reproduced;
     fit.mean_log2 += Log2Distance(trace, i, own[i]);
   }
+  const size_t not_reproduced = fit.points.size() - fit.reproduced;
+  fit.bit_for_bit =
+      known > 0 && static_cast<double>(not_reproduced) <=
+                       (1 - kMostPoints) * static_cast<double>(known);
   fit.mean_log2 /= static_cast<double>(std::max<size_t>(1, own.size()));
   return fit;
 }
@@ -230,7 +253,7 @@ absl::StatusOr<Fit> Evaluate(const ReplaySetting& setting, WeightSets& weights,
   const auto residuals =
       MeasureCandidates(setting, **set, trace, candidates, task);
   if (!residuals.ok()) return residuals.status();
-  return FitOf(trace, (*residuals)[1], (*residuals)[2],
+  return FitOf(trace, belief.plan, (*residuals)[1], (*residuals)[2],
                belief.stored_rounded ? &(*residuals)[3] : nullptr);
 }
 

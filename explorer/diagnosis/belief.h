@@ -45,6 +45,9 @@ struct PointFit {
   double excess = 0;   // distance / allowed
   bool usual = false;  // whether it is of those that do not stand out
   bool judged = true;  // Point's: what is not counts as explained
+  // Whether no more elements have other bits than flips allow; set where it is
+  // not known (Flips).
+  bool reproduced = true;
   bool explained = false;
   double allowed_all = 0, allowed_usual = 0;  // 2-norms, not relative
 };
@@ -52,10 +55,27 @@ struct PointFit {
 struct Fit {
   std::vector<PointFit> points;
   std::vector<Residual> residuals;
-  size_t explained = 0;  // points
+  size_t explained = 0;   // points
+  size_t reproduced = 0;  // points
+  // Whether the replay is to be bit for bit: see Flips.
+  bool bit_for_bit = false;
   // Mean over points of log2(distance / the trace's norm).
   double mean_log2 = 0;
 };
+
+// Of a point in a 16-bit arithmetic that a replay computes from the trace's own
+// values, all rounding points are known: only the order of sums is not, which
+// rounds an element the other way now and then. `expected` is how often, by the
+// f32 plan's own error on the same inputs; four times that, six standard
+// deviations and six elements are allowed. A replay that reproduces most points
+// like that is to reproduce them all; one that does not is of another program,
+// and says nothing.
+struct Flips {
+  bool known = false;
+  double expected = 0;
+  double allowed = 0;
+};
+Flips FlipsOf(const Point& point, Format result, const Residual& f32);
 
 // What is allowed at a point: theirs and ours are two roundings of the same
 // value, each as far from the exact one as ours is from the oracle's, so they
@@ -74,8 +94,8 @@ PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
 // Whether another replay of the point is within what this one is allowed.
 bool IsWithin(const Residual& residual, const PointFit& fit);
 
-Fit FitOf(const AlignedTrace& trace, const std::vector<Residual>& own,
-          const std::vector<Residual>& f32,
+Fit FitOf(const AlignedTrace& trace, const Plan& plan,
+          const std::vector<Residual>& own, const std::vector<Residual>& f32,
           const std::vector<Residual>* stored);
 
 // log2 of a distance by the trace's norm, the mean of that of all elements and

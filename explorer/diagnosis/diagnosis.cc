@@ -81,7 +81,6 @@ class Diagnosing {
       absl::Status (Diagnosing::*step)();
     } steps[] = {
         {"the alignment", &Diagnosing::AlignTrace},
-        {"the arithmetic", &Diagnosing::FindTracesArithmetic},
         {"the hypotheses", &Diagnosing::Search},
         {"the free runs", &Diagnosing::CompareRuns},
         {"the causes", &Diagnosing::NameCauses},
@@ -119,55 +118,98 @@ class Diagnosing {
     auto alignment = Align(setting_, weights_, trace_);
     if (!alignment.ok()) return alignment.status();
     d_.alignment = *std::move(alignment);
-    aligned_ = std::make_unique<AlignedTrace>(trace_, d_.num_layers,
-                                              d_.alignment.state_shift,
-                                              d_.alignment.last_state_normed);
     return absl::OkStatus();
   }
 
-  absl::Status FindTracesArithmetic() {
-    auto found = FindArithmetic(setting_, sets_, *aligned_, {});
-    if (!found.ok()) return found.status();
-    d_.arithmetic = found->arithmetic;
-    closest_ = found->closest;
-    beliefs_ = {found->belief};
-    beliefs_.insert(beliefs_.end(), found->alternatives.begin(),
-                    found->alternatives.end());
+  // The reading of the alignment; if it leaves something unexplained, the
+  // others that are open.
+  absl::Status Search() {
+    const Alignment& alignment = d_.alignment;
+    std::vector<Alignment::Reading> readings = {
+        {alignment.state_shift, alignment.last_state_normed}};
+    readings.insert(readings.end(), alignment.others.begin(),
+                    alignment.others.end());
+    for (const Alignment::Reading& reading : readings) {
+      Attempt attempt;
+      attempt.reading = reading;
+      const absl::Status status = Try(attempt);
+      if (!status.ok()) return status;
+      if (attempt_.aligned == nullptr || IsBetter(attempt, attempt_)) {
+        attempt_ = std::move(attempt);
+      }
+      if (IsExplained(attempt_.search.after)) break;
+    }
+    d_.alignment.state_shift = attempt_.reading.state_shift;
+    d_.alignment.last_state_normed = attempt_.reading.last_state_normed;
+    const Belief& belief = attempt_.search.belief;
+    d_.tried = attempt_.search.tried;
+    d_.arithmetic = attempt_.arithmetic;
+    d_.arithmetic.name = belief.preset;
+    d_.arithmetic.plan = belief.plan.Text();
+    d_.arithmetic.stored_rounded = belief.stored_rounded;
+    FillPoints();
     return absl::OkStatus();
+  }
+
+  // What comes of one reading of the trace.
+  struct Attempt {
+    Alignment::Reading reading;
+    std::unique_ptr<AlignedTrace> aligned;
+    Arithmetic arithmetic;
+    std::vector<std::string> closest;
+    SearchResult search;
+  };
+
+  static bool IsExplained(const Fit& fit) {
+    return fit.explained == fit.points.size();
+  }
+
+  static bool IsBetter(const Attempt& a, const Attempt& b) {
+    // The points are the same, but for their places.
+    const size_t left_a =
+        a.search.after.points.size() - a.search.after.explained;
+    const size_t left_b =
+        b.search.after.points.size() - b.search.after.explained;
+    if (left_a != left_b) return left_a < left_b;
+    return a.search.after.mean_log2 < b.search.after.mean_log2;
   }
 
   // Under the likeliest arithmetic; if that leaves something unexplained, under
   // the others that could have made the values, of which one is taken if it
   // explains everything.
-  absl::Status Search() {
-    for (const Belief& belief : beliefs_) {
-      auto result = SearchHypotheses(setting_, sets_, *aligned_, belief);
+  absl::Status Try(Attempt& attempt) {
+    attempt.aligned = std::make_unique<AlignedTrace>(
+        trace_, d_.num_layers, attempt.reading.state_shift,
+        attempt.reading.last_state_normed);
+    const AlignedTrace& aligned = *attempt.aligned;
+    auto found = FindArithmetic(setting_, sets_, aligned, {});
+    if (!found.ok()) return found.status();
+    attempt.arithmetic = found->arithmetic;
+    attempt.closest = found->closest;
+    std::vector<Belief> beliefs = {found->belief};
+    beliefs.insert(beliefs.end(), found->alternatives.begin(),
+                   found->alternatives.end());
+    for (const Belief& belief : beliefs) {
+      auto result = SearchHypotheses(setting_, sets_, aligned, belief);
       if (!result.ok()) return result.status();
-      const bool first = search_.after.points.empty();
-      const bool all = result->after.explained == result->after.points.size();
+      const bool first = attempt.search.after.points.empty();
+      const bool all = IsExplained(result->after);
       if (first || (all && result->belief.accepted.size() <= kFewCauses)) {
-        search_ = *std::move(result);
+        attempt.search = *std::move(result);
       }
       if (all) break;
     }
-    const absl::Status status = LookAgain();
-    if (!status.ok()) return status;
-    d_.tried = search_.tried;
-    d_.arithmetic.name = search_.belief.preset;
-    d_.arithmetic.plan = search_.belief.plan.Text();
-    d_.arithmetic.stored_rounded = search_.belief.stored_rounded;
-    FillPoints();
-    return absl::OkStatus();
+    return LookAgain(attempt);
   }
 
   // A cause may have hidden what the arithmetic is.
-  absl::Status LookAgain() {
-    if (search_.belief.accepted.empty()) return absl::OkStatus();
-    auto found =
-        FindArithmetic(setting_, sets_, *aligned_, search_.belief.accepted);
+  absl::Status LookAgain(Attempt& attempt) {
+    if (attempt.search.belief.accepted.empty()) return absl::OkStatus();
+    auto found = FindArithmetic(setting_, sets_, *attempt.aligned,
+                                attempt.search.belief.accepted);
     if (!found.ok()) return found.status();
-    if (found->belief.preset == search_.belief.preset &&
-        found->belief.stored_rounded == search_.belief.stored_rounded) {
+    if (found->belief.preset == attempt.search.belief.preset &&
+        found->belief.stored_rounded == attempt.search.belief.stored_rounded) {
       return absl::OkStatus();
     }
     Belief bare = found->belief;
@@ -175,25 +217,26 @@ class Diagnosing {
     const auto preset_plan = PlanOfPreset(found->belief.preset, d_.num_layers);
     if (!preset_plan.ok()) return preset_plan.status();
     bare.plan = *preset_plan;
-    auto result = SearchHypotheses(setting_, sets_, *aligned_, bare);
+    auto result = SearchHypotheses(setting_, sets_, *attempt.aligned, bare);
     if (!result.ok()) return result.status();
-    const size_t now = search_.after.explained;
+    const size_t now = attempt.search.after.explained;
     if (result->after.explained > now ||
         (result->after.explained == now &&
-         result->belief.accepted.size() <= search_.belief.accepted.size() &&
-         result->after.mean_log2 < search_.after.mean_log2)) {
-      search_ = *std::move(result);
+         result->belief.accepted.size() <=
+             attempt.search.belief.accepted.size() &&
+         result->after.mean_log2 < attempt.search.after.mean_log2)) {
+      attempt.search = *std::move(result);
     }
     return absl::OkStatus();
   }
 
   void FillPoints() {
-    for (size_t i = 0; i < aligned_->points().size(); ++i) {
-      const Point& point = aligned_->points()[i];
-      const PointFit& before = search_.before.points[i];
-      const PointFit& after = search_.after.points[i];
-      const Residual& r = search_.before.residuals[i];
-      const Residual& with = search_.after.residuals[i];
+    for (size_t i = 0; i < attempt_.aligned->points().size(); ++i) {
+      const Point& point = attempt_.aligned->points()[i];
+      const PointFit& before = attempt_.search.before.points[i];
+      const PointFit& after = attempt_.search.after.points[i];
+      const Residual& r = attempt_.search.before.residuals[i];
+      const Residual& with = attempt_.search.after.residuals[i];
       PointResult result;
       result.layer = point.layer;
       result.op = point.op;
@@ -210,8 +253,13 @@ class Diagnosing {
       result.identical_with_causes = ShareIdentical(with);
       result.differs = !before.explained;
       result.still_differs = !after.explained;
+      result.not_reproduced = attempt_.search.after.bit_for_bit &&
+                              after.explained && !after.reproduced;
+      if (result.not_reproduced && !d_.first_not_reproduced.has_value()) {
+        d_.first_not_reproduced = i;
+      }
       result.nonfinite = point.nonfinite;
-      if (i < closest_.size()) result.closest = closest_[i];
+      if (i < attempt_.closest.size()) result.closest = attempt_.closest[i];
       if (result.differs && !d_.first_difference.has_value()) {
         d_.first_difference = i;
       }
@@ -227,7 +275,7 @@ class Diagnosing {
   absl::Status CompareRuns() {
     const auto oracle = Plan::Parse("oracle", d_.num_layers);
     if (!oracle.ok()) return oracle.status();
-    const Belief& belief = search_.belief;
+    const Belief& belief = attempt_.search.belief;
     const auto set = sets_.Get(belief.weights());
     if (!set.ok()) return set.status();
     std::vector<Candidate> candidates = {
@@ -236,16 +284,16 @@ class Diagnosing {
         {belief.plan, belief.variant(), nullptr}};
     // The oracle and ours are of the checkpoint's own weights.
     const auto own = MeasureCandidates(
-        setting_, weights_, *aligned_,
+        setting_, weights_, *attempt_.aligned,
         absl::MakeConstSpan(candidates).subspan(0, 2), "free runs");
     if (!own.ok()) return own.status();
     candidates.erase(candidates.begin() + 1);
     const auto emulated =
-        MeasureCandidates(setting_, **set, *aligned_, candidates,
+        MeasureCandidates(setting_, **set, *attempt_.aligned, candidates,
                           "run of the trace's arithmetic");
     if (!emulated.ok()) return emulated.status();
-    for (size_t i = 0; i < aligned_->points().size(); ++i) {
-      const Point& point = aligned_->points()[i];
+    for (size_t i = 0; i < attempt_.aligned->points().size(); ++i) {
+      const Point& point = attempt_.aligned->points()[i];
       if (point.op != Op::kEmbed && point.op != Op::kMlpResidual &&
           point.op != Op::kFinalNorm) {
         continue;
@@ -281,8 +329,8 @@ class Diagnosing {
   }
 
   absl::Status NameCauses() {
-    auto causes =
-        CausesOf(setting_, sets_, trace_, *aligned_, search_, d_.alignment);
+    auto causes = CausesOf(setting_, sets_, trace_, *attempt_.aligned,
+                           attempt_.search, d_.alignment);
     if (!causes.ok()) return causes.status();
     d_.causes = *std::move(causes);
     return absl::OkStatus();
@@ -296,8 +344,8 @@ class Diagnosing {
                        : point.op == Op::kEmbed ? 0
                                                 : d_.num_layers + 1);
     }
-    auto rows =
-        MakeErrorRows(setting_, weights_, plan_, trace_, *aligned_, differing);
+    auto rows = MakeErrorRows(setting_, weights_, plan_, trace_,
+                              *attempt_.aligned, differing);
     if (!rows.ok()) return rows.status();
     d_.rows = *std::move(rows);
     return absl::OkStatus();
@@ -309,8 +357,8 @@ class Diagnosing {
     if (!options_.explain_rounding || !d_.explained() || d_.differs()) {
       return absl::OkStatus();
     }
-    auto rounding =
-        AttributeRounding(setting_, sets_, *aligned_, search_, d_.states);
+    auto rounding = AttributeRounding(setting_, sets_, *attempt_.aligned,
+                                      attempt_.search, d_.states);
     if (!rounding.ok()) return rounding.status();
     d_.rounding = std::move(rounding->verdict);
     d_.causes.insert(d_.causes.end(), rounding->causes.begin(),
@@ -338,10 +386,7 @@ class Diagnosing {
   const DiagnosisOptions& options_;
   const ReplaySetting setting_;
   WeightSets sets_;
-  std::unique_ptr<AlignedTrace> aligned_;
-  std::vector<Belief> beliefs_;  // the likeliest first
-  std::vector<std::string> closest_;
-  SearchResult search_;
+  Attempt attempt_;  // that was taken
   Diagnosis d_;
   Progress* progress_ = nullptr;  // during Run
   size_t steps_done_ = 0;

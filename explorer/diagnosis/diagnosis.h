@@ -50,6 +50,14 @@ struct Alignment {
     double raw = 0, normed = 0;
   };
   std::optional<LastState> last_state;
+  // Other readings that these figures do not rule out, as where a mistake of
+  // the trace's program is in all layers or in the final norm: tried if this
+  // one leaves something unexplained.
+  struct Reading {
+    int state_shift = 0;
+    bool last_state_normed = false;
+  };
+  std::vector<Reading> others;
   // Positions whose embedding in T is not that of the token, and the token that
   // it is of (-1: none).
   struct OtherToken {
@@ -86,8 +94,12 @@ struct PointResult {
   double identical_with_causes = 0;
   bool differs = false;        // distance > allowed
   bool still_differs = false;  // distance_with_causes > allowed
-  size_t nonfinite = 0;        // elements of T
-  std::string closest;         // the preset whose replay is nearest
+  // Within rounding, but not bit for bit, where the replay of most points is
+  // (belief.h, Flips), all causes included: something rounds elsewhere there,
+  // or differs by less than a rounding.
+  bool not_reproduced = false;
+  size_t nonfinite = 0;  // elements of T
+  std::string closest;   // the preset whose replay is nearest
 };
 
 // 2. What T was computed in.
@@ -126,8 +138,9 @@ struct Tried {
   // sum over points of log2(distance without / with), of changes that matter.
   size_t explained = 0, spoiled = 0;
   double bits = 0;
-  // Elements that come nearer to T's and that go farther away.
-  size_t nearer = 0, farther = 0;
+  // Of points that are explained with it and without it: rows that it moves,
+  // and those of them in which nearly all that moves becomes T's bits.
+  size_t rows_moved = 0, rows_hit = 0;
   std::string not_tried;  // why, else empty
 };
 
@@ -195,9 +208,11 @@ struct Diagnosis {
   Arithmetic arithmetic;
   std::vector<StateDistance> states;
   std::vector<PointResult> points;  // in the order in which they run
-  // The first that differs under the arithmetic found, and the first that still
-  // does with all causes: indices into points.
+  // The first that differs under the arithmetic found, the first that still
+  // does with all causes, and the first that is not reproduced: indices into
+  // points.
   std::optional<size_t> first_difference, first_unexplained;
+  std::optional<size_t> first_not_reproduced;
   std::vector<Tried> tried;            // the best first
   std::vector<DiagnosedCause> causes;  // in the order of layers
   // Why the rounding comes to what it does: --attribute's verdict on T's

@@ -117,8 +117,8 @@ Json TriedJson(const Tried& t) {
   json.update(Json{{"explained", t.explained},
                    {"spoiled", t.spoiled},
                    {"bits", t.bits},
-                   {"nearer", t.nearer},
-                   {"farther", t.farther}});
+                   {"rows_moved", t.rows_moved},
+                   {"rows_hit", t.rows_hit}});
   return json;
 }
 

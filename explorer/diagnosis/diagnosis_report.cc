@@ -203,8 +203,8 @@ std::string Hypotheses(const Diagnosis& d) {
       "\n## Hypotheses\n\n"
       "Points that each explains and that it spoils; bits are the sum over "
       "points of log2 of the distance without it by that with it.\n\n"
-      "| Hypothesis | Explains | Spoils | Bits | Elements nearer | Farther |\n"
-      "|------------|---------:|-------:|-----:|----------------:|--------:|"
+      "| Hypothesis | Explains | Spoils | Bits | Rows moved | Hit |\n"
+      "|------------|---------:|-------:|-----:|-----------:|----:|"
       "\n";
   size_t shown = 0;
   std::vector<std::string> not_tried;
@@ -217,7 +217,7 @@ std::string Hypotheses(const Diagnosis& d) {
     if (shown++ >= kMostHypotheses) continue;
     absl::StrAppendFormat(&text, "| %s | %d | %d | %.1f | %d | %d |\n",
                           tried.id, tried.explained, tried.spoiled, tried.bits,
-                          tried.nearer, tried.farther);
+                          tried.rows_moved, tried.rows_hit);
   }
   if (shown > kMostHypotheses) {
     absl::StrAppendFormat(&text, "\nThe best %d of %d that were tried.\n",

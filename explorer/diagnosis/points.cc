@@ -141,6 +141,7 @@ AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
     point.judged = point.nonfinite == 0 || !nonfinite_before;
     nonfinite_before = nonfinite_before || point.nonfinite > 0;
   }
+  for (Point& point : points_) point.has_inputs = HasInputs(point, num_layers);
   for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
     if (ShareHeld(format) >= kMostPoints) format_ = format;
   }
@@ -169,6 +170,59 @@ void AlignedTrace::Add(size_t layer, Op op, const TracedTensor& tensor) {
     }
   }
   points_.push_back(point);
+}
+
+bool AlignedTrace::HasInputs(const Point& point, size_t num_layers) const {
+  const auto has = [this](size_t layer, Op op) {
+    return Get(layer, op).rows() > 0;
+  };
+  const size_t layer = point.layer;
+  const auto has_stream = [&](size_t before) {
+    return before == 0 ? has(0, Op::kEmbed) : has(before, Op::kMlpResidual);
+  };
+  switch (point.op) {
+    case Op::kEmbed:
+      return true;
+    case Op::kInputNorm:
+      return has_stream(layer - 1);
+    case Op::kQProj:
+    case Op::kKProj:
+    case Op::kVProj:
+      return has(layer, Op::kInputNorm);
+    case Op::kQNorm:
+      return has(layer, Op::kQProj);
+    case Op::kKNorm:
+      return has(layer, Op::kKProj);
+    case Op::kRope:
+      return (has(layer, Op::kQNorm) || has(layer, Op::kQProj)) &&
+             (has(layer, Op::kKNorm) || has(layer, Op::kKProj));
+    case Op::kQk:
+      return has(layer, Op::kRope);
+    // A replay's scores are its own.
+    case Op::kSoftmax:
+    case Op::kAv:
+      return false;
+    case Op::kOProj:
+      return has(layer, Op::kAv);
+    case Op::kAttnResidual:
+      return has_stream(layer - 1) && has(layer, Op::kOProj);
+    case Op::kPostNorm:
+      return has(layer, Op::kAttnResidual);
+    case Op::kGateProj:
+    case Op::kUpProj:
+      return has(layer, Op::kPostNorm);
+    case Op::kSwiGlu:
+      return has(layer, Op::kGateProj) && has(layer, Op::kUpProj);
+    case Op::kDownProj:
+      return has(layer, Op::kSwiGlu);
+    case Op::kMlpResidual:
+      return has(layer, Op::kAttnResidual) && has(layer, Op::kDownProj);
+    case Op::kFinalNorm:
+      return has_stream(num_layers);
+    case Op::kLmHead:
+      return has(0, Op::kFinalNorm);
+  }
+  return false;
 }
 
 double AlignedTrace::ShareHeld(Format format) const {

@@ -46,6 +46,8 @@ struct Point {
   double usual_squares = 0;
   std::vector<double> stands_out_from;
   size_t nonfinite = 0;  // of its values
+  // Whether a replay computes it from values of the trace alone.
+  bool has_inputs = false;
   // Where some of its values are not finite, and some before it were not
   // either, how far they spread depends on how zeros are multiplied with them.
   bool judged = true;
@@ -78,6 +80,7 @@ class AlignedTrace : public GivenOutputs {
 
  private:
   void Add(size_t layer, Op op, const TracedTensor& tensor);
+  bool HasInputs(const Point& point, size_t num_layers) const;
 
   size_t positions_;
   Format format_ = Format::kF64;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -24,6 +25,9 @@
 namespace ulpscope {
 namespace {
 
+// Residual::rows_hit.
+constexpr double kNearlyAll = 0.9;
+
 // The same number, infinity or NaN.
 bool Same(double a, double b) {
   return a == b || (std::isnan(a) && std::isnan(b));
@@ -43,20 +47,32 @@ void AddPart(const Residual::Part& part, Residual::Part& all) {
   all.noise_quartic += part.noise_quartic;
 }
 
-// Compares runs of elements.
+// How likely an error makes x round the other way, to a format of so many bits
+// of precision and this smallest spacing.
+double Flip(double error, double x, int precision, int least_exponent) {
+  if (x == 0 || error == 0) return 0;
+  const int spacing = std::max(std::ilogb(x) + 1 - precision, least_exponent);
+  return std::min(1.0, 2 * std::ldexp(error, -spacing));
+}
+
+// Compares a row.
 void CompareElements(const double* theirs, const double* ours,
                      const double* first, const double* second, size_t n,
                      double stands_out_from, double unit_roundoff,
                      Residual& r) {
   r.elements += n;
+  double moved = 0, hit = 0;
   for (size_t i = 0; i < n; ++i) {
     const bool usual = std::fabs(theirs[i]) < stands_out_from;
-    if (Same(theirs[i], ours[i])) {
+    const bool same = Same(theirs[i], ours[i]);
+    const bool other_same = Same(theirs[i], second[i]);
+    const double mine = same ? 0 : std::fabs(theirs[i] - ours[i]);
+    const double other = other_same ? 0 : std::fabs(theirs[i] - second[i]);
+    if (same) {
       ++r.identical;
-    } else if (std::isfinite(theirs[i]) && std::isfinite(ours[i])) {
-      const double d = theirs[i] - ours[i];
-      r.all.squares += d * d;
-      if (usual) r.usual.squares += d * d;
+    } else if (std::isfinite(mine)) {
+      r.all.squares += mine * mine;
+      if (usual) r.usual.squares += mine * mine;
     } else {
       ++r.nonfinite;
     }
@@ -65,16 +81,23 @@ void CompareElements(const double* theirs, const double* ours,
       const double rounding = unit_roundoff * ours[i];
       AddOwn(own, rounding, r.all);
       if (usual) AddOwn(own, rounding, r.usual);
+      const double error = std::max(std::fabs(own), std::fabs(rounding));
+      r.flips_bf16 += Flip(error, ours[i], 8, -133);
+      r.flips_f16 += Flip(error, ours[i], 11, -24);
     }
-    const double mine = std::fabs(theirs[i] - ours[i]);
-    const double other = std::fabs(theirs[i] - second[i]);
-    if (mine < other || (std::isnan(other) && Same(theirs[i], ours[i]))) {
-      r.nearer += Same(theirs[i], second[i]) ? 0 : 1;
-    } else if (other < mine ||
-               (std::isnan(mine) && Same(theirs[i], second[i]))) {
-      r.farther += Same(theirs[i], ours[i]) ? 0 : 1;
+    // What is not finite on one side only is farther than anything.
+    const double far = std::numeric_limits<double>::infinity();
+    const double mine_at = std::isnan(mine) ? far : mine;
+    const double other_at = std::isnan(other) ? far : other;
+    if (mine_at < other_at) ++r.nearer;
+    if (other_at < mine_at) ++r.farther;
+    if (!Same(ours[i], second[i])) {
+      ++moved;
+      if (same) ++hit;
     }
   }
+  if (moved > 0) ++r.rows_moved;
+  if (moved > 0 && hit >= kNearlyAll * moved) ++r.rows_hit;
 }
 
 class Comparer : public LockstepObserver {
@@ -216,6 +239,10 @@ class Comparer : public LockstepObserver {
     all.identical += part.identical;
     all.nearer += part.nearer;
     all.farther += part.farther;
+    all.rows_moved += part.rows_moved;
+    all.rows_hit += part.rows_hit;
+    all.flips_bf16 += part.flips_bf16;
+    all.flips_f16 += part.flips_f16;
   }
 
   const AlignedTrace& trace_;

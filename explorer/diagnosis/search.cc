@@ -33,11 +33,16 @@ constexpr double kBitsMatter = 0.5;
 // brings it nearer.
 constexpr double kAnyBits = 0x1p-6;
 
-// Of elements that a hypothesis moves, three of four have to come nearer; and
-// by chance, nearer and farther alike, their difference exceeds six standard
-// deviations, sqrt(elements), once in 10^9.
-constexpr size_t kLeastMoved = 36;
-constexpr double kNearer = 0.75;
+// Rows are what is independent: within one, a single value that is rounded the
+// other way moves all others. A hypothesis about rounding points is right where
+// the rows that it moves become the trace's. One does so by chance if both
+// flipped the value that was nearest to a tie; that is taken to be as likely as
+// this, and of all hypotheses together it must be less likely than the second.
+constexpr double kChanceHit = 0.125;
+constexpr double kByChance = 1e-3;
+constexpr double kHypotheses = 64;
+// And this share of the rows has to.
+constexpr double kMostHit = 0.5;
 
 // Runs of layers in which an op is tried in another format.
 constexpr size_t kMostRanges = 3;
@@ -67,11 +72,25 @@ std::string IdOf(const std::vector<Hypothesis>& hypotheses) {
   return id;
 }
 
+// The probability of at least k hits of n by chance.
+double HitTail(size_t k, size_t n) {
+  double tail = 0;
+  const double total = static_cast<double>(n);
+  for (size_t i = k; i <= n; ++i) {
+    const double x = static_cast<double>(i);
+    tail += std::exp(std::lgamma(total + 1) - std::lgamma(x + 1) -
+                     std::lgamma(total - x + 1) + x * std::log(kChanceHit) +
+                     (total - x) * std::log1p(-kChanceHit));
+  }
+  return tail;
+}
+
 // Whether rounding points that are elsewhere are the better explanation.
-bool MovesNearer(const Tried& tried) {
-  const double moved = static_cast<double>(tried.nearer + tried.farther);
-  return tried.nearer + tried.farther >= kLeastMoved &&
-         static_cast<double>(tried.nearer) >= kNearer * moved;
+bool HitsRows(const Tried& tried) {
+  return static_cast<double>(tried.rows_hit) >=
+             kMostHit * static_cast<double>(tried.rows_moved) &&
+         tried.rows_moved > 0 &&
+         kHypotheses * HitTail(tried.rows_hit, tried.rows_moved) < kByChance;
 }
 
 class Search {
@@ -91,7 +110,7 @@ class Search {
       if (!found.ok()) return found.status();
       if (!*found) break;
     }
-    if (Unexplained(result_.after) > 0) {
+    if (Unexplained(result_.after) > 0 || NotReproduced(result_.after) > 0) {
       const absl::Status status = AcceptPair();
       if (!status.ok()) return status;
     }
@@ -101,6 +120,10 @@ class Search {
   }
 
  private:
+  static size_t NotReproduced(const Fit& fit) {
+    return fit.bit_for_bit ? fit.points.size() - fit.reproduced : 0;
+  }
+
   size_t Unexplained(const Fit& fit) const {
     return fit.points.size() - fit.explained;
   }
@@ -145,7 +168,10 @@ class Search {
     }
     for (size_t i = 0; i < trace_.points().size(); ++i) {
       const Point& point = trace_.points()[i];
-      if (result_.after.points[i].explained) continue;
+      const PointFit& fit = result_.after.points[i];
+      if (fit.explained && (fit.reproduced || !result_.after.bit_for_bit)) {
+        continue;
+      }
       if (point.op != Op::kMlpResidual ||
           traced_inside.count(point.layer) > 0) {
         layers_of_op[point.op].insert(point.layer);
@@ -223,7 +249,7 @@ class Search {
         Judge(fit, (*residuals)[2 + g], *measured[g]);
         // On other weights the belief without the guess is another one.
         if (rounding != base.weights()) {
-          measured[g]->tried.nearer = measured[g]->tried.farther = 0;
+          measured[g]->tried.rows_moved = measured[g]->tried.rows_hit = 0;
         }
       }
     }
@@ -247,8 +273,8 @@ class Search {
       guess.all_bits += bits;
       // Only where both are explained: a mistake that is nearer is one still.
       if (explained && fit.points[i].explained) {
-        tried.nearer += r.nearer;
-        tried.farther += r.farther;
+        tried.rows_moved += r.rows_moved;
+        tried.rows_hit += r.rows_hit;
       }
     }
   }
@@ -268,23 +294,28 @@ class Search {
     auto fit = Evaluate(setting_, weights_, trace_, guess.belief,
                         "verifying a hypothesis");
     if (!fit.ok()) return fit.status();
-    size_t explained = 0, spoiled = 0;
+    size_t better = 0, spoiled = 0;
     for (size_t i = 0; i < fit->points.size(); ++i) {
-      const bool before = result_.after.points[i].explained;
-      const bool after = fit->points[i].explained;
-      if (before && !after) ++spoiled;
-      // A coarser arithmetic allows for more everywhere, which explains
-      // nothing.
-      if (after && !before &&
-          Log2Distance(trace_, i, result_.after.residuals[i]) -
-                  Log2Distance(trace_, i, fit->residuals[i]) >=
-              kBitsMatter) {
-        ++explained;
+      const PointFit& before = result_.after.points[i];
+      const PointFit& after = fit->points[i];
+      const double bits = Log2Distance(trace_, i, result_.after.residuals[i]) -
+                          Log2Distance(trace_, i, fit->residuals[i]);
+      // By what was allowed before: a coarser arithmetic allows for more
+      // everywhere, which explains nothing.
+      if (before.explained &&
+          (!after.explained || !IsWithin(fit->residuals[i], before))) {
+        ++spoiled;
+      }
+      if (before.reproduced && !after.reproduced) ++spoiled;
+      if (!before.explained && after.explained && bits >= kBitsMatter) {
+        ++better;
+      }
+      if (result_.after.bit_for_bit && !before.reproduced && after.reproduced &&
+          after.explained) {
+        ++better;
       }
     }
-    if (spoiled > 0 || (explained == 0 && !MovesNearer(guess.tried))) {
-      return false;
-    }
+    if (spoiled > 0 || (better == 0 && !HitsRows(guess.tried))) return false;
     result_.belief = guess.belief;
     result_.after = *std::move(fit);
     return true;
@@ -307,7 +338,8 @@ class Search {
   absl::StatusOr<bool> AcceptSingle(bool first) {
     std::vector<Tried> not_tried;
     std::vector<Guess> guesses;
-    const bool differs = Unexplained(result_.after) > 0;
+    const bool differs =
+        Unexplained(result_.after) > 0 || NotReproduced(result_.after) > 0;
     for (Hypothesis& h : Singles(result_.belief, &not_tried)) {
       // Other weights take another load of them.
       if (h.weights.has_value() && !differs) {
@@ -334,9 +366,7 @@ class Search {
     for (const Guess& guess : guesses) {
       const Tried& tried = guess.tried;
       if (!tried.not_tried.empty()) break;
-      if (tried.bits <= 0) break;
-      if (tried.explained == 0 && !MovesNearer(tried)) continue;
-      if (tried.spoiled > tried.explained) continue;
+      if (tried.bits < kBitsMatter && !HitsRows(guess.tried)) continue;
       if (++verified > kMostVerified) break;
       const auto accepted = Accept(guess);
       if (!accepted.ok()) return accepted.status();
@@ -388,7 +418,9 @@ class Search {
     SortBest(pairs);
     size_t verified = 0;
     for (const Guess& pair : pairs) {
-      if (pair.tried.explained == 0 || !pair.tried.not_tried.empty()) continue;
+      if (pair.tried.bits < kBitsMatter || !pair.tried.not_tried.empty()) {
+        continue;
+      }
       if (++verified > kMostVerified) break;
       const auto accepted = Accept(pair);
       if (!accepted.ok()) return accepted.status();
@@ -411,6 +443,9 @@ class Search {
       bool needless = fit->mean_log2 <= result_.after.mean_log2;
       for (size_t p = 0; p < fit->points.size(); ++p) {
         if (result_.after.points[p].explained && !fit->points[p].explained) {
+          needless = false;
+        }
+        if (result_.after.points[p].reproduced && !fit->points[p].reproduced) {
           needless = false;
         }
       }

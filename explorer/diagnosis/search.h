@@ -24,11 +24,14 @@ struct SearchResult {
 
 // Looks for what makes a replay fit the trace: singles, one after the other,
 // then pairs of the best. A hypothesis is accepted if
-//   - it explains a point that nothing explained, by coming nearer to it, and
-//     spoils none; or
-//   - all points are within their rounding with and without it, but it moves
-//     at least 36 elements, and three of four of them, nearer to the trace's:
-//     rounding points that are elsewhere.
+//   - it explains a point that nothing explained, by coming nearer to it; or
+//   - it reproduces, where the replay is to be bit for bit, a point that was
+//   not
+//     reproduced; or
+//   - what it moves becomes the trace's bits for the most part, in more rows
+//     than chance does: rounding points that are elsewhere;
+// and it takes no point away that was explained or reproduced, by what was
+// allowed there before.
 // Of what was accepted, whatever proves needless is dropped again.
 absl::StatusOr<SearchResult> SearchHypotheses(const ReplaySetting& setting,
                                               WeightSets& weights,
