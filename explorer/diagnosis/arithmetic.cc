@@ -48,6 +48,11 @@ struct Option {
 };
 
 bool IsBetter(const Option& challenger, const Option& best) {
+  // Both round to f64, but for a few ops.
+  if (kPresets[best.preset].result == Format::kF64 &&
+      kPresets[challenger.preset].result == Format::kF64) {
+    return challenger.fit.explained > best.fit.explained;
+  }
   const double bits = best.fit.mean_log2 - challenger.fit.mean_log2;
   if (std::fabs(bits) > kBitsMatter) return bits > 0;
   return challenger.fit.explained > best.fit.explained;
@@ -90,8 +95,11 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   Variant exact = beliefs.front().variant();
   exact.rope_angles_f32 = false;
   std::vector<Candidate> candidates = {{*oracle, exact, &trace}};
-  for (const Belief& belief : beliefs) {
-    candidates.push_back({belief.plan, belief.variant(), &trace});
+  const Format held = trace.format();
+  for (size_t p = 0; p < beliefs.size(); ++p) {
+    const bool finer = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
+    candidates.push_back(
+        {beliefs[p].plan, beliefs[p].variant(), &trace, finer});
   }
   candidates.push_back({*oracle, exact, &perturbed});
   const auto set = weights.Get(beliefs.front().weights());
@@ -102,7 +110,6 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   const std::vector<Residual>& f32 = (*residuals)[1 + kF32Preset];
   const std::vector<Residual>& stored = residuals->back();
 
-  const Format held = trace.format();
   std::vector<Option> options;
   for (size_t p = 0; p < std::size(kPresets); ++p) {
     const double held_share = trace.ShareHeld(kPresets[p].result);

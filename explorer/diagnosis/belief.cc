@@ -244,9 +244,10 @@ absl::StatusOr<Fit> Evaluate(const ReplaySetting& setting, WeightSets& weights,
   // The oracle's angles are exact: their rounding is part of the arithmetic.
   Variant exact = variant;
   exact.rope_angles_f32 = false;
-  std::vector<Candidate> candidates = {{*oracle, exact, &trace},
-                                       {belief.plan, variant, &trace},
-                                       {Plan(num_layers), variant, &trace}};
+  std::vector<Candidate> candidates = {
+      {*oracle, exact, &trace},
+      {belief.plan, variant, &trace, belief.stored_rounded},
+      {Plan(num_layers), variant, &trace}};
   if (belief.stored_rounded) {
     candidates.push_back({*oracle, exact, &perturbed});
   }

@@ -40,6 +40,7 @@ DiagnosisFigures FiguresOf(const Diagnosis& d) {
     const PointResult& point = d.points[i];
     figures.differing += point.differs;
     figures.still_differing += point.still_differs;
+    figures.not_reproduced += point.not_reproduced;
     figures.nonfinite += point.nonfinite;
     ++held_by[std::string(HeldByName(point.held_by))];
     if (!point.closest.empty()) ++closest[point.closest];

@@ -16,6 +16,7 @@ namespace ulpscope {
 struct DiagnosisFigures {
   size_t differing = 0;        // points
   size_t still_differing = 0;  // with all causes
+  size_t not_reproduced = 0;   // PointResult
   size_t nonfinite = 0;        // elements of T
   // The point that comes nearest to what it is allowed: an index into points,
   // only if there are any.

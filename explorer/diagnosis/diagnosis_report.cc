@@ -129,7 +129,7 @@ std::vector<size_t> ShownPoints(const Diagnosis& d) {
   const bool all = d.points.size() <= kMostPoints;
   for (size_t i = 0; i < d.points.size(); ++i) {
     const PointResult& point = d.points[i];
-    if (all || point.differs || point.still_differs) {
+    if (all || point.differs || point.still_differs || point.not_reproduced) {
       if (shown.size() < kMostPoints) shown.push_back(i);
     } else {
       others.push_back(i);
@@ -174,9 +174,10 @@ std::string Points(const Diagnosis& d) {
         OpName(p.op), p.stored_as, HeldByName(p.held_by),
         Scientific(p.distance), Scientific(p.allowed),
         Scientific(p.distance_with_causes), Percent(p.identical), p.closest,
-        p.still_differs ? "unexplained"
-        : p.differs     ? "differs"
-                        : "");
+        p.still_differs    ? "unexplained"
+        : p.differs        ? "differs"
+        : p.not_reproduced ? "not bit for bit"
+                           : "");
   }
   return text;
 }
@@ -202,11 +203,13 @@ std::string Hypotheses(const Diagnosis& d) {
   std::string text =
       "\n## Hypotheses\n\n"
       "Points that each explains and that it spoils; bits are the sum over "
-      "points of log2 of the distance without it by that with it.\n\n"
+      "points of log2 of the distance without it by that with it. Rows are of "
+      "points that are within rounding: those that it moves, and those that "
+      "become the trace's bits.\n\n"
       "| Hypothesis | Explains | Spoils | Bits | Rows moved | Hit |\n"
       "|------------|---------:|-------:|-----:|-----------:|----:|"
       "\n";
-  size_t shown = 0;
+  size_t shown = 0, count = 0;
   std::vector<std::string> not_tried;
   for (const Tried& tried : d.tried) {
     if (!tried.not_tried.empty()) {
@@ -214,14 +217,23 @@ std::string Hypotheses(const Diagnosis& d) {
           absl::StrCat("`", tried.id, "` (", tried.not_tried, ")"));
       continue;
     }
+    ++count;
+    if (tried.bits <= 0 && tried.explained == 0 && tried.rows_hit == 0) {
+      continue;
+    }
     if (shown++ >= kMostHypotheses) continue;
     absl::StrAppendFormat(&text, "| %s | %d | %d | %.1f | %d | %d |\n",
                           tried.id, tried.explained, tried.spoiled, tried.bits,
                           tried.rows_moved, tried.rows_hit);
   }
-  if (shown > kMostHypotheses) {
-    absl::StrAppendFormat(&text, "\nThe best %d of %d that were tried.\n",
-                          kMostHypotheses, shown);
+  if (shown == 0) {
+    text = absl::StrFormat(
+        "\n## Hypotheses\n\nNone of the %d that were tried brings the replay "
+        "nearer to the trace.\n",
+        count);
+  } else if (shown < count) {
+    absl::StrAppendFormat(
+        &text, "\n%d were tried; the others do not come nearer.\n", count);
   }
   if (!not_tried.empty()) {
     absl::StrAppend(&text, "\nNot tried: ", absl::StrJoin(not_tried, "; "),

@@ -83,6 +83,10 @@ std::string Headline(const Diagnosis& d) {
     text = absl::StrCat(
         "No implementation difference: everything in the trace is what `",
         d.arithmetic.name, "` explains.");
+    if (d.first_not_reproduced.has_value()) {
+      absl::StrAppend(&text, " But not all of it bit for bit: first ",
+                      PointPlace(d.points[*d.first_not_reproduced]), ".");
+    }
   }
   if (!others.empty()) {
     absl::StrAppend(&text, " What the error table shows comes from ",
@@ -253,6 +257,22 @@ void AppendFirstDifference(const Diagnosis& d, const DiagnosisFigures& figures,
       Percent(point.identical)));
 }
 
+// Points that are within rounding, where the replay of most has the trace's
+// bits.
+void AppendNotReproduced(const Diagnosis& d, const DiagnosisFigures& figures,
+                         std::vector<std::string>& sentences) {
+  if (!d.first_not_reproduced.has_value()) return;
+  const PointResult& point = d.points[*d.first_not_reproduced];
+  sentences.push_back(absl::StrFormat(
+      "The replay has the trace's bits but for sums in another order, except "
+      "at %s that %s within rounding: first %s (`%s`), of whose elements %s "
+      "are the same. Something rounds elsewhere there, or differs by less than "
+      "a rounding; no hypothesis gives those bits.",
+      Plural(figures.not_reproduced, "point"),
+      figures.not_reproduced == 1 ? "is" : "are", PointPlace(point),
+      Printable(point.name), Percent(point.identical_with_causes)));
+}
+
 void AppendUnexplained(const Diagnosis& d, const DiagnosisFigures& figures,
                        std::vector<std::string>& sentences) {
   if (d.explained()) return;
@@ -291,6 +311,7 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
   for (const DiagnosedCause& cause : d.causes) {
     sentences.push_back(CauseSentence(d, cause));
   }
+  AppendNotReproduced(d, figures, sentences);
   AppendUnexplained(d, figures, sentences);
   if (!d.not_measured.empty()) {
     sentences.push_back(

@@ -20,6 +20,7 @@
 #include "model/decoder.h"
 #include "model/lockstep.h"
 #include "model/op.h"
+#include "model/rounding.h"
 #include "model/weights.h"
 
 namespace ulpscope {
@@ -55,19 +56,44 @@ double Flip(double error, double x, int precision, int least_exponent) {
   return std::min(1.0, 2 * std::ldexp(error, -spacing));
 }
 
+// What becomes of outputs before they are compared.
+struct Written {
+  double unit_roundoff = 0;      // of the op's result
+  Format format = Format::kF64;  // of the trace
+  bool ours_rounded = false, second_rounded = false;
+
+  double Ours(double x) const { return ours_rounded ? Rounded(x) : x; }
+  double Second(double x) const { return second_rounded ? Rounded(x) : x; }
+  double Rounded(double x) const {
+    switch (format) {
+      case Format::kBF16:
+        return RoundedToBF16(x);
+      case Format::kF16:
+        return RoundedToF16(x);
+      case Format::kF32:
+        return static_cast<float>(x);
+      case Format::kF64:
+        break;
+    }
+    return x;
+  }
+};
+
 // Compares a row.
 void CompareElements(const double* theirs, const double* ours,
                      const double* first, const double* second, size_t n,
-                     double stands_out_from, double unit_roundoff,
+                     double stands_out_from, const Written& written,
                      Residual& r) {
   r.elements += n;
   double moved = 0, hit = 0;
   for (size_t i = 0; i < n; ++i) {
     const bool usual = std::fabs(theirs[i]) < stands_out_from;
-    const bool same = Same(theirs[i], ours[i]);
-    const bool other_same = Same(theirs[i], second[i]);
-    const double mine = same ? 0 : std::fabs(theirs[i] - ours[i]);
-    const double other = other_same ? 0 : std::fabs(theirs[i] - second[i]);
+    const double x = written.Ours(ours[i]);
+    const double y = written.Second(second[i]);
+    const bool same = Same(theirs[i], x);
+    const bool other_same = Same(theirs[i], y);
+    const double mine = same ? 0 : std::fabs(theirs[i] - x);
+    const double other = other_same ? 0 : std::fabs(theirs[i] - y);
     if (same) {
       ++r.identical;
     } else if (std::isfinite(mine)) {
@@ -78,7 +104,7 @@ void CompareElements(const double* theirs, const double* ours,
     }
     const double own = ours[i] - first[i];
     if (std::isfinite(own)) {
-      const double rounding = unit_roundoff * ours[i];
+      const double rounding = written.unit_roundoff * ours[i];
       AddOwn(own, rounding, r.all);
       if (usual) AddOwn(own, rounding, r.usual);
       const double error = std::max(std::fabs(own), std::fabs(rounding));
@@ -91,7 +117,7 @@ void CompareElements(const double* theirs, const double* ours,
     const double other_at = std::isnan(other) ? far : other;
     if (mine_at < other_at) ++r.nearer;
     if (other_at < mine_at) ++r.farther;
-    if (!Same(ours[i], second[i])) {
+    if (!Same(x, y)) {
       ++moved;
       if (same) ++hit;
     }
@@ -102,10 +128,10 @@ void CompareElements(const double* theirs, const double* ours,
 
 class Comparer : public LockstepObserver {
  public:
-  Comparer(const AlignedTrace& trace, absl::Span<const Stream> candidates)
+  Comparer(const AlignedTrace& trace, std::vector<Candidate> candidates)
       : trace_(trace),
-        candidates_(candidates),
-        residuals_(candidates.size(),
+        candidates_(std::move(candidates)),
+        residuals_(candidates_.size(),
                    std::vector<Residual>(trace.points().size())) {
     for (const Point& point : trace.points()) {
       wanted_[static_cast<size_t>(point.op)] = true;
@@ -131,20 +157,26 @@ class Comparer : public LockstepObserver {
     if (streams.front() == 0) Keep(first_position, rows, first);
     if (Has(streams, 1)) Keep(first_position, rows, second);
     // What streams share may have been rounded to different formats.
-    std::map<double, Residual> by_unit;
+    std::map<std::pair<double, bool>, Residual> parts;
     for (const size_t s : streams) {
-      const double unit =
-          op == Op::kEmbed
-              ? 0
-              : UnitRoundoff(candidates_[s].plan.Get(layer, op).info().result);
-      const auto [at_unit, is_new] = by_unit.try_emplace(unit);
-      Residual& residual = at_unit->second;
-      if (is_new && IsScores(op)) {
-        CompareScores(op, first_position, rows, first, second, unit, residual);
-      } else if (is_new) {
-        CompareRows(first_position, rows, first, second, unit, residual);
+      Written written;
+      if (op != Op::kEmbed) {
+        written.unit_roundoff =
+            UnitRoundoff(candidates_[s].plan.Get(layer, op).info().result);
       }
-      Add(residual, residuals_[s][point_]);
+      written.format = trace_.format();
+      written.ours_rounded = candidates_[s].stored_rounded;
+      written.second_rounded =
+          candidates_.size() > 1 && candidates_[1].stored_rounded;
+      const auto [part, is_new] =
+          parts.try_emplace({written.unit_roundoff, written.ours_rounded});
+      if (is_new && IsScores(op)) {
+        CompareScores(op, first_position, rows, first, second, written,
+                      part->second);
+      } else if (is_new) {
+        CompareRows(first_position, rows, first, second, written, part->second);
+      }
+      Add(part->second, residuals_[s][point_]);
     }
   }
 
@@ -181,8 +213,8 @@ class Comparer : public LockstepObserver {
 
   // Rows are positions.
   void CompareRows(size_t first_position, Matrix<const double> rows,
-                   const Kept& first, const Kept& second, double unit,
-                   Residual& residual) const {
+                   const Kept& first, const Kept& second,
+                   const Written& written, Residual& residual) const {
     const TracedTensor& tensor = *point().tensor;
     const Matrix<double> theirs = tensor.rows.view();
     for (size_t r = 0; r < rows.rows; ++r) {
@@ -193,7 +225,7 @@ class Comparer : public LockstepObserver {
       CompareElements(theirs.Row(row), rows.Row(r),
                       RowOf(first, first_position, r, rows),
                       RowOf(second, first_position, r, rows), rows.cols,
-                      point().stands_out_from[row], unit, residual);
+                      point().stands_out_from[row], written, residual);
     }
   }
 
@@ -201,7 +233,7 @@ class Comparer : public LockstepObserver {
   // position has no meaning; after it, a causal decoder has zeros there.
   void CompareScores(Op op, size_t position, Matrix<const double> rows,
                      const Kept& kept_first, const Kept& kept_second,
-                     double unit, Residual& residual) const {
+                     const Written& written, Residual& residual) const {
     const Matrix<double> theirs = point().tensor->rows.view();
     const size_t positions = theirs.cols;
     const size_t shown = op == Op::kQk ? position + 1 : positions;
@@ -226,8 +258,8 @@ class Comparer : public LockstepObserver {
       widen_kept(kept_second, h, second);
       CompareElements(theirs.Row(h * positions + position), ours.data(),
                       first.data(), second.data(), shown,
-                      point().stands_out_from[h * positions + position], unit,
-                      residual);
+                      point().stands_out_from[h * positions + position],
+                      written, residual);
     }
   }
 
@@ -246,7 +278,7 @@ class Comparer : public LockstepObserver {
   }
 
   const AlignedTrace& trace_;
-  const absl::Span<const Stream> candidates_;
+  const std::vector<Candidate> candidates_;
   bool wanted_[kNumOps] = {};
   size_t point_ = 0;  // that is being shown
   size_t layer_ = 0;
@@ -305,7 +337,14 @@ absl::StatusOr<Residuals> MeasureCandidates(
                                             static_cast<double>(total);
       setting.progress(runs / static_cast<double>(streams.size()), what);
     };
-    Comparer comparer(trace, pass);
+    std::vector<Candidate> compared_candidates(
+        candidates.begin(),
+        candidates.begin() + static_cast<ptrdiff_t>(compared));
+    compared_candidates.insert(
+        compared_candidates.end(),
+        candidates.begin() + static_cast<ptrdiff_t>(begin),
+        candidates.begin() + static_cast<ptrdiff_t>(next));
+    Comparer comparer(trace, std::move(compared_candidates));
     const absl::Status status =
         RunLockstep(weights, pass, options, comparer, setting.parallel);
     if (!status.ok()) return status;

@@ -25,6 +25,9 @@ struct Candidate {
   // What it is given: the trace's own outputs, for a replay; null for a run of
   // its own from the tokens on.
   const GivenOutputs* given = nullptr;
+  // Whether its outputs are rounded to the trace's format before they are
+  // compared, as when they are written.
+  bool stored_rounded = false;
 };
 
 // How far a candidate is from the trace at one point. Theirs is T's value, ours

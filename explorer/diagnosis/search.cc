@@ -85,11 +85,15 @@ double HitTail(size_t k, size_t n) {
   return tail;
 }
 
+bool HitsMost(const Tried& tried) {
+  return tried.rows_moved > 0 &&
+         static_cast<double>(tried.rows_hit) >=
+             kMostHit * static_cast<double>(tried.rows_moved);
+}
+
 // Whether rounding points that are elsewhere are the better explanation.
 bool HitsRows(const Tried& tried) {
-  return static_cast<double>(tried.rows_hit) >=
-             kMostHit * static_cast<double>(tried.rows_moved) &&
-         tried.rows_moved > 0 &&
+  return HitsMost(tried) &&
          kHypotheses * HitTail(tried.rows_hit, tried.rows_moved) < kByChance;
 }
 
@@ -226,7 +230,8 @@ class Search {
     for (const auto& rounding : roundings) {
       const auto set = weights_.Get(rounding);
       std::vector<Candidate> candidates = {
-          {*oracle, exact, &trace_}, {base.plan, base.variant(), &trace_}};
+          {*oracle, exact, &trace_},
+          {base.plan, base.variant(), &trace_, base.stored_rounded}};
       std::vector<Guess*> measured;
       for (Guess& guess : guesses) {
         if (guess.belief.weights() != rounding) continue;
@@ -235,8 +240,8 @@ class Search {
           continue;
         }
         measured.push_back(&guess);
-        candidates.push_back(
-            {guess.belief.plan, guess.belief.variant(), &trace_});
+        candidates.push_back({guess.belief.plan, guess.belief.variant(),
+                              &trace_, guess.belief.stored_rounded});
       }
       if (measured.empty()) {
         if (absl::IsResourceExhausted(set.status())) continue;
