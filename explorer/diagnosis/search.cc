@@ -42,7 +42,7 @@ constexpr double kChanceHit = 0.125;
 constexpr double kByChance = 1e-3;
 constexpr double kHypotheses = 64;
 // And this share of the rows has to.
-constexpr double kMostHit = 0.5;
+constexpr double kMostHit = 0.75;
 
 // Runs of layers in which an op is tried in another format.
 constexpr size_t kMostRanges = 3;
@@ -300,6 +300,7 @@ class Search {
                         "verifying a hypothesis");
     if (!fit.ok()) return fit.status();
     size_t better = 0, spoiled = 0;
+    bool leaves_moved = false;
     for (size_t i = 0; i < fit->points.size(); ++i) {
       const PointFit& before = result_.after.points[i];
       const PointFit& after = fit->points[i];
@@ -312,6 +313,9 @@ class Search {
         ++spoiled;
       }
       if (before.reproduced && !after.reproduced) ++spoiled;
+      if (result_.after.bit_for_bit && !after.reproduced && bits != 0) {
+        leaves_moved = true;
+      }
       if (!before.explained && after.explained && bits >= kBitsMatter) {
         ++better;
       }
@@ -320,7 +324,9 @@ class Search {
         ++better;
       }
     }
-    if (spoiled > 0 || (better == 0 && !HitsRows(guess.tried))) return false;
+    if (spoiled > 0) return false;
+    // Where rounding points are known, the right ones give all bits.
+    if (better == 0 && (leaves_moved || !HitsRows(guess.tried))) return false;
     result_.belief = guess.belief;
     result_.after = *std::move(fit);
     return true;
