@@ -23,7 +23,8 @@ namespace {
 
 // Shifts that are tried beside 0, in the order of their likelihood.
 constexpr int kShifts[] = {0, -1, 1, -2, 2};
-// One is taken only if it is this much better than 0.
+// One is taken only if it is this much better than 0, or where 0 cannot be
+// tried, than states that have nothing to do with each other.
 constexpr double kMuchBetter = 0.5;
 // An embedding is another token's if it is farther away than any rounding of
 // it could be: twice the unit roundoff of bf16.
@@ -77,7 +78,8 @@ class Aligner {
           shifts.begin(), shifts.end(),
           [](const auto& a, const auto& b) { return a.mismatch < b.mismatch; });
       const bool has_zero = shifts.front().shift == 0;
-      if (!has_zero || best->mismatch < kMuchBetter * shifts.front().mismatch) {
+      const double otherwise = has_zero ? shifts.front().mismatch : 1;
+      if (best->mismatch < kMuchBetter * otherwise) {
         alignment_.state_shift = best->shift;
       }
     }

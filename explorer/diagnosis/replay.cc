@@ -250,10 +250,10 @@ absl::StatusOr<Residuals> MeasureCandidates(
                          ? Logits::kLast
                          : Logits::kAll;
   }
-  options.memory = setting.memory;
   options.stop = setting.stop;
   Residuals residuals;
-  // Every pass has the first two, with which the others are compared.
+  // Every pass has the first two, with which the others are compared, and one
+  // more, whatever they take: a lockstep that divided it would show them apart.
   const size_t compared = std::min<size_t>(2, streams.size());
   for (size_t next = 0; next < streams.size();) {
     std::vector<Stream> pass(

@@ -48,7 +48,7 @@ struct Residual {
                          // not the same infinity or NaN
   size_t identical = 0;  // elements that are the same
   // Elements at which ours is nearer to theirs than the second candidate's is,
-  // and farther from it.
+  // and farther from it; 0 of the first candidate.
   size_t nearer = 0, farther = 0;
 };
 
@@ -58,8 +58,10 @@ using Residuals = std::vector<std::vector<Residual>>;
 // What all runs of a diagnosis have in common.
 struct ReplaySetting {
   absl::Span<const int32_t> tokens;
-  size_t memory = SIZE_MAX;    // LockstepOptions
-  std::function<bool()> stop;  // the same
+  // Candidates whose activations would take more are run in several passes, of
+  // three at least.
+  size_t memory = SIZE_MAX;
+  std::function<bool()> stop;  // LockstepOptions
   // Called with the share of some runs that is done, and what they are for.
   std::function<void(double share, absl::string_view what)> progress;
   Parallel& parallel;
