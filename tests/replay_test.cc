@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -48,20 +48,21 @@ bool ValueOf(const KeptOutputs& kept, size_t s, const Point& point, size_t row,
   const size_t position =
       scores ? row % positions : point.tensor->first_position + row;
   if (point.op == Op::kQk && col > position) return false;
-  const size_t shown_at = scores ? position : size_t{0};
   const auto& outputs = kept.outputs[s];
-  for (const auto& [key, output] : outputs) {
-    const auto& [layer, op, first] = key;
-    if (layer != point.layer || op != point.op) continue;
-    if (scores ? first != shown_at
-               : position < first || position >= first + output.rows) {
-      continue;
-    }
-    const size_t r = scores ? row / positions : position - first;
-    value = col < output.cols ? output.values[r * output.cols + col] : 0;
-    return true;
+  auto it = outputs.lower_bound(
+      {point.layer, point.op, scores ? position : size_t{0}});
+  if (it == outputs.end() || std::get<0>(it->first) != point.layer ||
+      std::get<1>(it->first) != point.op) {
+    return false;
   }
-  return false;
+  const size_t first = std::get<2>(it->first);
+  const KeptOutputs::Output& output = it->second;
+  if (scores ? first != position : position >= first + output.rows) {
+    return false;
+  }
+  const size_t r = scores ? row / positions : position - first;
+  value = col < output.cols ? output.values[r * output.cols + col] : 0;
+  return true;
 }
 
 bool Same(double a, double b) {

@@ -270,12 +270,13 @@ absl::StatusOr<Residuals> MeasureCandidates(
       ++next;
     }
     const size_t before = residuals.size();
+    const size_t known = std::min(before, compared);
     options.progress = [&](size_t done, size_t total) {
       if (!setting.progress) return;
-      const double runs =
-          static_cast<double>(before) + static_cast<double>(pass.size()) *
-                                            static_cast<double>(done) /
-                                            static_cast<double>(total);
+      const double runs = static_cast<double>(before) +
+                          static_cast<double>(pass.size() - known) *
+                              static_cast<double>(done) /
+                              static_cast<double>(total);
       setting.progress(runs / static_cast<double>(streams.size()), what);
     };
     Comparer comparer(trace, pass);
@@ -283,9 +284,8 @@ absl::StatusOr<Residuals> MeasureCandidates(
         RunLockstep(weights, pass, options, comparer, setting.parallel);
     if (!status.ok()) return status;
     Residuals part = comparer.Take();
-    const ptrdiff_t known =
-        residuals.empty() ? 0 : static_cast<ptrdiff_t>(compared);
-    residuals.insert(residuals.end(), part.begin() + known, part.end());
+    residuals.insert(residuals.end(),
+                     part.begin() + static_cast<ptrdiff_t>(known), part.end());
   }
   return residuals;
 }
