@@ -309,10 +309,10 @@ absl::StatusOr<Residuals> MeasureCandidates(
                          ? Logits::kLast
                          : Logits::kAll;
   }
-  options.memory = setting.memory;
   options.stop = setting.stop;
   Residuals residuals;
-  // Every pass has the first two, with which the others are compared.
+  // Every pass has the first two, with which the others are compared, and one
+  // more, whatever they take: a lockstep that divided it would show them apart.
   const size_t compared = std::min<size_t>(2, streams.size());
   for (size_t next = 0; next < streams.size();) {
     std::vector<Stream> pass(
@@ -329,12 +329,13 @@ absl::StatusOr<Residuals> MeasureCandidates(
       ++next;
     }
     const size_t before = residuals.size();
+    const size_t known = std::min(before, compared);
     options.progress = [&](size_t done, size_t total) {
       if (!setting.progress) return;
-      const double runs =
-          static_cast<double>(before) + static_cast<double>(pass.size()) *
-                                            static_cast<double>(done) /
-                                            static_cast<double>(total);
+      const double runs = static_cast<double>(before) +
+                          static_cast<double>(pass.size() - known) *
+                              static_cast<double>(done) /
+                              static_cast<double>(total);
       setting.progress(runs / static_cast<double>(streams.size()), what);
     };
     std::vector<Candidate> compared_candidates(
@@ -349,9 +350,8 @@ absl::StatusOr<Residuals> MeasureCandidates(
         RunLockstep(weights, pass, options, comparer, setting.parallel);
     if (!status.ok()) return status;
     Residuals part = comparer.Take();
-    const ptrdiff_t known =
-        residuals.empty() ? 0 : static_cast<ptrdiff_t>(compared);
-    residuals.insert(residuals.end(), part.begin() + known, part.end());
+    residuals.insert(residuals.end(),
+                     part.begin() + static_cast<ptrdiff_t>(known), part.end());
   }
   return residuals;
 }

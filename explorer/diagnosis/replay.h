@@ -67,8 +67,10 @@ using Residuals = std::vector<std::vector<Residual>>;
 // What all runs of a diagnosis have in common.
 struct ReplaySetting {
   absl::Span<const int32_t> tokens;
-  size_t memory = SIZE_MAX;    // LockstepOptions
-  std::function<bool()> stop;  // the same
+  // Candidates whose activations would take more are run in several passes, of
+  // three at least.
+  size_t memory = SIZE_MAX;
+  std::function<bool()> stop;  // LockstepOptions
   // Called with the share of some runs that is done, and what they are for.
   std::function<void(double share, absl::string_view what)> progress;
   Parallel& parallel;
