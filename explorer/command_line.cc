@@ -52,7 +52,9 @@ std::string HelpText() {
       "  explorer --attribute [--plan=P]            which op in which layer "
       "the\n"
       "                                             plan's error comes from\n"
-      "  explorer --diagnose --reference=TRACE      why a trace of the model "
+      "  explorer --diagnose --reference=TRACE      why another "
+      "implementation's\n"
+      "                                             trace of the model "
       "differs\n"
       "  explorer --dump-trace=PATH --tokens=IDS    write a trace of ours\n"
       "  explorer --tune [--model=M]                find the fastest kernels,\n"
@@ -107,6 +109,9 @@ std::string HelpText() {
   for (const RankMetric& metric : RankMetrics()) {
     absl::StrAppendFormat(&text, "  %-10s %s\n", metric.name, metric.summary);
   }
+  text +=
+      "\nFormulas, formats and when the numbers mislead: docs/numerics.md, and "
+      "of\n--attribute docs/attribution.md, of --diagnose docs/diagnosis.md.\n";
   return text;
 }
 

@@ -54,7 +54,8 @@ ABSL_FLAG(bool, diagnose, false,
           "or a mistake, and whose");
 ABSL_FLAG(std::string, reference, "",
           "the trace of --diagnose: a folder of after_layer_N.bin, a .npz "
-          "file or a folder of .npy, a .safetensors file or a folder of them");
+          "file or a folder of .npy, a .safetensors file or a folder of them; "
+          "docs/diagnosis.md lists the names");
 ABSL_FLAG(std::string, mapping, "",
           "a file that says how names of --reference's tensors are those of "
           "transformers; docs/diagnosis.md describes it");
@@ -88,8 +89,8 @@ ABSL_FLAG(std::string, token, "",
           "synthetic model's planted one)");
 ABSL_FLAG(std::string, tokens, "32",
           "the prompt: a number of tokens, drawn with --seed, or their ids "
-          "separated by commas (a single id with a comma after it); of "
-          "--diagnose the trace's own, else ids");
+          "separated by commas (a single id with a comma after it). With "
+          "--diagnose, ids, and only needed if the trace has none");
 ABSL_FLAG(std::string, seed, "1", "seed of the prompt's tokens");
 ABSL_FLAG(std::string, layers, "",
           "layers to print, such as 1-4,22-24 (default all); the report files "
@@ -102,7 +103,8 @@ ABSL_FLAG(std::string, memory, "50%",
           "what plans that are measured together may take beside the weights: "
           "bytes, with K, M or G for 2^10, 2^20 or 2^30 of them, or a share of "
           "this machine's memory. With less the weights are read more often; "
-          "a plan alone is measured whatever it takes");
+          "a plan alone is measured whatever it takes. --diagnose also holds "
+          "its copies of rounded weights to it");
 ABSL_FLAG(std::string, out, "",
           "folder for report.md, results.json and results.csv");
 
