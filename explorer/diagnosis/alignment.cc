@@ -30,9 +30,6 @@ constexpr double kMuchBetter = 0.5;
 // An embedding is another token's if it is farther away than any rounding of
 // it could be: twice the unit roundoff of bf16.
 constexpr double kOtherEmbedding = 0x1p-7;
-// Positions whose tokens are looked for in the whole vocabulary.
-constexpr size_t kMostSearched = 16;
-
 double SquaredDistance(const double* a, const double* b, size_t n) {
   double sum = 0;
   for (size_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
@@ -114,17 +111,17 @@ class Aligner {
     found.shift = shift;
     const AlignedTrace aligned(states_, num_layers_, shift, false);
     std::vector<std::pair<size_t, double>> updates;  // by point
+    const TracedTensor* before = nullptr;            // the nearest
     for (const auto& [index, tensor] : states_.states) {
-      const auto before = states_.states.find(index - 1);
+      const TracedTensor* const previous = std::exchange(before, &tensor);
       const int64_t layer = static_cast<int64_t>(index) + shift;
-      if (index == 0 || before == states_.states.end() || layer < 1 ||
+      if (previous == nullptr || layer < 1 ||
           layer > static_cast<int64_t>(num_layers_) ||
-          tensor.rows.rows() != before->second.rows.rows()) {
+          tensor.rows.rows() != previous->rows.rows()) {
         continue;
       }
       const int at = aligned.Find(static_cast<size_t>(layer), Op::kMlpResidual);
-      const double update =
-          Distance(tensor.rows.view(), before->second.rows.view());
+      const double update = Distance(tensor.rows.view(), previous->rows.view());
       if (at >= 0 && update > 0 && std::isfinite(update)) {
         updates.emplace_back(static_cast<size_t>(at), update);
       }
@@ -201,6 +198,7 @@ class Aligner {
     return absl::OkStatus();
   }
 
+  // Positions whose embedding is not their token's, and whose it is.
   void FindTokens() {
     const AlignedTrace aligned(trace_, num_layers_, alignment_.state_shift,
                                alignment_.last_state_normed);
@@ -214,34 +212,33 @@ class Aligner {
       const size_t position = tensor.first_position + r;
       const int32_t token = trace_.tokens[position];
       weights_.embed.CopyRow(static_cast<size_t>(token), embedding.data());
-      const double norm = std::sqrt(SquaredDistance(
-          embedding.data(), std::vector<double>(rows.cols).data(), rows.cols));
-      const double distance =
-          std::sqrt(SquaredDistance(embedding.data(), rows.Row(r), rows.cols));
-      if (distance <= kOtherEmbedding * norm) continue;
-      Alignment::OtherToken other;
-      other.position = position;
-      other.token = token;
-      if (alignment_.other_tokens.size() < kMostSearched) {
-        other.found = TokenOf(rows.Row(r), rows.cols);
+      if (!IsEmbedding(embedding, rows.Row(r))) {
+        alignment_.other_tokens.push_back({position, token, -1});
       }
-      alignment_.other_tokens.push_back(other);
+    }
+    size_t missing = alignment_.other_tokens.size();
+    for (size_t t = 0; missing > 0 && t < weights_.embed.view().n; ++t) {
+      weights_.embed.CopyRow(t, embedding.data());
+      for (Alignment::OtherToken& other : alignment_.other_tokens) {
+        if (other.found >= 0) continue;
+        const double* const row =
+            rows.Row(other.position - tensor.first_position);
+        if (!IsEmbedding(embedding, row)) continue;
+        other.found = static_cast<int32_t>(t);
+        --missing;
+      }
     }
   }
 
-  int32_t TokenOf(const double* row, size_t cols) const {
-    const std::vector<double> zero(cols);
-    std::vector<double> embedding(cols);
-    for (size_t t = 0; t < weights_.embed.view().n; ++t) {
-      weights_.embed.CopyRow(t, embedding.data());
-      const double norm =
-          std::sqrt(SquaredDistance(embedding.data(), zero.data(), cols));
-      if (std::sqrt(SquaredDistance(embedding.data(), row, cols)) <=
-          kOtherEmbedding * norm) {
-        return static_cast<int32_t>(t);
-      }
+  static bool IsEmbedding(const std::vector<double>& embedding,
+                          const double* row) {
+    double distance = 0, size = 0;
+    for (size_t i = 0; i < embedding.size(); ++i) {
+      const double d = row[i] - embedding[i];
+      distance += d * d;
+      size += embedding[i] * embedding[i];
     }
-    return -1;
+    return distance <= kOtherEmbedding * kOtherEmbedding * size;
   }
 
   const ReplaySetting& setting_;

@@ -44,15 +44,17 @@ void Append(std::string& text, absl::string_view sentence) {
 
 std::string Replayed(const DiagnosedCause& c) {
   return absl::StrFormat(
-      "replayed from the trace's own values, %d %s off by %s times what "
-      "rounding allows without it and %s times with it (root mean square)",
-      c.points, c.points == 1 ? "point is" : "points are",
-      Figure(c.replay_without), Figure(c.replay_with));
+      "replayed from the trace's own values, %d %s off by %.3g times what "
+      "rounding allows if nothing is changed, and by %.3g times with this "
+      "change (root mean square), and %s and %s of their elements have the "
+      "trace's bits",
+      c.points, c.points == 1 ? "point is" : "points are", c.replay_without,
+      c.replay_with, Percent(c.identical_without), Percent(c.identical_with));
 }
 
 std::string Run(const DiagnosedCause& c) {
   return absl::StrFormat(
-      "a run of ours from the tokens is %s from the trace without it and %s "
+      "a run from the tokens is %s from the trace without this change and %s "
       "with it (relative L2)%s",
       Figure(c.run_without), Figure(c.run_with),
       c.run_with < c.run_without
@@ -67,9 +69,10 @@ std::string Confirmed(const DiagnosedCause& c) {
   const bool replayed = c.points > 0 && c.replay_without > 0;
   const bool run = c.run_without > 0;
   if (!replayed && !run) return "";
-  // What rounding allows needs no cause.
+  // What rounding allows needs no cause, unless it gives the trace's bits.
   const bool by_replay =
-      replayed && c.replay_without > 1 && c.replay_with < c.replay_without;
+      replayed && c.replay_with < c.replay_without &&
+      (c.replay_without > 1 || c.identical_with > c.identical_without);
   const bool by_run = run && c.run_with < c.run_without;
   std::vector<std::string> parts;
   if (replayed) parts.push_back(Replayed(c));
@@ -183,8 +186,10 @@ std::string OfMassiveActivation(const Diagnosis& d,
   }
   const ErrorRow* row = RowOf(d, born);
   if (row == nullptr) return text;
-  Append(text, OfRow(row, &ErrorRow::rounding,
-                     "is rounding of the trace in that layer"));
+  Append(text,
+         OfRow(row, &ErrorRow::rounding,
+               absl::StrCat("is rounding of the trace in that layer, and ",
+                            Percent(row->inherited), " inherited")));
   if (!std::isnan(row->growth)) {
     Append(text,
            absl::StrFormat("Its mean absolute error is %s that of the "

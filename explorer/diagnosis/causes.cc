@@ -79,6 +79,7 @@ class Confirming {
         Evaluate(setting_, weights_, trace_, without, "confirming a cause");
     if (!fit.ok()) return fit.status();
     double squares_without = 0, squares_with = 0;
+    double identical_without = 0, identical_with = 0, elements = 0;
     for (size_t i = 0; i < trace_.points().size(); ++i) {
       const Point& point = trace_.points()[i];
       const Residual& r = fit->residuals[i];
@@ -95,11 +96,18 @@ class Confirming {
       const double b = search_.after.points[i].excess;
       squares_without += a * a;
       squares_with += b * b;
+      identical_without += static_cast<double>(r.identical);
+      identical_with += static_cast<double>(with.identical);
+      elements += static_cast<double>(with.elements);
     }
     const double points =
         static_cast<double>(std::max<size_t>(1, cause.points));
     cause.replay_without = std::sqrt(squares_without / points);
     cause.replay_with = std::sqrt(squares_with / points);
+    if (elements > 0) {
+      cause.identical_without = identical_without / elements;
+      cause.identical_with = identical_with / elements;
+    }
     return absl::OkStatus();
   }
 

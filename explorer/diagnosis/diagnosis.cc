@@ -62,7 +62,8 @@ class Diagnosing {
         plan_(plan),
         trace_(trace),
         options_(options),
-        setting_{trace.tokens, options.memory, options.stop,
+        tokens_(trace.tokens),
+        setting_{tokens_, options.memory, options.stop,
                  [this](double share, absl::string_view what) {
                    ShowProgress(share, what);
                  },
@@ -118,6 +119,10 @@ class Diagnosing {
     auto alignment = Align(setting_, weights_, trace_);
     if (!alignment.ok()) return alignment.status();
     d_.alignment = *std::move(alignment);
+    // With the tokens that were run, all else can still be compared.
+    for (const Alignment::OtherToken& other : d_.alignment.other_tokens) {
+      if (other.found >= 0) tokens_[other.position] = other.found;
+    }
     return absl::OkStatus();
   }
 
@@ -384,6 +389,7 @@ class Diagnosing {
   const Plan& plan_;
   const ReferenceTrace& trace_;
   const DiagnosisOptions& options_;
+  std::vector<int32_t> tokens_;  // that the trace was run on
   const ReplaySetting setting_;
   WeightSets sets_;
   Attempt attempt_;  // that was taken

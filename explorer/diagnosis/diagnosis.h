@@ -177,6 +177,9 @@ struct DiagnosedCause {
   double replay_without = 0, replay_with = 0;
   double run_without = 0, run_with = 0;
   double removed = 0;  // 1 - (run_with / run_without)^2
+  // Of the points concerned, the share of elements that have T's bits in the
+  // replay, without it and with it; of implementation and arithmetic.
+  double identical_without = 0, identical_with = 0;
   // Others of the catalogue that no point of T can tell from it.
   std::vector<std::string> same_as;
   size_t points = 0;  // concerned

@@ -107,6 +107,8 @@ Json CauseJson(const DiagnosedCause& c) {
           {"run_without", c.run_without},
           {"run_with", c.run_with},
           {"removed", c.removed},
+          {"identical_without", c.identical_without},
+          {"identical_with", c.identical_with},
           {"same_as", c.same_as}};
 }
 

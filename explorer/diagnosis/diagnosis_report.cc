@@ -170,9 +170,9 @@ std::string Points(const Diagnosis& d) {
   for (const size_t i : shown) {
     const PointResult& p = d.points[i];
     absl::StrAppendFormat(
-        &text, "| %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", p.layer,
-        OpName(p.op), p.stored_as, HeldByName(p.held_by),
-        Scientific(p.distance), Scientific(p.allowed),
+        &text, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+        p.layer == 0 ? "-" : absl::StrCat(p.layer), OpName(p.op), p.stored_as,
+        HeldByName(p.held_by), Scientific(p.distance), Scientific(p.allowed),
         Scientific(p.distance_with_causes), Percent(p.identical), p.closest,
         p.still_differs    ? "unexplained"
         : p.differs        ? "differs"

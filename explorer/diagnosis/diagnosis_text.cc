@@ -1,5 +1,6 @@
 #include "explorer/diagnosis/diagnosis_text.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -64,8 +65,14 @@ std::string Headline(const Diagnosis& d) {
   const std::vector<std::string> others = Ids(d, false);
   std::string text;
   if (!ids.empty()) {
-    text = absl::StrCat("The trace's program differs from the model by ",
-                        Quoted(ids), ".");
+    const bool rounds = std::none_of(
+        d.causes.begin(), d.causes.end(), [](const DiagnosedCause& cause) {
+          return cause.kind == CauseKind::kImplementation;
+        });
+    text =
+        absl::StrCat(rounds ? "The trace's program rounds elsewhere: "
+                            : "The trace's program differs from the model by ",
+                     Quoted(ids), ".");
     if (!d.explained()) {
       absl::StrAppend(&text, " That is not all. ", Unexplained(d));
     }
@@ -96,7 +103,7 @@ std::string Headline(const Diagnosis& d) {
 }
 
 std::string ShiftOf(const Alignment::Shift& shift) {
-  return absl::StrFormat("%s with a shift of %d", Figure(shift.mismatch),
+  return absl::StrFormat("%s if shifted by %d", Figure(shift.mismatch),
                          shift.shift);
 }
 
@@ -118,9 +125,9 @@ void AppendAlignment(const Diagnosis& d, std::vector<std::string>& sentences) {
   if (taken != nullptr) {
     absl::StrAppendFormat(
         &text,
-        " hidden_states[n] is the stream after layer n%s: its mismatch with a "
-        "replay of each layer from the state before is %s of the layer's "
-        "update (or a state's own size; median over %s)%s%s.",
+        " hidden_states[n] is the stream after layer n%s: replays of each "
+        "layer from the state before come within %s of it, in units of the "
+        "layer's update (median of %s)%s%s.",
         a.state_shift == 0  ? ""
         : a.state_shift > 0 ? absl::StrCat(" + ", a.state_shift)
                             : absl::StrCat(" - ", -a.state_shift),
@@ -155,15 +162,35 @@ void AppendAlignment(const Diagnosis& d, std::vector<std::string>& sentences) {
                    a.other_tokens.size() > tokens.size() ? "; ..." : "", "."));
 }
 
-// "430 of 433 in bf16, 3 of 433 in f32".
+// "430 of 433 to f32, 3 of 433 to f64".
 std::string CountsOf(const std::vector<std::pair<std::string, size_t>>& counts,
-                     size_t all, absl::string_view before) {
+                     size_t all) {
   std::vector<std::string> parts;
   for (const auto& [name, count] : counts) {
     if (parts.size() == kMostListed) break;
-    parts.push_back(absl::StrCat(before, name, " (", count, " of ", all, ")"));
+    parts.push_back(absl::StrCat(count, " of ", all, " to ", name));
   }
   return absl::StrJoin(parts, ", ");
+}
+
+// Tensors whose values the arithmetic's results can hold, and its format.
+std::string Fits(const Diagnosis& d) {
+  const bool bf16 = d.arithmetic.name == "torch-bf16";
+  const bool f16 = d.arithmetic.name == "torch-f16";
+  const bool f32 = d.arithmetic.name == "f32";
+  const auto fit = std::count_if(
+      d.points.begin(), d.points.end(), [&](const PointResult& point) {
+        const HeldBy held = point.held_by;
+        if (bf16) return held == HeldBy::kBF16 || held == HeldBy::kBF16AndF16;
+        if (f16) return held == HeldBy::kF16 || held == HeldBy::kBF16AndF16;
+        return !f32 || held != HeldBy::kF64;
+      });
+  return absl::StrFormat("The values of %d of %d tensors fit %s.", fit,
+                         d.points.size(),
+                         bf16  ? "bf16"
+                         : f16 ? "f16"
+                         : f32 ? "f32"
+                               : "f64");
 }
 
 void AppendArithmetic(const Diagnosis& d, const DiagnosisFigures& figures,
@@ -174,15 +201,14 @@ void AppendArithmetic(const Diagnosis& d, const DiagnosisFigures& figures,
       d.arithmetic.plan.empty() || d.arithmetic.plan == d.arithmetic.name
           ? ""
           : absl::StrCat(" (`", d.arithmetic.plan, "`)"),
-      ". Its points hold nothing finer than ",
-      CountsOf(figures.held_by, d.points.size(), ""), ".");
+      ". ", Fits(d));
   if (!figures.closest.empty()) {
-    absl::StrAppend(&text, " Point by point the nearest preset is ",
-                    CountsOf(figures.closest, d.points.size(), ""), ".");
+    absl::StrAppend(&text, " The nearest replay is, point by point: ",
+                    CountsOf(figures.closest, d.points.size()), ".");
   }
   if (d.arithmetic.stored_rounded) {
     absl::StrAppend(&text,
-                    " They were computed finer than that, and rounded when "
+                    " They were rounded further when "
                     "they were stored.");
   }
   if (figures.nonfinite > 0) {
@@ -202,7 +228,7 @@ void AppendWhoIsRight(const Diagnosis& d, const DiagnosisFigures& figures,
       d.nearer_to_oracle < 0
           ? absl::StrCat("ours (`", d.plan, "`) is the more accurate one")
       : d.nearer_to_oracle > 0 ? "the trace is the more accurate one"
-                               : "neither is the more accurate one",
+                               : "neither is twice as accurate at most states",
       absl::StrFormat(
           ". Of %s, ours is nearer to the f64 oracle at %d, the trace at %d. "
           "After %s the trace is %s from the oracle (relative L2), ours %s, "
@@ -249,11 +275,14 @@ void AppendFirstDifference(const Diagnosis& d, const DiagnosisFigures& figures,
   const PointResult& point = d.points[*d.first_difference];
   sentences.push_back(absl::StrFormat(
       "%s %s beyond what `%s` explains. The first is %s (`%s`): distance %s "
-      "of its norm, allowed %s, which is %s times what that arithmetic's own "
-      "roundings make; %s of its elements have the same bits.",
+      "of its norm, allowed %s%s; %s of its elements have the same bits.",
       of, figures.differing == 1 ? "differs" : "differ", d.arithmetic.name,
       PointPlace(point), Printable(point.name), Figure(point.distance),
-      Figure(point.allowed), Figure(point.tolerance),
+      Figure(point.allowed),
+      point.allowed > 0
+          ? absl::StrCat(", which is ", Figure(point.tolerance),
+                         " times what that arithmetic's own roundings make")
+          : "",
       Percent(point.identical)));
 }
 
@@ -315,9 +344,8 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
   AppendUnexplained(d, figures, sentences);
   if (!d.not_measured.empty()) {
     sentences.push_back(
-        absl::StrCat(d.not_measured.size(),
-                     d.not_measured.size() == 1 ? " thing was" : " things were",
-                     " not measured; the report lists them."));
+        absl::StrCat("Not measured: ", Plural(d.not_measured.size(), "tensor"),
+                     ", listed with the reasons below."));
   }
   return sentences;
 }

@@ -70,11 +70,11 @@ DiagnosedCause CancellationOf(const Verdict& verdict,
   cause.kind = CauseKind::kRounding;
   cause.id = "cancellation";
   cause.what = absl::StrFormat(
-      "%s of layer %d cancels %s-fold and exposes that error%s",
-      OpName(exposure.op), exposure.layer, Number(exposure.ratio),
+      "the cancellation in %s of layer %d exposes that error%s",
+      OpName(exposure.op), exposure.layer,
       verdict.spread_by.has_value()
-          ? absl::StrCat("; layer ", verdict.spread_by->layer,
-                         " spreads it over the channels")
+          ? absl::StrCat(", and layer ", verdict.spread_by->layer,
+                         " spreads it")
           : "");
   cause.advice =
       "a residual stream in f32 up to that layer keeps what is cancelled";

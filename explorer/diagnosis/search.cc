@@ -19,6 +19,7 @@
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "kernels/dtype.h"
 #include "model/plan.h"
 #include "model/rounded_tensors.h"
 #include "model/variant.h"
@@ -142,6 +143,10 @@ class Search {
          CatalogueFor(weights_.original().config, belief.plan)) {
       if (accepted.count(h.id) > 0) continue;
       if (h.weights.has_value() && belief.weights().has_value()) continue;
+      if (h.weights == WeightRounding::kBF16 &&
+          weights_.original().embed.view().dtype == DType::kBF16) {
+        continue;  // as they are stored
+      }
       if (h.id == "head_untied" && weights_.original().lm_head.bytes() == 0) {
         if (not_tried != nullptr) {
           Tried tried;
@@ -176,15 +181,18 @@ class Search {
       if (fit.explained && (fit.reproduced || !result_.after.bit_for_bit)) {
         continue;
       }
-      if (point.op != Op::kMlpResidual ||
-          traced_inside.count(point.layer) > 0) {
+      // A state that is only seen after the final norm is of the last layer.
+      const size_t last = belief.plan.num_layers();
+      const bool hides_last =
+          point.op == Op::kFinalNorm && trace_.Find(last, Op::kMlpResidual) < 0;
+      const size_t layer = hides_last ? last : point.layer;
+      if ((point.op != Op::kMlpResidual && !hides_last) ||
+          traced_inside.count(layer) > 0) {
         layers_of_op[point.op].insert(point.layer);
         continue;
       }
       for (const Cell& cell : CellsOf(weights_.original().config)) {
-        if (cell.layer == point.layer) {
-          layers_of_op[cell.op].insert(cell.layer);
-        }
+        if (cell.layer == layer) layers_of_op[cell.op].insert(layer);
       }
     }
     std::vector<Hypothesis> all;
