@@ -256,6 +256,7 @@ TEST(DiagnosisTest, OneNaNIsUnexplained) {
     size_t nonfinite = 0;
     for (const PointResult& point : d.points) nonfinite += point.nonfinite;
     EXPECT_EQ(nonfinite, 1u);
+    ASSERT_TRUE(d.first_unexplained.has_value());
     EXPECT_EQ(d.points[*d.first_unexplained].distance, kInfinity);
   }
 }
@@ -343,7 +344,7 @@ TEST(DiagnosisTest, OtherTokensAreNamed) {
   trace.tokens[2] = 131;
   trace.tokens[4] = 7;
   const Diagnosis d = DiagnosisOf("synthetic:tiny", trace);
-  EXPECT_THAT(FoundIn(d), ElementsAre("other_tokens"));
+  ASSERT_THAT(FoundIn(d), ElementsAre("other_tokens"));
   const auto& other = d.alignment.other_tokens;
   ASSERT_EQ(other.size(), 2u);
   EXPECT_EQ(other[0].position, 2u);
@@ -379,7 +380,7 @@ TEST(DiagnosisTest, AShiftedListIsNamed) {
       const Diagnosis d =
           DiagnosisOf("synthetic:tiny", Shifted(plan, shift, false));
       EXPECT_EQ(d.alignment.state_shift, shift);
-      EXPECT_THAT(FoundIn(d), ElementsAre("index_off_by_one"));
+      ASSERT_THAT(FoundIn(d), ElementsAre("index_off_by_one"));
       EXPECT_EQ(d.arithmetic.name, plan);
       EXPECT_TRUE(d.explained());
       const DiagnosedCause& cause = d.causes.front();
@@ -497,7 +498,7 @@ TEST(DiagnosisTest, AnOpInAnotherFormatIsNamedFromStatesAlone) {
     const ReferenceTrace trace =
         TraceOf(model, "q_proj@3=bf16", kTokens, TraceKind::kStatesFile, false);
     const Diagnosis d = DiagnosisOf(model, trace);
-    EXPECT_THAT(FoundIn(d), ElementsAre("q_proj@3_bf16"));
+    ASSERT_THAT(FoundIn(d), ElementsAre("q_proj@3_bf16"));
     EXPECT_TRUE(d.explained());
     EXPECT_EQ(d.causes.front().first_layer, 3u);
   }
