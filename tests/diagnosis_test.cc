@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <string>
@@ -34,7 +35,9 @@ namespace ulpscope {
 namespace {
 
 using ::absl_testing::StatusIs;
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
@@ -550,6 +553,42 @@ TEST(DiagnosisTest, ABugThatCanBeSeenIsNamed) {
       EXPECT_FALSE(d.rounding.has_value());
     }
   }
+}
+
+// Where both are within rounding, a rounding point that is elsewhere shows in
+// which way elements fall: of a row of 64 too few do to tell it from chance.
+TEST(DiagnosisTest, ARoundingPointElsewhereTakesEnoughElements) {
+  Variant before_cast;
+  before_cast.norm_weight_before_cast = true;
+  const auto found = [&](const std::vector<int32_t>& tokens) {
+    // As far as the attention of layer 1, which says what the arithmetic is:
+    // there is one norm.
+    ReferenceTrace part =
+        TraceOfVariant("synthetic:tiny", "torch-bf16", tokens, before_cast);
+    for (auto it = part.outputs.begin(); it != part.outputs.end();) {
+      const auto [layer, op] = it->first;
+      const bool kept =
+          op == Op::kEmbed || (layer == 1 && op <= Op::kAttnResidual);
+      it = kept ? std::next(it) : part.outputs.erase(it);
+    }
+    const Diagnosis d = DiagnosisOf("synthetic:tiny", part);
+    EXPECT_FALSE(d.first_difference.has_value());
+    EXPECT_EQ(d.arithmetic.name, "torch-bf16");
+    EXPECT_FALSE(d.arithmetic.stored_rounded);
+    EXPECT_LT(d.points[1].identical, 1);
+    EXPECT_THAT(d.tried,
+                Contains(Field(&Tried::id, "norm_weight_before_cast")));
+    for (const Tried& tried : d.tried) {
+      if (tried.id != "norm_weight_before_cast") continue;
+      EXPECT_GT(tried.nearer, 0u);
+      EXPECT_EQ(tried.farther, 0u);
+      EXPECT_EQ(tried.nearer >= 36, tokens.size() > 1);
+    }
+    return FoundIn(d);
+  };
+  EXPECT_THAT(found({1}), IsEmpty());
+  EXPECT_THAT(found({97, 1, 130, 299, 0, 78, 5, 3}),
+              ElementsAre("norm_weight_before_cast"));
 }
 
 // Every figure of a diagnosis, but what was tried of weights that the memory
