@@ -488,6 +488,10 @@ TEST(DiagnosisTest, OpsInAnotherFormatAreNamed) {
       {"residual=bf16", {"residual_bf16"}, "f32"},
       {"softmax=bf16", {"softmax_bf16"}, "f32"},
       {"matmul=bf16_acc", {"matmul_bf16_acc"}, "f32"},
+      // All matrices would explain more of them than they would spoil.
+      {"q_proj=bf16,o_proj=bf16,gate_proj=bf16,up_proj=bf16",
+       {"q_proj_bf16", "o_proj_bf16", "gate_proj_bf16", "up_proj_bf16"},
+       "f32"},
       {"torch-bf16,o_proj@5=f32", {}, "torch-bf16"},
       {"torch-bf16,residual=f32", {}, "torch-bf16"},
   };
