@@ -261,7 +261,7 @@ TEST_F(DiagnosisReportTest, OfFewPointsAllAreListed) {
   ASSERT_EQ(rows.size(), d.points.size());
   EXPECT_THAT(
       rows[0],
-      ElementsAre("0", "embed", "F32", "bf16",
+      ElementsAre("-", "embed", "F32", "bf16",
                   absl::StrFormat("%.3e", d.points[0].distance),
                   absl::StrFormat("%.3e", d.points[0].allowed),
                   absl::StrFormat("%.3e", d.points[0].distance),
@@ -309,9 +309,11 @@ TEST_F(DiagnosisReportTest, HypothesesAreTheBestTen) {
   ASSERT_EQ(rows.size(), 10u);
   EXPECT_THAT(rows[0], ElementsAre("h0", "3", "1", "12.2", "100", "50"));
   EXPECT_EQ(rows[9][0], "h9");
-  EXPECT_THAT(Text(d), AllOf(HasSubstr("The best 10 of 12 that were tried."),
-                             HasSubstr("Not tried: `no_bias` (the model has "
-                                       "none).")));
+  EXPECT_THAT(Text(d),
+              AllOf(HasSubstr("The best 10 of 12 that come nearer, of 12 that "
+                              "were tried."),
+                    HasSubstr("Not tried: `no_bias` (the model has "
+                              "none).")));
   const Json json = Parsed(d)["hypotheses"];
   ASSERT_EQ(json.size(), 13u);
   EXPECT_EQ(json[11]["id"], "h11");

@@ -53,8 +53,12 @@ bool IsBetter(const Option& challenger, const Option& best) {
       kPresets[challenger.preset].result == Format::kF64) {
     return challenger.fit.explained > best.fit.explained;
   }
+  // A 16-bit arithmetic gives its bits; one that was only kept in 16 bits does
+  // not.
+  if (challenger.stored_rounded && best.fit.bit_for_bit) return false;
   const double bits = best.fit.mean_log2 - challenger.fit.mean_log2;
   if (std::fabs(bits) > kBitsMatter) return bits > 0;
+  if (challenger.stored_rounded && best.fit.flips_known) return true;
   return challenger.fit.explained > best.fit.explained;
 }
 

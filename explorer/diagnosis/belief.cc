@@ -181,9 +181,11 @@ Fit FitOf(const AlignedTrace& trace, const Plan& plan,
     fit.mean_log2 += Log2Distance(trace, i, own[i]);
   }
   const size_t not_reproduced = fit.points.size() - fit.reproduced;
+  // Of most points: of states between layers alone it says nothing.
+  fit.flips_known = 2 * known > fit.points.size();
   fit.bit_for_bit =
-      known > 0 && static_cast<double>(not_reproduced) <=
-                       (1 - kMostPoints) * static_cast<double>(known);
+      fit.flips_known && static_cast<double>(not_reproduced) <=
+                             (1 - kMostPoints) * static_cast<double>(known);
   fit.mean_log2 /= static_cast<double>(std::max<size_t>(1, own.size()));
   return fit;
 }

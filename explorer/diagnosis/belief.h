@@ -57,8 +57,10 @@ struct Fit {
   std::vector<Residual> residuals;
   size_t explained = 0;   // points
   size_t reproduced = 0;  // points
-  // Whether the replay is to be bit for bit: see Flips.
+  // Whether the replay is to be bit for bit, and whether that can be known: see
+  // Flips.
   bool bit_for_bit = false;
+  bool flips_known = false;
   // Mean over points of log2(distance / the trace's norm).
   double mean_log2 = 0;
 };

@@ -231,6 +231,10 @@ std::string Hypotheses(const Diagnosis& d) {
         "\n## Hypotheses\n\nNone of the %d that were tried brings the replay "
         "nearer to the trace.\n",
         count);
+  } else if (shown > kMostHypotheses) {
+    absl::StrAppendFormat(
+        &text, "\nThe best %d of %d that come nearer, of %d that were tried.\n",
+        kMostHypotheses, shown, count);
   } else if (shown < count) {
     absl::StrAppendFormat(
         &text, "\n%d were tried; the others do not come nearer.\n", count);

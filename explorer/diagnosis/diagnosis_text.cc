@@ -208,7 +208,7 @@ void AppendArithmetic(const Diagnosis& d, const DiagnosisFigures& figures,
   }
   if (d.arithmetic.stored_rounded) {
     absl::StrAppend(&text,
-                    " They were rounded further when "
+                    " They were computed in it, and rounded when "
                     "they were stored.");
   }
   if (figures.nonfinite > 0) {

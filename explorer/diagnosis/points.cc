@@ -181,8 +181,9 @@ bool AlignedTrace::HasInputs(const Point& point, size_t num_layers) const {
     return before == 0 ? has(0, Op::kEmbed) : has(before, Op::kMlpResidual);
   };
   switch (point.op) {
+    // Nothing is computed.
     case Op::kEmbed:
-      return true;
+      return false;
     case Op::kInputNorm:
       return has_stream(layer - 1);
     case Op::kQProj:

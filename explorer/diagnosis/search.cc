@@ -285,7 +285,7 @@ class Search {
       if (std::fabs(bits) >= kBitsMatter) tried.bits += bits;
       guess.all_bits += bits;
       // Only where both are explained: a mistake that is nearer is one still.
-      if (explained && fit.points[i].explained) {
+      if (explained && fit.points[i].explained && fit.points[i].judged) {
         tried.rows_moved += r.rows_moved;
         tried.rows_hit += r.rows_hit;
       }
