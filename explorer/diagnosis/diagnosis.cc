@@ -165,6 +165,17 @@ class Diagnosing {
     SearchResult search;
   };
 
+  // Values that were computed in f32 and kept in 16 bits, but for one group of
+  // ops after the other that runs in 16 bits: that is the 16-bit arithmetic.
+  static bool IsPatchwork(const Belief& belief) {
+    return belief.stored_rounded &&
+           std::count_if(belief.accepted.begin(), belief.accepted.end(),
+                         [](const Hypothesis& hypothesis) {
+                           return !hypothesis.plan_entry.empty() &&
+                                  hypothesis.coarser;
+                         }) >= 2;
+  }
+
   static bool IsExplained(const Fit& fit) {
     return fit.explained == fit.points.size();
   }
@@ -197,6 +208,7 @@ class Diagnosing {
     for (const Belief& belief : beliefs) {
       auto result = SearchHypotheses(setting_, sets_, aligned, belief);
       if (!result.ok()) return result.status();
+      if (IsPatchwork(result->belief) && beliefs.size() > 1) continue;
       const bool first = attempt.search.after.points.empty();
       const bool all = IsExplained(result->after);
       if (first || (all && result->belief.accepted.size() <= kFewCauses)) {
@@ -224,6 +236,7 @@ class Diagnosing {
     bare.plan = *preset_plan;
     auto result = SearchHypotheses(setting_, sets_, *attempt.aligned, bare);
     if (!result.ok()) return result.status();
+    if (IsPatchwork(result->belief)) return absl::OkStatus();
     const size_t now = attempt.search.after.explained;
     if (result->after.explained > now ||
         (result->after.explained == now &&
