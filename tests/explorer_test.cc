@@ -435,10 +435,11 @@ TEST(ExplorerTest, SweepThatIsStoppedInItsTimingReportsIt) {
 
 TEST(ExplorerTest, SweepThatIsStoppedInItsErrorsReportsIt) {
   const std::string folder = absl::StrCat(TestFolder(), "/errors");
-  const Outcome run =
-      StopExplorer({"--sweep", "--model=synthetic:tiny", "--tokens=4000",
-                    "--threads=2", "--wisdom=none", "--out=" + folder},
-                   "loading synthetic:tiny: done", SIGTERM);
+  const Outcome run = StopExplorer(
+      {"--sweep", "--model=synthetic:tiny", "--tokens=4000", "--threads=2",
+       "--wisdom=none", "--out=" + folder},
+      // Which comes a moment before the errors, of seconds.
+      "loading synthetic:tiny: done", SIGTERM, absl::Milliseconds(100));
   EXPECT_EQ(run.exit_code, 143);
   EXPECT_THAT(run.err, HasSubstr("explorer: stopped by SIGTERM while "
                                  "measuring errors, "));

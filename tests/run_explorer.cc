@@ -49,7 +49,8 @@ Outcome Explorer(const std::string& arguments, const std::string& out_path) {
 }
 
 Outcome StopExplorer(const std::vector<std::string>& arguments,
-                     const std::string& marker, int signal_number) {
+                     const std::string& marker, int signal_number,
+                     absl::Duration delay) {
   const std::string out = absl::StrCat(TestFolder(), "/out");
   const std::string err = absl::StrCat(TestFolder(), "/err");
   std::vector<std::string> words = {Program()};
@@ -76,6 +77,7 @@ Outcome StopExplorer(const std::vector<std::string>& arguments,
   int status = 0;
   while (waitpid(child, &status, WNOHANG) == 0) {
     if (!sent && absl::StrContains(Read(err), marker)) {
+      absl::SleepFor(delay);
       kill(child, signal_number);
       sent = true;
     }

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+
 namespace ulpscope {
 
 // The file's bytes; none if it is not there.
@@ -19,10 +21,11 @@ struct Outcome {
 Outcome Explorer(const std::string& arguments,
                  const std::string& out_path = "");
 
-// Starts the program as from a terminal, waits until `marker` is on its stderr,
-// and sends it the signal.
+// Starts the program as from a terminal, waits until `marker` is on its stderr
+// and then for `delay`, and sends it the signal.
 Outcome StopExplorer(const std::vector<std::string>& arguments,
-                     const std::string& marker, int signal_number);
+                     const std::string& marker, int signal_number,
+                     absl::Duration delay = absl::ZeroDuration());
 
 }  // namespace ulpscope
 

@@ -137,7 +137,7 @@ TEST(SeedDiagnosisTest, NamesTheThreeCausesInOrder) {
   EXPECT_EQ(cancellation.kind, CauseKind::kRounding);
   EXPECT_EQ(cancellation.first_layer, 22u);
   EXPECT_EQ(cancellation.first_op, Op::kMlpResidual);
-  EXPECT_THAT(cancellation.what, HasSubstr("of layer 22 cancels"));
+  EXPECT_THAT(cancellation.what, HasSubstr("in mlp_residual of layer 22"));
   EXPECT_THAT(cancellation.what, HasSubstr("layer 23 spreads it"));
   // The relative error before the layer and after it.
   EXPECT_GT(cancellation.replay_with, 10 * cancellation.replay_without);
