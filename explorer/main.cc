@@ -50,13 +50,16 @@ namespace ulpscope {
 namespace {
 
 absl::StatusOr<Weights> Load(const Checkpoint& checkpoint,
-                             absl::string_view model, Parallel& parallel) {
+                             absl::string_view model, Parallel& parallel,
+                             const LoadOptions& options) {
   Progress progress(absl::StrCat("loading ", model), 1);
-  auto weights =
-      LoadWeights(checkpoint, parallel, [&progress](size_t done, size_t total) {
+  auto weights = LoadWeights(
+      checkpoint, parallel,
+      [&progress](size_t done, size_t total) {
         progress.SetTotal(total);
         progress.Update(done, "tensors");
-      });
+      },
+      options);
   if (weights.ok()) progress.Finish();
   return weights;
 }
@@ -285,7 +288,9 @@ int Run(const std::set<std::string>& given) {
   Parallel parallel(settings->threads);
   parallel.set_tunings(wisdom.tunings());
   const absl::Time start = absl::Now();
-  auto weights = Load(*checkpoint, settings->model, parallel);
+  LoadOptions load;
+  load.keep_untied_head = settings->mode == Mode::kDiagnose;
+  auto weights = Load(*checkpoint, settings->model, parallel, load);
   if (!weights.ok()) return Fail(weights.status(), kFailed);
   if (settings->mode == Mode::kGenerate) {
     return Generate(*settings, *model, *weights, parallel);

@@ -143,6 +143,18 @@ TEST(ExplorerDiagnoseTest, BadMappingIsExitCode1) {
   EXPECT_THAT(run.err, AllOf(HasSubstr(mapping), Not(HasSubstr("loading"))));
 }
 
+// Of a real checkpoint folder, whose own head the config says not to use.
+TEST(ExplorerDiagnoseTest, AHeadThatIsTiedIsStillKnown) {
+  const std::string zoo = "tests/testdata/zoo/";
+  const Outcome run =
+      Explorer(absl::StrCat("--diagnose --wisdom=none --model=", zoo,
+                            "qwen2_own_head --reference=", zoo,
+                            "qwen2-float32-head_untied.safetensors"));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("- The trace's program differs from the model "
+                                 "by `head_untied`."));
+}
+
 TEST(ExplorerDiagnoseTest, TraceThatCannotBeWrittenIsExitCode1) {
   const std::string file = WriteTestFile("plain", "text");
   for (const char* name : {"/x.safetensors", "/x"}) {

@@ -122,6 +122,8 @@ std::string OfComparison(const Diagnosis& d, const DiagnosedCause& cause) {
                            Figure(cause.run_without), Figure(cause.run_with),
                            Percent(cause.removed)));
   }
+  // With other tokens there is no row of what belongs together.
+  if (cause.id == "other_tokens") return text;
   const bool last = cause.id == "last_state_normed";
   const ErrorRow* row = last && !d.rows.empty() ? &d.rows.back() : nullptr;
   for (size_t i = 0; row == nullptr && i < d.rows.size(); ++i) {

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,13 +11,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "explorer/attribution.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
-#include "kernels/dtype.h"
+#include "explorer/diagnosis/tryable.h"
 #include "model/plan.h"
 #include "model/rounded_tensors.h"
 #include "model/variant.h"
@@ -45,8 +42,6 @@ constexpr double kHypotheses = 64;
 // And this share of the rows has to.
 constexpr double kMostHit = 0.75;
 
-// Runs of layers in which an op is tried in another format.
-constexpr size_t kMostRanges = 3;
 // Causes that are looked for one after the other.
 constexpr size_t kMostCauses = 4;
 // Singles, or pairs, that are looked at closely.
@@ -131,91 +126,6 @@ class Search {
 
   size_t Unexplained(const Fit& fit) const {
     return fit.points.size() - fit.explained;
-  }
-
-  // Hypotheses that can be added to the belief.
-  std::vector<Hypothesis> Singles(const Belief& belief,
-                                  std::vector<Tried>* not_tried) const {
-    std::vector<Hypothesis> singles;
-    std::set<std::string> accepted;
-    for (const Hypothesis& h : belief.accepted) accepted.insert(h.id);
-    for (Hypothesis& h :
-         CatalogueFor(weights_.original().config, belief.plan)) {
-      if (accepted.count(h.id) > 0) continue;
-      if (h.weights.has_value() && belief.weights().has_value()) continue;
-      if (h.weights == WeightRounding::kBF16 &&
-          weights_.original().embed.view().dtype == DType::kBF16) {
-        continue;  // as they are stored
-      }
-      if (h.id == "head_untied" && weights_.original().lm_head.bytes() == 0) {
-        if (not_tried != nullptr) {
-          Tried tried;
-          tried.id = h.id;
-          tried.not_tried = "the checkpoint has no lm_head.weight";
-          not_tried->push_back(tried);
-        }
-        continue;
-      }
-      singles.push_back(std::move(h));
-    }
-    for (Hypothesis& h : OpsInOtherFormats(belief)) {
-      if (accepted.count(h.id) == 0) singles.push_back(std::move(h));
-    }
-    return singles;
-  }
-
-  // Single ops in another format than the rest: those that are not explained,
-  // in the layers where they are not; of states between layers alone, any op of
-  // the layer.
-  std::vector<Hypothesis> OpsInOtherFormats(const Belief& belief) const {
-    std::map<Op, std::set<size_t>> layers_of_op;
-    std::set<size_t> traced_inside;  // layers of which the trace has more
-    for (const Point& point : trace_.points()) {
-      if (IsPerLayer(point.op) && point.op != Op::kMlpResidual) {
-        traced_inside.insert(point.layer);
-      }
-    }
-    for (size_t i = 0; i < trace_.points().size(); ++i) {
-      const Point& point = trace_.points()[i];
-      const PointFit& fit = result_.after.points[i];
-      if (fit.explained && (fit.reproduced || !result_.after.bit_for_bit)) {
-        continue;
-      }
-      // A state that is only seen after the final norm is of the last layer.
-      const size_t last = belief.plan.num_layers();
-      const bool hides_last =
-          point.op == Op::kFinalNorm && trace_.Find(last, Op::kMlpResidual) < 0;
-      const size_t layer = hides_last ? last : point.layer;
-      if ((point.op != Op::kMlpResidual && !hides_last) ||
-          traced_inside.count(layer) > 0) {
-        layers_of_op[point.op].insert(point.layer);
-        continue;
-      }
-      for (const Cell& cell : CellsOf(weights_.original().config)) {
-        if (cell.layer == layer) layers_of_op[cell.op].insert(layer);
-      }
-    }
-    std::vector<Hypothesis> all;
-    for (const auto& [op, layers] : layers_of_op) {
-      for (const OpRange& range : RangesOf(op, layers)) {
-        for (Hypothesis& h : OtherFormatsOf(belief.plan, range)) {
-          all.push_back(std::move(h));
-        }
-      }
-    }
-    return all;
-  }
-
-  static std::vector<OpRange> RangesOf(Op op, const std::set<size_t>& layers) {
-    std::vector<OpRange> ranges;
-    for (const size_t layer : layers) {
-      if (!ranges.empty() && ranges.back().last_layer + 1 == layer) {
-        ranges.back().last_layer = layer;
-      } else if (ranges.size() < kMostRanges) {
-        ranges.push_back({op, layer, layer});
-      }
-    }
-    return ranges;
   }
 
   // Replays all guesses, those on the same weights together, and judges them
@@ -359,7 +269,8 @@ class Search {
     std::vector<Guess> guesses;
     const bool differs =
         Unexplained(result_.after) > 0 || NotReproduced(result_.after) > 0;
-    for (Hypothesis& h : Singles(result_.belief, &not_tried)) {
+    for (Hypothesis& h : Tryable(weights_.original(), trace_, result_.belief,
+                                 result_.after, not_tried)) {
       // Other weights take another load of them.
       if (h.weights.has_value() && !differs) {
         Tried tried;

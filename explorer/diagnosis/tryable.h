@@ -1,0 +1,25 @@
+#ifndef EXPLORER_DIAGNOSIS_TRYABLE_H_
+#define EXPLORER_DIAGNOSIS_TRYABLE_H_
+
+#include <vector>
+
+#include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/hypotheses.h"
+#include "explorer/diagnosis/points.h"
+#include "model/weights.h"
+
+namespace ulpscope {
+
+// Hypotheses that can be added to a belief whose replay fits the trace like
+// `fit`: those of the catalogue that it does not have, and of each op that is
+// not explained that it runs in another format, in the layers where it is not;
+// of states between layers alone, any op of the layer. What this checkpoint
+// does not allow is appended to `not_tried`.
+std::vector<Hypothesis> Tryable(const Weights& weights,
+                                const AlignedTrace& trace, const Belief& belief,
+                                const Fit& fit, std::vector<Tried>& not_tried);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_DIAGNOSIS_TRYABLE_H_
