@@ -36,9 +36,9 @@ struct ArithmeticFindings {
   std::vector<std::string> closest;  // [point]: the nearest preset's name
 };
 
-// What the trace was computed in, given what is known of it: the presets whose
-// results can hold its values, by how many points their own rounding explains,
-// then by how near their replays come.
+// What the trace was computed in, given what is known of it: of the presets
+// whose results can hold its values the one whose replays come nearest, or as
+// near and explain more points.
 absl::StatusOr<ArithmeticFindings> FindArithmetic(
     const ReplaySetting& setting, WeightSets& weights,
     const AlignedTrace& trace, const std::vector<Hypothesis>& accepted);
