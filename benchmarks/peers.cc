@@ -65,8 +65,6 @@ std::string TableOf(const PeerTable& table, const Rounds& rounds) {
   absl::StrAppendFormat(&text, kColumns, "", "median", "spread", table.unit,
                         table.has_limit ? "of limit" : "", "x time");
   const std::vector<Contender>& contenders = rounds.contenders();
-  const double baseline = rounds.timing(table.baseline).median_seconds;
-  double limit = 0;
   for (size_t c = 0; c < contenders.size(); ++c) {
     const Contender& contender = contenders[c];
     if (!contender.refusal.empty()) {
@@ -79,18 +77,18 @@ std::string TableOf(const PeerTable& table, const Rounds& rounds) {
         contender.work / timing.median_seconds / table.unit_scale;
     const bool is_limit = table.has_limit && c == 0;
     if (is_limit) {
-      limit = rate;
       NoteLimit(contender.name, rate, table.unit);
     }
     const std::string of_limit =
-        is_limit || limit == 0 || contender.share == 0
+        is_limit || !table.has_limit || contender.share == 0
             ? ""
             : absl::StrFormat("%.1f %%",
-                              100 * rate / (limit * contender.share));
+                              100 * contender.work /
+                                  (contenders[0].work * contender.share *
+                                   rounds.RatioOfTimes(c, 0)));
+    const double times = rounds.RatioOfTimes(c, table.baseline);
     const std::string ratio =
-        is_limit || baseline == 0
-            ? ""
-            : absl::StrFormat("%.2f", timing.median_seconds / baseline);
+        is_limit || times == 0 ? "" : absl::StrFormat("%.3f", times);
     absl::StrAppendFormat(&text, kColumns, contender.name,
                           Duration(timing.median_seconds),
                           absl::StrFormat("%.1f %%", 100 * timing.spread),
@@ -113,7 +111,8 @@ class TableReporter : public benchmark::BenchmarkReporter {
         << OpenBlasVersion() << "\n"
         << OneDnnVersion() << "\n"
         << "median: of a call, over the rounds; spread: quartile to quartile; "
-           "x time: in times of ours f32\n";
+           "of limit, x time (of ours f32): medians of the ratios within "
+           "rounds\n";
     for (char** variable = environ; *variable != nullptr; ++variable) {
       for (const char* prefix :
            {"OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "DNNL_", "ONEDNN_"}) {

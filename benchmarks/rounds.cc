@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <ctime>
 #include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -42,13 +43,24 @@ bool WaitUntilIdle() {
   return false;
 }
 
+// Linear between neighbours; `sorted` is not empty.
+double Quantile(const std::vector<double>& sorted, double q) {
+  const double at = q * static_cast<double>(sorted.size() - 1);
+  const size_t below = static_cast<size_t>(at);
+  const size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] +
+         (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
 }  // namespace
 
 Rounds::Rounds(std::vector<Contender> contenders)
     : contenders_(std::move(contenders)),
       calls_(contenders_.size(), 1),
       wakes_(contenders_.size(), true),
-      seconds_(contenders_.size()) {
+      seconds_(contenders_.size()),
+      order_(contenders_.size()) {
+  std::iota(order_.begin(), order_.end(), size_t{0});
   for (size_t c = 0; c < contenders_.size(); ++c) {
     if (!contenders_[c].refusal.empty()) continue;
     if (contenders_[c].before) {
@@ -72,7 +84,8 @@ Rounds::Rounds(std::vector<Contender> contenders)
 }
 
 void Rounds::RunRound() {
-  for (size_t c = 0; c < contenders_.size(); ++c) {
+  std::shuffle(order_.begin(), order_.end(), random_);
+  for (const size_t c : order_) {
     if (!contenders_[c].refusal.empty()) continue;
     rested_ &= WaitUntilIdle();
     const std::shared_ptr<void> held = Held(contenders_[c]);
@@ -87,16 +100,20 @@ Timing Rounds::timing(size_t contender) const {
   std::vector<double> sorted = seconds_[contender];
   if (sorted.empty()) return {};
   std::sort(sorted.begin(), sorted.end());
-  // Linear between neighbours.
-  const auto quantile = [&](double q) {
-    const double at = q * static_cast<double>(sorted.size() - 1);
-    const size_t below = static_cast<size_t>(at);
-    const size_t above = std::min(below + 1, sorted.size() - 1);
-    return sorted[below] +
-           (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-  };
-  const double median = quantile(0.5);
-  return {median, (quantile(0.75) - quantile(0.25)) / median};
+  const double median = Quantile(sorted, 0.5);
+  return {median, (Quantile(sorted, 0.75) - Quantile(sorted, 0.25)) / median};
+}
+
+double Rounds::RatioOfTimes(size_t contender, size_t baseline) const {
+  std::vector<double> ratios;
+  const size_t rounds =
+      std::min(seconds_[contender].size(), seconds_[baseline].size());
+  for (size_t r = 0; r < rounds; ++r) {
+    ratios.push_back(seconds_[contender][r] / seconds_[baseline][r]);
+  }
+  if (ratios.empty()) return 0;
+  std::sort(ratios.begin(), ratios.end());
+  return Quantile(ratios, 0.5);
 }
 
 }  // namespace ulpscope

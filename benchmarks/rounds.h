@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,9 @@ struct Timing {
 };
 
 // Times contenders against each other in rounds: each has a turn in every
-// round, so that whatever the machine does meanwhile, it does to all.
+// round, so that whatever the machine does meanwhile, it does to all. The order
+// of turns is drawn anew for every round: a CPU's clock remembers for a while
+// what it has just run, and nobody should always follow the same neighbour.
 //
 // A library's threads go on spinning for a while when a call is over,
 // OpenBLAS's for 26 ms: with no CPU to spare they would take it from whoever is
@@ -50,6 +53,11 @@ class Rounds {
   const std::vector<Contender>& contenders() const { return contenders_; }
   Timing timing(size_t contender) const;
 
+  // Time of `contender` in times of `baseline`'s: the median over the rounds of
+  // their ratio within a round, which a machine that drifts moves less than
+  // the ratio of two medians. 0 without rounds of both.
+  double RatioOfTimes(size_t contender, size_t baseline) const;
+
   // Whether the process always came to rest before a turn.
   bool rested() const { return rested_; }
 
@@ -58,6 +66,8 @@ class Rounds {
   std::vector<size_t> calls_;  // of a turn
   std::vector<bool> wakes_;    // whether a call that is not timed comes first
   std::vector<std::vector<double>> seconds_;  // per call, round by round
+  std::vector<size_t> order_;                 // of turns
+  std::mt19937 random_;  // always the same seed: runs can be repeated
   bool rested_ = true;
 };
 

@@ -203,7 +203,7 @@ class MatMulRun {
         ValueOr(tuning.block_rows,
                 part.fns.widen == nullptr ? kBlockRows : kBlockRowsThatWiden);
     part.row_blocks = std::clamp<size_t>((m_ + block_rows / 2) / block_rows, 1,
-                                         hwy::DivCeil(m_, kGroupRows<Sum>));
+                                         hwy::DivCeil(m_, part.tile_rows));
     // Few enough that every thread gets several tasks.
     part.group = std::clamp<size_t>(
         panels * part.row_blocks / (16 * threads), 1,
@@ -299,9 +299,16 @@ class MatMulRun {
     const size_t block = task % part.row_blocks;
     const size_t p0 = task / part.row_blocks * part.group;
     const size_t p1 = std::min(part.panels, p0 + part.group);
+    // Blocks of whole tiles, but for the last rows: small tiles are slower.
+    const size_t tile_groups = part.tile_rows / kGroup;
     const size_t row_groups = hwy::DivCeil(m_, kGroup);
-    const size_t g0 = row_groups * block / part.row_blocks;
-    const size_t g1 = row_groups * (block + 1) / part.row_blocks;
+    const size_t row_tiles = hwy::DivCeil(row_groups, tile_groups);
+    const auto first_group = [&](size_t of_block) {
+      return std::min(row_groups,
+                      row_tiles * of_block / part.row_blocks * tile_groups);
+    };
+    const size_t g0 = first_group(block);
+    const size_t g1 = first_group(block + 1);
     const bool carried = part.steps < steps_;
     const BlockTask t = {
         part,
@@ -309,7 +316,7 @@ class MatMulRun {
         p1,
         g0,
         g1,
-        hwy::DivCeil(g1 - g0, part.tile_rows / kGroup),
+        hwy::DivCeil(g1 - g0, tile_groups),
         part.fns.widen != nullptr,
         StoresSums(part.args),
         carried,
