@@ -11,6 +11,7 @@
 #include "hwy/base.h"
 #include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
+#include "kernels/matmul_division.h"
 #include "kernels/matrix.h"
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
@@ -34,17 +35,6 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Defaults of MatMulTuning.
-// A block's widened panel has this many bytes: with the operands it stays in
-// L2, from where a tile reads it in order. Larger blocks carry sums less often.
-inline constexpr size_t kBlockBytes = size_t{160} << 10;
-// Rows of a block: their operands, 480 KiB of f32 or f64, stay in L2 beside the
-// panel and what tiles fetch of the next one. Where every block widens its
-// panels anew, it has more rows.
-inline constexpr size_t kBlockRows = 96;
-inline constexpr size_t kBlockRowsThatWiden = 192;
-inline constexpr size_t kGroupPanels = 16;
-// Where sums are carried from block to block: those of a group stay in cache.
-inline constexpr size_t kCarriedGroupPanels = 4;
 // How far ahead a row's panels are fetched, one by one and several at once: 4
 // and 2 KiB of bf16 each. Without it the memory waits for sums to end.
 inline constexpr size_t kPrefetchSteps = 64;
@@ -52,9 +42,6 @@ inline constexpr size_t kPrefetchStepsInFlight = 32;
 // Several panels at once as long as there are this many tasks per thread:
 // fewer, larger ones would leave threads idle at the end.
 inline constexpr size_t kTasksPerThread = 7;
-
-// A block of k-steps is a multiple of this and so of every kBlock.
-inline constexpr size_t kBlockStepsUnit = 64;
 
 // What depends on the type that B is stored in.
 template <typename Lane>
@@ -155,16 +142,15 @@ class MatMulRun {
   struct Part {
     const MatMulArgs<T>& args;
     StoredFns<Lane> fns;
-    size_t panels;      // of B
-    size_t group;       // panels of a task
-    size_t row_blocks;  // every group is a task for each of them
-    size_t steps;       // of a block
-    size_t tile_rows;
-    size_t prefetch_steps;
+    size_t panels;  // of B
+    MatMulDivision division;
+    size_t prefetch_steps;  // of a few rows
     size_t threads;
 
-    size_t groups() const { return hwy::DivCeil(panels, group); }
-    size_t tasks() const { return groups() * row_blocks; }
+    // Every group of panels is a task for each block of rows.
+    size_t tasks() const {
+      return hwy::DivCeil(panels, division.group_panels) * division.row_blocks;
+    }
   };
 
   Part PartOf(const MatMulArgs<T>& args, const Parallel& parallel) const {
@@ -175,41 +161,26 @@ class MatMulRun {
     const size_t threads =
         std::min(ValueOr(tuning.threads, parallel.num_threads()),
                  parallel.num_threads());
-    Part part = {
-        args,   FnsFor<S, Sum>(args.b.dtype), panels, 1, 1, steps_, 0, 0,
-        threads};
-    if (!grouped_) {
-      part.group = m_ == 1 ? PanelsInFlight(tuning, panels, threads) : 1;
-      part.prefetch_steps =
-          ValueOr(tuning.prefetch_steps,
-                  (part.group > 1 ? kPrefetchStepsInFlight : kPrefetchSteps) /
-                      Sum::kStepProducts);
-      return part;
+    const StoredFns<Lane> fns = FnsFor<S, Sum>(args.b.dtype);
+    if (grouped_) {
+      return {args,
+              fns,
+              panels,
+              Divide({m_, steps_, sizeof(Lane), panels, threads,
+                      fns.widen != nullptr, !Sum::kTree, kGroupRows<Sum>,
+                      kMaxTileRows<Sum>},
+                     tuning),
+              0,
+              threads};
     }
-    // A tree of block sums is not carried on. Blocks, and below tiles, are of
-    // nearly equal size: a small last one would be slow.
-    if (!Sum::kTree) {
-      const size_t most =
-          ValueOr(tuning.block_steps, kBlockBytes / kPanelWidth / sizeof(Lane));
-      part.steps = hwy::RoundUpTo(
-          hwy::DivCeil(steps_, hwy::DivCeil(steps_, most)), kBlockStepsUnit);
-    }
-    part.tile_rows = std::clamp<size_t>(
-        hwy::RoundUpTo(ValueOr(tuning.tile_rows, ~0u), kGroupRows<Sum>),
-        kGroupRows<Sum>, kMaxTileRows<Sum>);
-    // As many blocks as come nearest to these rows: two of half as many would
-    // read every panel twice.
-    const size_t block_rows =
-        ValueOr(tuning.block_rows,
-                part.fns.widen == nullptr ? kBlockRows : kBlockRowsThatWiden);
-    part.row_blocks = std::clamp<size_t>((m_ + block_rows / 2) / block_rows, 1,
-                                         hwy::DivCeil(m_, part.tile_rows));
-    // Few enough that every thread gets several tasks.
-    part.group = std::clamp<size_t>(
-        panels * part.row_blocks / (16 * threads), 1,
-        ValueOr(tuning.group_panels,
-                part.steps < steps_ ? kCarriedGroupPanels : kGroupPanels));
-    return part;
+    const size_t in_flight =
+        m_ == 1 ? PanelsInFlight(tuning, panels, threads) : 1;
+    const size_t prefetch_steps =
+        ValueOr(tuning.prefetch_steps,
+                (in_flight > 1 ? kPrefetchStepsInFlight : kPrefetchSteps) /
+                    Sum::kStepProducts);
+    return {args,           fns,    panels, {steps_, 1, in_flight, m_},
+            prefetch_steps, threads};
   }
 
   // Of 1, 2 and kMaxPanelsInFlight.
@@ -266,8 +237,8 @@ class MatMulRun {
   }
 
   void FewRowsPanels(const Part& part, size_t task) const {
-    const size_t p0 = task * part.group;
-    const size_t p1 = std::min(part.panels, p0 + part.group);
+    const size_t p0 = task * part.division.group_panels;
+    const size_t p1 = std::min(part.panels, p0 + part.division.group_panels);
     const States<Lane> states = StatesOf(m_, (p1 - p0) * kPanelWidth);
     const RowsTile<Lane> tile = {a_,
                                  steps_,
@@ -296,20 +267,21 @@ class MatMulRun {
   // Neighbouring tasks, which a thread takes together, read the same panels.
   void Block(const Part& part, size_t task) const {
     constexpr size_t kGroup = kGroupRows<Sum>;
-    const size_t block = task % part.row_blocks;
-    const size_t p0 = task / part.row_blocks * part.group;
-    const size_t p1 = std::min(part.panels, p0 + part.group);
+    const MatMulDivision& division = part.division;
+    const size_t block = task % division.row_blocks;
+    const size_t p0 = task / division.row_blocks * division.group_panels;
+    const size_t p1 = std::min(part.panels, p0 + division.group_panels);
     // Blocks of whole tiles, but for the last rows: small tiles are slower.
-    const size_t tile_groups = part.tile_rows / kGroup;
+    const size_t tile_groups = division.tile_rows / kGroup;
     const size_t row_groups = hwy::DivCeil(m_, kGroup);
     const size_t row_tiles = hwy::DivCeil(row_groups, tile_groups);
     const auto first_group = [&](size_t of_block) {
       return std::min(row_groups,
-                      row_tiles * of_block / part.row_blocks * tile_groups);
+                      row_tiles * of_block / division.row_blocks * tile_groups);
     };
     const size_t g0 = first_group(block);
     const size_t g1 = first_group(block + 1);
-    const bool carried = part.steps < steps_;
+    const bool carried = division.steps < steps_;
     const BlockTask t = {
         part,
         p0,
@@ -326,14 +298,15 @@ class MatMulRun {
     in.a_stride = kGroup * steps_;
     in.b_stride = t.widen ? kTileWidth<Sum> : kPanelWidth;
     if (t.widen) {
-      in.b = ScratchOf<Lane, Scratch::kWidened>(part.steps * kTileWidth<Sum>);
+      in.b = ScratchOf<Lane, Scratch::kWidened>(part.division.steps *
+                                                kTileWidth<Sum>);
     }
     // Each of a panel's tiles fetches its part of the panel that comes next.
     in.next_stride = hwy::DivCeil(
         kPanelWidth * DTypeSize(part.args.b.dtype) * Sum::kStepProducts,
         t.tiles * (kPanelWidth / kTileWidth<Sum>));
-    for (size_t step = 0; step < steps_; step += part.steps) {
-      in.steps = std::min(part.steps, steps_ - step);
+    for (size_t step = 0; step < steps_; step += part.division.steps) {
+      in.steps = std::min(part.division.steps, steps_ - step);
       in.stored_rows = k_ - step * Sum::kStepProducts;
       in.from_zero = step == 0;
       for (size_t p = p0; p < p1; ++p) {

@@ -26,7 +26,7 @@ namespace ulpscope {
 namespace {
 
 constexpr size_t kM = 50, kN = 200;
-// Several blocks of k by default, the last of them odd.
+// Several blocks of k in most tunings, the last of them odd.
 constexpr size_t kK = 1101;
 
 class MatMulTuningTest : public KernelTest {
