@@ -229,7 +229,11 @@ HWY_NOINLINE void AddWidened(const PackedTile<typename Sum::Lane>& tile,
     HWY_UNROLL(32)
     for (size_t v = 0; v < kTileVectors; ++v) {
       bv[v] = hn::LoadU(d, b + i * b_stride + v * kTileLanes<Sum>);
-      hwy::Prefetch(b + (i + kAheadSteps) * b_stride + v * kTileLanes<Sum>);
+      // Once per cache line: two vectors of AVX2 share one.
+      const size_t at = v * kTileLanes<Sum>;
+      if (at * sizeof(*b) % kCacheLine == 0) {
+        hwy::Prefetch(b + (i + kAheadSteps) * b_stride + at);
+      }
     }
   });
 }
