@@ -43,14 +43,28 @@ inline constexpr size_t kPrefetchStepsInFlight = 32;
 // fewer, larger ones would leave threads idle at the end.
 inline constexpr size_t kTasksPerThread = 7;
 
+// A block's first tile may have a few rows less than others do, and still widen
+// B in passing. Where sums are compensated, that saves next to nothing.
+inline constexpr size_t kFusedTiles = 5;
+
 // What depends on the type that B is stored in.
 template <typename Lane>
 struct StoredFns {
   void (*few_rows)(size_t, size_t, const RowsTile<Lane>&, const States<Lane>&);
   // Null where panels are stored as tiles read them.
   void (*widen)(const PackedTile<Lane>&);
-  PackedTileFn<Lane> widen_and_add;
+  // Of as many rows less than kMaxTileRows: null if there is none.
+  PackedTileFn<Lane> widen_and_add[kFusedTiles];
 };
+
+template <class Sum, Format kOperand, typename B, size_t... kLess>
+void FuseTiles(StoredFns<typename Sum::Lane>& fns,
+               std::index_sequence<kLess...> /*less*/) {
+  static_assert(((kLess < kMaxTileRows<Sum>)&&...));
+  ((fns.widen_and_add[kLess] =
+        &WidenAndAdd<Sum, kOperand, B, kMaxTileRows<Sum> - kLess>),
+   ...);
+}
 
 template <class S, class Sum, typename B>
 StoredFns<typename Sum::Lane> FnsOf() {
@@ -59,10 +73,14 @@ StoredFns<typename Sum::Lane> FnsOf() {
       sizeof(B) == 8 ? Format::kF64 : Format::kF32;  // where B is a Lane
   if constexpr (std::is_same_v<B, typename Sum::Lane> && kOperand == kStored &&
                 Sum::kStepProducts == 1) {
-    return {&FewRows<Sum, kOperand, B>, nullptr, nullptr};
+    return {&FewRows<Sum, kOperand, B>, nullptr, {}};
   } else {
-    return {&FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>,
-            &WidenAndAdd<Sum, kOperand, B>};
+    StoredFns<typename Sum::Lane> fns = {
+        &FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>, {}};
+    FuseTiles<Sum, kOperand, B>(
+        fns,
+        std::make_index_sequence < Sum::kCompensated ? 1 : kFusedTiles > ());
+    return fns;
   }
 }
 
@@ -115,8 +133,9 @@ class MatMulRun {
         k_(a_matrix_.cols),
         steps_(hwy::DivCeil(k_, Sum::kStepProducts)),
         grouped_(m_ >= kBlockedRows),
+        tiles_(hwy::DivCeil(m_, kMaxTileRows<Sum>)),
         a_(ScratchOf<Lane, Scratch::kOperands>(
-            hwy::RoundUpTo(m_, kGroupRows<Sum>) * steps_)) {
+            (grouped_ ? tiles_ * kMaxTileRows<Sum> : m_) * steps_)) {
     PackOperands(parallel);
     std::vector<Part> parts;
     size_t tasks = 0;
@@ -167,8 +186,7 @@ class MatMulRun {
               fns,
               panels,
               Divide({m_, steps_, sizeof(Lane), panels, threads,
-                      fns.widen != nullptr, !Sum::kTree, kGroupRows<Sum>,
-                      kMaxTileRows<Sum>},
+                      fns.widen != nullptr, !Sum::kTree, kMaxTileRows<Sum>},
                      tuning),
               0,
               threads};
@@ -216,16 +234,21 @@ class MatMulRun {
       }
       return;
     }
-    constexpr size_t kGroup = kGroupRows<Sum>;
-    parallel.For(hwy::DivCeil(m_, kGroup), [this](size_t group) {
-      const T* rows[kGroup];
-      for (size_t r = 0; r < kGroup; ++r) {
-        // What follows the last row is never read.
-        rows[r] = a_matrix_.Row(std::min(group * kGroup + r, m_ - 1));
+    parallel.For(tiles_, [this](size_t tile) {
+      constexpr size_t kRows = kMaxTileRows<Sum>;
+      const size_t first = FirstRow(tile);
+      const T* rows[kRows];
+      for (size_t r = 0; r < kRows; ++r) {
+        // What follows the tile's last row is never read.
+        rows[r] = a_matrix_.Row(std::min(first + r, m_ - 1));
       }
-      PackRows<S, Sum>(rows, k_, a_ + group * kGroup * steps_);
+      PackRows<S, Sum>(rows, FirstRow(tile + 1) - first, k_,
+                       a_ + tile * kRows * steps_);
     });
   }
+
+  // Of a tile. They are of nearly equal size: a small last one would be slow.
+  size_t FirstRow(size_t tile) const { return hwy::DivCeil(m_ * tile, tiles_); }
 
   static States<Lane> StatesOf(size_t rows, size_t cols) {
     States<Lane> states = {ScratchOf<Lane, Scratch::kSums>(rows * cols),
@@ -254,8 +277,7 @@ class MatMulRun {
   struct BlockTask {
     const Part& part;
     size_t p0, p1;  // panels
-    size_t g0, g1;  // groups of rows
-    size_t tiles;   // that the rows are divided into
+    size_t t0, t1;  // tiles of rows
     bool widen;     // whether tiles read a widened copy of B
     // Whether the results are the sums as they are: then these are in C.
     // Otherwise `states` are those of all rows and panels if they are carried
@@ -266,36 +288,26 @@ class MatMulRun {
 
   // Neighbouring tasks, which a thread takes together, read the same panels.
   void Block(const Part& part, size_t task) const {
-    constexpr size_t kGroup = kGroupRows<Sum>;
     const MatMulDivision& division = part.division;
     const size_t block = task % division.row_blocks;
     const size_t p0 = task / division.row_blocks * division.group_panels;
     const size_t p1 = std::min(part.panels, p0 + division.group_panels);
-    // Blocks of whole tiles, but for the last rows: small tiles are slower.
-    const size_t tile_groups = division.tile_rows / kGroup;
-    const size_t row_groups = hwy::DivCeil(m_, kGroup);
-    const size_t row_tiles = hwy::DivCeil(row_groups, tile_groups);
-    const auto first_group = [&](size_t of_block) {
-      return std::min(row_groups,
-                      row_tiles * of_block / division.row_blocks * tile_groups);
-    };
-    const size_t g0 = first_group(block);
-    const size_t g1 = first_group(block + 1);
+    const size_t t0 = tiles_ * block / division.row_blocks;
+    const size_t t1 = tiles_ * (block + 1) / division.row_blocks;
+    const size_t rows = FirstRow(t1) - FirstRow(t0);
     const bool carried = division.steps < steps_;
-    const BlockTask t = {
-        part,
-        p0,
-        p1,
-        g0,
-        g1,
-        hwy::DivCeil(g1 - g0, tile_groups),
-        part.fns.widen != nullptr,
-        StoresSums(part.args),
-        carried,
-        carried ? StatesOf((g1 - g0) * kGroup, (p1 - p0) * kPanelWidth)
-                : StatesOf(kMaxTileRows<Sum>, kTileWidth<Sum>)};
+    const BlockTask t = {part,
+                         p0,
+                         p1,
+                         t0,
+                         t1,
+                         part.fns.widen != nullptr,
+                         StoresSums(part.args),
+                         carried,
+                         carried
+                             ? StatesOf(rows, (p1 - p0) * kPanelWidth)
+                             : StatesOf(kMaxTileRows<Sum>, kTileWidth<Sum>)};
     PackedTile<Lane> in;
-    in.a_stride = kGroup * steps_;
     in.b_stride = t.widen ? kTileWidth<Sum> : kPanelWidth;
     if (t.widen) {
       in.b = ScratchOf<Lane, Scratch::kWidened>(part.division.steps *
@@ -304,7 +316,8 @@ class MatMulRun {
     // Each of a panel's tiles fetches its part of the panel that comes next.
     in.next_stride = hwy::DivCeil(
         kPanelWidth * DTypeSize(part.args.b.dtype) * Sum::kStepProducts,
-        t.tiles * (kPanelWidth / kTileWidth<Sum>));
+        hwy::DivCeil(rows, division.tile_rows) *
+            (kPanelWidth / kTileWidth<Sum>));
     for (size_t step = 0; step < steps_; step += part.division.steps) {
       in.steps = std::min(part.division.steps, steps_ - step);
       in.stored_rows = k_ - step * Sum::kStepProducts;
@@ -324,7 +337,6 @@ class MatMulRun {
   // All rows' tiles of kTileWidth columns of panel p, from `step` on.
   void PanelTiles(const BlockTask& t, size_t p, size_t col, size_t step,
                   PackedTile<Lane>& in) const {
-    constexpr size_t kGroup = kGroupRows<Sum>;
     const Part& part = t.part;
     const char* stored =
         Panel(part.args, p, step) + col * DTypeSize(part.args.b.dtype);
@@ -334,31 +346,39 @@ class MatMulRun {
     }
     const size_t c0 = p * kPanelWidth + col;
     const bool in_c = t.in_c && c0 + kTileWidth<Sum> <= part.args.b.n;
-    for (size_t i = 0; i < t.tiles; ++i) {
-      // Of nearly equal size, the largest first.
-      const size_t g = t.g0 + hwy::DivCeil((t.g1 - t.g0) * i, t.tiles);
-      const size_t end = t.g0 + hwy::DivCeil((t.g1 - t.g0) * (i + 1), t.tiles);
-      const size_t r0 = g * kGroup;
-      const size_t rows = std::min(end * kGroup, m_) - r0;
-      const States<Lane> sums =
-          in_c ? InC(part.args, r0, c0)
-          : t.carried
-              ? t.states.At((g - t.g0) * kGroup, (p - t.p0) * kPanelWidth + col)
-              : t.states;
-      in.a = a_ + g * in.a_stride + step * kGroup;
-      if (t.widen && i == 0 && rows == kMaxTileRows<Sum>) {
-        part.fns.widen_and_add(in, sums);
-      } else {
-        if (t.widen && i == 0) part.fns.widen(in);
-        const auto add = AddWidenedRows<Sum>(
-            rows, std::make_index_sequence<kMaxTileRows<Sum>>());
-        add(in, sums);
-      }
-      in.next += in.steps * in.next_stride;
-      if (step + in.steps == steps_ && !in_c) {
-        Finish(part.args, r0, rows, c0, c0 + kTileWidth<Sum>, sums);
+    const size_t block_row = FirstRow(t.t0);
+    for (size_t tile = t.t0; tile < t.t1; ++tile) {
+      const size_t first = FirstRow(tile);
+      const size_t end = FirstRow(tile + 1);
+      // One, unless smaller ones are tuned.
+      for (size_t r0 = first; r0 < end; r0 += part.division.tile_rows) {
+        const size_t rows = std::min(end - r0, part.division.tile_rows);
+        const States<Lane> sums =
+            in_c ? InC(part.args, r0, c0)
+            : t.carried
+                ? t.states.At(r0 - block_row, (p - t.p0) * kPanelWidth + col)
+                : t.states;
+        in.a = a_ + (tile * steps_ + step) * kMaxTileRows<Sum> + (r0 - first);
+        AddTile(part.fns, rows, t.widen && r0 == block_row, in, sums);
+        in.next += in.steps * in.next_stride;
+        if (step + in.steps == steps_ && !in_c) {
+          Finish(part.args, r0, rows, c0, c0 + kTileWidth<Sum>, sums);
+        }
       }
     }
+  }
+
+  static void AddTile(const StoredFns<Lane>& fns, size_t rows, bool widens,
+                      const PackedTile<Lane>& in, const States<Lane>& sums) {
+    constexpr size_t kRows = kMaxTileRows<Sum>;
+    const size_t missing = kRows - rows;
+    if (widens && missing < kFusedTiles &&
+        fns.widen_and_add[missing] != nullptr) {
+      fns.widen_and_add[missing](in, sums);
+      return;
+    }
+    if (widens) fns.widen(in);
+    AddWidenedRows<Sum>(rows, std::make_index_sequence<kRows>())(in, sums);
   }
 
   // Whether results are the sums themselves, unrounded.
@@ -408,6 +428,7 @@ class MatMulRun {
   const size_t m_, k_;
   const size_t steps_;  // of a sum, kStepProducts each
   const bool grouped_;
+  const size_t tiles_;  // of rows that are packed together
   Lane* const a_;
 };
 

@@ -30,10 +30,10 @@ constexpr size_t kTasksPerThread = 16;
 // A block of k-steps is a multiple of this and so of every kBlock of a sum.
 constexpr size_t kBlockStepsUnit = 64;
 
-// Of parts of nearly equal size, each of at most `most`: the largest, rounded
-// up to a multiple of `unit`. A small last one would be slow.
-size_t EvenPart(size_t all, size_t most, size_t unit) {
-  return hwy::RoundUpTo(hwy::DivCeil(all, hwy::DivCeil(all, most)), unit);
+// The largest of the parts of nearly equal size that `all` is divided into,
+// each of at most `most`. A small last one would be slow.
+size_t EvenPart(size_t all, size_t most) {
+  return hwy::DivCeil(all, hwy::DivCeil(all, most));
 }
 
 }  // namespace
@@ -41,15 +41,13 @@ size_t EvenPart(size_t all, size_t most, size_t unit) {
 MatMulDivision Divide(const BlockedMatMul& matmul, const MatMulTuning& tuning) {
   MatMulDivision division;
   division.tile_rows = tuning.tile_rows == 0
-                           ? matmul.max_tile_rows
-                           : std::min(hwy::RoundUpTo(size_t{tuning.tile_rows},
-                                                     matmul.group_rows),
-                                      matmul.max_tile_rows);
+                           ? matmul.tile_rows
+                           : EvenPart(matmul.tile_rows, tuning.tile_rows);
   // As many blocks as come nearest to these rows: two of half as many would
   // read every panel twice.
   const auto row_blocks = [&](size_t rows) {
     return std::clamp<size_t>((matmul.m + rows / 2) / rows, 1,
-                              hwy::DivCeil(matmul.m, division.tile_rows));
+                              hwy::DivCeil(matmul.m, matmul.tile_rows));
   };
   const auto operands_fit = [&](size_t blocks) {
     return hwy::DivCeil(matmul.m, blocks) * division.steps *
@@ -64,12 +62,12 @@ MatMulDivision Divide(const BlockedMatMul& matmul, const MatMulTuning& tuning) {
   if (!matmul.carries) {
     // All of k, whatever its size.
   } else if (tuning.block_steps != 0) {
-    division.steps =
-        EvenPart(matmul.steps, tuning.block_steps, kBlockStepsUnit);
+    division.steps = hwy::RoundUpTo(EvenPart(matmul.steps, tuning.block_steps),
+                                    kBlockStepsUnit);
   } else if (matmul.steps * step_bytes > kWholePanelBytes ||
              !operands_fit(division.row_blocks)) {
-    division.steps =
-        EvenPart(matmul.steps, kBlockBytes / step_bytes, kBlockStepsUnit);
+    division.steps = hwy::RoundUpTo(
+        EvenPart(matmul.steps, kBlockBytes / step_bytes), kBlockStepsUnit);
   }
   if (tuning.block_rows == 0 && matmul.widens) {
     const size_t fewer = row_blocks(kBlockRowsThatWiden);

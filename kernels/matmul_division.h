@@ -16,18 +16,16 @@ struct BlockedMatMul {
   size_t threads = 0;
   bool widens = false;   // whether every block of rows widens B for itself
   bool carries = false;  // whether sums may be carried from block to block of k
-  // Rows of a register tile: a multiple of group_rows, at most max_tile_rows.
-  size_t group_rows = 0;
-  size_t max_tile_rows = 0;
+  size_t tile_rows = 0;  // of a register tile, at most
 };
 
 // Loops, from the outside: groups of panels, blocks of rows (together a task),
 // blocks of k, panels, tiles.
 struct MatMulDivision {
   size_t steps = 0;         // of a block of k
-  size_t row_blocks = 0;    // at most as many as there are tiles of m rows
+  size_t row_blocks = 0;    // at most as many as there are full tiles
   size_t group_panels = 0;  // of a task
-  size_t tile_rows = 0;     // at most
+  size_t tile_rows = 0;     // at most; a full tile's in nearly equal parts
 };
 
 // What `tuning` says, or what is not tuned, the default.

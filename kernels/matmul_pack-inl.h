@@ -54,30 +54,49 @@ void PackRow(const T* row, size_t k, typename Sum::Lane* to) {
       });
 }
 
-// kGroupRows rows of k values: their lanes of step 0, of step 1, ...
+// Stores lanes of kRows rows interleaved: those of lane l at to + l * stride,
+// of the first `count` lanes.
+template <size_t kRows, class D, class Load>
+HWY_INLINE void StoreInterleaved(D d, const Load& load, size_t count,
+                                 size_t stride, hn::TFromD<D>* to) {
+  HWY_ALIGN hn::TFromD<D> lanes[kRows * HWY_MAX_LANES_D(D)];
+  if constexpr (kRows == 4) {
+    hn::StoreInterleaved4(load(0), load(1), load(2), load(3), d, lanes);
+  } else {
+    static_assert(kRows == 2);
+    hn::StoreInterleaved2(load(0), load(1), d, lanes);
+  }
+  for (size_t l = 0; l < count; ++l) {
+    hwy::CopyBytes<kRows * sizeof(hn::TFromD<D>)>(lanes + l * kRows,
+                                                  to + l * stride);
+  }
+}
+
+// `count` rows of a tile, k values each: room for kMaxTileRows lanes of step 0,
+// of step 1, ...
 template <class S, class Sum, typename T>
-void PackRows(const T* const (&rows)[kGroupRows<Sum>], size_t k,
+void PackRows(const T* const (&rows)[kMaxTileRows<Sum>], size_t count, size_t k,
               typename Sum::Lane* to) {
-  using Lane = typename Sum::Lane;
-  constexpr size_t kGroup = kGroupRows<Sum>;
+  constexpr size_t kRows = kMaxTileRows<Sum>;
   const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
-  ForEachVector<Lane>(steps, [&](auto d, size_t i, auto... left) HWY_ATTR {
-    const auto load = [&](size_t r) HWY_ATTR {
-      return LoadSteps<S, Sum>(d, rows[r], k, i, left...);
-    };
-    // Behind the last operands are those of another group.
-    HWY_ALIGN Lane last[kGroup * HWY_MAX_LANES_D(decltype(d))];
-    Lane* at = sizeof...(left) == 0 ? to + i * kGroup : last;
-    if constexpr (kGroup == 4) {
-      hn::StoreInterleaved4(load(0), load(1), load(2), load(3), d, at);
-    } else {
-      static_assert(kGroup == 2);
-      hn::StoreInterleaved2(load(0), load(1), d, at);
-    }
-    if constexpr (sizeof...(left) > 0) {
-      std::copy(last, last + kGroup * (steps - i), to + i * kGroup);
-    }
-  });
+  ForEachVector<typename Sum::Lane>(
+      steps, [&](auto d, size_t i, auto... left) HWY_ATTR {
+        const size_t lanes =
+            sizeof...(left) == 0 ? HWY_MAX_LANES_D(decltype(d)) : steps - i;
+        const auto from = [&](size_t first) HWY_ATTR {
+          return [&, first](size_t r) HWY_ATTR {
+            return LoadSteps<S, Sum>(d, rows[first + r], k, i, left...);
+          };
+        };
+        size_t r = 0;
+        for (; r + 4 <= kRows && r < count; r += 4) {
+          StoreInterleaved<4>(d, from(r), lanes, kRows, to + i * kRows + r);
+        }
+        if constexpr (kRows % 4 != 0) {
+          if (r >= count) return;
+          StoreInterleaved<2>(d, from(r), lanes, kRows, to + i * kRows + r);
+        }
+      });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -48,12 +48,7 @@ inline constexpr size_t kTileWidth = kTileVectors* kTileLanes<Sum>;
 template <class Sum>
 inline constexpr size_t kMaxTileRows = Sum::kCompensated
                                            ? (k32Registers ? 6 : 2)
-                                           : (k32Registers ? 12 : 6);
-
-// Packed operands: kGroupRows rows of A interleaved, so that a tile reads a few
-// streams of consecutive elements and not as many as it has rows.
-template <class Sum>
-inline constexpr size_t kGroupRows = kMaxTileRows<Sum> % 4 == 0 ? 4 : 2;
+                                           : (k32Registers ? 14 : 6);
 
 // Vectors of one row's sums at most: half of the registers.
 template <class Sum>
@@ -132,8 +127,7 @@ HWY_INLINE void StoreStates(D d, const V (&s)[R * NV], const V (&c)[R * NV],
 // What the tile of packed operands reads.
 template <typename Lane>
 struct PackedTile {
-  const Lane* a;       // groups of rows, each steps x kGroupRows
-  size_t a_stride;     // elements from group to group
+  const Lane* a;       // rows interleaved: `steps` times kMaxTileRows of them
   const void* stored;  // B: rows of kPanelWidth, as it is stored
   size_t stored_rows;
   Lane* b;  // `steps` rows of kTileWidth, widened and rounded
@@ -178,10 +172,10 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
                           const States<typename Sum::Lane>& states,
                           const LoadB& load_b) {
   using V = hn::Vec<TileTag<Sum>>;
-  constexpr size_t kGroup = kGroupRows<Sum>;
+  using Lane = typename Sum::Lane;
+  constexpr size_t kStepRows = kMaxTileRows<Sum>;
   const TileTag<Sum> d;
-  const typename Sum::Lane* HWY_RESTRICT a = tile.a;
-  const size_t a_stride = tile.a_stride;
+  const Lane* HWY_RESTRICT a = tile.a;
   const char* next = tile.next;
   const size_t next_stride = tile.next_stride;
 
@@ -196,16 +190,15 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
     // A compensated step is long enough to hide where it reads from.
     if constexpr (!Sum::kCompensated) {
       HWY_UNROLL(8)
-      for (size_t g = 0; g < R / kGroup; ++g) {
-        hwy::Prefetch(a + g * a_stride + (i + kAheadSteps) * kGroup);
+      for (size_t at = 0; at < R * sizeof(Lane); at += kCacheLine) {
+        hwy::Prefetch(a + (i + kAheadSteps) * kStepRows + at / sizeof(Lane));
       }
     }
     V bv[kTileVectors];
     load_b(d, i, bv);
     HWY_UNROLL(32)
     for (size_t r = 0; r < R; ++r) {
-      const V av =
-          hn::Set(d, a[r / kGroup * a_stride + i * kGroup + r % kGroup]);
+      const V av = hn::Set(d, a[i * kStepRows + r]);
       HWY_UNROLL(32)
       for (size_t v = 0; v < kTileVectors; ++v) {
         const size_t j = r * kTileVectors + v;
@@ -248,17 +241,16 @@ PackedTileFn<typename Sum::Lane> AddWidenedRows(
 }
 
 // Widens tile.stored into tile.b for the tiles that follow, in the shadow of
-// the first tile's products: kMaxTileRows of them per step.
-template <class Sum, Format kOperand, typename B>
+// the first tile's products: R of them per step.
+template <class Sum, Format kOperand, typename B, size_t R>
 HWY_NOINLINE void WidenAndAdd(const PackedTile<typename Sum::Lane>& tile,
                               const States<typename Sum::Lane>& states) {
   const B* stored = static_cast<const B*>(tile.stored);
   const size_t stored_rows = tile.stored_rows;
   typename Sum::Lane* b = tile.b;
-  AddPacked<Sum, kMaxTileRows<Sum>>(
-      tile, states, [=](auto d, size_t i, auto& bv) HWY_ATTR {
-        WidenStep<Sum, kOperand>(d, stored, stored_rows, b, i, bv);
-      });
+  AddPacked<Sum, R>(tile, states, [=](auto d, size_t i, auto& bv) HWY_ATTR {
+    WidenStep<Sum, kOperand>(d, stored, stored_rows, b, i, bv);
+  });
 }
 
 // What the tile of a few rows reads: A as it is, and B in its stored type.

@@ -24,8 +24,7 @@ BlockedMatMul MatMulOf(size_t m, size_t n, size_t k, bool widens) {
   matmul.threads = 1;
   matmul.widens = widens;
   matmul.carries = true;
-  matmul.group_rows = 4;
-  matmul.max_tile_rows = 12;
+  matmul.tile_rows = 14;
   return matmul;
 }
 
@@ -43,8 +42,7 @@ TEST(MatMulDivisionTest, IsOneForEveryTuning) {
     matmul.lane_bytes = pick({4, 8});
     matmul.threads = 1 + random.Below(100);
     matmul.carries = random.Below(4) != 0;
-    matmul.group_rows = pick({2, 4});
-    matmul.max_tile_rows = pick({4, 12});
+    matmul.tile_rows = pick({2, 6, 14});
     MatMulTuning tuning;
     tuning.tile_rows = pick({0, 1, 5, 12, kMost});
     tuning.block_steps = pick({0, 1, 100, 4096, kMost});
@@ -52,10 +50,9 @@ TEST(MatMulDivisionTest, IsOneForEveryTuning) {
     tuning.group_panels = pick({0, 1, 3, kMost});
     const MatMulDivision division = Divide(matmul, tuning);
     EXPECT_GT(division.tile_rows, 0);
-    EXPECT_LE(division.tile_rows, matmul.max_tile_rows);
-    EXPECT_EQ(division.tile_rows % matmul.group_rows, 0);
+    EXPECT_LE(division.tile_rows, matmul.tile_rows);
     EXPECT_GE(division.row_blocks, 1);
-    EXPECT_LE(division.row_blocks, hwy::DivCeil(matmul.m, division.tile_rows));
+    EXPECT_LE(division.row_blocks, hwy::DivCeil(matmul.m, matmul.tile_rows));
     if (division.steps < matmul.steps) {
       EXPECT_TRUE(matmul.carries);
       EXPECT_GT(division.steps, 0);
