@@ -60,7 +60,7 @@ struct StoredFns {
 template <class Sum, Format kOperand, typename B, size_t... kLess>
 void FuseTiles(StoredFns<typename Sum::Lane>& fns,
                std::index_sequence<kLess...> /*less*/) {
-  static_assert(((kLess < kMaxTileRows<Sum>)&&...));
+  static_assert(sizeof...(kLess) <= kMaxTileRows<Sum>);
   ((fns.widen_and_add[kLess] =
         &WidenAndAdd<Sum, kOperand, B, kMaxTileRows<Sum> - kLess>),
    ...);
@@ -77,9 +77,8 @@ StoredFns<typename Sum::Lane> FnsOf() {
   } else {
     StoredFns<typename Sum::Lane> fns = {
         &FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>, {}};
-    FuseTiles<Sum, kOperand, B>(
-        fns,
-        std::make_index_sequence < Sum::kCompensated ? 1 : kFusedTiles > ());
+    constexpr size_t kFused = Sum::kCompensated ? 1 : kFusedTiles;
+    FuseTiles<Sum, kOperand, B>(fns, std::make_index_sequence<kFused>());
     return fns;
   }
 }
@@ -226,7 +225,7 @@ class MatMulRun {
                DTypeSize(args.b.dtype);
   }
 
-  // The operands of A: rows as they are, or interleaved in groups of them.
+  // The operands of A: rows as they are, or interleaved by tiles.
   void PackOperands(Parallel& parallel) {
     if (!grouped_) {
       for (size_t r = 0; r < m_; ++r) {
@@ -310,16 +309,16 @@ class MatMulRun {
     PackedTile<Lane> in;
     in.b_stride = t.widen ? kTileWidth<Sum> : kPanelWidth;
     if (t.widen) {
-      in.b = ScratchOf<Lane, Scratch::kWidened>(part.division.steps *
-                                                kTileWidth<Sum>);
+      in.b =
+          ScratchOf<Lane, Scratch::kWidened>(division.steps * kTileWidth<Sum>);
     }
     // Each of a panel's tiles fetches its part of the panel that comes next.
     in.next_stride = hwy::DivCeil(
         kPanelWidth * DTypeSize(part.args.b.dtype) * Sum::kStepProducts,
         hwy::DivCeil(rows, division.tile_rows) *
             (kPanelWidth / kTileWidth<Sum>));
-    for (size_t step = 0; step < steps_; step += part.division.steps) {
-      in.steps = std::min(part.division.steps, steps_ - step);
+    for (size_t step = 0; step < steps_; step += division.steps) {
+      in.steps = std::min(division.steps, steps_ - step);
       in.stored_rows = k_ - step * Sum::kStepProducts;
       in.from_zero = step == 0;
       for (size_t p = p0; p < p1; ++p) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -91,9 +90,7 @@ void CompareElements(const double* theirs, const double* ours,
     const double x = written.Ours(ours[i]);
     const double y = written.Second(second[i]);
     const bool same = Same(theirs[i], x);
-    const bool other_same = Same(theirs[i], y);
     const double mine = same ? 0 : std::fabs(theirs[i] - x);
-    const double other = other_same ? 0 : std::fabs(theirs[i] - y);
     if (same) {
       ++r.identical;
     } else if (std::isfinite(mine)) {
@@ -111,12 +108,6 @@ void CompareElements(const double* theirs, const double* ours,
       r.flips_bf16 += Flip(error, ours[i], 8, -133);
       r.flips_f16 += Flip(error, ours[i], 11, -24);
     }
-    // What is not finite on one side only is farther than anything.
-    const double far = std::numeric_limits<double>::infinity();
-    const double mine_at = std::isnan(mine) ? far : mine;
-    const double other_at = std::isnan(other) ? far : other;
-    if (mine_at < other_at) ++r.nearer;
-    if (other_at < mine_at) ++r.farther;
     if (!Same(x, y)) {
       ++moved;
       if (same) ++hit;
@@ -269,8 +260,6 @@ class Comparer : public LockstepObserver {
     AddPart(part.usual, all.usual);
     all.nonfinite += part.nonfinite;
     all.identical += part.identical;
-    all.nearer += part.nearer;
-    all.farther += part.farther;
     all.rows_moved += part.rows_moved;
     all.rows_hit += part.rows_hit;
     all.flips_bf16 += part.flips_bf16;

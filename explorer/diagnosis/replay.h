@@ -50,10 +50,8 @@ struct Residual {
   size_t nonfinite = 0;  // elements of which just one is finite, or that are
                          // not the same infinity or NaN
   size_t identical = 0;  // elements that are the same
-  // Against the second candidate: elements at which ours is nearer to theirs,
-  // and farther from it; rows in which the two candidates differ, and those of
-  // them in which nearly all elements where they do are now theirs.
-  size_t nearer = 0, farther = 0;
+  // Rows in which ours and the second candidate differ, and those of them in
+  // which at least nine of ten elements where they do are theirs in ours.
   size_t rows_moved = 0, rows_hit = 0;
   // Were ours rounded to a 16-bit format: how many elements are expected to be
   // rounded the other way if ours is off by its distance from the first
