@@ -51,7 +51,8 @@ struct Residual {
                          // not the same infinity or NaN
   size_t identical = 0;  // elements that are the same
   // Rows in which ours and the second candidate differ, and those of them in
-  // which at least nine of ten elements where they do are theirs in ours.
+  // which at least nine of ten elements where they do are theirs in ours. None
+  // of the first candidate's.
   size_t rows_moved = 0, rows_hit = 0;
   // Were ours rounded to a 16-bit format: how many elements are expected to be
   // rounded the other way if ours is off by its distance from the first
