@@ -215,8 +215,10 @@ TEST_F(ReplayTest, IsWhatAPlainLoopFinds) {
           if (moved > 0 && 10 * hit >= 9 * moved) ++expected.residual.rows_hit;
         }
         EXPECT_GT(expected.residual.elements, 0u);
-        if (s == 0)
+        // The first is shown before the second, with which rows are compared.
+        if (s == 0) {
           expected.residual.rows_moved = expected.residual.rows_hit = 0;
+        }
         ExpectSame((*residuals)[s][i], expected.residual);
         rows_moved += expected.residual.rows_moved;
         rows_hit += expected.residual.rows_hit;
