@@ -12,6 +12,7 @@
 #include "kernels/aligned_bytes.h"
 #include "kernels/dtype.h"
 #include "kernels/matmul_division.h"
+#include "kernels/matmul_prefetch.h"
 #include "kernels/matrix.h"
 #include "kernels/panels.h"
 #include "kernels/parallel.h"
@@ -43,61 +44,6 @@ inline constexpr size_t kPrefetchStepsInFlight = 32;
 // fewer, larger ones would leave threads idle at the end.
 inline constexpr size_t kTasksPerThread = 7;
 
-// A block's first tile may have a few rows less than others do, and still widen
-// B in passing. Where sums are compensated, that saves next to nothing.
-inline constexpr size_t kFusedTiles = 5;
-
-// What depends on the type that B is stored in.
-template <typename Lane>
-struct StoredFns {
-  void (*few_rows)(size_t, size_t, const RowsTile<Lane>&, const States<Lane>&);
-  // Null where panels are stored as tiles read them.
-  void (*widen)(const PackedTile<Lane>&);
-  // Of as many rows less than kMaxTileRows: null if there is none.
-  PackedTileFn<Lane> widen_and_add[kFusedTiles];
-};
-
-template <class Sum, Format kOperand, typename B, size_t... kLess>
-void FuseTiles(StoredFns<typename Sum::Lane>& fns,
-               std::index_sequence<kLess...> /*less*/) {
-  static_assert(sizeof...(kLess) <= kMaxTileRows<Sum>);
-  ((fns.widen_and_add[kLess] =
-        &WidenAndAdd<Sum, kOperand, B, kMaxTileRows<Sum> - kLess>),
-   ...);
-}
-
-template <class S, class Sum, typename B>
-StoredFns<typename Sum::Lane> FnsOf() {
-  constexpr Format kOperand = S::kInfo.operand;
-  constexpr Format kStored =
-      sizeof(B) == 8 ? Format::kF64 : Format::kF32;  // where B is a Lane
-  if constexpr (std::is_same_v<B, typename Sum::Lane> && kOperand == kStored &&
-                Sum::kStepProducts == 1) {
-    return {&FewRows<Sum, kOperand, B>, nullptr, {}};
-  } else {
-    StoredFns<typename Sum::Lane> fns = {
-        &FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>, {}};
-    constexpr size_t kFused = Sum::kCompensated ? 1 : kFusedTiles;
-    FuseTiles<Sum, kOperand, B>(fns, std::make_index_sequence<kFused>());
-    return fns;
-  }
-}
-
-template <class S, class Sum>
-StoredFns<typename Sum::Lane> FnsFor(DType b) {
-  switch (b) {
-    case DType::kF64:
-      return FnsOf<S, Sum, double>();
-    case DType::kF32:
-      return FnsOf<S, Sum, float>();
-    case DType::kF16:
-      return FnsOf<S, Sum, hwy::float16_t>();
-    case DType::kBF16:
-      return FnsOf<S, Sum, hwy::bfloat16_t>();
-  }
-  HWY_ABORT("DType %d", static_cast<int>(b));
-}
-
 // Kept from call to call, as a decode step makes hundreds of them, and shared
 // by the strategies: no call of MatMul runs within another on the same thread.
 enum class Scratch { kOperands, kWidened, kSums, kCompensations };
@@ -125,6 +71,7 @@ template <class S, class Sum, typename T>
 class MatMulRun {
  public:
   using Lane = typename Sum::Lane;
+  static constexpr size_t kTileColumns = kPanelWidth / kTileWidth<Sum>;
 
   MatMulRun(absl::Span<const MatMulArgs<T>> all, Parallel& parallel)
       : a_matrix_(all[0].a),
@@ -285,14 +232,19 @@ class MatMulRun {
     States<Lane> states;
   };
 
+  // Of a block of rows.
+  size_t FirstTile(const Part& part, size_t block) const {
+    return tiles_ * block / part.division.row_blocks;
+  }
+
   // Neighbouring tasks, which a thread takes together, read the same panels.
   void Block(const Part& part, size_t task) const {
     const MatMulDivision& division = part.division;
     const size_t block = task % division.row_blocks;
     const size_t p0 = task / division.row_blocks * division.group_panels;
     const size_t p1 = std::min(part.panels, p0 + division.group_panels);
-    const size_t t0 = tiles_ * block / division.row_blocks;
-    const size_t t1 = tiles_ * (block + 1) / division.row_blocks;
+    const size_t t0 = FirstTile(part, block);
+    const size_t t1 = FirstTile(part, block + 1);
     const size_t rows = FirstRow(t1) - FirstRow(t0);
     const bool carried = division.steps < steps_;
     const BlockTask t = {part,
@@ -312,30 +264,58 @@ class MatMulRun {
       in.b =
           ScratchOf<Lane, Scratch::kWidened>(division.steps * kTileWidth<Sum>);
     }
-    // Each of a panel's tiles fetches its part of the panel that comes next.
-    in.next_stride = hwy::DivCeil(
-        kPanelWidth * DTypeSize(part.args.b.dtype) * Sum::kStepProducts,
-        hwy::DivCeil(rows, division.tile_rows) *
-            (kPanelWidth / kTileWidth<Sum>));
     for (size_t step = 0; step < steps_; step += division.steps) {
       in.steps = std::min(division.steps, steps_ - step);
       in.stored_rows = k_ - step * Sum::kStepProducts;
       in.from_zero = step == 0;
+      PanelPrefetch prefetch = PrefetchAfter(t, block, step + in.steps);
+      prefetch.steps = in.steps;
+      const uintptr_t next_block_b = prefetch.b;
       for (size_t p = p0; p < p1; ++p) {
-        in.next =
-            p + 1 == p1 && step + in.steps < steps_
-                ? Panel(part.args, p0, step + in.steps)
-                : Panel(part.args, std::min(p + 1, part.panels - 1), step);
+        prefetch.b =
+            p + 1 < p1 ? Address(Panel(part.args, p + 1, step)) : next_block_b;
         for (size_t col = 0; col < kPanelWidth; col += kTileWidth<Sum>) {
-          PanelTiles(t, p, col, step, in);
+          PanelTiles(t, p, col, step, prefetch, in);
         }
       }
     }
   }
 
+  static uintptr_t Address(const void* p) {
+    return reinterpret_cast<uintptr_t>(p);
+  }
+
+  // What comes after a block of k that ends at `step`: its next block, or that
+  // of the next block of rows, which the same thread most likely takes.
+  PanelPrefetch PrefetchAfter(const BlockTask& t, size_t block,
+                              size_t step) const {
+    const Part& part = t.part;
+    size_t p = t.p0;
+    if (step == steps_) {
+      step = 0;
+      block = (block + 1) % part.division.row_blocks;
+      if (block == 0) p = std::min(t.p1, part.panels - 1);
+    }
+    constexpr size_t kTileBytes = kMaxTileRows<Sum> * sizeof(Lane);
+    PanelPrefetch next;
+    next.tiles = (t.t1 - t.t0) * kTileColumns;
+    next.b = Address(Panel(part.args, p, step));
+    next.b_step_bytes =
+        kPanelWidth * DTypeSize(part.args.b.dtype) * Sum::kStepProducts;
+    next.widened_step_bytes = kPanelWidth * sizeof(Lane);
+    if (t.carried) {
+      const size_t t0 = FirstTile(part, block);
+      next.a = Address(a_ + (t0 * steps_ + step) * kMaxTileRows<Sum>);
+      next.a_tiles = FirstTile(part, block + 1) - t0;
+      next.a_step_bytes = kTileBytes;
+      next.a_tile_bytes = steps_ * kTileBytes;
+    }
+    return next;
+  }
+
   // All rows' tiles of kTileWidth columns of panel p, from `step` on.
   void PanelTiles(const BlockTask& t, size_t p, size_t col, size_t step,
-                  PackedTile<Lane>& in) const {
+                  const PanelPrefetch& prefetch, PackedTile<Lane>& in) const {
     const Part& part = t.part;
     const char* stored =
         Panel(part.args, p, step) + col * DTypeSize(part.args.b.dtype);
@@ -349,6 +329,8 @@ class MatMulRun {
     for (size_t tile = t.t0; tile < t.t1; ++tile) {
       const size_t first = FirstRow(tile);
       const size_t end = FirstRow(tile + 1);
+      const size_t column = (p - t.p0) * kTileColumns + col / kTileWidth<Sum>;
+      in.prefetch = prefetch.Of(column * (t.t1 - t.t0) + tile - t.t0);
       // One, unless smaller ones are tuned.
       for (size_t r0 = first; r0 < end; r0 += part.division.tile_rows) {
         const size_t rows = std::min(end - r0, part.division.tile_rows);
@@ -359,7 +341,6 @@ class MatMulRun {
                 : t.states;
         in.a = a_ + (tile * steps_ + step) * kMaxTileRows<Sum> + (r0 - first);
         AddTile(part.fns, rows, t.widen && r0 == block_row, in, sums);
-        in.next += in.steps * in.next_stride;
         if (step + in.steps == steps_ && !in_c) {
           Finish(part.args, r0, rows, c0, c0 + kTileWidth<Sum>, sums);
         }

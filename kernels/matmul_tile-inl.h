@@ -16,6 +16,7 @@
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/accumulation-inl.h"
+#include "kernels/matmul_prefetch.h"
 #include "kernels/panels.h"
 #include "kernels/rounding-inl.h"
 #include "kernels/sum_driver-inl.h"
@@ -26,7 +27,6 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr bool k32Registers = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64;
-inline constexpr size_t kCacheLine = 64;
 // How far ahead of its sums a tile fetches A and B from L2 to L1: B 8 to 48 do
 // alike.
 inline constexpr size_t kAheadSteps = 32;
@@ -133,10 +133,8 @@ struct PackedTile {
   Lane* b;  // `steps` rows of kTileWidth, widened and rounded
   size_t b_stride;
   size_t steps;
-  // What to fetch into cache meanwhile: bytes per step.
-  const char* next;
-  size_t next_stride;
-  bool from_zero;  // whether the sums start here, and are not loaded
+  TilePrefetch prefetch;  // what to fetch into cache meanwhile
+  bool from_zero;         // whether the sums start here, and are not loaded
 };
 
 // Widens the vectors of a tile's step i, rounded to kOperand, and keeps them in
@@ -176,8 +174,7 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
   constexpr size_t kStepRows = kMaxTileRows<Sum>;
   const TileTag<Sum> d;
   const Lane* HWY_RESTRICT a = tile.a;
-  const char* next = tile.next;
-  const size_t next_stride = tile.next_stride;
+  PrefetchWalk ahead(tile.prefetch);
 
   V s[R * kTileVectors], c[R * kTileVectors];
   SetZero(d, s);
@@ -186,7 +183,7 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
     LoadStates<Sum, R, kTileVectors>(d, states, s, c);
   }
   RunSteps<Sum>(d, tile.steps, s, c, [&](size_t i) HWY_ATTR {
-    hwy::Prefetch(next + i * next_stride);
+    hwy::Prefetch(reinterpret_cast<const char*>(ahead.Next()));
     // A compensated step is long enough to hide where it reads from.
     if constexpr (!Sum::kCompensated) {
       HWY_UNROLL(8)
@@ -364,6 +361,61 @@ void FewRows(size_t rows, size_t panels, const RowsTile<typename Sum::Lane>& in,
     }
     r += 1;
   }
+}
+
+// A block's first tile may have a few rows less than others do, and still widen
+// B in passing. Where sums are compensated, that saves next to nothing.
+inline constexpr size_t kFusedTiles = 5;
+
+// What depends on the type that B is stored in.
+template <typename Lane>
+struct StoredFns {
+  void (*few_rows)(size_t, size_t, const RowsTile<Lane>&, const States<Lane>&);
+  // Null where panels are stored as tiles read them.
+  void (*widen)(const PackedTile<Lane>&);
+  // Of as many rows less than kMaxTileRows: null if there is none.
+  PackedTileFn<Lane> widen_and_add[kFusedTiles];
+};
+
+template <class Sum, Format kOperand, typename B, size_t... kLess>
+void FuseTiles(StoredFns<typename Sum::Lane>& fns,
+               std::index_sequence<kLess...> /*less*/) {
+  static_assert(sizeof...(kLess) <= kMaxTileRows<Sum>);
+  ((fns.widen_and_add[kLess] =
+        &WidenAndAdd<Sum, kOperand, B, kMaxTileRows<Sum> - kLess>),
+   ...);
+}
+
+template <class S, class Sum, typename B>
+StoredFns<typename Sum::Lane> FnsOf() {
+  constexpr Format kOperand = S::kInfo.operand;
+  constexpr Format kStored =
+      sizeof(B) == 8 ? Format::kF64 : Format::kF32;  // where B is a Lane
+  if constexpr (std::is_same_v<B, typename Sum::Lane> && kOperand == kStored &&
+                Sum::kStepProducts == 1) {
+    return {&FewRows<Sum, kOperand, B>, nullptr, {}};
+  } else {
+    StoredFns<typename Sum::Lane> fns = {
+        &FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>, {}};
+    constexpr size_t kFused = Sum::kCompensated ? 1 : kFusedTiles;
+    FuseTiles<Sum, kOperand, B>(fns, std::make_index_sequence<kFused>());
+    return fns;
+  }
+}
+
+template <class S, class Sum>
+StoredFns<typename Sum::Lane> FnsFor(DType b) {
+  switch (b) {
+    case DType::kF64:
+      return FnsOf<S, Sum, double>();
+    case DType::kF32:
+      return FnsOf<S, Sum, float>();
+    case DType::kF16:
+      return FnsOf<S, Sum, hwy::float16_t>();
+    case DType::kBF16:
+      return FnsOf<S, Sum, hwy::bfloat16_t>();
+  }
+  HWY_ABORT("DType %d", static_cast<int>(b));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -70,7 +70,7 @@ struct ShapeClass {
 class Tunings {
  public:
   // Raised when MatMul changes so that older measurements say nothing.
-  static constexpr int kKernelVersion = 3;
+  static constexpr int kKernelVersion = 4;
 
   struct Key {
     Strategy strategy;
