@@ -17,7 +17,7 @@ constexpr size_t kBlockBytes = size_t{160} << 10;
 constexpr size_t kWholePanelBytes = size_t{320} << 10;
 // Rows of a block: their operands stay in L2 beside the panel and what tiles
 // fetch of the next one. Where every block widens its panels anew, it has more
-// rows if they fit.
+// rows if they fit, but not where its next block of k is to be there as well.
 constexpr size_t kBlockRows = 96;
 constexpr size_t kBlockRowsThatWiden = 192;
 constexpr size_t kOperandBytes = size_t{1152} << 10;
@@ -69,12 +69,12 @@ MatMulDivision Divide(const BlockedMatMul& matmul, const MatMulTuning& tuning) {
     division.steps = hwy::RoundUpTo(
         EvenPart(matmul.steps, kBlockBytes / step_bytes), kBlockStepsUnit);
   }
-  if (tuning.block_rows == 0 && matmul.widens) {
+  const bool carried = division.steps < matmul.steps;
+  if (tuning.block_rows == 0 && matmul.widens && !carried) {
     const size_t fewer = row_blocks(kBlockRowsThatWiden);
     if (!matmul.carries || operands_fit(fewer)) division.row_blocks = fewer;
   }
 
-  const bool carried = division.steps < matmul.steps;
   const size_t most_panels = tuning.group_panels != 0 ? tuning.group_panels
                              : carried                ? kCarriedGroupPanels
                                                       : kGroupPanels;

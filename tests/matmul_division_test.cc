@@ -88,7 +88,7 @@ TEST(MatMulDivisionTest, WideningHasFewerBlocksOfRowsIfTheyFit) {
   EXPECT_EQ(row_blocks(896, false), 5);
   EXPECT_EQ(row_blocks(896, true), 3);
   EXPECT_EQ(row_blocks(2560, true), 5);
-  EXPECT_EQ(row_blocks(4864, true), 3);
+  EXPECT_EQ(row_blocks(4864, true), 5);
 }
 
 TEST(MatMulDivisionTest, EveryThreadHasTasks) {
