@@ -42,6 +42,12 @@ class PrefetchWalk {
   const uintptr_t turn_;  // makes of the hop there the hop back
 };
 
+// hwy::Prefetch fetches to L1 as well, and pushes out what tiles are reading.
+HWY_INLINE void PrefetchToL2(uintptr_t address) {
+  __builtin_prefetch(reinterpret_cast<const void*>(address), /*rw=*/0,
+                     /*locality=*/2);
+}
+
 // What comes after a panel's tiles have run over a block of k: each of them
 // fetches its part. That is the next panel's block, and if A is not in cache,
 // as many bytes of its next block as a widened panel has: in a group of 4

@@ -183,7 +183,7 @@ HWY_INLINE void AddPacked(const PackedTile<typename Sum::Lane>& tile,
     LoadStates<Sum, R, kTileVectors>(d, states, s, c);
   }
   RunSteps<Sum>(d, tile.steps, s, c, [&](size_t i) HWY_ATTR {
-    hwy::Prefetch(reinterpret_cast<const char*>(ahead.Next()));
+    PrefetchToL2(ahead.Next());
     // A compensated step is long enough to hide where it reads from.
     if constexpr (!Sum::kCompensated) {
       HWY_UNROLL(8)
