@@ -1,7 +1,6 @@
 #include "explorer/diagnosis/search.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/chance.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
@@ -30,17 +30,6 @@ constexpr double kBitsMatter = 0.5;
 // But where two mistakes meet in one point, mending the smaller one hardly
 // brings it nearer.
 constexpr double kAnyBits = 0x1p-6;
-
-// Rows are what is independent: within one, a single value that is rounded the
-// other way moves all others. A hypothesis about rounding points is right where
-// the rows that it moves become the trace's. One does so by chance if both
-// flipped the value that was nearest to a tie; that is taken to be as likely as
-// this, and of all hypotheses together it must be less likely than the second.
-constexpr double kChanceHit = 0.125;
-constexpr double kByChance = 1e-3;
-constexpr double kHypotheses = 64;
-// And this share of the rows has to.
-constexpr double kMostHit = 0.75;
 
 // Causes that are looked for one after the other.
 constexpr size_t kMostCauses = 4;
@@ -68,29 +57,9 @@ std::string IdOf(const std::vector<Hypothesis>& hypotheses) {
   return id;
 }
 
-// The probability of at least k hits of n by chance.
-double HitTail(size_t k, size_t n) {
-  double tail = 0;
-  const double total = static_cast<double>(n);
-  for (size_t i = k; i <= n; ++i) {
-    const double x = static_cast<double>(i);
-    tail += std::exp(std::lgamma(total + 1) - std::lgamma(x + 1) -
-                     std::lgamma(total - x + 1) + x * std::log(kChanceHit) +
-                     (total - x) * std::log1p(-kChanceHit));
-  }
-  return tail;
-}
-
-bool HitsMost(const Tried& tried) {
-  return tried.rows_moved > 0 &&
-         static_cast<double>(tried.rows_hit) >=
-             kMostHit * static_cast<double>(tried.rows_moved);
-}
-
 // Whether rounding points that are elsewhere are the better explanation.
 bool HitsRows(const Tried& tried) {
-  return HitsMost(tried) &&
-         kHypotheses * HitTail(tried.rows_hit, tried.rows_moved) < kByChance;
+  return HitsMoreThanChance(tried.rows_hit, tried.rows_moved);
 }
 
 class Search {
