@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "kernels/measure/quantile.h"
 
 namespace ulpscope {
 namespace {
@@ -41,15 +42,6 @@ bool WaitUntilIdle() {
     if (used < 0.1 * absl::ToDoubleSeconds(kSleep)) return true;
   }
   return false;
-}
-
-// Linear between neighbours; `sorted` is not empty.
-double Quantile(const std::vector<double>& sorted, double q) {
-  const double at = q * static_cast<double>(sorted.size() - 1);
-  const size_t below = static_cast<size_t>(at);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] +
-         (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
 }  // namespace
@@ -97,11 +89,10 @@ void Rounds::RunRound() {
 }
 
 Timing Rounds::timing(size_t contender) const {
-  std::vector<double> sorted = seconds_[contender];
-  if (sorted.empty()) return {};
-  std::sort(sorted.begin(), sorted.end());
-  const double median = Quantile(sorted, 0.5);
-  return {median, (Quantile(sorted, 0.75) - Quantile(sorted, 0.25)) / median};
+  const std::vector<double>& seconds = seconds_[contender];
+  if (seconds.empty()) return {};
+  const double median = Quantile(seconds, 0.5);
+  return {median, (Quantile(seconds, 0.75) - Quantile(seconds, 0.25)) / median};
 }
 
 double Rounds::RatioOfTimes(size_t contender, size_t baseline) const {
@@ -111,9 +102,7 @@ double Rounds::RatioOfTimes(size_t contender, size_t baseline) const {
   for (size_t r = 0; r < rounds; ++r) {
     ratios.push_back(seconds_[contender][r] / seconds_[baseline][r]);
   }
-  if (ratios.empty()) return 0;
-  std::sort(ratios.begin(), ratios.end());
-  return Quantile(ratios, 0.5);
+  return ratios.empty() ? 0 : Quantile(ratios, 0.5);
 }
 
 }  // namespace ulpscope

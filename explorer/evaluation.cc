@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "explorer/error_meter.h"
 #include "explorer/metrics.h"
+#include "kernels/measure/quantile.h"
 #include "kernels/parallel.h"
 #include "model/config.h"
 #include "model/decoder.h"
@@ -23,15 +24,6 @@
 
 namespace ulpscope {
 namespace {
-
-// Linear interpolation between the order statistics around share * (n - 1).
-double Quantile(const std::vector<double>& sorted, double share) {
-  const double at = share * static_cast<double>(sorted.size() - 1);
-  const size_t below = static_cast<size_t>(at);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] +
-         (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-}
 
 // Of the oracle's runs, which the meter keeps: the stream before and after each
 // layer, the final norm, and logits.
@@ -101,7 +93,6 @@ Spread RateOf(const std::vector<double>& seconds, double count) {
   }
   std::vector<double> rates;
   for (const double s : seconds) rates.push_back(count / s);
-  std::sort(rates.begin(), rates.end());
   return {Quantile(rates, 0.5),
           (Quantile(rates, 0.75) - Quantile(rates, 0.25)) / 2};
 }

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/measure/quantile.h"
 #include "kernels/measure/random.h"
 #include "kernels/tuning.h"
 
@@ -30,12 +31,8 @@ constexpr size_t kLeastFinalRounds = 12;
 constexpr double kSearchShare = 0.8;
 constexpr double kLeastGain = 0.01;
 
-double Median(std::vector<double> values) {
-  const auto middle =
-      values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  if (values.size() % 2 == 1) return *middle;
-  return (*middle + *std::max_element(values.begin(), middle)) / 2;
+double Median(const std::vector<double>& values) {
+  return Quantile(values, 0.5);
 }
 
 struct Candidate {

@@ -98,12 +98,12 @@ TEST(PanelPrefetchTest, GroupsFetchAllOfTheNextBlockOfA) {
     for (size_t tile = 0; tile < panels * prefetch.tiles; ++tile) {
       lines.merge(LinesOf(prefetch.Of(tile), kSteps));
     }
-    size_t missing = 0;
+    size_t count = 0;
     for (size_t tile = 0; tile < row_tiles; ++tile) {
-      missing += MissingLines(lines, kA + tile * prefetch.a_tile_bytes,
-                              kSteps * prefetch.a_step_bytes);
+      count += MissingLines(lines, kA + tile * prefetch.a_tile_bytes,
+                            kSteps * prefetch.a_step_bytes);
     }
-    return missing;
+    return count;
   };
   for (const size_t b_bytes : {2, 4}) {
     // As 512 rows are divided for AVX-512, AVX2 and NEON, in groups of 4.
