@@ -5,7 +5,6 @@
 #include <set>
 
 #include "gtest/gtest.h"
-#include "hwy/base.h"
 
 namespace ulpscope {
 namespace {
@@ -41,7 +40,7 @@ TEST(PrefetchWalkTest, TakesBothStreamsInTurn) {
   }
 }
 
-// A panel of f32 or bf16, from tiles of 14, 6 or 2 rows.
+// A panel of f32 or bf16.
 PanelPrefetch PrefetchOf(size_t row_tiles, size_t columns, size_t tile_rows,
                          size_t steps, size_t b_bytes) {
   PanelPrefetch prefetch;
