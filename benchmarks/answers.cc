@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "kernels/format.h"
-#include "kernels/strategy.h"
+#include "kernels/base/format.h"
+#include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
 namespace {
@@ -51,8 +51,8 @@ double OfInverse(double e) {
 }
 double OfInverseRoot(double e) { return std::sqrt(1 + OfInverse(e)) - 1; }
 
-// The exponential's own relative error (kernels/exp-inl.h: 1.1 ULP, and an ULP
-// is at most 2 u) and that of rounding an argument of this size.
+// The exponential's own relative error (kernels/ops/exp-inl.h: 1.1 ULP, and an
+// ULP is at most 2 u) and that of rounding an argument of this size.
 double ExpError(const StrategyInfo& info, double argument) {
   const double u = Roundings(info, 1);
   return Both(std::expm1(u * std::fabs(argument)), 2.2 * u);

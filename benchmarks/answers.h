@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "kernels/strategy.h"
+#include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
 
@@ -24,7 +24,7 @@ double WorstOverBound(const std::vector<double>& results,
 
 // One row of each other kernel. Their bounds are of first order and generous
 // where that is simple: they tell a wrong kernel, not an inaccurate one
-// (tests/row_accuracy_test.cc does that).
+// (tests/kernels/ops/row_accuracy_test.cc does that).
 std::vector<Answer> SoftmaxAnswers(const StrategyInfo& info,
                                    const std::vector<double>& x);
 std::vector<Answer> RmsNormAnswers(const StrategyInfo& info,

@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "benchmarks/machine.h"
-#include "kernels/cpu.h"
+#include "kernels/base/cpu.h"
 
 namespace ulpscope {
 namespace {

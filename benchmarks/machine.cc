@@ -16,8 +16,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "hwy/cache_control.h"
-#include "kernels/aligned_bytes.h"
-#include "kernels/parallel.h"
+#include "kernels/base/aligned_bytes.h"
+#include "kernels/base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "benchmarks/machine.cc"

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "kernels/aligned_bytes.h"
-#include "kernels/parallel.h"
+#include "kernels/base/aligned_bytes.h"
+#include "kernels/base/parallel.h"
 
 namespace ulpscope {
 

@@ -10,12 +10,12 @@
 #include "benchmarks/shapes.h"
 #include "benchmarks/weights.h"
 #include "hwy/aligned_allocator.h"
-#include "kernels/dtype.h"
-#include "kernels/format.h"
-#include "kernels/matmul.h"
-#include "kernels/panels.h"
-#include "kernels/parallel.h"
-#include "kernels/strategy.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/format.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/panels.h"
+#include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
 namespace {

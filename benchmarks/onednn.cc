@@ -12,8 +12,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "hwy/base.h"
-#include "kernels/aligned_bytes.h"
-#include "kernels/matrix.h"
+#include "kernels/base/aligned_bytes.h"
+#include "kernels/base/matrix.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
 namespace ulpscope {

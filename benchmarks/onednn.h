@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "hwy/base.h"
-#include "kernels/matrix.h"
+#include "kernels/base/matrix.h"
 
 namespace ulpscope {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/matrix.h"
+#include "kernels/base/matrix.h"
 
 namespace ulpscope {
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <string>
 
-#include "kernels/matrix.h"
+#include "kernels/base/matrix.h"
 
 namespace ulpscope {
 

@@ -22,13 +22,13 @@
 #include "benchmarks/weights.h"
 #include "hwy/aligned_allocator.h"
 #include "hwy/base.h"
-#include "kernels/dtype.h"
-#include "kernels/matmul.h"
-#include "kernels/matrix.h"
-#include "kernels/measure/matmul_check.h"
-#include "kernels/panels.h"
-#include "kernels/parallel.h"
-#include "kernels/strategy.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/panels.h"
+#include "kernels/strategy/strategy.h"
+#include "kernels/tune/matmul_check.h"
 
 namespace ulpscope {
 namespace {

@@ -15,11 +15,11 @@
 #include "benchmarks/peers.h"
 #include "benchmarks/rounds.h"
 #include "hwy/aligned_allocator.h"
-#include "kernels/matrix.h"
-#include "kernels/parallel.h"
-#include "kernels/rmsnorm.h"
-#include "kernels/softmax.h"
-#include "kernels/strategy.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/rmsnorm.h"
+#include "kernels/ops/softmax.h"
+#include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
 namespace {

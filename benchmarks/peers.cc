@@ -28,7 +28,7 @@
 #include "benchmarks/onednn.h"
 #include "benchmarks/openblas.h"
 #include "benchmarks/rounds.h"
-#include "kernels/cpu.h"
+#include "kernels/base/cpu.h"
 
 namespace ulpscope {
 namespace {

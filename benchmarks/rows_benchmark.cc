@@ -12,14 +12,14 @@
 #include "benchmarks/kernels_benchmark.h"
 #include "benchmarks/shapes.h"
 #include "hwy/aligned_allocator.h"
-#include "kernels/elementwise.h"
-#include "kernels/format.h"
-#include "kernels/matrix.h"
-#include "kernels/parallel.h"
-#include "kernels/residual.h"
-#include "kernels/rmsnorm.h"
-#include "kernels/softmax.h"
-#include "kernels/strategy.h"
+#include "kernels/base/format.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/residual.h"
+#include "kernels/ops/rmsnorm.h"
+#include "kernels/ops/softmax.h"
+#include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
 namespace {

@@ -6,12 +6,12 @@
 
 #include "benchmarks/shapes.h"
 #include "hwy/base.h"
-#include "kernels/aligned_bytes.h"
-#include "kernels/dtype.h"
-#include "kernels/matrix.h"
-#include "kernels/measure/matmul_check.h"
-#include "kernels/panels.h"
-#include "kernels/parallel.h"
+#include "kernels/base/aligned_bytes.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/panels.h"
+#include "kernels/tune/matmul_check.h"
 
 namespace ulpscope {
 

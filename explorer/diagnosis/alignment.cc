@@ -12,11 +12,11 @@
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
-#include "kernels/matrix.h"
-#include "model/op.h"
-#include "model/plan.h"
-#include "model/reference_trace.h"
-#include "model/weights.h"
+#include "kernels/base/matrix.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 namespace {

@@ -4,8 +4,8 @@
 #include "absl/status/statusor.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/replay.h"
-#include "model/reference_trace.h"
-#include "model/weights.h"
+#include "model/checkpoint/weights.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 

@@ -17,10 +17,10 @@
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
-#include "kernels/format.h"
-#include "model/op.h"
-#include "model/plan.h"
-#include "model/variant.h"
+#include "kernels/base/format.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/architecture/variant.h"
 
 namespace ulpscope {
 namespace {

@@ -11,8 +11,8 @@
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
-#include "kernels/format.h"
-#include "model/plan.h"
+#include "kernels/base/format.h"
+#include "model/architecture/plan.h"
 
 namespace ulpscope {
 

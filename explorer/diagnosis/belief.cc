@@ -17,12 +17,12 @@
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
-#include "explorer/progress.h"
-#include "model/checkpoint.h"
-#include "model/plan.h"
-#include "model/rounded_tensors.h"
-#include "model/variant.h"
-#include "model/weights.h"
+#include "explorer/error/progress.h"
+#include "model/architecture/plan.h"
+#include "model/architecture/variant.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/rounded_tensors.h"
+#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 

@@ -20,9 +20,9 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/search.h"
-#include "model/op.h"
-#include "model/plan.h"
-#include "model/reference_trace.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 namespace {

@@ -9,7 +9,7 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/search.h"
-#include "model/reference_trace.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 

@@ -23,13 +23,13 @@
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/rounding_causes.h"
 #include "explorer/diagnosis/search.h"
-#include "explorer/progress.h"
-#include "kernels/parallel.h"
-#include "model/checkpoint.h"
-#include "model/op.h"
-#include "model/plan.h"
-#include "model/reference_trace.h"
-#include "model/weights.h"
+#include "explorer/error/progress.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/weights.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 namespace {

@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "explorer/metrics.h"
-#include "explorer/verdict.h"
-#include "kernels/parallel.h"
-#include "model/checkpoint.h"
-#include "model/op.h"
-#include "model/plan.h"
-#include "model/reference_trace.h"
-#include "model/weights.h"
+#include "explorer/attribution/verdict.h"
+#include "explorer/error/metrics.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/weights.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 

@@ -9,9 +9,9 @@
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
-#include "model/plan.h"
-#include "model/reference_trace.h"
-#include "model/weights.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 

@@ -11,14 +11,14 @@
 #include "absl/strings/str_format.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/diagnosis.h"
-#include "explorer/figures.h"
-#include "kernels/format.h"
-#include "kernels/strategy.h"
-#include "model/config.h"
-#include "model/op.h"
-#include "model/plan.h"
-#include "model/rounded_tensors.h"
-#include "model/variant.h"
+#include "explorer/report/figures.h"
+#include "kernels/base/format.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/architecture/variant.h"
+#include "model/checkpoint/rounded_tensors.h"
 
 namespace ulpscope {
 namespace {

@@ -11,11 +11,11 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/diagnosis.h"
-#include "model/config.h"
-#include "model/op.h"
-#include "model/plan.h"
-#include "model/rounded_tensors.h"
-#include "model/variant.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/architecture/variant.h"
+#include "model/checkpoint/rounded_tensors.h"
 
 namespace ulpscope {
 

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "explorer/diagnosis/diagnosis.h"
-#include "kernels/matrix.h"
+#include "kernels/base/matrix.h"
 #include "kernels/measure/random.h"
-#include "model/activations.h"
-#include "model/op.h"
-#include "model/reference_trace.h"
+#include "model/architecture/op.h"
+#include "model/decoder/activations.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 namespace {

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "explorer/diagnosis/diagnosis.h"
-#include "kernels/format.h"
-#include "kernels/matrix.h"
-#include "model/activations.h"
-#include "model/lockstep.h"
-#include "model/op.h"
-#include "model/reference_trace.h"
+#include "kernels/base/format.h"
+#include "kernels/base/matrix.h"
+#include "model/architecture/op.h"
+#include "model/decoder/activations.h"
+#include "model/lockstep/lockstep.h"
+#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 

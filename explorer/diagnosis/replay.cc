@@ -14,13 +14,13 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/points.h"
-#include "kernels/format.h"
-#include "kernels/matrix.h"
-#include "model/decoder.h"
-#include "model/lockstep.h"
-#include "model/op.h"
-#include "model/rounding.h"
-#include "model/weights.h"
+#include "kernels/base/format.h"
+#include "kernels/base/matrix.h"
+#include "model/architecture/op.h"
+#include "model/architecture/rounding.h"
+#include "model/checkpoint/weights.h"
+#include "model/decoder/decoder.h"
+#include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
 namespace {

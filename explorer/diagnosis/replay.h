@@ -10,11 +10,11 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/points.h"
-#include "kernels/parallel.h"
-#include "model/lockstep.h"
-#include "model/plan.h"
-#include "model/variant.h"
-#include "model/weights.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/plan.h"
+#include "model/architecture/variant.h"
+#include "model/checkpoint/weights.h"
+#include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
 

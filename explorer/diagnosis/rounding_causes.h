@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "explorer/attribution/verdict.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/search.h"
-#include "explorer/verdict.h"
 
 namespace ulpscope {
 

@@ -17,10 +17,10 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/tryable.h"
-#include "model/plan.h"
-#include "model/rounded_tensors.h"
-#include "model/variant.h"
-#include "model/weights.h"
+#include "model/architecture/plan.h"
+#include "model/architecture/variant.h"
+#include "model/checkpoint/rounded_tensors.h"
+#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 namespace {

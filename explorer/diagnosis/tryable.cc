@@ -7,15 +7,15 @@
 #include <utility>
 #include <vector>
 
-#include "explorer/attribution.h"
+#include "explorer/attribution/attribution.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
-#include "kernels/dtype.h"
-#include "model/op.h"
-#include "model/rounded_tensors.h"
-#include "model/weights.h"
+#include "kernels/base/dtype.h"
+#include "model/architecture/op.h"
+#include "model/checkpoint/rounded_tensors.h"
+#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 namespace {

@@ -7,7 +7,7 @@
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
-#include "model/weights.h"
+#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 

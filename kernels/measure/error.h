@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "kernels/format.h"
+#include "kernels/base/format.h"
 
 namespace ulpscope {
 

@@ -1,0 +1,51 @@
+#ifndef EXPLORER_APP_FLAG_VALUES_H_
+#define EXPLORER_APP_FLAG_VALUES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "model/architecture/config.h"
+#include "model/checkpoint/checkpoint.h"
+
+namespace ulpscope {
+
+// Values of flags, read. All errors are InvalidArgument and name the flag, what
+// it was given and what it takes.
+
+// --layers: "1-4,22" -> {1, 2, 3, 4, 22}.
+absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,
+                                             size_t num_layers);
+
+// --token, or what it is by default.
+absl::StatusOr<int32_t> FirstToken(const std::string& text,
+                                   const Checkpoint& checkpoint);
+
+// --tokens: ids, or a number of tokens, of which all but the first are drawn
+// with the seed.
+absl::StatusOr<std::vector<int32_t>> PromptTokens(const std::string& text,
+                                                  const ModelConfig& config,
+                                                  int32_t first, uint64_t seed);
+
+// The same for a trace, which a number says nothing of: the one of --token, or
+// if that is empty the ids of --tokens.
+absl::StatusOr<std::vector<int32_t>> TokensOfTrace(const std::string& tokens,
+                                                   const std::string& token,
+                                                   const ModelConfig& config);
+
+// --memory: "50%", "8G", "1.5M", "4096"; bytes.
+absl::StatusOr<size_t> ParseMemory(const std::string& text);
+
+// What a sequence of tokens takes at least, beside the weights: keys and
+// values, and where errors are measured the logits of all positions, in f64, of
+// the oracle and of one plan.
+absl::Status CheckMemory(const ModelConfig& config, size_t tokens,
+                         bool all_logits);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_APP_FLAG_VALUES_H_

@@ -1,0 +1,78 @@
+#ifndef EXPLORER_ATTRIBUTION_BASELINE_H_
+#define EXPLORER_ATTRIBUTION_BASELINE_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/attribution/attribution.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "model/lockstep/lockstep.h"
+
+namespace ulpscope {
+
+// What all runs of an attribution have in common.
+struct RunSetting {
+  const Weights& weights;
+  const AttributionOptions& options;
+  Parallel& parallel;
+};
+
+// One run of all positions, as far as it came.
+struct RunResults {
+  // [0 ... num_layers] of [positions, hidden]; no carry where it is 0.
+  std::vector<StreamState> states;
+  std::vector<double> logits;  // [positions, vocab], or empty
+};
+
+// The oracle's run, against which errors are, and that of the plan that is
+// explained.
+struct Baseline {
+  Plan oracle_plan;
+  Plan plan;
+  size_t positions;
+  size_t hidden_size;
+  size_t vocab_size;
+  RunResults oracle = {};
+  RunResults run = {};  // the plan's
+  // Of the oracle's results.
+  std::vector<double> state_norms = {};   // [0 ... num_layers], 2-norms
+  double logits_norm = 0;                 // 2-norm of all positions' logits
+  std::vector<double> log_sum_exps = {};  // [positions], of the logits
+
+  Baseline(const RunSetting& setting, const Plan& plan_in);
+
+  size_t num_layers() const { return plan.num_layers(); }
+  Matrix<const double> State(const RunResults& of, size_t layer) const {
+    return {of.states[layer].stream.data(), positions, hidden_size};
+  }
+  Matrix<const double> LogitsOf(const RunResults& of) const {
+    return {of.logits.data(), positions, vocab_size};
+  }
+};
+
+// Runs the oracle and the plan. Cancelled, with a message that says where, if
+// stopped.
+absl::Status RunBaseline(const RunSetting& setting, Baseline& baseline);
+
+// Runs plans in lockstep, with the logits of all positions and a progress bar.
+// `part` names them all, there and in the message of Cancelled, which also says
+// after which layer the run was stopped.
+absl::Status RunPlans(const RunSetting& setting, absl::string_view part,
+                      absl::Span<const Plan> plans, LockstepObserver& observer);
+
+std::vector<double> Copied(Matrix<const double> m);  // [rows, cols]
+
+// 0 / 0 is 0: no error, relative to nothing.
+inline double RatioOrZero(double error, double size) {
+  return error == 0 ? 0 : error / size;
+}
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_BASELINE_H_

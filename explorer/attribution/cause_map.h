@@ -1,0 +1,22 @@
+#ifndef EXPLORER_ATTRIBUTION_CAUSE_MAP_H_
+#define EXPLORER_ATTRIBUTION_CAUSE_MAP_H_
+
+#include "absl/status/status.h"
+#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/baseline.h"
+
+namespace ulpscope {
+
+// Fills causes and how they add up. Cancelled, with a message that says where,
+// if stopped: what is missing is then NaN, the sum's figures too.
+absl::Status MapCauses(const RunSetting& setting, const Baseline& baseline,
+                       Attribution& result);
+
+// Fills the lists of repairs; result.plan is the plan's effect.
+// Cancelled, with a message that says where, if stopped.
+absl::Status MapRepairs(const RunSetting& setting, const Baseline& baseline,
+                        Attribution& result);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_CAUSE_MAP_H_

@@ -1,0 +1,121 @@
+#include "explorer/attribution/cure.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/error_source.h"
+#include "explorer/attribution/upgrade.h"
+#include "explorer/attribution/verdict.h"
+#include "explorer/error/budget.h"
+#include "kernels/base/parallel.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "model/lockstep/lockstep.h"
+
+namespace ulpscope {
+
+absl::Status TryCures(const Weights& weights, const Plan& plan,
+                      const CureOptions& options, Parallel& parallel,
+                      Verdict& verdict) {
+  if (!verdict.source.has_value()) return absl::OkStatus();
+  ErrorSource& source = *verdict.source;
+  const auto is_in = [](const std::vector<Op>& ops, Op op) {
+    return std::find(ops.begin(), ops.end(), op) != ops.end();
+  };
+  // Which cells are upgraded.
+  const auto in_source = [&](const Cell& cell) {
+    return (is_in(source.ops, cell.op) && source.first_layer <= cell.layer &&
+            cell.layer <= source.last_layer) ||
+           (source.until_removal.has_value() &&
+            cell.layer == source.until_removal->layer &&
+            is_in(source.until_removal->ops, cell.op));
+  };
+  const auto of_ops = [&](const Cell& cell) {
+    return is_in(source.ops, cell.op);
+  };
+  const auto of_channel = [&](const Cell& cell) {
+    const auto in = [&](const std::optional<SourcePart>& part) {
+      return part.has_value() && cell.layer == part->layer &&
+             is_in(part->ops, cell.op);
+    };
+    return of_ops(cell) || in(source.makes) || in(source.removes);
+  };
+  const std::pair<CureScope, std::function<bool(const Cell&)>> scopes[] = {
+      {CureScope::kSource, in_source},
+      {CureScope::kOps, of_ops},
+      {CureScope::kChannel, of_channel}};
+  std::vector<Cure> cures;
+  std::vector<Plan> plans;
+  for (const Strategy& strategy : options.strategies) {
+    for (const auto& [scope, filter] : scopes) {
+      std::vector<Upgrade> upgrades;
+      for (const OpUpgrades& of_op :
+           UpgradesOf(weights.config, plan, options.strategies)) {
+        Upgrade upgrade = Choose(of_op, &strategy);
+        upgrade.layers.erase(
+            std::remove_if(upgrade.layers.begin(), upgrade.layers.end(),
+                           [&](size_t layer) {
+                             return !filter({layer, upgrade.op});
+                           }),
+            upgrade.layers.end());
+        if (!upgrade.layers.empty()) upgrades.push_back(std::move(upgrade));
+      }
+      Plan upgraded = WithUpgrades(plan, upgrades);
+      if (upgraded == plan ||
+          std::find(plans.begin(), plans.end(), upgraded) != plans.end()) {
+        continue;
+      }
+      cures.push_back(
+          {scope, strategy, UpgradeEntries(weights.config, upgrades), 0});
+      plans.push_back(std::move(upgraded));
+    }
+  }
+  const size_t num_cures = plans.size();
+  // The source's ops as a plan has them, the oracle elsewhere.
+  const auto isolated = [&](const Plan& of) {
+    Plan alone = *Plan::Parse("oracle", plan.num_layers());
+    for (const Cell& cell : CellsOf(weights.config)) {
+      if (of_ops(cell)) {
+        alone.Set(cell.layer, cell.op, of.Get(cell.layer, cell.op));
+      }
+    }
+    return alone;
+  };
+  Isolated of_source;
+  plans.push_back(isolated(plan));
+  for (size_t i = 0; i < num_cures; ++i) {
+    if (cures[i].scope != CureScope::kOps) continue;
+    of_source.upgraded.push_back({cures[i].strategy, 0});
+    plans.push_back(isolated(plans[i]));
+  }
+  LockstepOptions lockstep;
+  lockstep.memory = options.memory;
+  lockstep.stop = options.stop;
+  BudgetMeter meter(weights, BudgetMetric::kRelL2, options.tokens, lockstep,
+                    parallel);
+  const absl::Status status = meter.RunOracle();
+  const auto errors = status.ok() ? meter.Measure(plans) : status;
+  if (absl::IsCancelled(errors.status())) return absl::OkStatus();
+  if (!errors.ok()) return errors.status();
+  for (size_t i = 0; i < num_cures; ++i) {
+    cures[i].rel_l2 = (*errors)[i];
+    source.cures.push_back(std::move(cures[i]));
+  }
+  of_source.rel_l2 = (*errors)[num_cures];
+  for (size_t i = 0; i < of_source.upgraded.size(); ++i) {
+    of_source.upgraded[i].rel_l2 = (*errors)[num_cures + 1 + i];
+  }
+  source.isolated = std::move(of_source);
+  return absl::OkStatus();
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,191 @@
+#include "explorer/attribution/effects.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/error/metrics.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/lockstep/lockstep.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Sum over rows of fn, on all threads where that pays for waking them. The same
+// bits on any number of them. `stop` is asked every few rows of logits; NaN if
+// it says so.
+double SumOverRows(Matrix<const double> m, Parallel& parallel,
+                   const std::function<bool()>& stop,
+                   absl::FunctionRef<double(size_t)> fn) {
+  constexpr size_t kWorthWaking = size_t{1} << 15;
+  constexpr size_t kBlock = 64;  // a fraction of a second
+  std::vector<double> values(m.rows);
+  for (size_t first = 0; first < m.rows; first += kBlock) {
+    if (first > 0 && stop && stop()) return kNaN;
+    const size_t rows = std::min(kBlock, m.rows - first);
+    parallel.For(rows,
+                 rows * m.cols < kWorthWaking ? 1 : parallel.num_threads(),
+                 [&](size_t r) { values[first + r] = fn(first + r); });
+  }
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return sum;
+}
+
+double SquaredDistance(const double* a, const double* b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return sum;
+}
+
+bool SameBits(Matrix<const double> a, Matrix<const double> b) {
+  for (size_t r = 0; r < a.rows; ++r) {
+    if (std::memcmp(a.Row(r), b.Row(r), a.cols * sizeof(double)) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+class OutcomeObserver : public LockstepObserver {
+ public:
+  OutcomeObserver(const Baseline& baseline,
+                  const FinalHiddenFn& on_final_hidden,
+                  std::function<bool()> stop, Parallel& parallel,
+                  std::vector<Outcome>& outcomes)
+      : baseline_(baseline),
+        on_final_hidden_(on_final_hidden),
+        stop_(std::move(stop)),
+        parallel_(parallel),
+        outcomes_(outcomes) {}
+
+  bool Wants(Op op) const override { return op == Op::kLmHead; }
+
+  void OnOutput(absl::Span<const size_t> streams, size_t, Op, size_t,
+                Matrix<const double> rows) override {
+    const Matrix<const double> reference = baseline_.LogitsOf(baseline_.oracle);
+    const double norm = baseline_.logits_norm;
+    const double rel_l2 = RatioOrZero(Distance(rows, reference, stop_), norm);
+    const double moved = RatioOrZero(
+        Distance(rows, baseline_.LogitsOf(baseline_.run), stop_), norm);
+    const double kl = SumOverRows(rows, parallel_, stop_, [&](size_t r) {
+      return KlDivergence(rows.Row(r), reference.Row(r), rows.cols,
+                          baseline_.log_sum_exps[r]);
+    });
+    const bool same = SameBits(rows, reference);
+    if (stop_ && stop_()) return;  // some of this is perhaps not finished
+    for (const size_t s : streams) {
+      Outcome& outcome = outcomes_[s];
+      outcome.effect.logits_rel_l2 = rel_l2;
+      outcome.effect.kl = kl / static_cast<double>(rows.rows);
+      outcome.effect.complete = true;
+      outcome.logits_moved = moved;
+      if (!same) outcome.changes_bits = true;
+    }
+  }
+
+  void OnState(absl::Span<const size_t> streams, size_t layer,
+               Matrix<const double> stream, Matrix<const double>) override {
+    const Matrix<const double> reference =
+        baseline_.State(baseline_.oracle, layer);
+    const double norm = baseline_.state_norms[layer];
+    const double rel_l2 =
+        RatioOrZero(Distance(stream, reference, nullptr), norm);
+    for (const size_t s : streams) {
+      outcomes_[s].effect.layers.push_back(rel_l2);
+    }
+    if (layer < baseline_.num_layers()) return;
+    if (on_final_hidden_) on_final_hidden_(streams, stream);
+    const double moved = RatioOrZero(
+        Distance(stream, baseline_.State(baseline_.run, layer), nullptr), norm);
+    const bool same = SameBits(stream, reference);
+    for (const size_t s : streams) {
+      outcomes_[s].effect.rel_l2 = rel_l2;
+      outcomes_[s].moved = moved;
+      if (!same) outcomes_[s].changes_bits = true;
+    }
+  }
+
+ private:
+  // 2-norm of a - b.
+  double Distance(Matrix<const double> a, Matrix<const double> b,
+                  const std::function<bool()>& stop) {
+    return std::sqrt(SumOverRows(a, parallel_, stop, [&](size_t r) {
+      return SquaredDistance(a.Row(r), b.Row(r), a.cols);
+    }));
+  }
+
+  const Baseline& baseline_;
+  const FinalHiddenFn on_final_hidden_;
+  const std::function<bool()> stop_;
+  Parallel& parallel_;
+  std::vector<Outcome>& outcomes_;
+};
+
+Outcome NothingReached() {
+  Outcome outcome;
+  outcome.effect.rel_l2 = kNaN;
+  outcome.effect.logits_rel_l2 = kNaN;
+  outcome.effect.kl = kNaN;
+  outcome.moved = kNaN;
+  outcome.logits_moved = kNaN;
+  return outcome;
+}
+
+}  // namespace
+
+Outcome OutcomeOfPlan(const RunSetting& setting, const Baseline& baseline) {
+  std::vector<Outcome> outcomes = {NothingReached()};
+  // Of a stopped run too: that is what it is for.
+  OutcomeObserver observer(baseline, nullptr, nullptr, setting.parallel,
+                           outcomes);
+  const RunResults& run = baseline.run;
+  for (size_t layer = 0; layer < run.states.size(); ++layer) {
+    // A stopped run has perhaps no oracle there.
+    if (layer == baseline.oracle.states.size()) break;
+    observer.OnState({0}, layer, baseline.State(run, layer), {});
+  }
+  if (!run.logits.empty() && !baseline.log_sum_exps.empty()) {
+    observer.OnOutput({0}, 0, Op::kLmHead, 0, baseline.LogitsOf(run));
+  }
+  return outcomes[0];
+}
+
+absl::Status MeasureOutcomes(const RunSetting& setting,
+                             const Baseline& baseline, absl::string_view part,
+                             absl::Span<const Plan> plans,
+                             const FinalHiddenFn& on_final_hidden,
+                             std::vector<Outcome>& outcomes) {
+  outcomes.assign(plans.size(), NothingReached());
+  if (plans.empty()) return absl::OkStatus();
+  OutcomeObserver observer(baseline, on_final_hidden, setting.options.stop,
+                           setting.parallel, outcomes);
+  const absl::Status status = RunPlans(setting, part, plans, observer);
+  if (!absl::IsCancelled(status)) return status;
+  size_t finished = 0;
+  for (const Outcome& outcome : outcomes) {
+    if (outcome.effect.complete) ++finished;
+  }
+  // Only where memory made it several passes.
+  if (finished == 0) return status;
+  return absl::CancelledError(absl::StrCat(status.message(), ", ", finished,
+                                           " of ", plans.size(),
+                                           " runs finished"));
+}
+
+}  // namespace ulpscope

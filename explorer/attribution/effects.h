@@ -1,0 +1,49 @@
+#ifndef EXPLORER_ATTRIBUTION_EFFECTS_H_
+#define EXPLORER_ATTRIBUTION_EFFECTS_H_
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/baseline.h"
+#include "kernels/base/matrix.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+
+// What a plan's run has come to. What it did not reach is NaN.
+struct Outcome {
+  Effect effect;
+  // Whether a bit of the final hidden state or of the logits, at any position,
+  // differs from the oracle's.
+  bool changes_bits = false;
+  // How far its final hidden state and its logits are from those of the
+  // baseline's plan: 2-norms, by the 2-norms of the oracle's.
+  double moved = 0;
+  double logits_moved = 0;
+};
+
+// The baseline's own plan, as far as it came.
+Outcome OutcomeOfPlan(const RunSetting& setting, const Baseline& baseline);
+
+// Sees the final hidden state of plans: streams as in LockstepObserver.
+using FinalHiddenFn = std::function<void(absl::Span<const size_t> plans,
+                                         Matrix<const double> final_hidden)>;
+
+// Runs plans in lockstep and measures them against the baseline;
+// `on_final_hidden` may be empty. Plans with the same first cells should be
+// neighbours. Cancelled, with a message that says where, if stopped: outcomes
+// are then what there is.
+absl::Status MeasureOutcomes(const RunSetting& setting,
+                             const Baseline& baseline, absl::string_view part,
+                             absl::Span<const Plan> plans,
+                             const FinalHiddenFn& on_final_hidden,
+                             std::vector<Outcome>& outcomes);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_EFFECTS_H_

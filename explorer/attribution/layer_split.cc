@@ -1,0 +1,234 @@
+#include "explorer/attribution/layer_split.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/baseline.h"
+#include "explorer/error/progress.h"
+#include "kernels/base/matrix.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/lockstep/lockstep.h"
+
+namespace ulpscope {
+namespace {
+
+double Dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+double Norm2(const std::vector<double>& v) { return std::sqrt(Dot(v, v)); }
+
+std::vector<double> Difference(const std::vector<double>& a,
+                               const std::vector<double>& b) {
+  std::vector<double> difference(a.size());
+  for (size_t i = 0; i < a.size(); ++i) difference[i] = a[i] - b[i];
+  return difference;
+}
+
+ErrorSize SizeOf(const std::vector<double>& error, double reference_norm,
+                 size_t hidden_size) {
+  ErrorSize size;
+  size.l2 = Norm2(error);
+  size.rel_l2 = RatioOrZero(size.l2, reference_norm);
+  for (size_t i = 0; i < error.size(); ++i) {
+    const double abs = std::fabs(error[i]);
+    size.mean_abs += abs;
+    // The first NaN is the largest.
+    if (!(abs <= size.max_abs) && !std::isnan(size.max_abs)) {
+      size.max_abs = abs;
+      size.max_position = i / hidden_size;
+      size.max_channel = i % hidden_size;
+    }
+  }
+  size.mean_abs /= static_cast<double>(error.size());
+  return size;
+}
+
+// LayerSplit::identity_ulps.
+double IdentityUlps(const std::vector<double>& total,
+                    const std::vector<double>& inherited,
+                    const std::vector<double>& local) {
+  constexpr double kUnitRoundoff = 0x1p-53;
+  double largest = 0;
+  for (size_t i = 0; i < total.size(); ++i) {
+    const double rest = std::fabs(total[i] - (inherited[i] + local[i]));
+    const double scale = std::max(
+        {std::fabs(total[i]), std::fabs(inherited[i]), std::fabs(local[i])});
+    const double ulps = RatioOrZero(rest, scale) / kUnitRoundoff;
+    if (!(ulps <= largest) && !std::isnan(largest)) largest = ulps;
+  }
+  return largest;
+}
+
+// What streams that end after the same layer end with.
+class LastStates : public LockstepObserver {
+ public:
+  using Values = std::shared_ptr<const std::vector<double>>;
+
+  explicit LastStates(size_t num_streams) : values_(num_streams) {}
+
+  bool Wants(Op) const override { return false; }
+
+  void OnOutput(absl::Span<const size_t>, size_t, Op, size_t,
+                Matrix<const double>) override {}
+
+  void OnState(absl::Span<const size_t> streams, size_t,
+               Matrix<const double> stream, Matrix<const double>) override {
+    const auto shared =
+        std::make_shared<const std::vector<double>>(Copied(stream));
+    for (const size_t s : streams) values_[s] = shared;
+  }
+
+  const std::vector<double>& Of(size_t stream) const {
+    return *values_[stream];
+  }
+
+ private:
+  std::vector<Values> values_;  // [streams], shared where they are the same
+};
+
+// What the plan brings into the next layer: stream + carry. The sum is exact
+// but where a Kahan carry is below 2^-53 of its stream.
+std::vector<double> EnteringStream(const StreamState& state) {
+  std::vector<double> h = state.stream;
+  for (size_t i = 0; i < state.carry.size(); ++i) h[i] += state.carry[i];
+  return h;
+}
+
+// Fills the shares of the ops' error vectors, in the order of split.ops; a null
+// one is 0.
+void SplitByOps(const std::vector<const std::vector<double>*>& outputs,
+                const std::vector<double>& oracle_layer,
+                const std::vector<double>& local, double reference_norm,
+                LayerSplit& split) {
+  const double local_squares = Dot(local, local);
+  std::vector<double> rest = local;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i] == nullptr) continue;
+    const std::vector<double> error = Difference(*outputs[i], oracle_layer);
+    split.ops[i].rel_l2 = RatioOrZero(Norm2(error), reference_norm);
+    split.ops[i].share = RatioOrZero(Dot(error, local), local_squares);
+    rest = Difference(rest, error);
+  }
+  split.interaction_share = RatioOrZero(Dot(rest, local), local_squares);
+}
+
+// The embedding is an op of its own, and what it reads has no error.
+LayerSplit SplitEmbedding(const Baseline& baseline) {
+  LayerSplit split;
+  const std::vector<double>& o = baseline.oracle.states[0].stream;
+  const std::vector<double>& p = baseline.run.states[0].stream;
+  const std::vector<double> error = Difference(p, o);
+  const double norm = baseline.state_norms[0];
+  split.total = SizeOf(error, norm, baseline.hidden_size);
+  split.local = split.total;
+  split.ops = {{Op::kEmbed, 0, 0}};
+  SplitByOps({&p}, o, error, norm, split);
+  return split;
+}
+
+// The oracle's layer of `start`, then the same with each op under the plan that
+// is not the oracle's already. `stream_of_op`: the op's, or 0 for none.
+std::vector<Stream> StreamsOf(const RunSetting& setting,
+                              const Baseline& baseline, size_t layer,
+                              const StreamState& start,
+                              const std::vector<Op>& ops,
+                              std::vector<size_t>& stream_of_op) {
+  std::vector<Stream> streams = {
+      {baseline.oracle_plan, setting.options.tokens, layer, &start, layer}};
+  for (const Op op : ops) {
+    const Strategy strategy = baseline.plan.Get(layer, op);
+    if (strategy == baseline.oracle_plan.Get(layer, op)) {
+      stream_of_op.push_back(0);
+      continue;
+    }
+    stream_of_op.push_back(streams.size());
+    Stream stream = streams[0];
+    stream.plan.Set(layer, op, strategy);
+    streams.push_back(std::move(stream));
+  }
+  return streams;
+}
+
+absl::StatusOr<LayerSplit> SplitLayer(const RunSetting& setting,
+                                      const Baseline& baseline, size_t layer) {
+  LayerSplit split;
+  split.layer = layer;
+  std::vector<Op> ops;
+  for (const Cell& cell : CellsOf(setting.weights.config)) {
+    if (cell.layer != layer) continue;
+    ops.push_back(cell.op);
+    split.ops.push_back({cell.op, 0, 0});
+  }
+  const StreamState start = {EnteringStream(baseline.run.states[layer - 1]),
+                             {}};
+  std::vector<size_t> stream_of_op;
+  const std::vector<Stream> streams =
+      StreamsOf(setting, baseline, layer, start, ops, stream_of_op);
+  LastStates last(streams.size());
+  LockstepOptions options;
+  options.memory = setting.options.memory;
+  options.stop = setting.options.stop;
+  const absl::Status status =
+      RunLockstep(setting.weights, streams, options, last, setting.parallel);
+  if (!status.ok()) return status;
+
+  const std::vector<double>& o = baseline.oracle.states[layer].stream;
+  const std::vector<double>& p = baseline.run.states[layer].stream;
+  const std::vector<double>& oracle_layer = last.Of(0);
+  const double norm = baseline.state_norms[layer];
+  const std::vector<double> total = Difference(p, o);
+  const std::vector<double> inherited = Difference(oracle_layer, o);
+  const std::vector<double> local = Difference(p, oracle_layer);
+  split.total = SizeOf(total, norm, baseline.hidden_size);
+  split.inherited = SizeOf(inherited, norm, baseline.hidden_size);
+  split.local = SizeOf(local, norm, baseline.hidden_size);
+  split.identity_ulps = IdentityUlps(total, inherited, local);
+  const double entering =
+      Norm2(Difference(start.stream, baseline.oracle.states[layer - 1].stream));
+  split.amplification = RatioOrZero(split.inherited.l2, entering);
+  split.relative_amplification = RatioOrZero(
+      split.inherited.rel_l2, entering / baseline.state_norms[layer - 1]);
+  std::vector<const std::vector<double>*> outputs;
+  for (const size_t s : stream_of_op) {
+    outputs.push_back(s == 0 ? nullptr : &last.Of(s));
+  }
+  SplitByOps(outputs, oracle_layer, local, norm, split);
+  return split;
+}
+
+}  // namespace
+
+absl::Status SplitLayers(const RunSetting& setting, const Baseline& baseline,
+                         std::vector<LayerSplit>& splits) {
+  splits.push_back(SplitEmbedding(baseline));
+  const size_t num_layers = baseline.num_layers();
+  Progress progress("attribution: layers", num_layers);
+  for (size_t layer = 1; layer <= num_layers; ++layer) {
+    progress.Update(layer - 1, absl::StrCat("layer ", layer));
+    auto split = SplitLayer(setting, baseline, layer);
+    if (absl::IsCancelled(split.status())) {
+      return absl::CancelledError(
+          absl::StrCat("the layers, after layer ", layer - 1));
+    }
+    if (!split.ok()) return split.status();
+    splits.push_back(*std::move(split));
+  }
+  progress.Finish();
+  return absl::OkStatus();
+}
+
+}  // namespace ulpscope

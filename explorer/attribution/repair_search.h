@@ -1,0 +1,65 @@
+#ifndef EXPLORER_ATTRIBUTION_REPAIR_SEARCH_H_
+#define EXPLORER_ATTRIBUTION_REPAIR_SEARCH_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "explorer/attribution/repair.h"
+#include "explorer/attribution/upgrade.h"
+#include "explorer/error/budget.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+
+namespace ulpscope {
+
+// What the steps of one FindRepair share: what can be upgraded, the errors of
+// upgraded plans, and the smallest set that kept the budget so far. All
+// arguments must outlive it.
+class RepairSearch {
+ public:
+  RepairSearch(const Weights& weights, const Plan& plan,
+               const RepairOptions& options, Parallel& parallel,
+               RepairResult& result);
+  RepairSearch(const RepairSearch&) = delete;
+  RepairSearch& operator=(const RepairSearch&) = delete;
+
+  const Plan& plan() const { return plan_; }
+  const RepairOptions& options() const { return options_; }
+  RepairResult& result() { return result_; }
+  // [ops that can be upgraded][strategies].
+  const std::vector<OpUpgrades>& choices() const { return choices_; }
+
+  // What is searched from here on, for `progress` and `stopped_in`. A literal.
+  void Begin(absl::string_view step) { step_ = step; }
+  absl::string_view step() const { return step_; }
+
+  // Once, before the rest.
+  absl::Status RunOracle() { return meter_.RunOracle(); }
+  // Each plan's error with these upgrades.
+  absl::StatusOr<std::vector<double>> Measure(
+      const std::vector<std::vector<Upgrade>>& candidates);
+  bool Keeps(double error) const { return error <= options_.budget.limit; }
+  UpgradeSet SetOf(const std::vector<Upgrade>& upgrades, double error) const;
+  // Of a set that keeps the budget: the smallest so far is what a search that
+  // is stopped has found.
+  void Accept(const UpgradeSet& set);
+
+  // Sets the result's streams and passes.
+  void Count();
+
+ private:
+  const RepairOptions& options_;
+  const Plan& plan_;
+  RepairResult& result_;
+  absl::string_view step_ = "oracle";
+  BudgetMeter meter_;
+  std::vector<OpUpgrades> choices_;
+};
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_REPAIR_SEARCH_H_

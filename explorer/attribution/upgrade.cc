@@ -1,0 +1,163 @@
+#include "explorer/attribution/upgrade.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "explorer/attribution/attribution.h"
+#include "explorer/sweep/axes.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+namespace {
+
+// Orders strategies by accuracy: the bound of a sum of 1024 products, the
+// length of a small model's rows, of random signs.
+double Inaccuracy(Strategy strategy) {
+  return strategy.info().error_bound({1024, 32, 1024});
+}
+
+std::string LayersText(const std::vector<size_t>& layers, size_t from,
+                       size_t to) {
+  return from == to ? absl::StrCat("@", layers[from])
+                    : absl::StrCat("@", layers[from], "-", layers[to]);
+}
+
+}  // namespace
+
+size_t UpgradeSet::cells() const {
+  size_t count = 0;
+  for (const Upgrade& upgrade : upgrades) count += upgrade.layers.size();
+  return count;
+}
+
+double UpgradeSet::instructions() const {
+  double sum = 0;
+  for (const Upgrade& upgrade : upgrades) {
+    sum += static_cast<double>(upgrade.layers.size()) *
+           upgrade.strategy.info().instructions_per_product;
+  }
+  return sum;
+}
+
+bool IsSmaller(const UpgradeSet& a, const UpgradeSet& b) {
+  if (a.upgrades.size() != b.upgrades.size()) {
+    return a.upgrades.size() < b.upgrades.size();
+  }
+  if (a.cells() != b.cells()) return a.cells() < b.cells();
+  if (a.instructions() != b.instructions()) {
+    return a.instructions() < b.instructions();
+  }
+  return a.error < b.error;
+}
+
+Plan WithUpgrades(const Plan& plan, const std::vector<Upgrade>& upgrades) {
+  Plan upgraded = plan;
+  for (const Upgrade& upgrade : upgrades) {
+    for (const size_t layer : upgrade.layers) {
+      upgraded.Set(layer, upgrade.op, upgrade.strategy);
+    }
+  }
+  return upgraded;
+}
+
+std::vector<OpUpgrades> UpgradesOf(const ModelConfig& config, const Plan& plan,
+                                   const std::vector<Strategy>& strategies) {
+  const std::vector<Cell> cells = CellsOf(config);
+  std::vector<OpUpgrades> all;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    const Op op = OpAt(i);
+    OpUpgrades of_op;
+    for (const Strategy strategy : strategies) {
+      if (!strategy.Takes(OpKernel(op))) continue;
+      Upgrade upgrade = {op, strategy, {}};
+      for (const Cell& cell : cells) {
+        if (cell.op == op &&
+            Inaccuracy(strategy) < Inaccuracy(plan.Get(cell.layer, op))) {
+          upgrade.layers.push_back(cell.layer);
+        }
+      }
+      if (!upgrade.layers.empty()) of_op.push_back(std::move(upgrade));
+    }
+    if (!of_op.empty()) all.push_back(std::move(of_op));
+  }
+  return all;
+}
+
+const Upgrade& Choose(const OpUpgrades& upgrades, const Strategy* strategy) {
+  const Upgrade* best = &upgrades[0];
+  for (const Upgrade& upgrade : upgrades) {
+    if (strategy != nullptr && upgrade.strategy == *strategy) return upgrade;
+    if (Inaccuracy(upgrade.strategy) < Inaccuracy(best->strategy)) {
+      best = &upgrade;
+    }
+  }
+  return *best;
+}
+
+std::vector<std::string> UpgradeEntries(const ModelConfig& config,
+                                        const std::vector<Upgrade>& upgrades) {
+  const std::vector<Cell> cells = CellsOf(config);
+  // Whether the upgrades hold all of a group's cells, to one strategy.
+  const auto is_whole = [&](Kernel group, Strategy strategy) {
+    size_t all = 0, upgraded = 0;
+    for (const Cell& cell : cells) all += OpKernel(cell.op) == group;
+    for (const Upgrade& upgrade : upgrades) {
+      if (OpKernel(upgrade.op) != group) continue;
+      if (upgrade.strategy != strategy) return false;
+      upgraded += upgrade.layers.size();
+    }
+    return upgraded == all;
+  };
+  const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
+  std::vector<std::string> entries;
+  for (const Upgrade& upgrade : upgrades) {
+    const std::string value = absl::StrCat("=", upgrade.strategy.name());
+    const Kernel group = OpKernel(upgrade.op);
+    if (is_whole(group, upgrade.strategy)) {
+      std::string entry = absl::StrCat(KernelName(group), value);
+      if (std::find(entries.begin(), entries.end(), entry) == entries.end()) {
+        entries.push_back(std::move(entry));
+      }
+      continue;
+    }
+    const std::vector<size_t>& layers = upgrade.layers;
+    if (!IsPerLayer(upgrade.op) || layers.size() == num_layers) {
+      entries.push_back(absl::StrCat(OpName(upgrade.op), value));
+      continue;
+    }
+    for (size_t from = 0; from < layers.size();) {
+      size_t to = from;
+      while (to + 1 < layers.size() && layers[to + 1] == layers[to] + 1) ++to;
+      entries.push_back(absl::StrCat(OpName(upgrade.op),
+                                     LayersText(layers, from, to), value));
+      from = to + 1;
+    }
+  }
+  return entries;
+}
+
+std::vector<Strategy> StrategiesOf(const std::vector<Axis>& axes) {
+  std::vector<Strategy> strategies;
+  for (const Axis& axis : axes) {
+    for (const std::string& name : axis.levels) {
+      for (size_t i = 0; i < Strategies().size(); ++i) {
+        const Strategy strategy(i);
+        if (strategy.name() == name &&
+            std::find(strategies.begin(), strategies.end(), strategy) ==
+                strategies.end()) {
+          strategies.push_back(strategy);
+        }
+      }
+    }
+  }
+  return strategies;
+}
+
+}  // namespace ulpscope

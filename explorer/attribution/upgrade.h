@@ -1,0 +1,61 @@
+#ifndef EXPLORER_ATTRIBUTION_UPGRADE_H_
+#define EXPLORER_ATTRIBUTION_UPGRADE_H_
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "explorer/sweep/axes.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+
+// An op that takes a better strategy in these layers, {0} if it is in none.
+struct Upgrade {
+  Op op = Op::kEmbed;
+  Strategy strategy;
+  std::vector<size_t> layers;  // ascending
+};
+
+// Entries of a plan (Plan::Parse): "residual=f32" where a whole group takes the
+// strategy in all layers, else "mlp_residual@3-21=f32".
+std::vector<std::string> UpgradeEntries(const ModelConfig& config,
+                                        const std::vector<Upgrade>& upgrades);
+
+// Every strategy that the axes name, in their order, each once.
+std::vector<Strategy> StrategiesOf(const std::vector<Axis>& axes);
+
+// All upgrades of one op: to each of the strategies that is better than the
+// plan's own somewhere, in all layers where it is.
+using OpUpgrades = std::vector<Upgrade>;
+
+// Of every op that the model computes and that can be upgraded. Better is a
+// lower error bound (StrategyInfo) of a sum.
+std::vector<OpUpgrades> UpgradesOf(const ModelConfig& config, const Plan& plan,
+                                   const std::vector<Strategy>& strategies);
+
+// The upgrade to `strategy`, or else, and for null, to the most accurate one.
+const Upgrade& Choose(const OpUpgrades& upgrades, const Strategy* strategy);
+
+// A plan with upgrades.
+struct UpgradeSet {
+  std::vector<Upgrade> upgrades;  // of different ops
+  Plan plan{0};                   // with them
+  double error = 0;               // of that plan
+
+  size_t cells() const;
+  // Vector instructions per product, summed over the cells: a measure of cost.
+  double instructions() const;
+};
+
+Plan WithUpgrades(const Plan& plan, const std::vector<Upgrade>& upgrades);
+
+// Fewer ops, then fewer cells, then fewer instructions, then less error.
+bool IsSmaller(const UpgradeSet& a, const UpgradeSet& b);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_UPGRADE_H_

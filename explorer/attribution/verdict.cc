@@ -1,0 +1,223 @@
+#include "explorer/attribution/verdict.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/error_source.h"
+#include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/phenomena.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+namespace {
+
+// What an update has that halves the stream, (1 + 1/2) / (1/2).
+constexpr double kCancels = 3;
+
+// The least growth over a layer that exposes it: a bit.
+constexpr double kExposes = 2;
+
+// The least fall of a channel's share of the squared error in a layer that
+// spreads it: what leaves the channel is then half of the error in norm.
+constexpr double kSpreads = 0.25;
+
+// Causes add up if what their sum leaves of the plan's error is less than what
+// it explains.
+constexpr double kLeavesLittle = 0.5;
+
+// A channel that has more than all others together.
+constexpr double kMostly = 0.5;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+bool AllComplete(const std::vector<Cause>& causes) {
+  return !causes.empty() &&
+         std::all_of(causes.begin(), causes.end(),
+                     [](const Cause& c) { return c.effect.complete; });
+}
+
+// The plan's relative error after a layer.
+double ErrorAfter(const Attribution& attribution, size_t layer) {
+  const std::vector<double>& layers = attribution.plan.layers;
+  return layer < layers.size() ? layers[layer] : kNaN;
+}
+
+std::optional<Exposure> FindExposure(const Attribution& attribution,
+                                     const Phenomena& phenomena,
+                                     size_t first_layer) {
+  std::optional<Exposure> found;
+  for (const CancellingAdd& add : phenomena.cancellations) {
+    if (add.layer <= first_layer || !(add.ratio >= kCancels)) continue;
+    if (found.has_value() && add.ratio <= found->ratio) continue;
+    const double before = ErrorAfter(attribution, add.layer - 1);
+    const double after = ErrorAfter(attribution, add.layer);
+    double inherited = after;
+    for (const LayerSplit& split : attribution.layers) {
+      if (split.layer == add.layer) inherited = split.inherited.rel_l2;
+    }
+    if (!(before > 0) || !(inherited >= kExposes * before)) continue;
+    found = {add.layer,     add.op, add.ratio, add.std_before,
+             add.std_after, before, inherited, after};
+  }
+  return found;
+}
+
+// The layer from `first_layer` on in which the largest channel's share falls
+// most.
+std::optional<Spreading> FindSpreading(const Attribution& attribution,
+                                       const Phenomena& phenomena,
+                                       size_t first_layer) {
+  std::optional<Spreading> found;
+  for (const Concentration& after : phenomena.concentrations) {
+    if (after.layer < first_layer) continue;
+    for (const Concentration& before : phenomena.concentrations) {
+      if (before.layer + 1 != after.layer || before.top1 < kMostly ||
+          !(before.top1 - after.top1 >= kSpreads)) {
+        continue;
+      }
+      if (found.has_value() &&
+          before.top1 - after.top1 <= found->top1_before - found->top1_after) {
+        continue;
+      }
+      found = {after.layer, before.top1, after.top1, 0};
+    }
+  }
+  if (!found.has_value()) return found;
+  for (const LayerSplit& split : attribution.layers) {
+    if (split.layer == found->layer) {
+      found->amplification = split.amplification;
+    }
+  }
+  return found;
+}
+
+std::vector<NoEffect> FindNoEffects(const Plan& plan,
+                                    const std::vector<Cause>& causes,
+                                    bool softmax_over_one) {
+  const auto oracle = FindStrategy("oracle", Kernel::kMatMul);
+  std::vector<NoEffect> found;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    bool any = false, changes = false;
+    for (const Cause& cause : causes) {
+      if (cause.cell.op != OpAt(i)) continue;
+      // Under the oracle there is nothing that could change.
+      any = any || !oracle.ok() ||
+            plan.Get(cause.cell.layer, cause.cell.op) != *oracle;
+      changes = changes || cause.changes_bits;
+    }
+    if (any && !changes) {
+      found.push_back({OpAt(i), OpAt(i) == Op::kSoftmax && softmax_over_one});
+    }
+  }
+  return found;
+}
+
+// Absent unless all are finished.
+std::optional<BestRepair> BestOf(const std::vector<Repair>& repairs) {
+  std::optional<BestRepair> best;
+  double most_moved = 0;
+  for (const Repair& repair : repairs) {
+    if (!repair.effect.complete) return std::nullopt;
+    if (!std::isfinite(repair.gain)) continue;
+    if (!best.has_value() || repair.gain > best->gain) {
+      best = {repair.cell, repair.gain, 0};
+    }
+    most_moved = std::max(most_moved, repair.moved);
+  }
+  if (best.has_value()) best->most_moved = most_moved;
+  return best;
+}
+
+double ShareOf(const std::optional<SourcePart>& part) {
+  return part.has_value() ? part->squared_share : 0;
+}
+
+}  // namespace
+
+double LeftOnAverage(const Verdict& verdict, CureScope scope) {
+  const ErrorSource& source = *verdict.source;
+  double cured = source.squared_share + ShareOf(source.until_removal);
+  if (scope != CureScope::kSource) {
+    cured = 0;
+    for (const OpShare& op : verdict.ops) {
+      if (std::find(source.ops.begin(), source.ops.end(), op.op) !=
+          source.ops.end()) {
+        cured += op.squared_share;
+      }
+    }
+  }
+  if (scope == CureScope::kChannel) {
+    cured += ShareOf(source.makes) + ShareOf(source.removes);
+  }
+  const double all = verdict.interaction.has_value()
+                         ? verdict.interaction->squares_norm
+                         : kNaN;
+  return verdict.rel_l2 * all * std::sqrt(std::max(0.0, 1 - cured));
+}
+
+Verdict Judge(const Plan& plan, const Attribution& attribution,
+              const Phenomena* phenomena) {
+  Verdict verdict;
+  verdict.plan = plan.Text();
+  verdict.rel_l2 = attribution.plan.rel_l2;
+  verdict.logits_rel_l2 = attribution.plan.logits_rel_l2;
+  verdict.kl = attribution.plan.kl;
+  verdict.stopped_in = attribution.stopped_in;
+  verdict.exact = attribution.plan.complete && verdict.rel_l2 == 0 &&
+                  verdict.logits_rel_l2 == 0;
+  if (verdict.exact) return verdict;
+
+  const std::vector<double>& layers = attribution.plan.layers;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    if (std::isfinite(layers[layer])) continue;
+    verdict.nonfinite_from = layer;
+    break;
+  }
+  for (const Cause& cause : attribution.causes) {
+    if (cause.effect.complete && !(std::isfinite(cause.effect.rel_l2) &&
+                                   std::isfinite(cause.effect.logits_rel_l2))) {
+      verdict.nonfinite_cells.push_back(cause.cell);
+    }
+  }
+  const bool causes_known = AllComplete(attribution.causes);
+  if (causes_known) {
+    verdict.no_effect =
+        FindNoEffects(plan, attribution.causes,
+                      phenomena != nullptr && phenomena->softmax_over_one());
+  }
+  // Nothing can be shared out of what is no number.
+  if (verdict.nonfinite_from.has_value()) return verdict;
+  verdict.best_cell = BestOf(attribution.repairs);
+  verdict.best_op = BestOf(attribution.op_repairs);
+  verdict.best_group = BestOf(attribution.group_repairs);
+  verdict.best_layer = BestOf(attribution.layer_repairs);
+
+  if (causes_known) {
+    verdict.ops = SharesOfOps(attribution.causes);
+    verdict.source = FindSource(plan, attribution, phenomena);
+    verdict.head = FindHead(attribution.causes);
+    verdict.interaction = {
+        attribution.sum_cosine, attribution.sum_norm, attribution.sum_rest,
+        NormOfSquares(attribution.causes) / attribution.plan.rel_l2,
+        attribution.sum_rest < kLeavesLittle};
+  }
+  if (phenomena == nullptr) return verdict;
+  const size_t from =
+      verdict.source.has_value() ? verdict.source->first_layer : 0;
+  verdict.exposed_by = FindExposure(attribution, *phenomena, from);
+  verdict.spread_by = FindSpreading(
+      attribution, *phenomena,
+      verdict.exposed_by.has_value() ? verdict.exposed_by->layer : from + 1);
+  return verdict;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,176 @@
+#include "explorer/sweep/ranking.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "explorer/error/metrics.h"
+#include "explorer/sweep/axes.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr RankMetric kRankMetrics[] = {
+    {"rmse", "RMSE of the final hidden state (before the final norm), prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().rmse;
+     }},
+    {"rel_l2", "relative L2 error of the final hidden state, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().rel_l2;
+     }},
+    {"mean_abs", "mean absolute error of the final hidden state, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().mean_abs;
+     }},
+    {"max_abs", "largest absolute error of the final hidden state, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.final_hidden().max_abs;
+     }},
+    {"growth",
+     "geometric mean growth of the mean absolute error per layer, "
+     "prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.mean_growth;
+     }},
+    {"kl", "mean KL divergence of the next-token distributions, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       return prompt.logits->kl;
+     }},
+    {"token_rmse", "RMSE of the final hidden state, token at position 0",
+     [](const TraceMetrics& token, const TraceMetrics&) {
+       return token.final_hidden().rmse;
+     }},
+};
+
+// Share of the variance of `values` that lies between the groups.
+double EtaSquared(const std::vector<double>& values,
+                  const std::vector<size_t>& group, size_t num_groups) {
+  // The mean of equal values may be rounded: asked first.
+  if (std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) ==
+      values.end()) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  double mean = 0;
+  for (const double v : values) mean += v / static_cast<double>(values.size());
+  std::vector<double> sums(num_groups, 0), counts(num_groups, 0);
+  double total = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    sums[group[i]] += values[i];
+    counts[group[i]] += 1;
+    total += (values[i] - mean) * (values[i] - mean);
+  }
+  if (!(total > 0)) return std::numeric_limits<double>::quiet_NaN();
+  double between = 0;
+  for (size_t g = 0; g < num_groups; ++g) {
+    if (counts[g] == 0) continue;
+    const double difference = sums[g] / counts[g] - mean;
+    between += counts[g] * difference * difference;
+  }
+  return between / total;
+}
+
+// -inf becomes the least finite value, +inf and NaN the largest. A perfect plan
+// or a broken one would otherwise leave no variance to share.
+std::vector<double> WithinFiniteRange(std::vector<double> values) {
+  double least = std::numeric_limits<double>::infinity();
+  double largest = -least;
+  for (const double v : values) {
+    if (!std::isfinite(v)) continue;
+    least = std::min(least, v);
+    largest = std::max(largest, v);
+  }
+  for (double& v : values) {
+    if (!std::isfinite(v)) v = v < 0 ? least : largest;
+  }
+  return values;
+}
+
+// Slower than any speed.
+constexpr double kUntimed = -1;
+
+double DecodeSpeed(const PlanResult& plan) {
+  const double rate = plan.decode_rate.median;
+  return std::isnan(rate) ? kUntimed : rate;
+}
+
+}  // namespace
+
+absl::Span<const RankMetric> RankMetrics() { return kRankMetrics; }
+
+void RankPlans(std::vector<PlanResult>& plans) {
+  std::stable_sort(plans.begin(), plans.end(),
+                   [](const PlanResult& a, const PlanResult& b) {
+                     if (a.measured() != b.measured()) return a.measured();
+                     if (!a.measured()) return false;
+                     // NaN, of a plan that broke down, ranks last.
+                     if (std::isnan(a.score) || std::isnan(b.score)) {
+                       if (std::isnan(a.score) != std::isnan(b.score)) {
+                         return std::isnan(b.score);
+                       }
+                     } else if (a.score != b.score) {
+                       return a.score < b.score;
+                     }
+                     return DecodeSpeed(a) > DecodeSpeed(b);
+                   });
+  double fastest = kUntimed;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    PlanResult& plan = plans[i];
+    plan.rank = 0;
+    plan.pareto = false;
+    if (!plan.measured()) continue;
+    plan.rank = i + 1;
+    const double speed = DecodeSpeed(plan);
+    // All plans before this one are at least as accurate; its equals stand
+    // directly before it.
+    const bool has_equal = i > 0 && plan.score == plans[i - 1].score &&
+                           speed == DecodeSpeed(plans[i - 1]);
+    plan.pareto = has_equal ? plans[i - 1].pareto
+                            : speed > fastest && std::isfinite(plan.score);
+    fastest = std::max(fastest, speed);
+  }
+}
+
+std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
+                                    const std::vector<PlanResult>& plans) {
+  std::vector<double> error, decode, prefill;
+  for (const PlanResult& plan : plans) {
+    error.push_back(std::log(plan.score));
+    decode.push_back(std::log(plan.decode_rate.median));
+    prefill.push_back(std::log(plan.prefill_rate.median));
+  }
+  const std::vector<double> finite_error = WithinFiniteRange(error);
+  std::vector<MainEffect> effects;
+  for (size_t a = 0; a < axes.size(); ++a) {
+    const size_t num_levels = axes[a].levels.size();
+    std::vector<size_t> group;
+    group.reserve(plans.size());
+    for (const PlanResult& plan : plans) group.push_back(plan.levels[a]);
+    MainEffect effect;
+    effect.selector = axes[a].selector;
+    for (size_t level = 0; level < num_levels; ++level) {
+      double count = 0, e = 0, d = 0, p = 0;
+      for (size_t i = 0; i < plans.size(); ++i) {
+        if (group[i] != level) continue;
+        count += 1;
+        e += error[i];
+        d += decode[i];
+        p += prefill[i];
+      }
+      effect.levels.push_back({axes[a].levels[level], std::exp(e / count),
+                               std::exp(d / count), std::exp(p / count)});
+    }
+    effect.error_share = EtaSquared(finite_error, group, num_levels);
+    effect.decode_share = EtaSquared(decode, group, num_levels);
+    effect.prefill_share = EtaSquared(prefill, group, num_levels);
+    effects.push_back(std::move(effect));
+  }
+  return effects;
+}
+
+}  // namespace ulpscope

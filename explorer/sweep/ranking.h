@@ -1,0 +1,67 @@
+#ifndef EXPLORER_SWEEP_RANKING_H_
+#define EXPLORER_SWEEP_RANKING_H_
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "explorer/error/evaluation.h"
+#include "explorer/error/metrics.h"
+#include "explorer/sweep/axes.h"
+
+namespace ulpscope {
+
+// What plans can be ranked by; smaller is better for all of them.
+struct RankMetric {
+  const char* name;
+  const char* summary;
+  double (*of)(const TraceMetrics& token, const TraceMetrics& prompt);
+};
+
+absl::Span<const RankMetric> RankMetrics();  // the first is the default
+
+struct PlanResult {
+  std::string plan;            // canonical text
+  std::vector<size_t> levels;  // per axis
+  TraceMetrics token, prompt;  // errors
+  PlanTiming timing;
+  Spread decode_rate, prefill_rate;  // tokens per second; NaN without times
+  double score = 0;                  // the metric; only if measured
+  size_t rank = 0;                   // by score, from 1; 0 unless measured
+  // Its score is finite, and no other plan is as good in score and decode speed
+  // and better in one of them. Not without times.
+  bool pareto = false;
+
+  // Its errors were measured in full.
+  bool measured() const { return token.complete() && prompt.complete(); }
+};
+
+// How much one axis moves the outcome, over the whole factorial.
+struct MainEffect {
+  std::string selector;
+  struct Level {
+    std::string strategy;
+    double error = 0;        // geometric mean of the metric; may be NaN or inf
+    double decode_rate = 0;  // geometric means, tokens per second
+    double prefill_rate = 0;
+  };
+  std::vector<Level> levels;
+  // Share of the variance of the logarithm that the axis' levels explain (eta
+  // squared of a main effect); NaN where nothing varies. There a score of 0
+  // counts as the smallest positive one of the plans, and one that is not
+  // finite as the largest finite one.
+  double error_share = 0;
+  double decode_share = 0;
+  double prefill_share = 0;
+};
+
+// Sorts plans by score, of equal ones the fastest first, infinite ones, then
+// NaN and then those that were not measured last, and sets rank and pareto.
+void RankPlans(std::vector<PlanResult>& plans);
+std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
+                                    const std::vector<PlanResult>& plans);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_SWEEP_RANKING_H_

@@ -1,0 +1,196 @@
+#include "explorer/sweep/sweep.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "explorer/error/evaluation.h"
+#include "explorer/error/progress.h"
+#include "explorer/sweep/axes.h"
+#include "explorer/sweep/ranking.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+
+namespace ulpscope {
+namespace {
+
+struct Candidate {
+  Plan plan;
+  std::vector<size_t> levels;
+};
+
+absl::StatusOr<std::vector<Candidate>> Candidates(const SweepOptions& options,
+                                                  size_t num_layers) {
+  std::vector<Candidate> candidates;
+  for (const std::string& text : options.plans) {
+    auto plan = Plan::Parse(text, num_layers);
+    if (!plan.ok()) return plan.status();
+    candidates.push_back({*std::move(plan), {}});
+  }
+  if (!options.plans.empty()) return candidates;
+  for (std::vector<size_t>& levels : Factorial(options.axes)) {
+    auto plan = PlanAt(options.axes, levels, num_layers);
+    if (!plan.ok()) return plan.status();
+    candidates.push_back({*std::move(plan), std::move(levels)});
+  }
+  return candidates;
+}
+
+// Where errors were not all measured: "after layer 7 of 24".
+std::string StoppedInErrors(const std::vector<PlanResult>& plans,
+                            size_t num_layers) {
+  size_t done = num_layers, measured = 0;
+  for (const PlanResult& plan : plans) {
+    done =
+        std::min({done, plan.token.layers.size(), plan.prompt.layers.size()});
+    if (plan.measured()) ++measured;
+  }
+  std::string text = "while measuring errors, ";
+  if (measured > 0) {
+    return absl::StrCat(text, "with ", measured, " of ", plans.size(),
+                        " plans done");
+  }
+  return done == 0
+             ? absl::StrCat(text, "before the first layer was done")
+             : absl::StrCat(text, "after layer ", done, " of ", num_layers);
+}
+
+// Fills in the errors of all plans. True if not stopped on the way.
+absl::StatusOr<bool> MeasurePlans(const Weights& weights,
+                                  const SweepOptions& options,
+                                  const std::vector<Plan>& plans,
+                                  Parallel& parallel,
+                                  std::vector<PlanResult>& results) {
+  Progress progress("errors", 1);
+  const std::string what = absl::StrCat(plans.size(), " plans");
+  ErrorOptions error_options;
+  error_options.memory = options.memory;
+  error_options.stop = options.stop;
+  error_options.progress = [&](size_t done, size_t total) {
+    progress.SetTotal(total);
+    progress.Update(done, what);
+  };
+  auto errors = MeasureErrors(weights, plans, {{options.token}, options.prompt},
+                              error_options, parallel);
+  if (!errors.ok()) return errors.status();
+  bool all = true;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    PlanResult& result = results[i];
+    result.token = std::move((*errors)[i][0]);
+    result.prompt = std::move((*errors)[i][1]);
+    all = all && result.measured();
+    result.score = result.measured()
+                       ? options.metric->of(result.token, result.prompt)
+                       : std::numeric_limits<double>::quiet_NaN();
+  }
+  if (all) progress.Finish();
+  return all;
+}
+
+// Times the plans in rounds over all of them, so that a slow spell of the
+// machine hits all alike. Returns the round in which it was stopped, from 1; 0
+// for none.
+absl::StatusOr<size_t> TimePlans(const Weights& weights,
+                                 const SweepOptions& options,
+                                 const std::vector<Plan>& plans,
+                                 Parallel& parallel,
+                                 std::vector<PlanResult>& results) {
+  constexpr size_t kLeastRounds = 2;
+  const absl::Time start = absl::Now();
+  Progress progress("timing", options.max_rounds * plans.size());
+  for (size_t round = 0; round < options.max_rounds; ++round) {
+    const double spent = absl::ToDoubleSeconds(absl::Now() - start);
+    if (round >= kLeastRounds && spent > options.timing_seconds) break;
+    for (size_t i = 0; i < plans.size(); ++i) {
+      progress.Update(round * plans.size() + i, results[i].plan);
+      const absl::Status status =
+          TimePlan(weights, plans[i], options.prompt, options.decode_steps,
+                   options.stop, parallel, results[i].timing);
+      if (absl::IsCancelled(status)) return round + 1;
+      if (!status.ok()) return status;
+    }
+  }
+  progress.Finish();
+  return 0;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
+                                          size_t num_layers) {
+  auto candidates = Candidates(options, num_layers);
+  if (!candidates.ok()) return candidates.status();
+  std::vector<Plan> plans;
+  for (Candidate& candidate : *candidates) {
+    plans.push_back(std::move(candidate.plan));
+  }
+  return plans;
+}
+
+absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
+                                     const SweepOptions& options,
+                                     Parallel& parallel) {
+  const size_t num_layers = weights.layers.size();
+  auto candidates = Candidates(options, num_layers);
+  if (!candidates.ok()) return candidates.status();
+  SweepResult result;
+  std::vector<Plan> plans;
+  for (Candidate& candidate : *candidates) {
+    PlanResult plan;
+    plan.plan = candidate.plan.Text();
+    plan.levels = std::move(candidate.levels);
+    result.plans.push_back(std::move(plan));
+    plans.push_back(std::move(candidate.plan));
+  }
+
+  const auto all =
+      MeasurePlans(weights, options, plans, parallel, result.plans);
+  if (!all.ok()) return all.status();
+  if (*all) {
+    const auto round =
+        TimePlans(weights, options, plans, parallel, result.plans);
+    if (!round.ok()) return round.status();
+    if (*round > 0) {
+      result.stopped_in = absl::StrCat("in round ", *round, " of timing");
+    }
+  } else {
+    result.stopped_in = StoppedInErrors(result.plans, num_layers);
+  }
+  for (PlanResult& plan : result.plans) {
+    plan.decode_rate = RateOf(plan.timing.decode, 1);
+    plan.prefill_rate =
+        RateOf(plan.timing.prefill, static_cast<double>(options.prompt.size()));
+  }
+  if (*all) result.effects = MainEffects(options.axes, result.plans);
+  RankPlans(result.plans);
+  return result;
+}
+
+absl::StatusOr<Plan> WorstPlan(const Weights& weights,
+                               const SweepOptions& options,
+                               Parallel& parallel) {
+  const size_t num_layers = weights.layers.size();
+  const auto plans = PlansOf(options, num_layers);
+  if (!plans.ok()) return plans.status();
+  std::vector<PlanResult> results(plans->size());
+  for (size_t i = 0; i < results.size(); ++i) {
+    results[i].plan = (*plans)[i].Text();
+  }
+  const auto all = MeasurePlans(weights, options, *plans, parallel, results);
+  if (!all.ok()) return all.status();
+  if (!*all) return absl::CancelledError("while looking for the worst plan");
+  RankPlans(results);
+  return Plan::Parse(results.back().plan, num_layers);
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,57 @@
+#ifndef EXPLORER_SWEEP_SWEEP_H_
+#define EXPLORER_SWEEP_SWEEP_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "explorer/sweep/axes.h"
+#include "explorer/sweep/ranking.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+
+namespace ulpscope {
+
+struct SweepOptions {
+  std::vector<Axis> axes;          // of a factorial, or
+  std::vector<std::string> plans;  // these plans, if axes is empty
+  int32_t token = 0;               // alone at position 0
+  std::vector<int32_t> prompt;
+  const RankMetric* metric = nullptr;
+  size_t max_rounds = 5;       // of timing; at least 2 are made
+  double timing_seconds = 60;  // no further round starts after that
+  size_t decode_steps = 3;     // per round
+  size_t memory = SIZE_MAX;    // ErrorOptions
+  std::function<bool()> stop;  // asked often; true ends the sweep. Or null
+};
+
+struct SweepResult {
+  std::vector<PlanResult> plans;    // best first
+  std::vector<MainEffect> effects;  // none unless all plans are measured
+  // "while measuring errors, after layer 7 of 24", if the sweep was stopped.
+  std::string stopped_in;
+};
+
+// The plans that RunSweep measures.
+absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
+                                          size_t num_layers);
+
+// Measures every plan's errors, in lockstep, then times the plans in
+// interleaved rounds. If it is stopped the result has what was measured until
+// then, and no plan is timed whose errors were not all measured.
+absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
+                                     const SweepOptions& options,
+                                     Parallel& parallel);
+
+// The plan that a sweep with these options would rank last, without timing
+// any. Cancelled if stopped.
+absl::StatusOr<Plan> WorstPlan(const Weights& weights,
+                               const SweepOptions& options, Parallel& parallel);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_SWEEP_SWEEP_H_

@@ -1,0 +1,58 @@
+#ifndef KERNELS_OPS_MATMUL_H_
+#define KERNELS_OPS_MATMUL_H_
+
+#include <cstddef>
+
+#include "absl/types/span.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/panels.h"
+#include "kernels/ops/tuning.h"
+#include "kernels/strategy/strategy.h"
+
+namespace ulpscope {
+
+// From this many rows on, panels are widened once into a buffer, and not in
+// registers by every tile of rows; a tuning then divides other things.
+inline constexpr size_t kBlockedRows = 8;
+
+// C = (A B^T + bias) * scale, A m x k, B n x k in panels, C m x n. m, n, k
+// >= 1.
+template <typename T>
+struct MatMulArgs {
+  Matrix<const T> a;
+  PanelsView b;
+  const double* bias = nullptr;  // n values, or null
+  double scale = 1;
+  Matrix<T> c;  // must not overlap a
+  // Null: what the Parallel knows of this shape.
+  const MatMulTuning* tuning = nullptr;
+};
+
+// Each output is the strategy's textbook sum over ascending k; bias is its last
+// term; a scale other than 1 multiplies the sum, rounded first to a result
+// format of 16 bits (as PyTorch scales attention scores), and the result is
+// rounded once. T is float or double: what activations are stored in. A
+// strategy with f64 results needs T = double.
+template <typename T>
+void MatMul(Strategy strategy, const MatMulArgs<T>& args, Parallel& parallel);
+
+// Several MatMuls of one A, whose tasks run side by side.
+template <typename T>
+void MatMuls(Strategy strategy, absl::Span<const MatMulArgs<T>> all,
+             Parallel& parallel);
+
+extern template void MatMul<float>(Strategy, const MatMulArgs<float>&,
+                                   Parallel&);
+extern template void MatMul<double>(Strategy, const MatMulArgs<double>&,
+                                    Parallel&);
+extern template void MatMuls<float>(Strategy,
+                                    absl::Span<const MatMulArgs<float>>,
+                                    Parallel&);
+extern template void MatMuls<double>(Strategy,
+                                     absl::Span<const MatMulArgs<double>>,
+                                     Parallel&);
+
+}  // namespace ulpscope
+
+#endif  // KERNELS_OPS_MATMUL_H_

@@ -1,0 +1,106 @@
+// The operands of A as MatMul's tiles read them: rounded, widened to the
+// accumulators' type, and interleaved.
+#if defined(KERNELS_OPS_MATMUL_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KERNELS_OPS_MATMUL_PACK_INL_H_
+#undef KERNELS_OPS_MATMUL_PACK_INL_H_
+#else
+#define KERNELS_OPS_MATMUL_PACK_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+#include "hwy/highway.h"
+#include "kernels/ops/matmul_tile-inl.h"
+#include "kernels/strategy/rounding-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ulpscope {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Two vectors of neighbours in k as pairs.
+template <Format kOperand, class D, typename T>
+HWY_INLINE hn::Vec<D> LoadPairs(D d, const T* p) {
+  const auto lower = LoadOperand<kOperand>(d, p);
+  const auto upper = LoadOperand<kOperand>(d, p + hn::Lanes(d));
+  return InPairs(d, hn::ConcatEven(d, upper, lower),
+                 hn::ConcatOdd(d, upper, lower));
+}
+
+// The operands of steps i, i + 1, ... of a row of k values.
+template <class S, class Sum, class D, typename T, typename... Left>
+HWY_INLINE hn::Vec<D> LoadSteps(D d, const T* row, size_t k, size_t i,
+                                Left... left) {
+  constexpr Format kOperand = S::kInfo.operand;
+  if constexpr (Sum::kStepProducts == 1) {
+    return LoadOperand<kOperand>(d, row + i, left...);
+  } else {
+    constexpr size_t kProducts = 2 * HWY_MAX_LANES_D(D);
+    if (2 * i + kProducts <= k) return LoadPairs<kOperand>(d, row + 2 * i);
+    HWY_ALIGN T last[kProducts] = {};
+    std::copy(row + 2 * i, row + k, last);
+    return LoadPairs<kOperand>(d, last);
+  }
+}
+
+// A row of k values, a lane per step.
+template <class S, class Sum, typename T>
+void PackRow(const T* row, size_t k, typename Sum::Lane* to) {
+  const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
+  ForEachVector<typename Sum::Lane>(
+      steps, [&](auto d, size_t i, auto... left) HWY_ATTR {
+        StoreSome(d, LoadSteps<S, Sum>(d, row, k, i, left...), to + i, left...);
+      });
+}
+
+// Stores lanes of kRows rows interleaved: those of lane l at to + l * stride,
+// of the first `count` lanes.
+template <size_t kRows, class D, class Load>
+HWY_INLINE void StoreInterleaved(D d, const Load& load, size_t count,
+                                 size_t stride, hn::TFromD<D>* to) {
+  HWY_ALIGN hn::TFromD<D> lanes[kRows * HWY_MAX_LANES_D(D)];
+  if constexpr (kRows == 4) {
+    hn::StoreInterleaved4(load(0), load(1), load(2), load(3), d, lanes);
+  } else {
+    static_assert(kRows == 2);
+    hn::StoreInterleaved2(load(0), load(1), d, lanes);
+  }
+  for (size_t l = 0; l < count; ++l) {
+    hwy::CopyBytes<kRows * sizeof(hn::TFromD<D>)>(lanes + l * kRows,
+                                                  to + l * stride);
+  }
+}
+
+// `count` rows of a tile, k values each: room for kMaxTileRows lanes of step 0,
+// of step 1, ...
+template <class S, class Sum, typename T>
+void PackRows(const T* const (&rows)[kMaxTileRows<Sum>], size_t count, size_t k,
+              typename Sum::Lane* to) {
+  constexpr size_t kRows = kMaxTileRows<Sum>;
+  const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
+  ForEachVector<typename Sum::Lane>(
+      steps, [&](auto d, size_t i, auto... left) HWY_ATTR {
+        const size_t lanes =
+            sizeof...(left) == 0 ? HWY_MAX_LANES_D(decltype(d)) : steps - i;
+        const auto from = [&](size_t first) HWY_ATTR {
+          return [&, first](size_t r) HWY_ATTR {
+            return LoadSteps<S, Sum>(d, rows[first + r], k, i, left...);
+          };
+        };
+        size_t r = 0;
+        for (; r + 4 <= kRows && r < count; r += 4) {
+          StoreInterleaved<4>(d, from(r), lanes, kRows, to + i * kRows + r);
+        }
+        if constexpr (kRows % 4 != 0) {
+          if (r >= count) return;
+          StoreInterleaved<2>(d, from(r), lanes, kRows, to + i * kRows + r);
+        }
+      });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

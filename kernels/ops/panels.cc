@@ -1,0 +1,92 @@
+#include "kernels/ops/panels.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "hwy/base.h"
+#include "kernels/base/aligned_bytes.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/parallel.h"
+
+namespace ulpscope {
+namespace {
+
+// Copies rows [first, first + 32) of row-major [n][k] into one panel. Blocks of
+// k keep both sides of the transposition in cache. Elements are only moved, so
+// their size is all that matters.
+template <typename Bits>
+void PackPanel(const Bits* HWY_RESTRICT from, size_t n, size_t k, size_t first,
+               Bits* HWY_RESTRICT panel) {
+  constexpr size_t kBlock = 64;
+  const size_t rows = std::min(kPanelWidth, n - first);
+  for (size_t i0 = 0; i0 < k; i0 += kBlock) {
+    const size_t i1 = std::min(k, i0 + kBlock);
+    for (size_t r = 0; r < rows; ++r) {
+      const Bits* HWY_RESTRICT row = from + (first + r) * k;
+      for (size_t i = i0; i < i1; ++i) panel[i * kPanelWidth + r] = row[i];
+    }
+    for (size_t r = rows; r < kPanelWidth; ++r) {
+      for (size_t i = i0; i < i1; ++i) panel[i * kPanelWidth + r] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+Panels::Panels(DType dtype, const void* data, size_t n, size_t k,
+               Parallel& parallel) {
+  const size_t num_panels = hwy::DivCeil(n, kPanelWidth);
+  view_ = {dtype, nullptr, n, k, k * kPanelWidth};
+  bytes_ = num_panels * view_.panel_stride * DTypeSize(dtype);
+  storage_ = AllocateAlignedBytes(bytes_);
+  view_.data = storage_.get();
+  const auto pack = [&](auto zero) {
+    using Bits = decltype(zero);
+    parallel.For(num_panels, [&](size_t p) {
+      PackPanel(
+          static_cast<const Bits*>(data), n, k, p * kPanelWidth,
+          reinterpret_cast<Bits*>(storage_.get()) + p * view_.panel_stride);
+    });
+  };
+  switch (DTypeSize(dtype)) {
+    case 2:
+      pack(uint16_t{0});
+      break;
+    case 4:
+      pack(uint32_t{0});
+      break;
+    default:
+      pack(uint64_t{0});
+      break;
+  }
+}
+
+void Panels::CopyRow(size_t j, double* row) const {
+  const size_t first = j / kPanelWidth * view_.panel_stride + j % kPanelWidth;
+  const auto copy = [&](const auto* elements, auto widen) {
+    for (size_t i = 0; i < view_.k; ++i) {
+      row[i] = widen(elements[first + i * kPanelWidth]);
+    }
+  };
+  switch (view_.dtype) {
+    case DType::kF64:
+      copy(static_cast<const double*>(view_.data), [](double x) { return x; });
+      break;
+    case DType::kF32:
+      copy(static_cast<const float*>(view_.data),
+           [](float x) { return double{x}; });
+      break;
+    case DType::kF16:
+      copy(static_cast<const hwy::float16_t*>(view_.data),
+           [](hwy::float16_t x) { return double{hwy::F32FromF16(x)}; });
+      break;
+    case DType::kBF16:
+      copy(static_cast<const hwy::bfloat16_t*>(view_.data),
+           [](hwy::bfloat16_t x) { return double{hwy::F32FromBF16(x)}; });
+      break;
+  }
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,401 @@
+// The one place that defines strategies. First the accumulation policies: how
+// the terms of a sum are added, one term per lane and step, in ascending order.
+// Then the table of strategies, each a triple of operand format, accumulation
+// and result format. Kernels, tests, benchmarks, the sweep and --help all
+// iterate over AllStrategies, at the end of this file.
+//
+// A policy has these members; every lane is a sum of its own, so a textbook
+// loop over scalars that does the same operations gives the same bits.
+//   Lane               float or double: the type of the accumulators
+//   kBlock             EndBlock is called after every kBlock terms; 0 = never
+//   kTree              blocks are summed alone and added as a balanced tree
+//   kCompensated       whether c is used
+//   kStepProducts      products per lane and step of a MatMul
+//   MulAdd(d, a, b, s, c)    adds a * b to the state: sum s, compensation c
+//   AddSquare(d, a, s, c)    the same as MulAdd of a and a, to a sum of squares
+//   Add(d, x, s, c)          adds x
+//   EndBlock(d, s, c)        at the end of each block, if not kTree
+//   Merge(d, s2, c2, s, c)   adds another sum's state
+//   Value(d, s, c)           the sum
+// The state is passed as two vectors because vectors of some targets cannot be
+// members of a class; a policy that ignores c costs nothing.
+#if defined(KERNELS_STRATEGY_ACCUMULATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KERNELS_STRATEGY_ACCUMULATION_INL_H_
+#undef KERNELS_STRATEGY_ACCUMULATION_INL_H_
+#else
+#define KERNELS_STRATEGY_ACCUMULATION_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "hwy/highway.h"
+#include "kernels/strategy/error_free-inl.h"
+#include "kernels/strategy/rounding-inl.h"
+#include "kernels/strategy/strategy.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ulpscope {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Recursive summation (Higham 2002, algorithm 4.1), products by FMA.
+template <typename LaneT>
+struct Recursive {
+  using Lane = LaneT;
+  static constexpr size_t kBlock = 0;
+  static constexpr bool kTree = false;
+  static constexpr bool kCompensated = false;
+  static constexpr size_t kStepProducts = 1;
+
+  template <class D, class V>
+  static HWY_INLINE void MulAdd(D, V a, V b, V& s, V&) {
+    s = hn::MulAdd(a, b, s);
+  }
+  template <class D, class V>
+  static HWY_INLINE void AddSquare(D, V a, V& s, V&) {
+    s = hn::MulAdd(a, a, s);
+  }
+  template <class D, class V>
+  static HWY_INLINE void Add(D, V x, V& s, V&) {
+    s = hn::Add(s, x);
+  }
+  template <class D, class V>
+  static HWY_INLINE void EndBlock(D, V&, V&) {}
+  template <class D, class V>
+  static HWY_INLINE void Merge(D, V s2, V, V& s, V&) {
+    s = hn::Add(s, s2);
+  }
+  template <class D, class V>
+  static HWY_INLINE V Value(D, V s, V) {
+    return s;
+  }
+};
+
+// Recursive within blocks of 64; the driver adds the block sums pairwise
+// (Higham 1993): neighbours first, an odd last one moves up a level.
+struct PairwiseBlocks : Recursive<float> {
+  static constexpr size_t kBlock = 64;
+  static constexpr bool kTree = true;
+};
+
+// A sum s of terms and, apart, the sum c of the exact errors of its additions,
+// which is added once, at the end: Kahan-Babuska-Neumaier summation (Neumaier
+// 1974). Neumaier's branch on |s| >= |x| and TwoSum give the same error; TwoSum
+// has no branch.
+template <typename LaneT>
+struct Compensated {
+  using Lane = LaneT;
+  static constexpr size_t kBlock = 0;
+  static constexpr bool kTree = false;
+  static constexpr bool kCompensated = true;
+  static constexpr size_t kStepProducts = 1;
+
+  template <class D, class V>
+  static HWY_INLINE void Add(D, V x, V& s, V& c) {
+    V err;
+    s = TwoSum(s, x, err);
+    c = hn::Add(c, err);
+  }
+  template <class D, class V>
+  static HWY_INLINE void EndBlock(D, V&, V&) {}
+  template <class D, class V>
+  static HWY_INLINE void Merge(D d, V s2, V c2, V& s, V& c) {
+    c = hn::Add(c, c2);
+    Add(d, s2, s, c);
+  }
+  template <class D, class V>
+  static HWY_INLINE V Value(D, V s, V c) {
+    return hn::Add(s, c);
+  }
+};
+
+// Of products that are rounded.
+struct KahanBabuskaNeumaier : Compensated<float> {
+  template <class D, class V>
+  static HWY_INLINE void MulAdd(D d, V a, V b, V& s, V& c) {
+    Add(d, hn::Mul(a, b), s, c);
+  }
+  template <class D, class V>
+  static HWY_INLINE void AddSquare(D, V a, V& s, V& c) {
+    V err;
+    s = TwoSumOfNonNegative(s, hn::Mul(a, a), err);
+    c = hn::Add(c, err);
+  }
+};
+
+// Dot2 of Ogita, Rump, Oishi 2005 (algorithm 5.3, products by TwoProductFMA):
+// as if computed in twice the precision and then rounded once.
+template <typename LaneT>
+struct DotTwice : Compensated<LaneT> {
+  template <class D, class V>
+  static HWY_INLINE void MulAdd(D, V a, V b, V& s, V& c) {
+    V prod_err, sum_err;
+    const V prod = TwoProduct(a, b, prod_err);
+    s = TwoSum(s, prod, sum_err);
+    c = hn::Add(c, hn::Add(sum_err, prod_err));
+  }
+  template <class D, class V>
+  static HWY_INLINE void AddSquare(D, V a, V& s, V& c) {
+    V prod_err, sum_err;
+    const V prod = TwoProduct(a, a, prod_err);
+    s = TwoSumOfNonNegative(s, prod, sum_err);
+    c = hn::Add(c, hn::Add(sum_err, prod_err));
+  }
+};
+
+// f32 FMA, but the running sum is rounded to bf16 after every 32 products.
+struct BF16Running : Recursive<float> {
+  static constexpr size_t kBlock = 32;
+
+  template <class D, class V>
+  static HWY_INLINE void EndBlock(D d, V& s, V&) {
+    s = RoundToBF16(d, s);
+  }
+  template <class D, class V>
+  static HWY_INLINE void Merge(D d, V s2, V, V& s, V&) {
+    s = RoundToBF16(d, hn::Add(s, s2));
+  }
+};
+
+// The CPU's own dot product of bf16: a lane of a and of b holds two neighbours
+// of k, the first in its lower half. How their products are added is up to the
+// CPU.
+struct BF16Pairs : Recursive<float> {
+  static constexpr size_t kStepProducts = 2;
+
+  template <class D, class V>
+  static HWY_INLINE void MulAdd(D d, V a, V b, V& s, V& c) {
+    const hn::Repartition<hwy::bfloat16_t, D> dpairs;
+    s = hn::ReorderWidenMulAccumulate(d, hn::BitCast(dpairs, a),
+                                      hn::BitCast(dpairs, b), s, c);
+  }
+};
+
+// From this many terms on, the oracle compensates: its error stays below
+// 2^14 * 2^-53 = 2^-39 of sum |a_i b_i|, which is 2^-15 of f32's roundoff.
+inline constexpr size_t kOracleLongRow = size_t{1} << 14;
+
+inline constexpr uint32_t kTakenByReductions = KernelBit(Kernel::kMatMul) |
+                                               KernelBit(Kernel::kRmsNorm) |
+                                               KernelBit(Kernel::kSoftmax);
+inline constexpr uint32_t kTakenByAll = kTakenByReductions |
+                                        KernelBit(Kernel::kElementwise) |
+                                        KernelBit(Kernel::kResidual);
+
+// A computed value's error `e`, and one more rounding of it to `format`.
+inline double WithRounding(const SumTerms& t, double e, Format format) {
+  return e + UnitRoundoff(format) * (t.abs_result + e);
+}
+
+struct F32 {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static double Bound(const SumTerms& t) {
+    return Gamma(t.n, UnitRoundoff(Format::kF32)) * t.abs_terms;
+  }
+  static constexpr StrategyInfo kInfo = {
+      "f32",
+      "f32 operands, one f32 FMA per product",
+      kTakenByAll,
+      Format::kF32,
+      Format::kF32,
+      true,
+      1,
+      &Bound};
+};
+
+struct Pairwise {
+  using Sum = PairwiseBlocks;
+  using LongSum = Sum;
+  static double Bound(const SumTerms& t) {
+    const double blocks = std::ceil(t.n / 64.0);
+    const double depth = blocks > 1 ? std::ceil(std::log2(blocks)) : 0;
+    const double leaf = t.n < 64 ? t.n : 64;
+    return Gamma(leaf + depth, UnitRoundoff(Format::kF32)) * t.abs_terms;
+  }
+  static constexpr StrategyInfo kInfo = {
+      "pairwise",
+      "f32 sums of 64 products, added as a balanced binary tree",
+      kTakenByReductions,
+      Format::kF32,
+      Format::kF32,
+      true,
+      1,
+      &Bound};
+};
+
+struct Kahan {
+  using Sum = KahanBabuskaNeumaier;
+  using LongSum = Sum;
+  // The sum of the rounded products by Ogita, Rump, Oishi 2005, proposition
+  // 4.5 (Sum2 is this sum), and the rounding of each product.
+  static double Bound(const SumTerms& t) {
+    const double u = UnitRoundoff(Format::kF32);
+    const double gamma = Gamma(t.n, u);
+    return u * t.abs_result + (u + gamma * gamma) * (1 + 4 * u) * t.abs_terms;
+  }
+  static constexpr StrategyInfo kInfo = {
+      "kahan",
+      "f32 with a running compensation (Kahan-Babuska-Neumaier)",
+      kTakenByReductions | KernelBit(Kernel::kResidual),
+      Format::kF32,
+      Format::kF32,
+      true,
+      8,
+      &Bound};
+};
+
+struct Dot2 {
+  using Sum = DotTwice<float>;
+  using LongSum = Sum;
+  // Ogita, Rump, Oishi 2005, proposition 5.5.
+  static double Bound(const SumTerms& t) {
+    const double u = UnitRoundoff(Format::kF32);
+    const double gamma = Gamma(t.n, u);
+    return u * t.abs_result + gamma * gamma * t.abs_terms;
+  }
+  static constexpr StrategyInfo kInfo = {
+      "dot2",
+      "f32 as if in twice the precision (Ogita, Rump, Oishi 2005)",
+      KernelBit(Kernel::kMatMul) | KernelBit(Kernel::kRmsNorm),
+      Format::kF32,
+      Format::kF32,
+      true,
+      10,
+      &Bound};
+};
+
+struct F64 {
+  using Sum = Recursive<double>;
+  using LongSum = Sum;
+  static double Bound(const SumTerms& t) {
+    const double e = Gamma(t.n, UnitRoundoff(Format::kF64)) * t.abs_terms;
+    return WithRounding(t, e, Format::kF32);
+  }
+  static constexpr StrategyInfo kInfo = {
+      "f64",
+      "f32 operands, f64 FMA, rounded once to f32",
+      kTakenByAll,
+      Format::kF32,
+      Format::kF32,
+      true,
+      1,
+      &Bound};
+};
+
+struct BF16 {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static double Bound(const SumTerms& t) {
+    return WithRounding(t, F32::Bound(t), Format::kBF16);
+  }
+  static constexpr StrategyInfo kInfo = {
+      "bf16",
+      "operands and result rounded to bf16, f32 FMA (PyTorch's bf16)",
+      kTakenByAll,
+      Format::kBF16,
+      Format::kBF16,
+      true,
+      1,
+      &Bound};
+};
+
+struct BF16Acc {
+  using Sum = BF16Running;
+  using LongSum = Sum;
+  // A term meets at most n f32 roundings and ceil(n / 32) to bf16, each a
+  // factor within 1 +- u of its format.
+  static double Bound(const SumTerms& t) {
+    const double factors =
+        t.n * std::log1p(UnitRoundoff(Format::kF32)) +
+        std::ceil(t.n / 32.0) * std::log1p(UnitRoundoff(Format::kBF16));
+    return std::expm1(factors) * t.abs_terms;
+  }
+  static constexpr StrategyInfo kInfo = {
+      "bf16_acc",
+      "bf16, and the running sum rounded to bf16 every 32 products",
+      kTakenByReductions,
+      Format::kBF16,
+      Format::kBF16,
+      true,
+      1,
+      &Bound};
+};
+
+struct BF16Hw {
+  using Sum = BF16Pairs;
+  using LongSum = Sum;
+  // A term meets at most n roundings, which need not be to nearest (Arm's
+  // BFDOT rounds to odd): twice the unit roundoff. CPUs flush subnormals, which
+  // is barred as underflow.
+  static double Bound(const SumTerms& t) {
+    const double e = Gamma(t.n, 2 * UnitRoundoff(Format::kF32)) * t.abs_terms;
+    return WithRounding(t, e, Format::kBF16);
+  }
+  static constexpr StrategyInfo kInfo = {
+      "bf16_hw",
+      "bf16 by the CPU's own dot product, in its own order: no fixed bits",
+      KernelBit(Kernel::kMatMul),
+      Format::kBF16,
+      Format::kBF16,
+      false,
+      0.5,
+      &Bound,
+      true};
+};
+
+struct F16 {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static double Bound(const SumTerms& t) {
+    const double e = F32::Bound(t);
+    return std::max(WithRounding(t, e, Format::kF16), e + kF16Underflow);
+  }
+  static constexpr StrategyInfo kInfo = {
+      "f16",
+      "operands and result rounded to f16, f32 FMA (PyTorch's float16)",
+      kTakenByAll,
+      Format::kF16,
+      Format::kF16,
+      true,
+      1,
+      &Bound};
+};
+
+struct Oracle {
+  using Sum = Recursive<double>;
+  using LongSum = DotTwice<double>;
+  static double Bound(const SumTerms& t) {
+    const double u = UnitRoundoff(Format::kF64);
+    const double gamma = Gamma(t.n, u);
+    return t.n < kOracleLongRow
+               ? gamma * t.abs_terms
+               : u * t.abs_result + gamma * gamma * t.abs_terms;
+  }
+  static constexpr StrategyInfo kInfo = {
+      "oracle",
+      "f64 throughout, compensated where a row is long",
+      kTakenByAll,
+      Format::kF64,
+      Format::kF64,
+      true,
+      1,
+      &Bound};
+};
+
+template <class... S>
+struct StrategyList {};
+
+// The one list. A strategy named here appears in every kernel that takes it,
+// every test, the sweep, --help and the reports.
+using AllStrategies = StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16,
+                                   BF16Acc, BF16Hw, F16, Oracle>;
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,56 @@
+// The table that a kernel file exports per target: one function per strategy,
+// null where the strategy does not take the kernel.
+#if defined(KERNELS_STRATEGY_TABLE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KERNELS_STRATEGY_TABLE_INL_H_
+#undef KERNELS_STRATEGY_TABLE_INL_H_
+#else
+#define KERNELS_STRATEGY_TABLE_INL_H_
+#endif
+
+#include <cstddef>
+#include <type_traits>
+
+#include "kernels/strategy/accumulation-inl.h"
+#include "kernels/strategy/strategy.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ulpscope {
+namespace HWY_NAMESPACE {
+
+// Implementation<S>::Run is the kernel under strategy S. T is the type that
+// activations are stored in: f64 results do not fit into f32 activations. A
+// strategy that needs an instruction is there on the targets that have it.
+template <template <class, class> class Implementation, class T, Kernel kKernel,
+          typename Fn, class S>
+constexpr Fn EntryOf() {
+  if constexpr ((S::kInfo.kernels & KernelBit(kKernel)) != 0 &&
+                (S::kInfo.result != Format::kF64 || sizeof(T) == 8) &&
+                (!S::kInfo.needs_bf16_dot || HWY_NATIVE_DOT_BF16)) {
+    return &Implementation<S, T>::Run;
+  } else {
+    return nullptr;
+  }
+}
+
+template <template <class, class> class Implementation, class T, Kernel kKernel,
+          typename Fn, class... S>
+const Fn* TableOf(StrategyList<S...> /*all*/) {
+  static constexpr Fn kTable[] = {
+      EntryOf<Implementation, T, kKernel, Fn, S>()...};
+  return kTable;
+}
+
+// The index of strategy S.
+template <class S, class... All>
+constexpr size_t IndexOf(StrategyList<All...> /*all*/) {
+  constexpr bool kIs[] = {std::is_same_v<S, All>...};
+  size_t index = 0;
+  while (!kIs[index]) ++index;
+  return index;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

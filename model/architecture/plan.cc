@@ -1,0 +1,230 @@
+#include "model/architecture/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/op.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr PlanPreset kPresets[] = {
+    {"f32", "", "every op in f32"},
+    {"kahan", "matmul=kahan,rmsnorm=kahan,softmax=kahan",
+     "sums compensated, the rest f32"},
+    {"bf16", "matmul=bf16,rmsnorm=bf16,softmax=bf16",
+     "ops with sums in bf16, the rest f32"},
+    {"torch-bf16",
+     "matmul=bf16,rmsnorm=bf16,softmax=bf16,elementwise=bf16,residual=bf16",
+     "every op's output rounded to bf16, as PyTorch's eager bf16 does"},
+    {"torch-f16",
+     "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16,residual=f16",
+     "every op's output rounded to f16, as PyTorch's eager float16 does"},
+    {"f64", "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64",
+     "every op computed in f64 and rounded once to f32"},
+    {"oracle",
+     "matmul=oracle,rmsnorm=oracle,softmax=oracle,elementwise=oracle,"
+     "residual=oracle",
+     "f64 throughout: the reference"},
+};
+
+Kernel KernelAt(size_t index) { return static_cast<Kernel>(index); }
+
+// What a selector of a plan may be, for messages.
+std::string SelectorNames() {
+  std::vector<absl::string_view> names;
+  for (size_t i = 0; i < kNumKernels; ++i) {
+    names.push_back(KernelName(KernelAt(i)));
+  }
+  for (size_t i = 0; i < kNumOps; ++i) {
+    // The op `softmax` is all of its group.
+    if (OpAt(i) != Op::kSoftmax) names.push_back(OpName(OpAt(i)));
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+std::vector<Op> Select(absl::string_view selector) {
+  std::vector<Op> ops;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    if (OpName(OpAt(i)) == selector ||
+        KernelName(OpKernel(OpAt(i))) == selector) {
+      ops.push_back(OpAt(i));
+    }
+  }
+  return ops;
+}
+
+// "22", "22-23" -> {22, 23}.
+std::optional<std::pair<size_t, size_t>> ParseLayers(absl::string_view text) {
+  const std::vector<absl::string_view> ends = absl::StrSplit(text, '-');
+  size_t first = 0, last = 0;
+  if (ends.size() > 2 || !absl::SimpleAtoi(ends.front(), &first) ||
+      !absl::SimpleAtoi(ends.back(), &last)) {
+    return std::nullopt;
+  }
+  return std::make_pair(first, last);
+}
+
+}  // namespace
+
+absl::Span<const PlanPreset> PlanPresets() { return kPresets; }
+
+Plan::Plan(size_t num_layers)
+    : num_layers_(num_layers), cells_((num_layers + 1) * kNumOps) {}
+
+absl::StatusOr<Plan> Plan::Parse(absl::string_view text, size_t num_layers) {
+  Plan plan(num_layers);
+  if (absl::StripAsciiWhitespace(text).empty()) {
+    return absl::InvalidArgumentError(
+        "empty plan: expected a preset or entries such as matmul=bf16");
+  }
+  for (absl::string_view entry : absl::StrSplit(text, ',')) {
+    const absl::Status status = plan.Apply(absl::StripAsciiWhitespace(entry));
+    if (!status.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("plan '", text, "': ", status.message()));
+    }
+  }
+  return plan;
+}
+
+absl::Status Plan::ApplyPreset(absl::string_view name) {
+  for (const PlanPreset& preset : kPresets) {
+    if (preset.name != name) continue;
+    std::fill(cells_.begin(), cells_.end(), Strategy());
+    for (absl::string_view entry :
+         absl::StrSplit(preset.entries, ',', absl::SkipEmpty())) {
+      const absl::Status status = Apply(entry);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "'", name, "' is not a preset (",
+      absl::StrJoin(kPresets, ", ",
+                    [](std::string* out, const PlanPreset& preset) {
+                      absl::StrAppend(out, preset.name);
+                    }),
+      ") and not an entry SELECTOR[@LAYER[-LAYER]]=STRATEGY"));
+}
+
+absl::Status Plan::Apply(absl::string_view entry) {
+  const size_t equals = entry.find('=');
+  if (equals == absl::string_view::npos) return ApplyPreset(entry);
+  const absl::string_view value =
+      absl::StripAsciiWhitespace(entry.substr(equals + 1));
+  const absl::string_view key =
+      absl::StripAsciiWhitespace(entry.substr(0, equals));
+  const size_t at = key.find('@');
+  const absl::string_view selector = key.substr(0, at);
+
+  const std::vector<Op> ops = Select(selector);
+  if (ops.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", selector,
+        "' is neither an op nor a group of ops: ", SelectorNames()));
+  }
+  std::pair<size_t, size_t> layers = {1, num_layers_};
+  if (at != absl::string_view::npos) {
+    const absl::string_view range = key.substr(at + 1);
+    const auto parsed = ParseLayers(range);
+    if (!parsed.has_value() || parsed->first < 1 ||
+        parsed->first > parsed->second || parsed->second > num_layers_) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'@", range, "' in '", entry,
+          "': expected @N or @A-B with 1 <= A <= B <= ", num_layers_));
+    }
+    layers = *parsed;
+    if (ops.size() == 1 && !IsPerLayer(ops[0])) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", entry, "': ", selector, " is not in a layer"));
+    }
+  }
+  for (const Op op : ops) {
+    const auto strategy = FindStrategy(value, OpKernel(op));
+    if (!strategy.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", entry, "': ", strategy.status().message()));
+    }
+    // A range of layers leaves alone what is not in a layer.
+    if (at != absl::string_view::npos && !IsPerLayer(op)) continue;
+    ForEachCell(op, [&](size_t layer, Op cell_op) {
+      if (!IsPerLayer(cell_op) ||
+          (layer >= layers.first && layer <= layers.second)) {
+        Set(layer, cell_op, *strategy);
+      }
+    });
+  }
+  return absl::OkStatus();
+}
+
+std::string Plan::Text() const {
+  for (const PlanPreset& preset : kPresets) {
+    Plan plan(num_layers_);
+    // Presets are fixed text: they apply to any number of layers.
+    if (plan.ApplyPreset(preset.name).ok() && plan == *this) {
+      return preset.name;
+    }
+  }
+  std::vector<std::string> entries;
+  // A group's entry is the strategy of most of its cells, the first in order of
+  // Strategies() among equals; f32 needs no entry.
+  std::array<Strategy, kNumKernels> group;
+  for (size_t g = 0; g < kNumKernels; ++g) {
+    std::vector<size_t> count(Strategies().size(), 0);
+    for (size_t i = 0; i < kNumOps; ++i) {
+      if (OpKernel(OpAt(i)) != KernelAt(g)) continue;
+      ForEachCell(OpAt(i), [&](size_t layer, Op op) {
+        ++count[Get(layer, op).index()];
+      });
+    }
+    group[g] = Strategy(static_cast<size_t>(
+        std::max_element(count.begin(), count.end()) - count.begin()));
+    if (group[g] != Strategy()) {
+      entries.push_back(
+          absl::StrCat(KernelName(KernelAt(g)), "=", group[g].name()));
+    }
+  }
+  for (size_t i = 0; i < kNumOps; ++i) {
+    const Op op = OpAt(i);
+    const Strategy base = group[static_cast<size_t>(OpKernel(op))];
+    if (!IsPerLayer(op)) {
+      if (Get(0, op) != base) {
+        entries.push_back(absl::StrCat(OpName(op), "=", Get(0, op).name()));
+      }
+      continue;
+    }
+    for (size_t first = 1; first <= num_layers_;) {
+      size_t last = first;
+      while (last < num_layers_ && Get(last + 1, op) == Get(first, op)) ++last;
+      if (Get(first, op) != base) {
+        std::string range;
+        if (first != 1 || last != num_layers_) {
+          range = first == last ? absl::StrCat("@", first)
+                                : absl::StrCat("@", first, "-", last);
+        }
+        entries.push_back(
+            absl::StrCat(OpName(op), range, "=", Get(first, op).name()));
+      }
+      first = last + 1;
+    }
+  }
+  return absl::StrJoin(entries, ",");
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,80 @@
+#ifndef MODEL_ARCHITECTURE_PLAN_H_
+#define MODEL_ARCHITECTURE_PLAN_H_
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/op.h"
+
+namespace ulpscope {
+
+// A strategy for every (layer, op) of a decoder.
+//
+// Layers are counted from 1, as in tables of hidden states, where state N is
+// the output of layer N (Hugging Face's `model.layers.{N-1}`).
+class Plan {
+ public:
+  // Every op under f32.
+  explicit Plan(size_t num_layers);
+
+  // Reads "matmul=bf16,softmax=f32,down_proj@22-23=kahan": entries
+  // SELECTOR[@LAYER[-LAYER]]=STRATEGY, of which later ones win. A selector is
+  // an op or a group (KernelName). Ops that no entry selects are f32. An entry
+  // without '=' is a preset, which sets every op. Errors name the entry and say
+  // what would be accepted.
+  static absl::StatusOr<Plan> Parse(absl::string_view text, size_t num_layers);
+
+  size_t num_layers() const { return num_layers_; }
+
+  // `layer` is 1 ... num_layers() for ops that are per layer; ignored for the
+  // others.
+  Strategy Get(size_t layer, Op op) const { return cells_[Cell(layer, op)]; }
+
+  // The strategy must take the op's kernel.
+  void Set(size_t layer, Op op, Strategy strategy) {
+    cells_[Cell(layer, op)] = strategy;
+  }
+
+  // The plan's identity: the preset's name if it is one, otherwise the shortest
+  // group entries followed by the ops that differ from their group, each in
+  // order; Parse reads it back to an equal plan. Equal plans have equal text.
+  std::string Text() const;
+
+  friend bool operator==(const Plan& a, const Plan& b) {
+    return a.num_layers_ == b.num_layers_ && a.cells_ == b.cells_;
+  }
+
+ private:
+  size_t Cell(size_t layer, Op op) const {
+    return (IsPerLayer(op) ? layer : 0) * kNumOps + static_cast<size_t>(op);
+  }
+  // Calls fn(layer, op) for each cell of the op, layers ascending.
+  template <typename Fn>
+  void ForEachCell(Op op, const Fn& fn) const {
+    if (!IsPerLayer(op)) return fn(size_t{0}, op);
+    for (size_t layer = 1; layer <= num_layers_; ++layer) fn(layer, op);
+  }
+  absl::Status Apply(absl::string_view entry);
+  absl::Status ApplyPreset(absl::string_view name);
+
+  size_t num_layers_;
+  std::vector<Strategy> cells_;
+};
+
+// A named plan, given by the text that it stands for.
+struct PlanPreset {
+  const char* name;
+  const char* entries;
+  const char* summary;
+};
+
+absl::Span<const PlanPreset> PlanPresets();
+
+}  // namespace ulpscope
+
+#endif  // MODEL_ARCHITECTURE_PLAN_H_

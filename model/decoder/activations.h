@@ -1,0 +1,43 @@
+#ifndef MODEL_DECODER_ACTIVATIONS_H_
+#define MODEL_DECODER_ACTIVATIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "kernels/base/matrix.h"
+
+namespace ulpscope {
+
+// The rows of one output of an op, of all positions of a stream: part of a
+// block that the outputs of a batch share, freed with the last of them. Whoever
+// computed it fills it once; equal pointers mean the same output.
+class Rows {
+ public:
+  Rows() = default;
+
+  // A block of `rows` rows, not initialized, aligned for vectors.
+  static Rows Allocate(size_t rows, size_t cols);
+
+  // Part of it.
+  Rows Slice(size_t first, size_t rows) const;
+
+  double* data() const { return data_; }
+  size_t rows() const { return rows_; }
+  size_t bytes() const { return rows_ * cols_ * sizeof(double); }
+  Matrix<double> view() const { return {data_, rows_, cols_}; }
+
+  // Of the bits, for finding equal ones.
+  uint64_t Hash() const;
+  bool SameBits(const Rows& other) const;
+
+ private:
+  std::shared_ptr<void> block_;
+  double* data_ = nullptr;
+  size_t rows_ = 0;
+  size_t cols_ = 0;
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_DECODER_ACTIVATIONS_H_

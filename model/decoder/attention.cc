@@ -1,0 +1,106 @@
+#include "model/decoder/attention.h"
+
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/softmax.h"
+#include "model/architecture/op.h"
+#include "model/architecture/variant.h"
+#include "model/decoder/variant_ops.h"
+
+namespace ulpscope {
+namespace {
+
+size_t GroupSize(const AttentionArgs& args) {
+  return args.q.cols / args.head_dim / args.kv_heads;
+}
+
+size_t Length(const AttentionArgs& args, size_t row) {
+  return args.all_positions > 0 ? args.all_positions
+                                : args.first_position + row + 1;
+}
+
+// The rows of the group's query heads, of values that are `width` per head.
+template <typename T>
+Matrix<T> GroupRows(const AttentionArgs& args, size_t kv_head, T* heads,
+                    size_t width) {
+  const size_t group = GroupSize(args);
+  if (args.order == KvHeads::kTiled) {
+    return {heads + kv_head * width, group, width, args.kv_heads * width};
+  }
+  return {heads + kv_head * group * width, group, width};
+}
+
+// The three steps on the scores of the group: [heads in it, positions].
+void Score(const AttentionArgs& args, size_t row, size_t kv_head,
+           Matrix<double> scores) {
+  MatMulArgs<double> qk;
+  qk.a = GroupRows(args, kv_head, args.q.Row(row), args.head_dim);
+  qk.b = args.cache->Keys(args.layer, kv_head, scores.cols);
+  qk.scale = args.scale != 0
+                 ? args.scale
+                 : 1 / std::sqrt(static_cast<double>(args.head_dim));
+  qk.c = scores;
+  Parallel serial;
+  MatMul(args.qk, qk, serial);
+}
+
+void Normalize(const AttentionArgs& args, Matrix<double> scores) {
+  if (args.softmax_form == SoftmaxForm::kF16WithoutMax) {
+    SoftmaxInF16(args.softmax, scores);
+  } else {
+    Softmax<double>(args.softmax, scores, scores);
+  }
+}
+
+void Weigh(const AttentionArgs& args, size_t row, size_t kv_head,
+           Matrix<double> scores) {
+  MatMulArgs<double> av;
+  av.a = scores;
+  av.b = args.cache->Values(args.layer, kv_head, scores.cols);
+  av.c = GroupRows(args, kv_head, args.y.Row(row), args.head_dim);
+  Parallel serial;
+  MatMul(args.av, av, serial);
+}
+
+}  // namespace
+
+void AttendGroup(const AttentionArgs& args, size_t row, size_t kv_head) {
+  const size_t group = GroupSize(args);
+  const size_t length = Length(args, row);
+  thread_local std::vector<double> data;
+  data.resize(group * length);
+  const Matrix<double> scores(data.data(), group, length);
+  Score(args, row, kv_head, scores);
+  Normalize(args, scores);
+  Weigh(args, row, kv_head, scores);
+}
+
+void AttendShowing(
+    const AttentionArgs& args, Parallel& parallel,
+    absl::FunctionRef<void(Op, size_t, Matrix<const double>)> show) {
+  const size_t heads = args.q.cols / args.head_dim;
+  std::vector<double> data;
+  for (size_t row = 0; row < args.q.rows; ++row) {
+    const size_t length = Length(args, row);
+    data.resize(heads * length);
+    const Matrix<const double> all(data.data(), heads, length);
+    const auto scores = [&](size_t h) {
+      return GroupRows(args, h, data.data(), length);
+    };
+    parallel.For(args.kv_heads,
+                 [&](size_t h) { Score(args, row, h, scores(h)); });
+    show(Op::kQk, args.first_position + row, all);
+    parallel.For(args.kv_heads, [&](size_t h) { Normalize(args, scores(h)); });
+    show(Op::kSoftmax, args.first_position + row, all);
+    parallel.For(args.kv_heads,
+                 [&](size_t h) { Weigh(args, row, h, scores(h)); });
+  }
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,227 @@
+#include "model/decoder/decoder.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/panels.h"
+#include "kernels/ops/residual.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "model/decoder/attention.h"
+#include "model/decoder/layer_ops.h"
+#include "model/decoder/observer.h"
+
+namespace ulpscope {
+
+Decoder::Decoder(const Weights& weights, const Plan& plan, size_t capacity,
+                 Parallel& parallel)
+    : weights_(weights),
+      config_(weights.config),
+      plan_(plan),
+      parallel_(parallel),
+      hidden_size_(static_cast<size_t>(config_.hidden_size)),
+      q_size_(static_cast<size_t>(config_.q_size())),
+      kv_size_(static_cast<size_t>(config_.kv_size())),
+      head_dim_(static_cast<size_t>(config_.head_dim)),
+      vocab_size_(static_cast<size_t>(config_.vocab_size)),
+      angles_(config_),
+      cache_(config_, plan, capacity) {}
+
+absl::Status Decoder::Forward(absl::Span<const int32_t> tokens, Logits logits,
+                              Observer* observer) {
+  if (tokens.empty()) return absl::InvalidArgumentError("no tokens to run");
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= config_.vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("token ", token, " is not in the vocabulary of ",
+                       config_.vocab_size, " tokens"));
+    }
+  }
+  if (tokens.size() > cache_.capacity() - position_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(tokens.size(), " tokens after position ", position_,
+                     " exceed the KV cache's capacity of ", cache_.capacity()));
+  }
+  rows_ = tokens.size();
+  observer_ = observer;
+  Embed(tokens);
+  size_t layer = 1;
+  for (; layer <= plan_.num_layers() && !Stopped(); ++layer) RunLayer(layer);
+  const bool stopped = layer <= plan_.num_layers() || Stopped();
+  if (!stopped) Head(logits);
+  observer_ = nullptr;
+  if (stopped) return absl::CancelledError("stopped");
+  position_ += rows_;
+  return absl::OkStatus();
+}
+
+void Decoder::Embed(absl::Span<const int32_t> tokens) {
+  stream_.resize(rows_ * hidden_size_);
+  carry_.assign(rows_ * hidden_size_, 0);
+  normed_.resize(rows_ * hidden_size_);
+  qkv_.resize(rows_ * (q_size_ + 2 * kv_size_));
+  attn_.resize(rows_ * q_size_);
+  update_.resize(rows_ * hidden_size_);
+  const size_t intermediate = static_cast<size_t>(config_.intermediate_size);
+  gate_.resize(rows_ * intermediate);
+  up_.resize(rows_ * intermediate);
+
+  std::vector<double> row(hidden_size_);
+  for (size_t r = 0; r < rows_; ++r) {
+    weights_.embed.CopyRow(static_cast<size_t>(tokens[r]), row.data());
+    RoundRow(plan_.Get(0, Op::kEmbed), row.data(), hidden_size_,
+             stream_.data() + r * hidden_size_);
+  }
+  Observe(0, Op::kEmbed, {stream_.data(), rows_, hidden_size_});
+
+  angles_.Set(position_, rows_);
+}
+
+// y = x w^T + bias.
+struct Decoder::Projection {
+  Op op;
+  const Panels& w;
+  const std::vector<double>& bias;  // or empty
+  Matrix<double> y;
+};
+
+void Decoder::RunLayer(size_t layer) {
+  const LayerWeights& w = weights_.layers[layer - 1];
+  const Matrix<double> stream(stream_.data(), rows_, hidden_size_);
+  const Matrix<double> normed(normed_.data(), rows_, hidden_size_);
+  const Matrix<double> update(update_.data(), rows_, hidden_size_);
+  const size_t qkv_size = q_size_ + 2 * kv_size_;
+  const Matrix<double> q(qkv_.data(), rows_, q_size_, qkv_size);
+  const Matrix<double> k(qkv_.data() + q_size_, rows_, kv_size_, qkv_size);
+  const Matrix<double> v(k.data + kv_size_, rows_, kv_size_, qkv_size);
+
+  Norm(layer, Op::kInputNorm, stream, w.input_norm, normed);
+  Project(layer, normed,
+          {{Op::kQProj, w.q_proj, w.q_bias, q},
+           {Op::kKProj, w.k_proj, w.k_bias, k},
+           {Op::kVProj, w.v_proj, w.v_bias, v}});
+  if (config_.qk_norm) {
+    Norm(layer, Op::kQNorm, q, w.q_norm, q);
+    Norm(layer, Op::kKNorm, k, w.k_norm, k);
+  }
+  for (size_t r = 0; r < rows_; ++r) {
+    angles_.Rotate(plan_.Get(layer, Op::kRope), r,
+                   {q.Row(r), (q_size_ + kv_size_) / head_dim_, head_dim_});
+  }
+  Observe(layer, Op::kRope, {qkv_.data(), rows_, q_size_ + kv_size_, qkv_size});
+  for (size_t r = 0; r < rows_; ++r) {
+    cache_.Store(layer, position_ + r, k.Row(r), v.Row(r));
+  }
+  Attend(layer);
+  const Matrix<double> attn(attn_.data(), rows_, q_size_);
+  Observe(layer, Op::kAv, attn);
+  Project(layer, attn, {{Op::kOProj, w.o_proj, w.o_bias, update}});
+  Residual(layer, Op::kAttnResidual);
+
+  const size_t intermediate = static_cast<size_t>(config_.intermediate_size);
+  const Matrix<double> gate(gate_.data(), rows_, intermediate);
+  const Matrix<double> up(up_.data(), rows_, intermediate);
+  Norm(layer, Op::kPostNorm, stream, w.post_norm, normed);
+  const std::vector<double> no_bias;
+  Project(layer, normed,
+          {{Op::kGateProj, w.gate_proj, no_bias, gate},
+           {Op::kUpProj, w.up_proj, no_bias, up}});
+  SwiGlu<double>(plan_.Get(layer, Op::kSwiGlu), gate, up, gate, parallel_);
+  Observe(layer, Op::kSwiGlu, gate);
+  Project(layer, gate, {{Op::kDownProj, w.down_proj, no_bias, update}});
+  Residual(layer, Op::kMlpResidual);
+}
+
+void Decoder::Attend(size_t layer) {
+  AttentionArgs args;
+  args.q = {qkv_.data(), rows_, q_size_, q_size_ + 2 * kv_size_};
+  args.cache = &cache_;
+  args.layer = layer;
+  args.first_position = position_;
+  args.kv_heads = kv_size_ / head_dim_;
+  args.head_dim = head_dim_;
+  args.qk = plan_.Get(layer, Op::kQk);
+  args.softmax = plan_.Get(layer, Op::kSoftmax);
+  args.av = plan_.Get(layer, Op::kAv);
+  args.y = {attn_.data(), rows_, q_size_};
+  if (observer_ == nullptr) {
+    parallel_.For(rows_ * args.kv_heads, [&](size_t task) {
+      AttendGroup(args, task / args.kv_heads, task % args.kv_heads);
+    });
+    return;
+  }
+  AttendShowing(args, parallel_,
+                [&](Op op, size_t position, Matrix<const double> scores) {
+                  observer_->OnOutput(layer, op, position, scores);
+                });
+}
+
+void Decoder::Head(Logits logits) {
+  const Matrix<double> stream(stream_.data(), rows_, hidden_size_);
+  const Matrix<double> normed(normed_.data(), rows_, hidden_size_);
+  Norm(0, Op::kFinalNorm, stream, weights_.final_norm, normed);
+  logits_rows_ = logits == Logits::kNone   ? 0
+                 : logits == Logits::kLast ? 1
+                                           : rows_;
+  logits_.resize(logits_rows_ * vocab_size_);
+  if (logits_rows_ == 0) return;
+  const Matrix<const double> last(normed.Row(rows_ - logits_rows_),
+                                  logits_rows_, hidden_size_);
+  const Matrix<double> out(logits_.data(), logits_rows_, vocab_size_);
+  MatMulArgs<double> args;
+  args.a = last;
+  args.b = weights_.LmHead().view();
+  args.c = out;
+  MatMul(plan_.Get(0, Op::kLmHead), args, parallel_);
+  if (observer_ != nullptr) {
+    observer_->OnOutput(0, Op::kLmHead, position_ + rows_ - logits_rows_, out);
+  }
+}
+
+// Neighbours under the same strategy are one parallel region.
+void Decoder::Project(size_t layer, Matrix<const double> x,
+                      std::initializer_list<Projection> projections) {
+  std::vector<MatMulArgs<double>> together;
+  for (const Projection* p = projections.begin(); p != projections.end(); ++p) {
+    MatMulArgs<double> args;
+    args.a = x;
+    args.b = p->w.view();
+    args.bias = p->bias.empty() ? nullptr : p->bias.data();
+    args.c = p->y;
+    together.push_back(args);
+    const Strategy strategy = plan_.Get(layer, p->op);
+    if (p + 1 != projections.end() &&
+        plan_.Get(layer, (p + 1)->op) == strategy) {
+      continue;
+    }
+    MatMuls<double>(strategy, together, parallel_);
+    together.clear();
+  }
+  for (const Projection& p : projections) Observe(layer, p.op, p.y);
+}
+
+void Decoder::Norm(size_t layer, Op op, Matrix<const double> x,
+                   const std::vector<double>& weight, Matrix<double> y) {
+  NormRows(plan_.Get(layer, op), x, weight, config_.rms_norm_eps, y, parallel_);
+  Observe(layer, op, y);
+}
+
+void Decoder::Residual(size_t layer, Op op) {
+  AddResidual(plan_.Get(layer, op), update_.data(), rows_ * hidden_size_,
+              stream_.data(), carry_.data());
+  Observe(layer, op, {stream_.data(), rows_, hidden_size_});
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,93 @@
+#include "model/decoder/kv_cache.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "hwy/base.h"
+#include "kernels/base/aligned_bytes.h"
+#include "kernels/base/dtype.h"
+#include "kernels/ops/panels.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+namespace {
+
+DType TypeOf(Strategy strategy) {
+  return strategy.info().result == Format::kF64 ? DType::kF64 : DType::kF32;
+}
+
+AlignedBytes AllocateZeroed(size_t bytes) {
+  auto storage = AllocateAlignedBytes(bytes);
+  std::memset(storage.get(), 0, bytes);
+  return storage;
+}
+
+void Put(DType type, unsigned char* data, size_t index, double value) {
+  if (type == DType::kF64) {
+    reinterpret_cast<double*>(data)[index] = value;
+  } else {
+    reinterpret_cast<float*>(data)[index] = static_cast<float>(value);
+  }
+}
+
+}  // namespace
+
+KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t capacity)
+    : capacity_(hwy::RoundUpTo(std::max<size_t>(capacity, 1), kPanelWidth)),
+      num_heads_(static_cast<size_t>(config.num_key_value_heads)),
+      head_dim_(static_cast<size_t>(config.head_dim)),
+      key_head_size_(capacity_ * head_dim_),
+      value_head_size_(capacity_ * hwy::RoundUpTo(head_dim_, kPanelWidth)) {
+  for (size_t layer = 1; layer <= plan.num_layers(); ++layer) {
+    Layer cache;
+    // The values are rounded by the ops that made them: storing loses nothing.
+    cache.key_type = TypeOf(plan.Get(layer, Op::kRope));
+    cache.value_type = TypeOf(plan.Get(layer, Op::kVProj));
+    cache.keys =
+        AllocateZeroed(num_heads_ * key_head_size_ * DTypeSize(cache.key_type));
+    cache.values = AllocateZeroed(num_heads_ * value_head_size_ *
+                                  DTypeSize(cache.value_type));
+    layers_.push_back(std::move(cache));
+  }
+}
+
+void KvCache::Store(size_t layer, size_t position, const double* key,
+                    const double* value) {
+  Layer& cache = layers_[layer - 1];
+  const size_t panel = position / kPanelWidth;
+  const size_t lane = position % kPanelWidth;
+  for (size_t h = 0; h < num_heads_; ++h) {
+    const size_t keys = h * key_head_size_ + panel * head_dim_ * kPanelWidth;
+    const size_t values = h * value_head_size_ + position * kPanelWidth;
+    for (size_t d = 0; d < head_dim_; ++d) {
+      Put(cache.key_type, cache.keys.get(), keys + d * kPanelWidth + lane,
+          key[h * head_dim_ + d]);
+      Put(cache.value_type, cache.values.get(),
+          values + d / kPanelWidth * capacity_ * kPanelWidth + d % kPanelWidth,
+          value[h * head_dim_ + d]);
+    }
+  }
+}
+
+PanelsView KvCache::Keys(size_t layer, size_t kv_head, size_t positions) const {
+  const Layer& cache = layers_[layer - 1];
+  return {
+      cache.key_type,
+      cache.keys.get() + kv_head * key_head_size_ * DTypeSize(cache.key_type),
+      positions, head_dim_, head_dim_ * kPanelWidth};
+}
+
+PanelsView KvCache::Values(size_t layer, size_t kv_head,
+                           size_t positions) const {
+  const Layer& cache = layers_[layer - 1];
+  return {cache.value_type,
+          cache.values.get() +
+              kv_head * value_head_size_ * DTypeSize(cache.value_type),
+          head_dim_, positions, capacity_ * kPanelWidth};
+}
+
+}  // namespace ulpscope

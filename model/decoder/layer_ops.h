@@ -1,0 +1,50 @@
+#ifndef MODEL_DECODER_LAYER_OPS_H_
+#define MODEL_DECODER_LAYER_OPS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/variant.h"
+
+namespace ulpscope {
+
+// RMSNorm of each run of weight.size() values of a row: the whole row, or its
+// heads. y may be x.
+void NormRows(Strategy strategy, Matrix<const double> x,
+              const std::vector<double>& weight, double eps, Matrix<double> y,
+              Parallel& parallel);
+
+// How angles differ from a config's.
+struct RopeOptions {
+  double theta = 0;  // 0: the config's
+  RopeRounding rounding = RopeRounding::kNone;
+  int64_t position_offset = 0;
+  bool angles_f32 = false;  // Variant::rope_angles_f32
+};
+
+// The angles of rotary position embeddings (Su et al. 2021), of some positions.
+class RopeAngles {
+ public:
+  explicit RopeAngles(const ModelConfig& config,
+                      const RopeOptions& options = {});
+
+  // Positions first ... first + count - 1.
+  void Set(size_t first, size_t count);
+
+  // Rotates the heads of position first + i, in place.
+  void Rotate(Strategy strategy, size_t i, Matrix<double> heads) const;
+
+ private:
+  RopeOptions options_;
+  std::vector<double> frequencies_;
+  std::vector<double> cos_, sin_;  // [count, head_dim / 2]
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_DECODER_LAYER_OPS_H_

@@ -1,0 +1,156 @@
+#include "model/decoder/variant_ops.h"
+
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "hwy/base.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/rounding.h"
+#include "model/architecture/variant.h"
+#include "model/decoder/layer_ops.h"
+
+namespace ulpscope {
+namespace {
+
+// An elementwise strategy between operands and results of this format: RoundRow
+// under it rounds to the format. Every format that a strategy reads or writes
+// has one.
+Strategy RounderTo(Format format) {
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    const StrategyInfo& info = Strategies()[i];
+    if (Strategy(i).Takes(Kernel::kElementwise) && info.operand == format &&
+        info.result == format) {
+      return Strategy(i);
+    }
+  }
+  HWY_ABORT("no elementwise strategy rounds to the format");
+}
+
+double Activate(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kGelu:
+      return 0.5 * x * (1 + std::erf(x * std::sqrt(0.5)));
+    case Activation::kGeluTanh: {
+      constexpr double kSqrtTwoOverPi = 0.79788456080286535588;
+      const double inner = kSqrtTwoOverPi * (x + 0.044715 * x * x * x);
+      return 0.5 * x * (1 + std::tanh(inner));
+    }
+  }
+  return x;
+}
+
+// From 0 1 2 3 4 5 to 0 2 4 1 3 5, and back.
+void NeighboursToHalves(const std::vector<double>& from, double* to) {
+  const size_t half = from.size() / 2;
+  for (size_t i = 0; i < half; ++i) {
+    to[i] = from[2 * i];
+    to[half + i] = from[2 * i + 1];
+  }
+}
+
+void HalvesToNeighbours(const std::vector<double>& from, double* to) {
+  const size_t half = from.size() / 2;
+  for (size_t i = 0; i < half; ++i) {
+    to[2 * i] = from[i];
+    to[2 * i + 1] = from[half + i];
+  }
+}
+
+}  // namespace
+
+void VariantNorm(Strategy strategy, const Variant& variant,
+                 Matrix<const double> x, const std::vector<double>& weight,
+                 double eps, Matrix<double> y, Parallel& parallel) {
+  if (variant.norm_eps >= 0) eps = variant.norm_eps;
+  const Format result = strategy.info().result;
+  const bool cast_once = variant.norm_weight_before_cast &&
+                         UnitRoundoff(result) > UnitRoundoff(Format::kF32);
+  if (!cast_once && !variant.norm_weight_plus_one) {
+    NormRows(strategy, x, weight, eps, y, parallel);
+    return;
+  }
+  std::vector<double> w = weight;
+  const Strategy operand = RounderTo(strategy.info().operand);
+  RoundRow(operand, weight.data(), w.size(), w.data());
+  if (variant.norm_weight_plus_one) {
+    for (double& value : w) value += 1;
+  }
+  if (!cast_once) {
+    NormRows(strategy, x, w, eps, y, parallel);
+    return;
+  }
+  for (size_t r = 0; r < x.rows; ++r) {
+    RoundRow(operand, x.Row(r), x.cols, y.Row(r));
+  }
+  NormRows(RounderTo(Format::kF32), y, w, eps, y, parallel);
+  for (size_t r = 0; r < y.rows; ++r) {
+    const std::vector<double> row(y.Row(r), y.Row(r) + y.cols);
+    RoundRow(RounderTo(result), row.data(), y.cols, y.Row(r));
+  }
+}
+
+void VariantRotate(Strategy strategy, const Variant& variant,
+                   const RopeAngles& angles, size_t i, Matrix<double> heads) {
+  if (variant.rope_pairs == RopePairs::kHalves) {
+    angles.Rotate(strategy, i, heads);
+    return;
+  }
+  std::vector<double> head;
+  for (size_t h = 0; h < heads.rows; ++h) {
+    head.assign(heads.Row(h), heads.Row(h) + heads.cols);
+    NeighboursToHalves(head, heads.Row(h));
+  }
+  angles.Rotate(strategy, i, heads);
+  for (size_t h = 0; h < heads.rows; ++h) {
+    head.assign(heads.Row(h), heads.Row(h) + heads.cols);
+    HalvesToNeighbours(head, heads.Row(h));
+  }
+}
+
+void VariantSwiGlu(Strategy strategy, const Variant& variant,
+                   Matrix<const double> gate, Matrix<const double> up,
+                   Matrix<double> y, Parallel& parallel) {
+  const bool swapped = variant.gate_and_up_swapped;
+  const Matrix<const double> g = swapped ? up : gate;
+  const Matrix<const double> u = swapped ? gate : up;
+  if (variant.activation == Activation::kSilu) {
+    SwiGlu<double>(strategy, g, u, y, parallel);
+    return;
+  }
+  const Strategy operand = RounderTo(strategy.info().operand);
+  const Strategy result = RounderTo(strategy.info().result);
+  const size_t n = y.cols;
+  parallel.For(y.rows, [&](size_t r) {
+    std::vector<double> x(n), factor(n), product(n);
+    RoundRow(operand, g.Row(r), n, x.data());
+    for (double& value : x) value = Activate(variant.activation, value);
+    RoundRow(result, x.data(), n, factor.data());
+    RoundRow(operand, u.Row(r), n, x.data());
+    // Exact but under oracle: other factors have at most 24 bits.
+    for (size_t i = 0; i < n; ++i) product[i] = factor[i] * x[i];
+    RoundRow(result, product.data(), n, y.Row(r));
+  });
+}
+
+void SoftmaxInF16(Strategy strategy, Matrix<double> scores) {
+  const Strategy result = RounderTo(strategy.info().result);
+  std::vector<double> row(scores.cols);
+  for (size_t r = 0; r < scores.rows; ++r) {
+    double sum = 0;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const double score = RoundedToF16(scores.Row(r)[i]);
+      row[i] = RoundedToF16(std::exp(score));
+      sum = RoundedToF16(sum + row[i]);
+    }
+    for (double& value : row) value = RoundedToF16(value / sum);
+    RoundRow(result, row.data(), row.size(), scores.Row(r));
+  }
+}
+
+}  // namespace ulpscope

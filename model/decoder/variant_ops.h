@@ -1,0 +1,44 @@
+#ifndef MODEL_DECODER_VARIANT_OPS_H_
+#define MODEL_DECODER_VARIANT_OPS_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/variant.h"
+#include "model/decoder/layer_ops.h"
+
+namespace ulpscope {
+
+// Ops of a layer as a variant has them; of a default one they are those of
+// layer_ops.h and kernels/ops/elementwise.h, bit for bit.
+
+// NormRows. `eps` is the config's. Where the weight comes before the cast, a
+// result in bf16 or f16 is rounded once, from f32, and the squares are summed
+// by f32 whatever the strategy; 1 is then added to a weight in f32, as Gemma
+// does, and otherwise before it is rounded.
+void VariantNorm(Strategy strategy, const Variant& variant,
+                 Matrix<const double> x, const std::vector<double>& weight,
+                 double eps, Matrix<double> y, Parallel& parallel);
+
+// RopeAngles::Rotate.
+void VariantRotate(Strategy strategy, const Variant& variant,
+                   const RopeAngles& angles, size_t i, Matrix<double> heads);
+
+// SwiGlu. Operands, activations other than SiLU, and products are each rounded
+// to the strategy's result format; these activations are f64's.
+void VariantSwiGlu(Strategy strategy, const Variant& variant,
+                   Matrix<const double> gate, Matrix<const double> up,
+                   Matrix<double> y, Parallel& parallel);
+
+// Softmax of each row in f16 without subtracting its maximum: the scores, their
+// exponentials, the sum after each of them, ascending, and the quotients are
+// rounded to f16; at last to the strategy's result format. Exponentials of more
+// than 11.09 are infinite: their quotients are NaN, and the others 0.
+void SoftmaxInF16(Strategy strategy, Matrix<double> scores);
+
+}  // namespace ulpscope
+
+#endif  // MODEL_DECODER_VARIANT_OPS_H_

@@ -1,0 +1,63 @@
+#ifndef MODEL_FILES_GGUF_FILE_H_
+#define MODEL_FILES_GGUF_FILE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "model/files/gguf_dequantize.h"
+#include "model/files/mapped_file.h"
+
+namespace ulpscope {
+
+// An array in the metadata. Only its extent has been checked; the elements stay
+// in the file.
+struct GgufArray {
+  uint64_t count = 0;
+};
+
+// A metadata value; the integer types widened to 64 bits, strings within the
+// file's mapping.
+using GgufValue =
+    std::variant<bool, uint64_t, int64_t, double, absl::string_view, GgufArray>;
+
+struct GgufTensor {
+  const GgmlType* type = nullptr;
+  std::vector<int64_t> shape;  // slowest dimension first, as in safetensors
+  absl::Span<const uint8_t> bytes;
+};
+
+// The container format GGUF (github.com/ggml-org/ggml, docs/gguf.md), versions
+// 2 and 3, little-endian: metadata, and a table of tensors.
+class GgufFile {
+ public:
+  // Checks every count, length, shape and offset in the file; errors name the
+  // file, and the key or tensor with what was expected and found.
+  static absl::StatusOr<GgufFile> Open(absl::string_view path);
+
+  const MappedFile& file() const { return *file_; }
+
+  // Null if there is none. Valid as long as this object.
+  const GgufValue* FindValue(absl::string_view key) const;
+  const GgufTensor* FindTensor(absl::string_view name) const;
+
+ private:
+  explicit GgufFile(std::shared_ptr<const MappedFile> file)
+      : file_(std::move(file)) {}
+
+  std::shared_ptr<const MappedFile> file_;
+  std::map<std::string, GgufValue, std::less<>> values_;
+  std::map<std::string, GgufTensor, std::less<>> tensors_;
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_FILES_GGUF_FILE_H_

@@ -1,0 +1,48 @@
+#ifndef MODEL_FILES_MAPPED_FILE_H_
+#define MODEL_FILES_MAPPED_FILE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace ulpscope {
+
+// A file mapped for reading. Another process that shortens the file while it is
+// mapped makes reads fault (SIGBUS), as with every mapping.
+class MappedFile : public std::enable_shared_from_this<MappedFile> {
+ public:
+  // Errors name the path: missing, not readable, not a regular file, empty.
+  static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(
+      absl::string_view path);
+
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  const std::string& path() const { return path_; }
+  absl::Span<const uint8_t> bytes() const { return bytes_; }
+  absl::string_view text() const {
+    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  }
+
+  // Keeps the mapping alive; when the last copy goes, the whole pages within
+  // the range leave this process's memory (they stay in the page cache), so
+  // that reading tensors one after the other does not add up.
+  std::shared_ptr<const void> Hold(absl::Span<const uint8_t> range) const;
+
+ private:
+  MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes)
+      : path_(path), bytes_(bytes) {}
+
+  std::string path_;
+  absl::Span<const uint8_t> bytes_;
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_FILES_MAPPED_FILE_H_

@@ -1,0 +1,62 @@
+#ifndef MODEL_FILES_TENSOR_H_
+#define MODEL_FILES_TENSOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "kernels/base/dtype.h"
+
+namespace ulpscope {
+
+// "[2, 3]", for messages.
+std::string ShapeText(absl::Span<const int64_t> shape);
+
+// A name read from a file, for messages: quoted, what is not printable ASCII
+// escaped, and cut where it is longer than a tensor's name would be.
+std::string NameText(absl::string_view name);
+
+// A row-major tensor of F32, F16 or BF16. `data` is aligned to its element and
+// stays valid as long as `owner` (a file mapping, or a buffer of its own).
+struct Tensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  const void* data = nullptr;
+  std::shared_ptr<const void> owner;
+};
+
+// A tensor's data where a file holds it: `bytes` is used as it is, kept alive
+// by `owner`, if its address suits the dtype; otherwise it is copied.
+// ResourceExhausted if there is no memory for a copy.
+absl::StatusOr<Tensor> TensorOverBytes(absl::string_view name, DType dtype,
+                                       absl::Span<const int64_t> shape,
+                                       absl::Span<const uint8_t> bytes,
+                                       std::shared_ptr<const void> owner);
+
+// A buffer of `size` bytes aligned for any dtype, or null without memory.
+std::shared_ptr<uint8_t[]> NewTensorBuffer(size_t size);
+
+// Where weights come from, by Hugging Face name ("model.layers.0.mlp.up_proj.
+// weight"), one tensor at a time so that a loader never holds two copies of
+// more than one of them.
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+
+  virtual bool Has(absl::string_view name) const = 0;
+
+  // The tensor, whose shape must be `shape`: a missing tensor, another shape or
+  // a dtype that cannot be computed with is an error naming file and tensor.
+  virtual absl::StatusOr<Tensor> Load(absl::string_view name,
+                                      absl::Span<const int64_t> shape) = 0;
+};
+
+}  // namespace ulpscope
+
+#endif  // MODEL_FILES_TENSOR_H_

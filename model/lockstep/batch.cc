@@ -1,0 +1,142 @@
+#include "model/lockstep/batch.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/variant.h"
+#include "model/decoder/activations.h"
+
+namespace ulpscope {
+namespace {
+
+// The rows of some tasks' inputs, one after the other.
+class RowList {
+ public:
+  RowList(const std::vector<Task*>& tasks, size_t input)
+      : cols_(tasks.front()->inputs[input].view().cols) {
+    for (const Task* task : tasks) {
+      const Matrix<double> view = task->inputs[input].view();
+      for (size_t r = 0; r < view.rows; ++r) rows_.push_back(view.Row(r));
+    }
+  }
+
+  size_t cols() const { return cols_; }
+
+  // Rows [first, first + count) as a matrix: where they lie, if that is one
+  // after the other, or else a copy that lives until the next call.
+  Matrix<const double> Gather(size_t first, size_t count) {
+    size_t r = 1;
+    while (r < count && rows_[first + r] == rows_[first] + r * cols_) ++r;
+    if (r == count) return {rows_[first], count, cols_};
+    copy_.resize(count * cols_);
+    for (r = 0; r < count; ++r) {
+      std::memcpy(copy_.data() + r * cols_, rows_[first + r],
+                  cols_ * sizeof(double));
+    }
+    return {copy_.data(), count, cols_};
+  }
+
+ private:
+  size_t cols_;
+  std::vector<const double*> rows_;
+  std::vector<double> copy_;
+};
+
+// Fewer bytes are hashed before another thread has woken up.
+constexpr size_t kParallelHashBytes = size_t{1} << 18;
+
+// Tasks under the same strategies and variant, in order.
+std::vector<std::vector<Task*>> Batches(std::vector<Task>& tasks) {
+  std::vector<std::vector<Task*>> batches;
+  std::map<std::pair<std::vector<size_t>, const Variant*>, size_t> known;
+  for (Task& task : tasks) {
+    std::vector<size_t> strategies;
+    for (const Strategy s : task.strategies) strategies.push_back(s.index());
+    const size_t batch =
+        known
+            .emplace(std::make_pair(std::move(strategies), task.variant),
+                     batches.size())
+            .first->second;
+    if (batch == batches.size()) batches.emplace_back();
+    batches[batch].push_back(&task);
+  }
+  return batches;
+}
+
+}  // namespace
+
+bool ComputeTasks(std::vector<Task>& tasks, const std::vector<size_t>& cols,
+                  size_t piece_rows, absl::FunctionRef<bool()> stopped,
+                  PieceFn piece) {
+  for (const std::vector<Task*>& batch : Batches(tasks)) {
+    std::vector<RowList> inputs;
+    for (size_t i = 0; i < batch.front()->inputs.size(); ++i) {
+      inputs.emplace_back(batch, i);
+    }
+    std::vector<size_t> positions;
+    for (const Task* task : batch) {
+      for (size_t r = 0; r < task->inputs.front().rows(); ++r) {
+        positions.push_back(r);
+      }
+    }
+    const size_t rows = positions.size();
+    std::vector<Rows> blocks;
+    for (const size_t c : cols) blocks.push_back(Rows::Allocate(rows, c));
+    for (size_t first = 0; first < rows; first += piece_rows) {
+      if (stopped()) return false;
+      const size_t count = std::min(piece_rows, rows - first);
+      std::vector<Matrix<const double>> in;
+      for (RowList& list : inputs) in.push_back(list.Gather(first, count));
+      std::vector<Matrix<double>> out;
+      for (const Rows& block : blocks) {
+        out.push_back(block.Slice(first, count).view());
+      }
+      piece(batch.front()->strategies.front(), *batch.front()->variant,
+            absl::MakeConstSpan(positions).subspan(first, count), in, out);
+    }
+    size_t row = 0;
+    for (Task* task : batch) {
+      const size_t count = task->inputs.front().rows();
+      for (const Rows& block : blocks) {
+        task->outputs.push_back(block.Slice(row, count));
+      }
+      row += count;
+    }
+  }
+  return true;
+}
+
+void UniteEqualOutputs(std::vector<Task>& tasks, size_t index,
+                       Parallel& parallel) {
+  if (tasks.size() < 2) return;
+  std::vector<uint64_t> hashes(tasks.size());
+  parallel.For(tasks.size(),
+               [&](size_t t) { hashes[t] = tasks[t].outputs[index].Hash(); });
+  std::unordered_multimap<uint64_t, Rows> known;
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    Rows& rows = tasks[t].outputs[index];
+    const auto [begin, end] = known.equal_range(hashes[t]);
+    const auto same = std::find_if(
+        begin, end, [&](const std::pair<const uint64_t, Rows>& item) {
+          return item.second.SameBits(rows);
+        });
+    if (same == end) {
+      known.emplace(hashes[t], rows);
+    } else {
+      rows = same->second;
+    }
+  }
+}
+
+}  // namespace ulpscope

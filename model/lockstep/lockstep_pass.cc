@@ -1,0 +1,455 @@
+#include "model/lockstep/lockstep_pass.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/panels.h"
+#include "kernels/ops/residual.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/architecture/variant.h"
+#include "model/checkpoint/weights.h"
+#include "model/decoder/activations.h"
+#include "model/decoder/decoder.h"
+#include "model/decoder/variant_ops.h"
+#include "model/lockstep/batch.h"
+#include "model/lockstep/lockstep.h"
+
+namespace ulpscope {
+namespace {
+
+// Fewer rows do not make a weight's way from memory worth it; with these, a
+// piece is some of the columns.
+constexpr size_t kLeastPieceRows = 32;
+
+size_t PieceRows(const PanelsView& b) {
+  const double products = static_cast<double>(b.n) * static_cast<double>(b.k);
+  return std::max(kLeastPieceRows,
+                  static_cast<size_t>(kPieceProducts / products));
+}
+
+const Panels& HeadOf(const Weights& weights, HeadMatrix head) {
+  switch (head) {
+    case HeadMatrix::kAsConfigured:
+      break;
+    case HeadMatrix::kEmbedding:
+      return weights.embed;
+    case HeadMatrix::kOwn:
+      return weights.lm_head;
+  }
+  return weights.LmHead();
+}
+
+// Streams that share an output, in the order of their first ones. `output` says
+// which a stream has.
+template <typename OutputOf>
+std::vector<std::vector<size_t>> Sharing(const std::vector<size_t>& streams,
+                                         const OutputOf& output) {
+  std::map<decltype(output(size_t{0})), size_t> known;
+  std::vector<std::vector<size_t>> groups;
+  for (const size_t s : streams) {
+    const size_t at = known.emplace(output(s), groups.size()).first->second;
+    if (at == groups.size()) groups.emplace_back();
+    groups[at].push_back(s);
+  }
+  return groups;
+}
+
+}  // namespace
+
+// A stream's task is that of an earlier stream which has the same strategies,
+// variant and inputs.
+std::vector<Task> LockstepPass::TasksOf(size_t layer,
+                                        const std::vector<Op>& ops,
+                                        const std::vector<Slot>& inputs) const {
+  std::vector<Task> tasks;
+  std::map<std::tuple<const Variant*, std::vector<size_t>,
+                      std::vector<const double*>>,
+           size_t>
+      known;
+  for (const size_t s : active_) {
+    Task task;
+    task.variant = variants_.Of(s, ops.front());
+    std::vector<size_t> strategies;
+    std::vector<const double*> addresses;
+    for (const Op op : ops) {
+      task.strategies.push_back(streams_[s].plan.Get(layer, op));
+      strategies.push_back(task.strategies.back().index());
+    }
+    for (const Slot slot : inputs) {
+      task.inputs.push_back(values_[s].*slot);
+      addresses.push_back(task.inputs.back().data());
+    }
+    const size_t at =
+        known
+            .emplace(std::make_tuple(task.variant, std::move(strategies),
+                                     std::move(addresses)),
+                     tasks.size())
+            .first->second;
+    if (at == tasks.size()) tasks.push_back(std::move(task));
+    tasks[at].streams.push_back(s);
+  }
+  return tasks;
+}
+
+// Gives the streams their tasks' outputs; those of equal bits become one.
+void LockstepPass::Keep(std::vector<Task>& tasks,
+                        const std::vector<Slot>& outputs) {
+  for (size_t o = 0; o < outputs.size(); ++o) {
+    UniteEqualOutputs(tasks, o, parallel_);
+    for (const Task& task : tasks) {
+      for (const size_t s : task.streams) {
+        values_[s].*outputs[o] = task.outputs[o];
+      }
+    }
+  }
+}
+
+std::vector<size_t> LockstepPass::Indices(
+    const std::vector<size_t>& streams) const {
+  std::vector<size_t> indices = streams;
+  for (size_t& index : indices) index += first_stream_;
+  return indices;
+}
+
+void LockstepPass::Show(size_t layer, Op op, Slot output) {
+  if (!observer_.Wants(op)) return;
+  for (const std::vector<size_t>& streams : Sharing(
+           active_, [&](size_t s) { return (values_[s].*output).data(); })) {
+    observer_.OnOutput(Indices(streams), layer, op, 0,
+                       (values_[streams.front()].*output).view());
+  }
+}
+
+// Replaces what the streams are given, which all under one GivenOutputs share.
+void LockstepPass::Give(size_t layer, Op op, Slot output) {
+  struct Given {
+    Rows rows, no_carry;
+  };
+  std::map<const GivenOutputs*, Given> known;
+  for (const size_t s : active_) {
+    const GivenOutputs* const source = streams_[s].given;
+    if (source == nullptr || stopped_) continue;
+    const auto [at, first] = known.try_emplace(source);
+    Given& given = at->second;
+    if (first) given.rows = source->Get(layer, op);
+    if (given.rows.rows() == 0) continue;
+    const Matrix<double> got = given.rows.view();
+    const Matrix<double> own = (values_[s].*output).view();
+    if (got.rows != own.rows || got.cols != own.cols) {
+      status_ = absl::InvalidArgumentError(absl::StrCat(
+          "stream ", first_stream_ + s, ": the given output of layer ", layer,
+          ", ", OpName(op), " is ", got.rows, " x ", got.cols, ", expected ",
+          own.rows, " x ", own.cols));
+      stopped_ = true;
+      return;
+    }
+    values_[s].*output = given.rows;
+    if (output != &Values::stream) continue;
+    if (given.no_carry.rows() == 0) {
+      given.no_carry = Rows::Allocate(own.rows, own.cols);
+      std::fill_n(given.no_carry.data(), own.rows * own.cols, 0.0);
+    }
+    values_[s].carry = given.no_carry;
+  }
+}
+
+void LockstepPass::ShowStates(size_t layer) {
+  for (const std::vector<size_t>& streams : Sharing(active_, [&](size_t s) {
+         return std::make_pair(values_[s].stream.data(),
+                               values_[s].carry.data());
+       })) {
+    const Values& values = values_[streams.front()];
+    observer_.OnState(Indices(streams), layer, values.stream.view(),
+                      values.carry.view());
+  }
+}
+
+// The input of the layer, of the streams that begin with it.
+void LockstepPass::Start(size_t layer) {
+  std::vector<Task> tasks;
+  std::vector<size_t> embedded;
+  std::map<std::tuple<const StreamState*, std::vector<int32_t>, size_t>, size_t>
+      known;
+  for (const size_t s : active_) {
+    const Stream& stream = streams_[s];
+    if (stream.first_layer != layer) continue;
+    const size_t rows = stream.tokens.size();
+    const Strategy strategy = stream.plan.Get(0, Op::kEmbed);
+    std::vector<int32_t> tokens;
+    if (stream.start == nullptr) {
+      embedded.push_back(s);
+      tokens.assign(stream.tokens.begin(), stream.tokens.end());
+    }
+    const size_t at =
+        known
+            .emplace(
+                std::make_tuple(stream.start, std::move(tokens),
+                                stream.start == nullptr ? strategy.index() : 0),
+                tasks.size())
+            .first->second;
+    if (at < tasks.size()) {
+      tasks[at].streams.push_back(s);
+      continue;
+    }
+    tasks.emplace_back();
+    Task& task = tasks.back();
+    task.streams = {s};
+    task.outputs = {Rows::Allocate(rows, hidden_size_),
+                    Rows::Allocate(rows, hidden_size_)};
+    const Matrix<double> x = task.outputs[0].view();
+    double* const carry = task.outputs[1].data();
+    std::fill_n(carry, rows * hidden_size_, 0.0);
+    if (stream.start == nullptr) {
+      for (size_t r = 0; r < rows; ++r) {
+        weights_.embed.CopyRow(static_cast<size_t>(stream.tokens[r]), x.Row(r));
+        RoundRow(strategy, x.Row(r), hidden_size_, x.Row(r));
+      }
+    } else {
+      absl::c_copy(stream.start->stream, x.data);
+      absl::c_copy(stream.start->carry, carry);
+    }
+  }
+  Keep(tasks, {&Values::stream, &Values::carry});
+  if (embedded.empty()) return;
+  For(std::move(embedded), [&] {
+    ShowAndGive(0, Op::kEmbed, &Values::stream);
+    if (!stopped_) ShowStates(0);
+  });
+}
+
+void LockstepPass::Norm(size_t layer, Op op, Slot x,
+                        const std::vector<double>& weight, Slot y) {
+  if (active_.empty()) return;
+  std::vector<Task> tasks = TasksOf(layer, {op}, {x});
+  const bool done =
+      Compute(tasks, {tasks.front().inputs.front().view().cols}, kPieceRows,
+              [&](Strategy strategy, const Variant& variant, auto,
+                  const auto& in, const auto& out) {
+                if (variant.without_final_norm) {
+                  for (size_t r = 0; r < in[0].rows; ++r) {
+                    std::copy_n(in[0].Row(r), in[0].cols, out[0].Row(r));
+                  }
+                  return;
+                }
+                VariantNorm(strategy, variant, in[0], weight,
+                            config_.rms_norm_eps, out[0], parallel_);
+              });
+  if (!done) return;
+  Keep(tasks, {y});
+  ShowAndGive(layer, op, y);
+}
+
+// In pieces of some panels each. Once stopped, c is not finished.
+void LockstepPass::Multiply(Strategy strategy, const MatMulArgs<double>& all) {
+  const double panel_products = static_cast<double>(all.a.rows) *
+                                static_cast<double>(all.b.k * kPanelWidth);
+  const size_t panels =
+      std::max<size_t>(1, static_cast<size_t>(kPieceProducts / panel_products));
+  const size_t panel_bytes = all.b.panel_stride * DTypeSize(all.b.dtype);
+  for (size_t first = 0; first < all.b.n; first += panels * kPanelWidth) {
+    if (first > 0 && Stopped()) return;
+    const size_t cols = std::min(panels * kPanelWidth, all.b.n - first);
+    MatMulArgs<double> piece = all;
+    piece.b.data = static_cast<const unsigned char*>(all.b.data) +
+                   first / kPanelWidth * panel_bytes;
+    piece.b.n = cols;
+    if (all.bias != nullptr) piece.bias = all.bias + first;
+    piece.c = {all.c.data + first, all.c.rows, cols, all.c.stride};
+    MatMul(strategy, piece, parallel_);
+  }
+}
+
+void LockstepPass::Project(size_t layer, Op op, Slot x, const Panels& w,
+                           const std::vector<double>& bias, Slot y) {
+  std::vector<Task> tasks = TasksOf(layer, {op}, {x});
+  MatMulArgs<double> args;
+  args.b = w.view();
+  const bool done = Compute(tasks, {args.b.n}, PieceRows(args.b),
+                            [&](Strategy strategy, const Variant& variant, auto,
+                                const auto& in, const auto& out) {
+                              const bool biased =
+                                  !bias.empty() && !variant.without_qkv_bias;
+                              args.bias = biased ? bias.data() : nullptr;
+                              args.a = in[0];
+                              args.c = out[0];
+                              Multiply(strategy, args);
+                            });
+  if (!done) return;
+  Keep(tasks, {y});
+  ShowAndGive(layer, op, y);
+}
+
+void LockstepPass::Residual(size_t layer, Op op) {
+  std::vector<Task> tasks =
+      TasksOf(layer, {op}, {&Values::stream, &Values::carry, &Values::update});
+  const bool done =
+      Compute(tasks, {hidden_size_, hidden_size_}, kPieceRows,
+              [&](Strategy strategy, const Variant&, auto, const auto& in,
+                  const auto& out) {
+                parallel_.For(in[0].rows, [&](size_t r) {
+                  std::copy_n(in[0].Row(r), hidden_size_, out[0].Row(r));
+                  std::copy_n(in[1].Row(r), hidden_size_, out[1].Row(r));
+                  AddResidual(strategy, in[2].Row(r), hidden_size_,
+                              out[0].Row(r), out[1].Row(r));
+                });
+              });
+  if (!done) return;
+  Keep(tasks, {&Values::stream, &Values::carry});
+  ShowAndGive(layer, op, &Values::stream);
+}
+
+void LockstepPass::SwiGlu(size_t layer) {
+  std::vector<Task> tasks =
+      TasksOf(layer, {Op::kSwiGlu}, {&Values::gate, &Values::up});
+  const size_t width = static_cast<size_t>(config_.intermediate_size);
+  const bool done = Compute(tasks, {width}, kPieceRows,
+                            [&](Strategy strategy, const Variant& variant, auto,
+                                const auto& in, const auto& out) {
+                              VariantSwiGlu(strategy, variant, in[0], in[1],
+                                            out[0], parallel_);
+                            });
+  if (!done) return;
+  Keep(tasks, {&Values::act});
+  ShowAndGive(layer, Op::kSwiGlu, &Values::act);
+}
+
+// Active streams whose heads are normed then.
+std::vector<size_t> LockstepPass::NormedHeads(QkNorm when) const {
+  std::vector<size_t> streams;
+  if (!config_.qk_norm) return streams;
+  for (const size_t s : active_) {
+    if (streams_[s].variant.qk_norm == when) streams.push_back(s);
+  }
+  return streams;
+}
+
+void LockstepPass::RunLayer(size_t layer) {
+  const LayerWeights& w = weights_.layers[layer - 1];
+  const std::vector<double> no_bias;
+  Norm(layer, Op::kInputNorm, &Values::stream, w.input_norm, &Values::normed);
+  Project(layer, Op::kQProj, &Values::normed, w.q_proj, w.q_bias, &Values::q);
+  Project(layer, Op::kKProj, &Values::normed, w.k_proj, w.k_bias, &Values::k);
+  Project(layer, Op::kVProj, &Values::normed, w.v_proj, w.v_bias, &Values::v);
+  Release({&Values::normed});
+  For(NormedHeads(QkNorm::kAsConfigured), [&] {
+    Norm(layer, Op::kQNorm, &Values::q, w.q_norm, &Values::q);
+    Norm(layer, Op::kKNorm, &Values::k, w.k_norm, &Values::k);
+  });
+  // What a program without them passes on in their place.
+  For(NormedHeads(QkNorm::kMissing), [&] {
+    ShowAndGive(layer, Op::kQNorm, &Values::q);
+    ShowAndGive(layer, Op::kKNorm, &Values::k);
+  });
+  Rope(layer);
+  Release({&Values::q, &Values::k});
+  For(NormedHeads(QkNorm::kAfterRope), [&] { NormRotated(layer); });
+  Attend(layer);
+  Release({&Values::rope, &Values::v});
+  Project(layer, Op::kOProj, &Values::attn, w.o_proj, w.o_bias,
+          &Values::update);
+  Release({&Values::attn});
+  Residual(layer, Op::kAttnResidual);
+  Norm(layer, Op::kPostNorm, &Values::stream, w.post_norm, &Values::normed);
+  Project(layer, Op::kGateProj, &Values::normed, w.gate_proj, no_bias,
+          &Values::gate);
+  Project(layer, Op::kUpProj, &Values::normed, w.up_proj, no_bias, &Values::up);
+  Release({&Values::normed});
+  SwiGlu(layer);
+  Release({&Values::gate, &Values::up});
+  Project(layer, Op::kDownProj, &Values::act, w.down_proj, no_bias,
+          &Values::update);
+  Release({&Values::act});
+  Residual(layer, Op::kMlpResidual);
+  Release({&Values::update});
+}
+
+// The final norm of all, then the logits of some streams at a time: they take
+// more memory than all that came before.
+void LockstepPass::Head() {
+  Norm(0, Op::kFinalNorm, &Values::stream, weights_.final_norm,
+       &Values::normed);
+  if (stopped_ || options_.logits == Logits::kNone) return;
+  const PanelsView shape = weights_.LmHead().view();
+  MatMulArgs<double> args;
+  std::vector<Task> tasks = TasksOf(0, {Op::kLmHead}, {&Values::normed});
+  if (options_.logits == Logits::kLast) {
+    for (Task& task : tasks) {
+      Rows& rows = task.inputs.front();
+      rows = rows.Slice(rows.rows() - 1, 1);
+    }
+  }
+  for (size_t first = 0; first < tasks.size();) {
+    std::vector<Task> window;
+    for (size_t rows = 0; first < tasks.size() && rows < kLogitRows; ++first) {
+      rows += tasks[first].inputs.front().rows();
+      window.push_back(tasks[first]);
+    }
+    const bool done = Compute(window, {shape.n}, PieceRows(shape),
+                              [&](Strategy strategy, const Variant& variant,
+                                  auto, const auto& in, const auto& out) {
+                                args.b = HeadOf(weights_, variant.head).view();
+                                args.a = in[0];
+                                args.c = out[0];
+                                Multiply(strategy, args);
+                              });
+    if (!done) return;
+    if (!observer_.Wants(Op::kLmHead)) continue;
+    for (size_t t = 0; t < window.size(); ++t) {
+      const size_t positions = values_[window[t].streams.front()].stream.rows();
+      const Matrix<double> logits = window[t].outputs.front().view();
+      observer_.OnOutput(Indices(window[t].streams), 0, Op::kLmHead,
+                         positions - logits.rows, logits);
+      // What an observer left undone because it was to stop does not count.
+      if (Stopped()) return;
+    }
+  }
+}
+
+absl::Status LockstepPass::Run() {
+  const size_t num_layers = weights_.layers.size();
+  for (size_t layer = 1; layer <= num_layers; ++layer) {
+    active_.clear();
+    for (size_t s = 0; s < streams_.size(); ++s) {
+      if (streams_[s].first_layer <= layer && layer <= streams_[s].last_layer) {
+        active_.push_back(s);
+      } else if (streams_[s].last_layer < layer) {
+        values_[s] = Values();
+      }
+    }
+    if (active_.empty()) continue;
+    Start(layer);
+    RunLayer(layer);
+    if (stopped_) return Ended();
+    ShowStates(layer);
+    work_done_ += active_.size();
+    if (options_.progress) options_.progress(work_done_, work_);
+  }
+  active_.clear();
+  for (size_t s = 0; s < streams_.size(); ++s) {
+    if (streams_[s].last_layer > num_layers) active_.push_back(s);
+  }
+  if (active_.empty()) return absl::OkStatus();
+  Head();
+  work_done_ += active_.size();
+  if (options_.progress) options_.progress(work_done_, work_);
+  return stopped_ ? Ended() : absl::OkStatus();
+}
+
+}  // namespace ulpscope

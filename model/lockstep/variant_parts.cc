@@ -1,0 +1,34 @@
+#include "model/lockstep/variant_parts.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/architecture/op.h"
+#include "model/architecture/variant.h"
+#include "model/lockstep/lockstep.h"
+
+namespace ulpscope {
+
+VariantParts::VariantParts(absl::Span<const Stream> streams) {
+  std::vector<Variant> variants;
+  for (const Stream& stream : streams) {
+    const auto found =
+        std::find(variants.begin(), variants.end(), stream.variant);
+    variants_.push_back(static_cast<size_t>(found - variants.begin()));
+    if (found != variants.end()) continue;
+    variants.push_back(stream.variant);
+    parts_.emplace_back();
+    for (size_t op = 0; op < kNumOps; ++op) {
+      parts_.back()[op] = Shared(stream.variant.PartOf(OpAt(op)));
+    }
+  }
+}
+
+const Variant* VariantParts::Shared(const Variant& part) {
+  const auto found = std::find(distinct_.begin(), distinct_.end(), part);
+  return found != distinct_.end() ? &*found : &distinct_.emplace_back(part);
+}
+
+}  // namespace ulpscope

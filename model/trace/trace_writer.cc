@@ -1,0 +1,190 @@
+#include "model/trace/trace_writer.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/types/span.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/files/output_file.h"
+#include "model/files/safetensors_writer.h"
+#include "model/trace/trace_dump.h"
+#include "model/trace/trace_names.h"
+
+namespace ulpscope {
+namespace {
+
+class SafetensorsTraceWriter : public TraceWriter {
+ public:
+  static absl::StatusOr<std::unique_ptr<TraceWriter>> Create(
+      absl::string_view path, const ModelConfig& config, const Plan& plan,
+      absl::Span<const int32_t> tokens, const TraceDumpOptions& options) {
+    std::map<std::string, std::string> metadata = {
+        {"format", "pt"},
+        {"made_by", "ulpscope"},
+        {"plan", plan.Text()},
+        {"last_hidden_state",
+         options.last_state_is_normed ? "final_norm" : "residual_stream"}};
+    if (!options.model.empty()) metadata["model"] = options.model;
+    auto file =
+        SafetensorsWriter::Create(path, Names(config), std::move(metadata));
+    if (!file.ok()) return file.status();
+    const absl::Status status = (*file)->WriteIntegers("input_ids", tokens);
+    if (!status.ok()) return status;
+    return std::unique_ptr<TraceWriter>(
+        new SafetensorsTraceWriter(*std::move(file)));
+  }
+
+  bool WantsOutput(Op) const override { return true; }
+
+  absl::Status WriteOutput(const std::string& name,
+                           const std::vector<int64_t>& shape,
+                           absl::Span<const double> values) override {
+    return file_->WriteFloats(name, shape, values);
+  }
+
+  absl::Status WriteState(size_t index, const std::vector<int64_t>& shape,
+                          absl::Span<const double> values) override {
+    return file_->WriteFloats(StateName(index), shape, values);
+  }
+
+  absl::Status Finish() override { return file_->Finish(); }
+
+ private:
+  explicit SafetensorsTraceWriter(std::unique_ptr<SafetensorsWriter> file)
+      : file_(std::move(file)) {}
+
+  static std::vector<std::string> Names(const ModelConfig& config) {
+    const size_t layers = static_cast<size_t>(config.num_hidden_layers);
+    std::vector<std::string> names = {"input_ids"};
+    for (size_t n = 0; n <= layers; ++n) names.push_back(StateName(n));
+    for (size_t i = 0; i < kNumOps; ++i) {
+      const Op op = OpAt(i);
+      if ((op == Op::kQNorm || op == Op::kKNorm) && !config.qk_norm) continue;
+      const size_t last = IsPerLayer(op) ? layers : 0;
+      for (size_t layer = IsPerLayer(op) ? 1 : 0; layer <= last; ++layer) {
+        for (std::string& name : TraceNamesOf(layer, op)) {
+          names.push_back(std::move(name));
+        }
+      }
+    }
+    return names;
+  }
+
+  const std::unique_ptr<SafetensorsWriter> file_;
+};
+
+// Writes a folder beside the one that is asked for, which takes its place.
+class BinTraceWriter : public TraceWriter {
+ public:
+  static absl::StatusOr<std::unique_ptr<TraceWriter>> Create(
+      absl::string_view path) {
+    while (absl::ConsumeSuffix(&path, "/")) {
+    }
+    const std::string folder(path);
+    std::error_code error;
+    const auto found = std::filesystem::status(folder, error);
+    if (std::filesystem::exists(found) &&
+        !(std::filesystem::is_directory(found) &&
+          std::filesystem::is_empty(folder, error))) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          folder, ": expected no such folder or an empty one, found ",
+          std::filesystem::is_directory(found) ? "one with files" : "a file"));
+    }
+    std::unique_ptr<BinTraceWriter> writer(new BinTraceWriter(folder));
+    if (!std::filesystem::create_directory(writer->temporary_, error)) {
+      return absl::ErrnoToStatus(error ? error.value() : EEXIST,
+                                 absl::StrCat(folder, ": cannot create"));
+    }
+    writer->created_ = true;
+    return writer;
+  }
+
+  ~BinTraceWriter() override {
+    std::error_code ignored;
+    if (created_) std::filesystem::remove_all(temporary_, ignored);
+  }
+
+  bool WantsOutput(Op op) const override { return op == Op::kLmHead; }
+
+  absl::Status WriteOutput(const std::string&, const std::vector<int64_t>&,
+                           absl::Span<const double> values) override {
+    return Write("final_logits.bin", values);
+  }
+
+  absl::Status WriteState(size_t index, const std::vector<int64_t>&,
+                          absl::Span<const double> values) override {
+    return Write(index == 0 ? "after_embeddings.bin"
+                            : absl::StrCat("after_layer_", index, ".bin"),
+                 values);
+  }
+
+  absl::Status Finish() override {
+    std::error_code error;
+    std::filesystem::rename(temporary_, folder_, error);
+    if (error) {
+      return absl::ErrnoToStatus(error.value(),
+                                 absl::StrCat(folder_, ": cannot replace"));
+    }
+    created_ = false;
+    return absl::OkStatus();
+  }
+
+ private:
+  explicit BinTraceWriter(const std::string& folder)
+      : folder_(folder), temporary_(absl::StrCat(folder, ".tmp.", getpid())) {}
+
+  absl::Status Write(const std::string& name, absl::Span<const double> values) {
+    if (values.size() > INT32_MAX) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder_, "/", name, ": expected at most ", INT32_MAX,
+                       " values, which its count can say, found ",
+                       values.size(), "; a .safetensors file takes them"));
+    }
+    absl::StatusOr<OutputFile> file =
+        OutputFile::Create(absl::StrCat(temporary_, "/", name));
+    if (!file.ok()) return file.status();
+    const int32_t count = static_cast<int32_t>(values.size());
+    const std::vector<float> rounded(values.begin(), values.end());
+    absl::Status status = file->Write(0, &count, sizeof(count));
+    if (status.ok()) {
+      status = file->Write(sizeof(count), rounded.data(),
+                           rounded.size() * sizeof(float));
+    }
+    return status.ok() ? file->Commit() : status;
+  }
+
+  const std::string folder_;
+  const std::string temporary_;
+  bool created_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TraceWriter>> TraceWriter::Create(
+    absl::string_view path, const ModelConfig& config, const Plan& plan,
+    absl::Span<const int32_t> tokens, const TraceDumpOptions& options) {
+  if (absl::EndsWith(path, ".safetensors")) {
+    return SafetensorsTraceWriter::Create(path, config, plan, tokens, options);
+  }
+  return BinTraceWriter::Create(path);
+}
+
+}  // namespace ulpscope

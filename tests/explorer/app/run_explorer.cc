@@ -1,0 +1,92 @@
+#include "tests/explorer/app/run_explorer.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "tests/model/files/checkpoint_bytes.h"
+
+namespace ulpscope {
+namespace {
+
+std::string Program() {
+  return absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
+                      std::getenv("TEST_WORKSPACE"), "/explorer/app/explorer");
+}
+
+}  // namespace
+
+std::string Read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+Outcome Explorer(const std::string& arguments, const std::string& out_path) {
+  const std::string out =
+      out_path.empty() ? absl::StrCat(TestFolder(), "/out") : out_path;
+  const std::string err = absl::StrCat(TestFolder(), "/err");
+  const int status = std::system(
+      absl::StrCat("unset BUILD_WORKING_DIRECTORY XDG_CACHE_HOME HOME; '",
+                   Program(), "' ", arguments, " </dev/null >'", out, "' 2>'",
+                   err, "'")
+          .c_str());
+  EXPECT_TRUE(WIFEXITED(status)) << arguments;
+  return {WEXITSTATUS(status), out_path.empty() ? Read(out) : "", Read(err)};
+}
+
+Outcome StopExplorer(const std::vector<std::string>& arguments,
+                     const std::string& marker, int signal_number,
+                     absl::Duration delay) {
+  const std::string out = absl::StrCat(TestFolder(), "/out");
+  const std::string err = absl::StrCat(TestFolder(), "/err");
+  std::vector<std::string> words = {Program()};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  std::remove(err.c_str());
+  const pid_t child = fork();
+  if (child == 0) {
+    // A shell's background jobs ignore SIGINT, and so would what they start.
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    if (std::freopen(out.c_str(), "w", stdout) != nullptr &&
+        std::freopen(err.c_str(), "w", stderr) != nullptr) {
+      execv(argv[0], argv.data());
+    }
+    _exit(127);
+  }
+  // Far longer than it takes: a program that does not stop fails, not hangs.
+  constexpr absl::Duration kPatience = absl::Minutes(4);
+  const absl::Time start = absl::Now();
+  bool sent = false;
+  int status = 0;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    if (!sent && absl::StrContains(Read(err), marker)) {
+      absl::SleepFor(delay);
+      kill(child, signal_number);
+      sent = true;
+    }
+    if (absl::Now() - start > kPatience) kill(child, SIGKILL);
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_TRUE(sent) << Read(err);
+  EXPECT_TRUE(WIFEXITED(status)) << Read(err);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Read(out), Read(err)};
+}
+
+}  // namespace ulpscope

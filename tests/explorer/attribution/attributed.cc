@@ -1,0 +1,53 @@
+#include "tests/explorer/attribution/attributed.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/status/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/model/checkpoint/loaded_model.h"
+
+namespace ulpscope {
+
+using ::absl_testing::IsOk;
+
+const Weights& Tiny(const std::string& checkpoint) {
+  return LoadedOnce(checkpoint);
+}
+
+Plan Parsed(const std::string& plan, const Weights& weights) {
+  const auto parsed = Plan::Parse(plan, weights.layers.size());
+  EXPECT_THAT(parsed, IsOk());
+  return *parsed;
+}
+
+AttributionOptions TinyPrompt() {
+  AttributionOptions options;
+  options.tokens = {17, 97, 5, 250, 3, 97};
+  return options;
+}
+
+Attribution Attributed(const Weights& weights, const std::string& plan,
+                       const AttributionOptions& options, size_t threads) {
+  Parallel parallel(threads);
+  auto result = Attribute(weights, Parsed(plan, weights), options, parallel);
+  EXPECT_THAT(result, IsOk());
+  return result.ok() ? *std::move(result) : Attribution();
+}
+
+double Norm2(const std::vector<double>& v) {
+  double sum = 0;
+  for (const double x : v) sum += x * x;
+  return std::sqrt(sum);
+}
+
+double SumRounding(const Attribution& result) {
+  double sizes = 1;
+  for (const Cause& cause : result.causes) {
+    sizes += cause.effect.rel_l2 / result.plan.rel_l2;
+  }
+  return 2 * static_cast<double>(result.causes.size()) * 0x1p-53 * sizes;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,421 @@
+#include "explorer/attribution/attribution.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/status_matchers.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "tests/explorer/attribution/attributed.h"
+#include "tests/model/checkpoint/loaded_model.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::StatusIs;
+using ::testing::Gt;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+// Every figure, to compare bit for bit.
+void AddFigures(const Effect& effect, std::vector<double>& all) {
+  all.insert(all.end(), {effect.rel_l2, effect.logits_rel_l2, effect.kl,
+                         static_cast<double>(effect.complete)});
+  all.insert(all.end(), effect.layers.begin(), effect.layers.end());
+}
+
+std::vector<double> Figures(const Cause& cause) {
+  std::vector<double> all = {
+      static_cast<double>(cause.cell.layer), static_cast<double>(cause.cell.op),
+      static_cast<double>(cause.changes_bits), cause.share, cause.cosine};
+  AddFigures(cause.effect, all);
+  return all;
+}
+
+std::vector<double> Figures(const Repair& repair) {
+  std::vector<double> all = {static_cast<double>(repair.cell.layer),
+                             static_cast<double>(repair.cell.op),
+                             repair.gain,
+                             repair.logits_gain,
+                             repair.moved,
+                             repair.logits_moved};
+  AddFigures(repair.effect, all);
+  return all;
+}
+
+std::vector<double> Figures(const LayerSplit& split) {
+  std::vector<double> all = {static_cast<double>(split.layer),
+                             split.amplification, split.relative_amplification,
+                             split.identity_ulps, split.interaction_share};
+  for (const ErrorSize& size : {split.total, split.inherited, split.local}) {
+    all.insert(all.end(), {size.l2, size.rel_l2, size.mean_abs, size.max_abs,
+                           static_cast<double>(size.max_position),
+                           static_cast<double>(size.max_channel)});
+  }
+  for (const OpError& op : split.ops) {
+    all.insert(all.end(), {static_cast<double>(op.op), op.rel_l2, op.share});
+  }
+  return all;
+}
+
+bool SameBits(const std::vector<double>& a, const std::vector<double>& b) {
+  return a.size() == b.size() &&
+         std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+}
+
+template <typename T>
+void ExpectSameFigures(const std::vector<T>& a, const std::vector<T>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_TRUE(SameBits(Figures(a[i]), Figures(b[i]))) << i;
+  }
+}
+
+TEST(CellsOfTest, AreTheOpsOfTheModelInOrder) {
+  const std::vector<Cell> tiny = CellsOf(Tiny().config);
+  ASSERT_THAT(tiny, SizeIs(1 + 8 * 16 + 2));
+  const std::vector<Cell> qwen3 = CellsOf(Tiny("synthetic:tiny-qwen3").config);
+  ASSERT_THAT(qwen3, SizeIs(1 + 8 * 18 + 2));
+  for (const std::vector<Cell>& cells : {tiny, qwen3}) {
+    EXPECT_EQ(cells.front().op, Op::kEmbed);
+    EXPECT_EQ(cells[cells.size() - 2].op, Op::kFinalNorm);
+    EXPECT_EQ(cells.back().op, Op::kLmHead);
+    for (size_t i = 1; i + 2 < cells.size(); ++i) {
+      EXPECT_TRUE(IsPerLayer(cells[i].op));
+      const bool same_layer = cells[i].layer == cells[i - 1].layer;
+      EXPECT_TRUE(same_layer ? cells[i].op > cells[i - 1].op
+                             : cells[i].layer == cells[i - 1].layer + 1)
+          << i;
+    }
+  }
+}
+
+TEST(AttributeTest, TheOracleHasNoError) {
+  for (const std::string name : kTinyModels) {
+    const Attribution result = Attributed(Tiny(name), "oracle", TinyPrompt());
+    const auto expect_none = [](const Effect& effect) {
+      EXPECT_TRUE(effect.complete);
+      EXPECT_EQ(effect.rel_l2, 0);
+      EXPECT_EQ(effect.logits_rel_l2, 0);
+      EXPECT_EQ(effect.kl, 0);
+      EXPECT_EQ(effect.layers, std::vector<double>(9, 0));
+    };
+    expect_none(result.plan);
+    EXPECT_EQ(result.stopped_in, "");
+    ASSERT_THAT(result.layers, SizeIs(9));
+    for (const LayerSplit& split : result.layers) {
+      std::vector<double> figures = Figures(split);
+      figures[0] = 0;  // the layer
+      for (size_t i = 0; i < split.ops.size(); ++i) {
+        figures[figures.size() - 3 * (i + 1)] = 0;  // the op
+      }
+      EXPECT_EQ(figures, std::vector<double>(figures.size(), 0));
+    }
+    EXPECT_THAT(result.causes, SizeIs(CellsOf(Tiny(name).config).size()));
+    for (const Cause& cause : result.causes) {
+      expect_none(cause.effect);
+      EXPECT_FALSE(cause.changes_bits);
+      EXPECT_EQ(cause.share, 0);
+      EXPECT_EQ(cause.cosine, 0);
+    }
+    EXPECT_EQ(result.sum_cosine, 0);
+    EXPECT_EQ(result.sum_norm, 0);
+    EXPECT_EQ(result.sum_rest, 0);
+    for (const auto& repairs : {result.repairs, result.op_repairs,
+                                result.layer_repairs, result.group_repairs}) {
+      EXPECT_THAT(repairs, SizeIs(Gt(4u)));
+      for (const Repair& repair : repairs) {
+        expect_none(repair.effect);
+        EXPECT_EQ(repair.gain, 0);
+        EXPECT_EQ(repair.logits_gain, 0);
+      }
+    }
+  }
+}
+
+// Sums of the causes' vectors are the only figures that may depend on the order
+// in which runs come.
+TEST(AttributeTest, NeitherMemoryNorThreadsChangeTheFigures) {
+  AttributionOptions options = TinyPrompt();
+  const std::string plan = "torch-bf16,residual=kahan";
+  const Attribution expected = Attributed(Tiny(), plan, options, 1);
+  for (const size_t threads : {1, 3}) {
+    for (const size_t memory : {size_t{1}, size_t{300000}, SIZE_MAX}) {
+      SCOPED_TRACE(absl::StrCat(threads, " threads, ", memory, " bytes"));
+      options.memory = memory;
+      const Attribution result = Attributed(Tiny(), plan, options, threads);
+      std::vector<double> effect, expected_effect;
+      AddFigures(result.plan, effect);
+      AddFigures(expected.plan, expected_effect);
+      EXPECT_TRUE(SameBits(effect, expected_effect));
+      ExpectSameFigures(result.layers, expected.layers);
+      ExpectSameFigures(result.causes, expected.causes);
+      ExpectSameFigures(result.repairs, expected.repairs);
+      ExpectSameFigures(result.op_repairs, expected.op_repairs);
+      ExpectSameFigures(result.layer_repairs, expected.layer_repairs);
+      ExpectSameFigures(result.group_repairs, expected.group_repairs);
+      const double rounding = SumRounding(expected);
+      EXPECT_NEAR(result.sum_norm, expected.sum_norm, 2 * rounding);
+      EXPECT_NEAR(result.sum_rest, expected.sum_rest, 2 * rounding);
+      EXPECT_NEAR(result.sum_cosine, expected.sum_cosine,
+                  4 * rounding / expected.sum_norm);
+    }
+  }
+}
+
+TEST(AttributeTest, TakesNoMoreMemoryThanItMay) {
+  AttributionOptions options;
+  for (int32_t i = 0; i < 24; ++i) options.tokens.push_back(3 * i);
+  // Half of which its two runs take that are kept.
+  const ModelConfig& config = Tiny().config;
+  options.memory = 4 * 24 * sizeof(double) *
+                   static_cast<size_t>(2 * (config.num_hidden_layers + 1) *
+                                           config.hidden_size +
+                                       config.vocab_size);
+  const auto in_use = [] {
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  size_t most = 0;
+  options.stop = [&] {
+    most = std::max(most, in_use());
+    return false;
+  };
+  const size_t before = in_use();
+  Attributed(Tiny(), "torch-bf16", options);
+  EXPECT_LE(most - before, options.memory);
+}
+
+TEST(AttributeTest, PartsCanBeLeftOut) {
+  AttributionOptions options = TinyPrompt();
+  const Attribution all = Attributed(Tiny(), "torch-bf16", options);
+  for (int left = 0; left < 8; ++left) {
+    options.layers = (left & 1) != 0;
+    options.causes = (left & 2) != 0;
+    options.repairs = (left & 4) != 0;
+    const Attribution result = Attributed(Tiny(), "torch-bf16", options);
+    EXPECT_EQ(result.stopped_in, "");
+    EXPECT_EQ(result.plan.layers, all.plan.layers);
+    const auto expect = [](const auto& part, const auto& full, bool is_made) {
+      if (is_made) {
+        ExpectSameFigures(part, full);
+      } else {
+        EXPECT_TRUE(part.empty());
+      }
+    };
+    expect(result.layers, all.layers, options.layers);
+    expect(result.causes, all.causes, options.causes);
+    expect(result.repairs, all.repairs, options.repairs);
+    expect(result.op_repairs, all.op_repairs, options.repairs);
+    expect(result.layer_repairs, all.layer_repairs, options.repairs);
+    expect(result.group_repairs, all.group_repairs, options.repairs);
+    EXPECT_EQ(result.sum_norm, options.causes ? all.sum_norm : 0);
+  }
+}
+
+// What there is of a stopped run's effect is the full run's.
+void ExpectPart(const Effect& part, const Effect& full) {
+  ASSERT_LE(part.layers.size(), full.layers.size());
+  EXPECT_TRUE(
+      std::equal(part.layers.begin(), part.layers.end(), full.layers.begin()));
+  if (part.layers.size() == full.layers.size()) {
+    EXPECT_EQ(part.rel_l2, full.rel_l2);
+  } else {
+    EXPECT_TRUE(std::isnan(part.rel_l2));
+    EXPECT_FALSE(part.complete);
+  }
+  if (part.complete) {
+    EXPECT_EQ(part.logits_rel_l2, full.logits_rel_l2);
+    EXPECT_EQ(part.kl, full.kl);
+  } else {
+    EXPECT_TRUE(std::isnan(part.logits_rel_l2));
+    EXPECT_TRUE(std::isnan(part.kl));
+  }
+}
+
+template <typename T>
+void ExpectPart(const std::vector<T>& part, const std::vector<T>& full) {
+  if (part.empty()) return;
+  ASSERT_EQ(part.size(), full.size());
+  for (size_t i = 0; i < part.size(); ++i) {
+    ExpectPart(part[i].effect, full[i].effect);
+  }
+}
+
+TEST(AttributeTest, AStoppedRunKeepsWhatItHas) {
+  std::atomic<size_t> asked{0};
+  size_t last = SIZE_MAX;
+  AttributionOptions options = TinyPrompt();
+  options.stop = [&] { return asked++ >= last; };
+  const Attribution full = Attributed(Tiny(), "torch-bf16", options);
+  EXPECT_EQ(full.stopped_in, "");
+  const size_t count = asked;
+  ASSERT_GT(count, 40u);
+  std::map<std::string, size_t> parts;  // and how often a run ended there
+  for (size_t i = 0; i < 40; ++i) {
+    asked = 0;
+    last = i * count / 40;
+    const Attribution part = Attributed(Tiny(), "torch-bf16", options);
+    SCOPED_TRACE(absl::StrCat(last, " of ", count, ": ", part.stopped_in));
+    EXPECT_THAT(part.stopped_in, testing::StartsWith("the "));
+    ++parts[part.stopped_in.substr(0, part.stopped_in.find(','))];
+    if (absl::StartsWith(part.stopped_in, "the layers, after layer ")) {
+      EXPECT_TRUE(absl::EndsWith(part.stopped_in,
+                                 absl::StrCat(" ", part.layers.size() - 1)));
+    }
+    ASSERT_LE(part.layers.size(), full.layers.size());
+    for (size_t l = 0; l < part.layers.size(); ++l) {
+      EXPECT_TRUE(SameBits(Figures(part.layers[l]), Figures(full.layers[l])));
+    }
+    if (part.layers.size() < full.layers.size()) {
+      EXPECT_TRUE(part.causes.empty());
+    }
+    ExpectPart(part.causes, full.causes);
+    for (size_t c = 0; c < part.causes.size(); ++c) {
+      const Cause& cause = part.causes[c];
+      if (std::isnan(cause.effect.rel_l2)) {
+        EXPECT_TRUE(std::isnan(cause.share));
+        EXPECT_TRUE(std::isnan(cause.cosine));
+      } else {
+        EXPECT_EQ(cause.share, full.causes[c].share);
+        EXPECT_EQ(cause.cosine, full.causes[c].cosine);
+      }
+    }
+    if (part.repairs.empty()) {
+      if (!part.causes.empty()) {
+        EXPECT_TRUE(std::isnan(part.sum_cosine));
+        EXPECT_TRUE(std::isnan(part.sum_norm));
+        EXPECT_TRUE(std::isnan(part.sum_rest));
+      }
+    } else {
+      EXPECT_EQ(part.sum_rest, full.sum_rest);
+    }
+    ExpectPart(part.repairs, full.repairs);
+    ExpectPart(part.op_repairs, full.op_repairs);
+    ExpectPart(part.layer_repairs, full.layer_repairs);
+    ExpectPart(part.group_repairs, full.group_repairs);
+  }
+  EXPECT_GT(parts["the oracle and the plan"], 0u);
+  EXPECT_GT(parts["the layers"], 0u);
+  EXPECT_GT(parts["the cause map"], 0u);
+  EXPECT_GT(parts["the repair map"], 0u);
+}
+
+TEST(AttributeTest, AStopBetweenPassesSaysHowManyRunsAreFinished) {
+  size_t asked = 0, last = SIZE_MAX;
+  AttributionOptions options = TinyPrompt();
+  options.memory = 1;  // one run after the other
+  options.layers = options.repairs = false;
+  options.stop = [&] { return asked++ >= last; };
+  Attributed(Tiny(), "torch-bf16", options);
+  last = asked / 2;
+  asked = 0;
+  const Attribution part = Attributed(Tiny(), "torch-bf16", options);
+  size_t finished = 0;
+  for (const Cause& cause : part.causes) {
+    if (cause.effect.complete) ++finished;
+  }
+  EXPECT_GT(finished, part.causes.size() / 4);
+  EXPECT_LT(finished, part.causes.size());
+  EXPECT_THAT(part.stopped_in, testing::EndsWith(absl::StrCat(
+                                   ", ", finished, " of ", part.causes.size(),
+                                   " runs finished")));
+}
+
+// Measuring the logits of a long prompt asks too: every 64 positions of each of
+// the three figures.
+TEST(AttributeTest, LongPromptsCanBeStoppedWithinOneRunsLogits) {
+  size_t asked = 0, last = SIZE_MAX;
+  AttributionOptions options;
+  options.layers = options.repairs = false;
+  options.memory = 1;  // one run after the other, of one piece per op
+  options.stop = [&] { return asked++ >= last; };
+  const auto attributed = [&](size_t positions) {
+    asked = 0;
+    options.tokens.assign(positions, 3);
+    return Attributed(Tiny(), "torch-bf16", options);
+  };
+  const size_t runs = attributed(64).causes.size();
+  const size_t short_asked = asked;
+  const Attribution full = attributed(130);
+  const size_t long_asked = asked;
+  EXPECT_EQ(long_asked - short_asked, runs * 3 * 2);
+  // The last question comes after all logits, that before within the last ones.
+  for (const size_t before_end : {1, 2, 4, 8}) {
+    last = long_asked - before_end;
+    const Attribution part = attributed(130);
+    EXPECT_NE(part.stopped_in, "");
+    EXPECT_EQ(part.causes.back().effect.complete, before_end == 1);
+    ExpectPart(part.causes, full.causes);
+  }
+}
+
+// In f64 the MLP of layer 3 gives some 1e100; in f32 its norm's weights are
+// infinite.
+TEST(AttributeTest, AnOverflowShowsAndBreaksNothing) {
+  Parallel parallel;
+  Weights weights = LoadedWeights("synthetic:tiny", parallel);
+  for (double& w : weights.layers[2].post_norm) w *= 1e50;
+  const Attribution result = Attributed(weights, "f32", TinyPrompt());
+  EXPECT_EQ(result.stopped_in, "");
+  EXPECT_TRUE(result.plan.complete);
+  EXPECT_FALSE(std::isfinite(result.plan.rel_l2));
+  EXPECT_FALSE(std::isfinite(result.plan.kl));
+  ASSERT_THAT(result.layers, SizeIs(9));
+  for (const LayerSplit& split : result.layers) {
+    EXPECT_EQ(std::isfinite(split.total.rel_l2), split.layer < 3);
+    EXPECT_EQ(std::isfinite(split.total.max_abs), split.layer < 3);
+    EXPECT_EQ(std::isfinite(split.identity_ulps), split.layer < 3);
+    EXPECT_EQ(std::isfinite(split.interaction_share), split.layer < 3);
+  }
+  for (const Cause& cause : result.causes) {
+    if (cause.cell.layer == 3 && cause.cell.op == Op::kPostNorm) {
+      EXPECT_TRUE(cause.changes_bits);
+      EXPECT_FALSE(std::isfinite(cause.effect.rel_l2));
+      EXPECT_FALSE(std::isfinite(cause.share));
+    }
+    if (cause.cell.layer == 2) {
+      EXPECT_TRUE(std::isfinite(cause.effect.rel_l2));
+    }
+  }
+  EXPECT_FALSE(std::isfinite(result.sum_rest));
+}
+
+TEST(AttributeTest, WhatCannotBeRunIsAnError) {
+  const Plan plan = Parsed("f32", Tiny());
+  const auto attributed = [](const Plan& of, std::vector<int32_t> tokens) {
+    AttributionOptions options;
+    options.tokens = std::move(tokens);
+    Parallel parallel;
+    return Attribute(Tiny(), of, options, parallel).status();
+  };
+  EXPECT_THAT(attributed(plan, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(attributed(plan, {5, 300}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("not in the vocabulary")));
+  EXPECT_THAT(attributed(Plan(3), {5}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("3 layers for a model of 8")));
+}
+
+}  // namespace
+}  // namespace ulpscope

@@ -1,0 +1,139 @@
+#include "explorer/attribution/explain.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/status_matchers.h"
+#include "explorer/attribution/upgrade.h"
+#include "explorer/error/budget.h"
+#include "explorer/report/attribution_report.h"
+#include "explorer/report/run_info.h"
+#include "explorer/sweep/axes.h"
+#include "explorer/sweep/ranking.h"
+#include "explorer/sweep/sweep.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "tests/model/checkpoint/loaded_model.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
+using ::testing::HasSubstr;
+
+const Weights& Tiny() { return LoadedOnce("synthetic:tiny"); }
+
+ExplainOptions Options() {
+  ExplainOptions options;
+  options.tokens = {3, 14, 15};
+  options.budget = ParseBudget("rel_l2<=1e-4").value();
+  options.strategies =
+      StrategiesOf(ParseAxes(kDefaultAxes, Tiny().layers.size()).value());
+  options.timing_rounds = 0;
+  return options;
+}
+
+Plan Parsed(const std::string& text) {
+  return Plan::Parse(text, Tiny().layers.size()).value();
+}
+
+std::string TextOf(const Explanation& explanation) {
+  RunInfo info;
+  info.model = "synthetic:tiny";
+  info.config = Tiny().config;
+  info.stopped_by = "Ctrl-C";
+  const AttributionResults results = explanation.Results();
+  EXPECT_FALSE(AttributionJson(info, results).empty());
+  EXPECT_FALSE(AttributionCsv(info, results).empty());
+  return AttributionText(info, results);
+}
+
+TEST(ExplainTest, HasEveryPart) {
+  Parallel parallel;
+  ExplainOptions options = Options();
+  options.timing_rounds = 1;
+  options.timing_prompt = options.tokens;
+  const auto explanation =
+      Explain(Tiny(), Parsed("down_proj@2=bf16"), options, parallel);
+  ASSERT_THAT(explanation, IsOk());
+  EXPECT_EQ(explanation->stopped_in, "");
+  EXPECT_EQ(explanation->phenomena.positions, 3u);
+  EXPECT_EQ(explanation->attribution.layers.size(), Tiny().layers.size() + 1);
+  ASSERT_TRUE(explanation->verdict.source.has_value());
+  ASSERT_TRUE(explanation->repair.has_value());
+  EXPECT_TRUE(explanation->repair->reached);
+  EXPECT_TRUE(explanation->repair->cost.has_value());
+}
+
+// Whenever it is stopped there is a report, which says so, and the later, the
+// more is in it.
+TEST(ExplainTest, CanBeStoppedAnywhere) {
+  Parallel parallel;
+  ExplainOptions options = Options();
+  size_t asked = 0;
+  options.stop = [&] {
+    ++asked;
+    return false;
+  };
+  const Plan plan = Parsed("torch-bf16");
+  const auto whole = Explain(Tiny(), plan, options, parallel);
+  ASSERT_THAT(whole, IsOk());
+  EXPECT_EQ(whole->stopped_in, "");
+  const size_t all = asked;
+  ASSERT_GT(all, 100u);
+  std::set<std::string> parts;
+  for (size_t i = 0; i < 40; ++i) {
+    const size_t stop_at = all * i / 40;
+    asked = 0;
+    options.stop = [&] { return asked++ >= stop_at; };
+    const auto stopped = Explain(Tiny(), plan, options, parallel);
+    ASSERT_THAT(stopped, IsOk()) << stop_at;
+    EXPECT_NE(stopped->stopped_in, "") << stop_at;
+    parts.insert(stopped->stopped_in.substr(0, stopped->stopped_in.find(',')));
+    EXPECT_THAT(TextOf(*stopped),
+                HasSubstr("**Stopped by Ctrl-C in " + stopped->stopped_in));
+  }
+  EXPECT_GE(parts.size(), 4u);
+}
+
+TEST(ExplainTest, TokensThatTheModelDoesNotTakeAreAnError) {
+  Parallel parallel;
+  ExplainOptions options = Options();
+  options.tokens = {static_cast<int32_t>(Tiny().config.vocab_size)};
+  EXPECT_THAT(Explain(Tiny(), Parsed("bf16"), options, parallel),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  options.tokens = {};
+  EXPECT_THAT(Explain(Tiny(), Parsed("bf16"), options, parallel),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(WorstPlanTest, IsTheOneThatASweepRanksLast) {
+  Parallel parallel;
+  SweepOptions options;
+  options.axes =
+      ParseAxes("matmul=f32,bf16,kahan;rmsnorm=f32,bf16", Tiny().layers.size())
+          .value();
+  options.token = 3;
+  options.prompt = {3, 14, 15};
+  options.timing_seconds = 0;
+  options.metric = &RankMetrics().front();
+  const auto worst = WorstPlan(Tiny(), options, parallel);
+  ASSERT_THAT(worst, IsOk());
+  const auto sweep = RunSweep(Tiny(), options, parallel);
+  ASSERT_THAT(sweep, IsOk());
+  EXPECT_EQ(worst->Text(), sweep->plans.back().plan);
+  options.stop = [] { return true; };
+  EXPECT_THAT(WorstPlan(Tiny(), options, parallel),
+              StatusIs(absl::StatusCode::kCancelled));
+}
+
+}  // namespace
+}  // namespace ulpscope

@@ -1,0 +1,790 @@
+#include "explorer/attribution/verdict.h"
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status_matchers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/cure.h"
+#include "explorer/attribution/error_source.h"
+#include "explorer/attribution/repair.h"
+#include "explorer/phenomena/phenomena.h"
+#include "explorer/report/verdict_text.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/base/format.h"
+#include "kernels/base/parallel.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "tests/model/checkpoint/loaded_model.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::IsOk;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr size_t kLayers = 24;
+
+Plan PlanOf(const std::string& text) {
+  auto plan = Plan::Parse(text, kLayers);
+  EXPECT_THAT(plan, IsOk());
+  return *std::move(plan);
+}
+
+ModelConfig Config() {
+  ModelConfig config;
+  config.num_hidden_layers = kLayers;
+  return config;
+}
+
+// An attribution of a plan that was finished: every cell changes bits and has
+// the same small error.
+Attribution Uniform(double error) {
+  Attribution a;
+  a.plan = {0.1, 0.2, 0.3, std::vector<double>(kLayers + 1, 0.01), true};
+  for (const Cell& cell : CellsOf(Config())) {
+    Cause cause;
+    cause.cell = cell;
+    cause.changes_bits = true;
+    cause.effect = {error, error, error, {}, true};
+    cause.share = 0.001;
+    a.causes.push_back(cause);
+  }
+  for (size_t layer = 0; layer <= kLayers; ++layer) {
+    LayerSplit split;
+    split.layer = layer;
+    split.amplification = 1;
+    split.inherited.rel_l2 = 0.01;
+    a.layers.push_back(split);
+  }
+  a.sum_cosine = 0.99;
+  a.sum_norm = 1;
+  a.sum_rest = 0.1;
+  return a;
+}
+
+Cause& At(Attribution& a, size_t layer, Op op) {
+  for (Cause& cause : a.causes) {
+    if (cause.cell.layer == layer && cause.cell.op == op) return cause;
+  }
+  ADD_FAILURE() << OpName(op) << "@" << layer;
+  return a.causes[0];
+}
+
+// Nothing peculiar: errors all over the channels, no cancellation.
+Phenomena Plain() {
+  Phenomena p;
+  p.positions = 5;
+  for (size_t layer = 0; layer <= kLayers; ++layer) {
+    p.concentrations.push_back({layer, 896, layer, 0.02, 0.1});
+    if (layer == 0) continue;
+    p.cancellations.push_back({layer, Op::kAttnResidual, 1.1, 1, 1});
+    p.cancellations.push_back({layer, Op::kMlpResidual, 1.2, 1, 1});
+  }
+  return p;
+}
+
+// What the seed's model shows for token 9707 under torch-bf16.
+struct SeedCase {
+  SeedCase() : plan(PlanOf("torch-bf16")), attribution(Uniform(1e-4)) {
+    for (size_t layer = 3; layer <= 21; ++layer) {
+      for (const Op op : {Op::kAttnResidual, Op::kMlpResidual}) {
+        At(attribution, layer, op).effect.rel_l2 = 0.05;
+        At(attribution, layer, op).share = 0.02;
+      }
+    }
+    At(attribution, 3, Op::kSwiGlu).effect.rel_l2 = 0.1;
+    At(attribution, 22, Op::kPostNorm).effect.rel_l2 = 0.09;
+    At(attribution, 22, Op::kDownProj).effect.rel_l2 = 0.04;
+    At(attribution, 22, Op::kAttnResidual).effect.rel_l2 = 0.05;
+    for (Cause& cause : attribution.causes) {
+      if (cause.cell.op == Op::kSoftmax) {
+        cause.changes_bits = false;
+        cause.effect = {0, 0, 0, {}, true};
+        cause.share = 0;
+      }
+    }
+    for (size_t layer = 1; layer <= kLayers; ++layer) {
+      attribution.plan.layers[layer] = layer < 22 ? 0.003 : 0.13;
+    }
+    attribution.layers[23].amplification = 1.31;
+    attribution.layers[22].inherited.rel_l2 = 0.12;
+    phenomena = Plain();
+    phenomena.positions = 1;
+    MassiveChannel massive;
+    massive.channel = 62;
+    massive.born = 3;
+    massive.born_op = massive.removed_op = Op::kMlpResidual;
+    massive.removed = 22;
+    massive.value = 1667;
+    massive.value_layer = 21;
+    massive.ratio_to_median = 1396;
+    phenomena.massive = {massive};
+    for (size_t layer = 3; layer <= kLayers; ++layer) {
+      Concentration& c = phenomena.concentrations[layer];
+      c.channel = 62;
+      c.top1 = layer <= 22 ? 0.97 : layer == 23 ? 0.62 : 0.39;
+    }
+    for (CancellingAdd& add : phenomena.cancellations) {
+      if (add.layer == 22 && add.op == Op::kMlpResidual) {
+        add = {22, Op::kMlpResidual, 59.6, 55.7, 1.86};
+      }
+    }
+  }
+
+  Plan plan;
+  Attribution attribution;
+  Phenomena phenomena;
+};
+
+std::string Text(const Verdict& verdict) {
+  return absl::StrJoin(Sentences(verdict, nullptr), "\n");
+}
+
+TEST(VerdictTest, SeedCaseNamesSourceExposureAndSpreading) {
+  const SeedCase seed;
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_EQ(v.plan, "torch-bf16");
+  ASSERT_TRUE(v.source.has_value());
+  const ErrorSource& s = *v.source;
+  EXPECT_THAT(s.ops, testing::UnorderedElementsAre(Op::kAttnResidual,
+                                                   Op::kMlpResidual));
+  EXPECT_EQ(s.first_layer, 3u);
+  EXPECT_EQ(s.last_layer, 21u);
+  // 38 of these cells, and the others' squares.
+  const double source = 38 * 0.05 * 0.05;
+  const double others = 0.1 * 0.1 + 0.09 * 0.09 + 0.04 * 0.04 + 0.05 * 0.05;
+  EXPECT_NEAR(s.squared_share, source / (source + others), 1e-3);
+  EXPECT_NEAR(s.share, 38 * 0.02, 1e-12);
+  ASSERT_TRUE(s.channel.has_value());
+  EXPECT_TRUE(s.channel->massive);
+  EXPECT_TRUE(s.channel->rounded);
+  EXPECT_EQ(s.channel->channel, 62u);
+  EXPECT_EQ(s.channel->position, 0u);
+  EXPECT_EQ(s.channel->value, 1667);
+  EXPECT_EQ(s.channel->format, Format::kBF16);
+  EXPECT_EQ(s.channel->spacing, 8);
+  EXPECT_NEAR(s.channel->error_share, 0.97, 1e-12);
+  ASSERT_TRUE(s.makes.has_value());
+  EXPECT_EQ(s.makes->layer, 3u);
+  EXPECT_THAT(s.makes->ops, ElementsAre(Op::kSwiGlu));
+  ASSERT_TRUE(s.removes.has_value());
+  EXPECT_EQ(s.removes->layer, 22u);
+  EXPECT_THAT(s.removes->ops, ElementsAre(Op::kPostNorm, Op::kDownProj));
+  ASSERT_TRUE(s.until_removal.has_value());
+  EXPECT_THAT(s.until_removal->ops, testing::UnorderedElementsAre(
+                                        Op::kAttnResidual, Op::kMlpResidual));
+
+  ASSERT_TRUE(v.exposed_by.has_value());
+  EXPECT_EQ(v.exposed_by->layer, 22u);
+  EXPECT_EQ(v.exposed_by->op, Op::kMlpResidual);
+  EXPECT_EQ(v.exposed_by->ratio, 59.6);
+  EXPECT_EQ(v.exposed_by->error_before, 0.003);
+  EXPECT_EQ(v.exposed_by->inherited_after, 0.12);
+  EXPECT_EQ(v.exposed_by->error_after, 0.13);
+  ASSERT_TRUE(v.spread_by.has_value());
+  EXPECT_EQ(v.spread_by->layer, 23u);
+  EXPECT_EQ(v.spread_by->top1_before, 0.97);
+  EXPECT_EQ(v.spread_by->top1_after, 0.62);
+  EXPECT_EQ(v.spread_by->amplification, 1.31);
+  ASSERT_EQ(v.no_effect.size(), 1u);
+  EXPECT_EQ(v.no_effect[0].op, Op::kSoftmax);
+  EXPECT_TRUE(v.no_effect[0].over_one_position);
+  ASSERT_TRUE(v.interaction.has_value());
+  EXPECT_TRUE(v.interaction->adds_up);
+  EXPECT_NEAR(v.interaction->squares_norm, std::sqrt(source + others) / 0.1,
+              1e-2);
+  // Each sentence has its numbers.
+  const std::string text = Text(v);
+  for (const char* number : {"layers 3-21", "channel 62", "1667", "bf16",
+                             "spacing at that size is 8", "59.6", "layer 22",
+                             "Layer 23", "62.0 %", "softmax"}) {
+    EXPECT_THAT(text, HasSubstr(number));
+  }
+}
+
+// Spacing of bf16: 4 in [512, 1024), 8 in [1024, 2048).
+TEST(VerdictTest, SpacingIsTheFormatsAtTheValue) {
+  SeedCase seed;
+  const std::map<double, double> spacings = {
+      {512, 4}, {-1023, 4}, {1024, 8}, {-2047, 8}, {2048, 16}};
+  for (const auto& [value, spacing] : spacings) {
+    seed.phenomena.massive[0].value = value;
+    const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+    EXPECT_EQ(v.source->channel->spacing, spacing) << value;
+  }
+  seed.phenomena.massive[0].value = 1667;
+  const Verdict v = Judge(PlanOf("f32"), seed.attribution, &seed.phenomena);
+  EXPECT_EQ(v.source->channel->format, Format::kF32);
+  EXPECT_EQ(v.source->channel->spacing, 0x1p-13);
+}
+
+// A massive activation is no source if the error is not in its channel, or not
+// of ops that hold it.
+TEST(VerdictTest, MassiveActivationIsInnocentOfErrorsElsewhere) {
+  SeedCase other_channel;
+  for (Concentration& c : other_channel.phenomena.concentrations) {
+    c.channel = 7;
+    c.top1 = 0.1;
+  }
+  Verdict v = Judge(other_channel.plan, other_channel.attribution,
+                    &other_channel.phenomena);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_FALSE(v.source->channel.has_value());
+  EXPECT_FALSE(v.source->makes.has_value());
+  EXPECT_FALSE(v.spread_by.has_value());
+
+  SeedCase later;
+  for (Cause& cause : later.attribution.causes) cause.effect.rel_l2 = 1e-4;
+  At(later.attribution, 23, Op::kDownProj).effect.rel_l2 = 0.5;
+  v = Judge(later.plan, later.attribution, &later.phenomena);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_THAT(v.source->ops, ElementsAre(Op::kDownProj));
+  EXPECT_EQ(v.source->first_layer, 23u);
+  EXPECT_EQ(v.source->last_layer, 23u);
+  // Layer 22's cancellation was before that.
+  EXPECT_FALSE(v.exposed_by.has_value());
+  EXPECT_THAT(Text(v), Not(HasSubstr("massive")));
+}
+
+TEST(VerdictTest, FewLayersOfAMassiveActivationAreNamedThemselves) {
+  SeedCase seed;
+  for (Cause& cause : seed.attribution.causes) {
+    if (OpKernel(cause.cell.op) == Kernel::kResidual) {
+      cause.effect.rel_l2 = cause.cell.layer == 9 ? 0.5 : 1e-4;
+    }
+  }
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_EQ(v.source->first_layer, 9u);
+  EXPECT_EQ(v.source->last_layer, 9u);
+  EXPECT_EQ(v.source->channel->channel, 62u);
+}
+
+TEST(VerdictTest, OneCellIsTheSource) {
+  for (const Cell& cell : CellsOf(Config())) {
+    if (cell.op == Op::kFinalNorm || cell.op == Op::kLmHead) continue;
+    Attribution a = Uniform(1e-5);
+    At(a, cell.layer, cell.op).effect.rel_l2 = 0.1;
+    const Phenomena phenomena = Plain();
+    const Verdict v = Judge(PlanOf("bf16"), a, &phenomena);
+    ASSERT_TRUE(v.source.has_value()) << OpName(cell.op);
+    EXPECT_THAT(v.source->ops, ElementsAre(cell.op));
+    EXPECT_EQ(v.source->first_layer, cell.layer);
+    EXPECT_EQ(v.source->last_layer, cell.layer);
+    EXPECT_GT(v.source->squared_share, 0.99);
+  }
+}
+
+TEST(VerdictTest, NoGroupOfOpsHasHalf) {
+  Attribution a = Uniform(0);
+  for (size_t layer = 1; layer <= kLayers; ++layer) {
+    At(a, layer, Op::kSwiGlu).effect.rel_l2 = 0.01;
+    At(a, layer, Op::kMlpResidual).effect.rel_l2 = 0.011;
+    At(a, layer, Op::kPostNorm).effect.rel_l2 = 0.012;
+  }
+  const Phenomena phenomena = Plain();
+  const Verdict v = Judge(PlanOf("torch-bf16"), a, &phenomena);
+  EXPECT_FALSE(v.source.has_value());
+  EXPECT_FALSE(v.exposed_by.has_value());
+  EXPECT_FALSE(v.spread_by.has_value());
+  ASSERT_EQ(v.ops.size(), 3u);
+  EXPECT_EQ(v.ops[0].op, Op::kPostNorm);
+  EXPECT_EQ(v.ops[1].op, Op::kMlpResidual);
+  EXPECT_EQ(v.ops[2].op, Op::kSwiGlu);
+  EXPECT_NEAR(v.ops[0].squared_share, 144.0 / (100 + 121 + 144), 1e-12);
+  EXPECT_THAT(Text(v), HasSubstr("no single source"));
+  EXPECT_THAT(Text(v), HasSubstr("post_norm (39.5 %)"));
+}
+
+TEST(VerdictTest, LayersOfAGroupAreTheShortestRangeThatHoldsNearlyAll) {
+  Attribution a = Uniform(0);
+  for (size_t layer = 1; layer <= kLayers; ++layer) {
+    // 1.8 % each of layers 1-5, 91 % in layers 8-10.
+    const double squares = layer <= 5                  ? 0.018
+                           : layer >= 8 && layer <= 10 ? 0.91 / 3
+                                                       : 0;
+    At(a, layer, Op::kQProj).effect.rel_l2 = std::sqrt(squares / 2);
+    At(a, layer, Op::kKProj).effect.rel_l2 = std::sqrt(squares / 2);
+  }
+  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_THAT(v.source->ops,
+              testing::UnorderedElementsAre(Op::kQProj, Op::kKProj));
+  EXPECT_EQ(v.source->first_layer, 8u);
+  EXPECT_EQ(v.source->last_layer, 10u);
+  EXPECT_NEAR(v.source->squared_share, 0.91, 1e-12);
+  EXPECT_FALSE(v.source->channel.has_value());
+}
+
+TEST(VerdictTest, OfEquallyShortRangesTheOneThatHoldsMostIsNamed) {
+  Attribution a = Uniform(0);
+  At(a, 5, Op::kQProj).effect.rel_l2 = std::sqrt(0.07);
+  At(a, 6, Op::kQProj).effect.rel_l2 = std::sqrt(0.85);
+  At(a, 7, Op::kQProj).effect.rel_l2 = std::sqrt(0.08);
+  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_EQ(v.source->first_layer, 6u);
+  EXPECT_EQ(v.source->last_layer, 7u);
+}
+
+// The error is in one channel, but in another one than the massive one.
+TEST(VerdictTest, ChannelOfTheErrorIsNotTheMassiveOne) {
+  SeedCase seed;
+  for (Concentration& c : seed.phenomena.concentrations) {
+    c.channel = 7;
+    c.top1 = 0.9;
+  }
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.source.has_value());
+  ASSERT_TRUE(v.source->channel.has_value());
+  EXPECT_EQ(v.source->channel->channel, 7u);
+  EXPECT_FALSE(v.source->channel->massive);
+}
+
+TEST(VerdictTest, PartsOfAMassiveActivationAreThoseWorthNaming) {
+  SeedCase seed;
+  At(seed.attribution, 3, Op::kSwiGlu).effect.rel_l2 = 1e-4;
+  seed.phenomena.massive[0].removed_op = Op::kAttnResidual;
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_FALSE(v.source->makes.has_value());
+  // The MLP's add comes after what removed it.
+  ASSERT_TRUE(v.source->until_removal.has_value());
+  EXPECT_THAT(v.source->until_removal->ops, ElementsAre(Op::kAttnResidual));
+}
+
+TEST(VerdictTest, LargestCancellationAndFallAreNamed) {
+  SeedCase seed;
+  seed.phenomena.cancellations[2 * 23 - 1].ratio = 5;
+  seed.attribution.layers[23].inherited.rel_l2 = 0.4;
+  // 0.97, 0.77, 0.57: no layer spreads it.
+  seed.phenomena.concentrations[23].top1 = 0.77;
+  seed.phenomena.concentrations[24].top1 = 0.57;
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.exposed_by.has_value());
+  EXPECT_EQ(v.exposed_by->layer, 22u);
+  EXPECT_FALSE(v.spread_by.has_value());
+}
+
+TEST(VerdictTest, ChannelThatIsNotMassiveIsNamed) {
+  Attribution a = Uniform(1e-5);
+  At(a, 10, Op::kDownProj).effect.rel_l2 = 0.1;
+  Phenomena phenomena = Plain();
+  phenomena.concentrations[10] = {10, 896, 5, 0.8, 0.9};
+  const Verdict v = Judge(PlanOf("bf16"), a, &phenomena);
+  ASSERT_TRUE(v.source->channel.has_value());
+  EXPECT_EQ(v.source->channel->channel, 5u);
+  EXPECT_FALSE(v.source->channel->massive);
+  EXPECT_EQ(v.source->channel->error_share, 0.8);
+  // The next layer has 0.02 in another channel.
+  ASSERT_TRUE(v.spread_by.has_value());
+  EXPECT_EQ(v.spread_by->layer, 11u);
+}
+
+// Ops that make a massive activation do not round it wherever it is.
+TEST(VerdictTest, MassiveActivationIsRoundedByTheStreamsAddsAlone) {
+  SeedCase seed;
+  for (Cause& cause : seed.attribution.causes) cause.effect.rel_l2 = 1e-4;
+  At(seed.attribution, 3, Op::kDownProj).effect.rel_l2 = 0.1;
+  At(seed.attribution, 22, Op::kDownProj).effect.rel_l2 = 0.03;
+  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.source.has_value());
+  EXPECT_THAT(v.source->ops, ElementsAre(Op::kDownProj));
+  EXPECT_EQ(v.source->first_layer, 3u);
+  EXPECT_EQ(v.source->last_layer, 3u);
+  ASSERT_TRUE(v.source->channel.has_value());
+  EXPECT_EQ(v.source->channel->channel, 62u);
+  EXPECT_TRUE(v.source->channel->massive);
+  EXPECT_FALSE(v.source->channel->rounded);
+  EXPECT_FALSE(v.source->makes.has_value());
+  EXPECT_FALSE(v.source->until_removal.has_value());
+  EXPECT_FALSE(v.source->removes.has_value());
+  EXPECT_THAT(Text(v), HasSubstr("1667 at its largest"));
+  EXPECT_THAT(Text(v), HasSubstr("1396 times the median"));
+  EXPECT_THAT(Text(v), Not(HasSubstr("spacing")));
+  // Of a channel that is massive in other layers only nothing is said.
+  seed.phenomena.massive[0].born = 4;
+  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_EQ(v.source->channel->channel, 62u);
+  EXPECT_FALSE(v.source->channel->massive);
+}
+
+// What a layer inherits has to grow, not its own roundings; and an add that
+// does not halve the stream exposes nothing.
+TEST(VerdictTest, ExposureIsOfWhatIsInherited) {
+  SeedCase seed;
+  LayerSplit& split = seed.attribution.layers[22];
+  split.inherited.rel_l2 = 2 * 0.003;
+  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_TRUE(v.exposed_by.has_value());
+  EXPECT_EQ(v.exposed_by->inherited_after, 0.006);
+  split.inherited.rel_l2 = 0.0059;
+  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_FALSE(v.exposed_by.has_value());
+  split.inherited.rel_l2 = 0.1;
+  CancellingAdd& add = seed.phenomena.cancellations[2 * 22 - 1];
+  ASSERT_EQ(add.ratio, 59.6);
+  add.ratio = 3;
+  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_TRUE(v.exposed_by.has_value());
+  add.ratio = 2.99;
+  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_FALSE(v.exposed_by.has_value());
+}
+
+// The squares by hand: 38 adds of the stream, one more of layer 22, three other
+// ops, and what all others have.
+TEST(VerdictTest, CuresLeaveTheOtherCellsOnAverage) {
+  SeedCase seed;
+  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  double others = 0;
+  for (const Cause& cause : seed.attribution.causes) {
+    if (OpKernel(cause.cell.op) != Kernel::kResidual) {
+      others += cause.effect.rel_l2 * cause.effect.rel_l2;
+    }
+  }
+  const double parts = 0.1 * 0.1 + 0.09 * 0.09 + 0.04 * 0.04;
+  // Adds of layers 1, 2, 23 and 24.
+  const double small = 8 * 1e-4 * 1e-4;
+  EXPECT_NEAR(LeftOnAverage(v, CureScope::kSource), std::sqrt(others + small),
+              1e-9);
+  EXPECT_NEAR(LeftOnAverage(v, CureScope::kOps), std::sqrt(others), 1e-9);
+  EXPECT_NEAR(LeftOnAverage(v, CureScope::kChannel), std::sqrt(others - parts),
+              1e-7);
+
+  v.source->isolated = {0.2, {{Strategy(), 0.01}}};
+  v.source->cures = {{CureScope::kSource, Strategy(), {"residual=f32"}, 0.09}};
+  EXPECT_THAT(Text(v), HasSubstr("By themselves, in all layers"));
+  EXPECT_THAT(Text(v), HasSubstr("give an error of 0.2; 0.01 under f32."));
+  EXPECT_THAT(Text(v), HasSubstr("`residual=f32` the error is 0.09 instead of "
+                                 "0.1 (all other cells, if independent, give "
+                                 "0.14 on average)"));
+  EXPECT_THAT(Text(v), HasSubstr("None of these halves the error"));
+  v.source->cures[0].rel_l2 = 0.05;
+  EXPECT_THAT(Text(v), Not(HasSubstr("None of these")));
+}
+
+TEST(VerdictTest, OpsThatRoundInTurnAreSaidTo) {
+  SeedCase seed;
+  seed.attribution.op_repairs = {
+      {{0, Op::kAttnResidual}, {0.1, 0.1, 0.1, {}, true}, 0.01, 0, 0.02, 0},
+      {{0, Op::kMlpResidual}, {0.1, 0.1, 0.1, {}, true}, -0.0001, 0, 0.3, 0}};
+  EXPECT_THAT(Text(Judge(seed.plan, seed.attribution, &seed.phenomena)),
+              AllOf(HasSubstr("attn_residual alone 1.0 %"),
+                    HasSubstr("in mlp_residual alone 0.0 %"),
+                    HasSubstr("the other ops round again")));
+  seed.attribution.op_repairs[0].moved = 0.6;
+  EXPECT_THAT(Text(Judge(seed.plan, seed.attribution, &seed.phenomena)),
+              Not(HasSubstr("round again")));
+}
+
+TEST(VerdictTest, CellsThatDoNotAddUpAreSaidTo) {
+  Attribution a = Uniform(1e-3);
+  a.sum_cosine = 0.2;
+  a.sum_norm = 1.7;
+  a.sum_rest = 1.6;
+  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  ASSERT_TRUE(v.interaction.has_value());
+  EXPECT_FALSE(v.interaction->adds_up);
+  EXPECT_THAT(Text(v), HasSubstr("do not add up"));
+  EXPECT_THAT(Text(v), HasSubstr("cosine of 0.200"));
+}
+
+TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
+  Attribution a = Uniform(1e-3);
+  a.plan.rel_l2 = a.plan.logits_rel_l2 = a.plan.kl = kNaN;
+  for (size_t layer = 7; layer <= kLayers; ++layer) {
+    a.plan.layers[layer] = layer == 7 ? kInf : kNaN;
+  }
+  At(a, 7, Op::kDownProj).effect.rel_l2 = kNaN;
+  At(a, 9, Op::kSwiGlu).effect.logits_rel_l2 = kInf;
+  a.sum_cosine = a.sum_norm = a.sum_rest = kNaN;
+  Phenomena phenomena = Plain();
+  for (size_t layer = 7; layer <= kLayers; ++layer) {
+    phenomena.concentrations[layer].top1 = kNaN;
+    phenomena.cancellations[2 * layer - 1].ratio = kNaN;
+  }
+  const Verdict v = Judge(PlanOf("bf16"), a, &phenomena);
+  EXPECT_EQ(v.nonfinite_from, 7u);
+  ASSERT_EQ(v.nonfinite_cells.size(), 2u);
+  EXPECT_EQ(v.nonfinite_cells[0].op, Op::kDownProj);
+  EXPECT_EQ(v.nonfinite_cells[1].op, Op::kSwiGlu);
+  EXPECT_FALSE(v.source.has_value());
+  EXPECT_FALSE(v.interaction.has_value());
+  EXPECT_FALSE(v.exact);
+  EXPECT_THAT(Text(v), HasSubstr("breaks down"));
+  EXPECT_THAT(Text(v), HasSubstr("down_proj@7 and swiglu@9"));
+}
+
+TEST(VerdictTest, StoppedAttributionNamesNoSource) {
+  SeedCase seed;
+  seed.attribution.stopped_in = "the cause map, after layer 12";
+  for (Cause& cause : seed.attribution.causes) {
+    if (cause.cell.layer > 12) {
+      cause.effect = {kNaN, kNaN, kNaN, {}, false};
+      cause.changes_bits = false;
+    }
+  }
+  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_FALSE(v.source.has_value());
+  EXPECT_FALSE(v.interaction.has_value());
+  EXPECT_THAT(v.ops, IsEmpty());
+  EXPECT_THAT(v.no_effect, IsEmpty());
+  EXPECT_TRUE(v.exposed_by.has_value());
+  EXPECT_THAT(Text(v), HasSubstr("the cause map, after layer 12"));
+
+  // Later than the causes: they are still good.
+  SeedCase late;
+  late.attribution.stopped_in = "the repair map";
+  v = Judge(late.plan, late.attribution, &late.phenomena);
+  EXPECT_TRUE(v.source.has_value());
+
+  // In the first part: nothing is known.
+  Attribution nothing;
+  nothing.stopped_in = "the oracle";
+  nothing.plan.rel_l2 = nothing.plan.logits_rel_l2 = kNaN;
+  v = Judge(seed.plan, nothing, nullptr);
+  EXPECT_THAT(Text(v), HasSubstr("not run to its end"));
+  EXPECT_THAT(Text(v), Not(HasSubstr("breaks down")));
+  EXPECT_FALSE(v.exact);
+  EXPECT_FALSE(v.source.has_value());
+}
+
+TEST(VerdictTest, PlanOfTheOracleHasNoError) {
+  Attribution a = Uniform(0);
+  a.plan = {0, 0, 0, std::vector<double>(kLayers + 1, 0), true};
+  for (Cause& cause : a.causes) cause.changes_bits = false;
+  const Phenomena phenomena = Plain();
+  const Verdict v = Judge(PlanOf("oracle"), a, &phenomena);
+  EXPECT_TRUE(v.exact);
+  EXPECT_FALSE(v.source.has_value());
+  EXPECT_THAT(v.no_effect, IsEmpty());
+  const std::vector<std::string> sentences = Sentences(v, nullptr);
+  ASSERT_EQ(sentences.size(), 1u);
+  EXPECT_THAT(sentences[0], HasSubstr("no error"));
+}
+
+TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
+  Attribution a = Uniform(1e-5);
+  At(a, 0, Op::kLmHead).effect = {0, 0.5, 0.1, {}, true};
+  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  ASSERT_TRUE(v.head.has_value());
+  EXPECT_EQ(v.head->op, Op::kLmHead);
+  EXPECT_GT(v.head->squared_share, 0.99);
+  EXPECT_THAT(Text(v), HasSubstr("lm_head's own"));
+}
+
+TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
+  Attribution a = Uniform(1e-3);
+  const Effect whole = {0.1, 0.1, 0.1, {}, true};
+  a.repairs = {{{2, Op::kQProj}, whole, 0.02, 0, 0.03, 0},
+               {{3, Op::kKProj}, whole, 0.05, 0, 0.01, 0},
+               {{4, Op::kVProj}, whole, kNaN, 0, kNaN, 0}};
+  a.op_repairs = {{{0, Op::kRope}, whole, -0.1, 0, 0, 0},
+                  {{0, Op::kAv}, whole, -0.2, 0, 0, 0}};
+  a.group_repairs = {{{0, Op::kQProj}, whole, 0.3, 0, 0, 0}};
+  a.layer_repairs = {{{7, Op::kEmbed}, whole, 0.5, 0, 0, 0}};
+  Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  EXPECT_THAT(Text(v),
+              HasSubstr("at one cell 5.0 % (k_proj@3), in all layers of one op "
+                        "-10.0 % (rope), in one group of ops 30.0 % (matmul), "
+                        "in one layer 50.0 % (layer 7). One cell moves the "
+                        "final hidden state by up to 3.0 % of that error: what "
+                        "one op leaves exact"));
+  a.repairs[0].moved = 0.7;
+  EXPECT_THAT(Text(Judge(PlanOf("bf16"), a, nullptr)),
+              HasSubstr("up to 70.0 % of that error, which brings it no "
+                        "nearer"));
+  // An unfinished map may not have shown the best yet.
+  a.repairs[0].effect.complete = false;
+  v = Judge(PlanOf("bf16"), a, nullptr);
+  EXPECT_FALSE(v.best_cell.has_value());
+  EXPECT_TRUE(v.best_op.has_value());
+}
+
+TEST(VerdictTest, OpsUnderTheOracleAreNotSaidToHaveNoEffect) {
+  Attribution a = Uniform(1e-3);
+  for (Cause& cause : a.causes) {
+    if (cause.cell.op == Op::kRope || cause.cell.op == Op::kSoftmax) {
+      cause.changes_bits = false;
+    }
+  }
+  const Verdict v = Judge(PlanOf("bf16,softmax=oracle"), a, nullptr);
+  ASSERT_EQ(v.no_effect.size(), 1u);
+  EXPECT_EQ(v.no_effect[0].op, Op::kRope);
+  EXPECT_FALSE(v.no_effect[0].over_one_position);
+}
+
+TEST(VerdictTest, RepairIsTheLastSentence) {
+  const SeedCase seed;
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  RepairResult repair;
+  repair.budget = {BudgetMetric::kRelL2, 0.01};
+  repair.strategies = {Strategy()};
+  repair.error_before = 0.1;
+  repair.best_error = 0.05;
+  EXPECT_THAT(Sentences(v, &repair).back(),
+              HasSubstr("No upgrades to {f32} keep the budget rel_l2<=0.01; "
+                        "the best, of everything, reach 0.05"));
+  repair.best_error = kInf;
+  EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("breaks down too"));
+  repair.stopped_in = "ops to upgrade";
+  EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("stopped at: ops"));
+  repair.stopped_in = "";
+  repair.reached = true;
+  repair.repair.error = 0.1;
+  EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("by itself: 0.1"));
+  repair.repair = {{{Op::kQProj, Strategy(), {3, 4}}}, seed.plan, 0.007};
+  repair.entries = {"q_proj@3-4=f32"};
+  EXPECT_THAT(Sentences(v, &repair).back(),
+              HasSubstr("`q_proj@3-4=f32`: 2 (layer, op) cells, and an error "
+                        "of 0.007 instead of 0.1"));
+  repair.cost = RepairCost();
+  repair.cost->decode_ratio = {0.75, 0.01};
+  EXPECT_THAT(Sentences(v, &repair).back(),
+              HasSubstr("0.750 ± 0.010 of the plan's speed"));
+}
+
+// The whole chain from weights on: f32 everywhere, one op in one layer worse.
+TEST(VerdictTest, PlantedCellIsTheSource) {
+  Parallel parallel;
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const Strategy bf16 = *FindStrategy("bf16", Kernel::kMatMul);
+  AttributionOptions options;
+  options.tokens = {97, 3, 200, 41};
+  PhenomenaOptions phenomena_options;
+  phenomena_options.tokens = options.tokens;
+  for (const Cell& cell :
+       {Cell{1, Op::kVProj}, Cell{2, Op::kDownProj}, Cell{3, Op::kMlpResidual},
+        Cell{2, Op::kSwiGlu}, Cell{3, Op::kInputNorm}}) {
+    Plan plan(weights.layers.size());
+    plan.Set(cell.layer, cell.op, bf16);
+    const auto attribution = Attribute(weights, plan, options, parallel);
+    ASSERT_THAT(attribution, IsOk());
+    const auto phenomena =
+        FindPhenomena(weights, plan, phenomena_options, parallel);
+    ASSERT_THAT(phenomena, IsOk());
+    const Verdict v = Judge(plan, *attribution, &*phenomena);
+    ASSERT_TRUE(v.source.has_value()) << OpName(cell.op);
+    EXPECT_THAT(v.source->ops, ElementsAre(cell.op));
+    EXPECT_EQ(v.source->first_layer, cell.layer);
+    EXPECT_EQ(v.source->last_layer, cell.layer);
+    ASSERT_TRUE(v.best_cell.has_value());
+    EXPECT_EQ(v.best_cell->cell.op, cell.op);
+    EXPECT_EQ(v.best_cell->cell.layer, cell.layer);
+    EXPECT_GT(v.best_cell->gain, 0.9);
+    EXPECT_TRUE(v.interaction->adds_up);
+  }
+}
+
+// A source by hand: the cures are its op, where it can be better.
+TEST(CureTest, UpgradesOfTheSourceAreRun) {
+  Parallel parallel;
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const auto plan = Plan::Parse("o_proj@2=bf16_acc", weights.layers.size());
+  ASSERT_THAT(plan, IsOk());
+  Verdict verdict;
+  ErrorSource source;
+  source.ops = {Op::kOProj};
+  source.first_layer = source.last_layer = 2;
+  verdict.source = source;
+  CureOptions options;
+  options.strategies = {Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
+  options.tokens = {97, 3, 5};
+  options.stop = [] { return true; };
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
+  EXPECT_THAT(verdict.source->cures, IsEmpty());
+  options.stop = nullptr;
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
+  // f32 can be taken in layer 2 alone, kahan in all layers too.
+  ASSERT_EQ(verdict.source->cures.size(), 3u);
+  EXPECT_THAT(verdict.source->cures[0].entries, ElementsAre("o_proj@2=f32"));
+  EXPECT_THAT(verdict.source->cures[1].entries, ElementsAre("o_proj@2=kahan"));
+  EXPECT_THAT(verdict.source->cures[2].entries, ElementsAre("o_proj=kahan"));
+  for (const Cure& cure : verdict.source->cures) {
+    EXPECT_GT(cure.rel_l2, 0);
+    EXPECT_LT(cure.rel_l2, 1e-4);
+  }
+  // Nothing to cure.
+  Verdict none;
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, none), IsOk());
+  EXPECT_FALSE(none.source.has_value());
+}
+
+// One layer of an op is the source, another op makes its channel: each scope is
+// upgraded, and all of the op is run by itself.
+TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
+  Parallel parallel;
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const size_t num_layers = weights.layers.size();
+  const auto plan = Plan::Parse("o_proj=bf16_acc,v_proj=bf16", num_layers);
+  ASSERT_THAT(plan, IsOk());
+  Verdict verdict;
+  verdict.source = ErrorSource();
+  verdict.source->ops = {Op::kOProj};
+  verdict.source->first_layer = verdict.source->last_layer = 2;
+  verdict.source->makes = SourcePart{1, {Op::kVProj}, 0.1};
+  CureOptions options;
+  options.strategies = {Strategy()};
+  options.tokens = {97, 3, 5};
+  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
+  const ErrorSource& source = *verdict.source;
+  ASSERT_EQ(source.cures.size(), 3u);
+  EXPECT_THAT(source.cures[0].entries, ElementsAre("o_proj@2=f32"));
+  EXPECT_THAT(source.cures[1].entries, ElementsAre("o_proj=f32"));
+  EXPECT_THAT(source.cures[2].entries,
+              testing::UnorderedElementsAre("o_proj=f32", "v_proj@1=f32"));
+  const auto error_of = [&](const std::string& text) {
+    AttributionOptions whole;
+    whole.tokens = options.tokens;
+    whole.layers = whole.causes = whole.repairs = false;
+    return Attribute(weights, *Plan::Parse(text, num_layers), whole, parallel)
+        ->plan.rel_l2;
+  };
+  std::string others;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    if (OpAt(i) != Op::kOProj) {
+      absl::StrAppend(&others, ",", OpName(OpAt(i)), "=oracle");
+    }
+  }
+  // The two sum 3 * 64 squares in orders of their own, each sum within 192
+  // roundings; the root and the quotient halve and add what is left.
+  const auto is = [](double x) {
+    return testing::DoubleNear(x, 2 * 192 * 0x1p-53 * x);
+  };
+  EXPECT_THAT(source.cures[2].rel_l2,
+              is(error_of("o_proj=f32,v_proj=bf16,v_proj@1=f32")));
+  ASSERT_TRUE(source.isolated.has_value());
+  const double alone = error_of(absl::StrCat("o_proj=bf16_acc", others));
+  EXPECT_THAT(source.isolated->rel_l2, is(alone));
+  ASSERT_EQ(source.isolated->upgraded.size(), 1u);
+  EXPECT_THAT(source.isolated->upgraded[0].rel_l2,
+              is(error_of(absl::StrCat("o_proj=f32", others))));
+}
+
+TEST(FormatNameTest, IsThatOfPlansAndReports) {
+  EXPECT_EQ(FormatName(Format::kF64), "f64");
+  EXPECT_EQ(FormatName(Format::kF32), "f32");
+  EXPECT_EQ(FormatName(Format::kBF16), "bf16");
+  EXPECT_EQ(FormatName(Format::kF16), "f16");
+}
+
+}  // namespace
+}  // namespace ulpscope

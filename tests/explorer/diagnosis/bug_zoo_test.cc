@@ -1,0 +1,206 @@
+// The diagnosis of traces that transformers wrote, correct and with bugs that
+// were patched into it (tools/make_bug_zoo.py): every bug by its name, and
+// nothing else.
+
+#include "tests/explorer/diagnosis/bug_zoo.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status_matchers.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/weights.h"
+#include "model/trace/reference_trace.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::IsOk;
+using ::testing::UnorderedElementsAreArray;
+
+// Of what a trace has, the part that is diagnosed.
+enum class Traced { kAllOps, kHiddenStates };
+
+class BugZooTest : public testing::TestWithParam<ZooTrace> {
+ protected:
+  // A trace's diagnosis. What goes wrong is a failed expectation.
+  Diagnosis Diagnosed(Traced traced) {
+    const ZooTrace& zoo = GetParam();
+    Parallel parallel(2);
+    const auto checkpoint = OpenCheckpoint(zoo.checkpoint);
+    EXPECT_THAT(checkpoint, IsOk());
+    if (!checkpoint.ok()) return {};
+    LoadOptions load;
+    load.keep_untied_head = true;
+    const auto weights = LoadWeights(
+        *checkpoint, parallel, [](size_t, size_t) {}, load);
+    EXPECT_THAT(weights, IsOk());
+    auto trace = LoadReferenceTrace(zoo.file, "", checkpoint->config, {});
+    EXPECT_THAT(trace, IsOk());
+    if (!weights.ok() || !trace.ok()) return {};
+    if (traced == Traced::kHiddenStates) {
+      for (auto it = trace->outputs.begin(); it != trace->outputs.end();) {
+        const Op op = it->first.second;
+        const bool kept = op == Op::kEmbed || op == Op::kMlpResidual ||
+                          op == Op::kFinalNorm || op == Op::kLmHead;
+        it = kept ? std::next(it) : trace->outputs.erase(it);
+      }
+      trace->scores.clear();
+    }
+    auto diagnosis =
+        Diagnose(*checkpoint, *weights, Plan(weights->layers.size()), *trace,
+                 {}, parallel);
+    EXPECT_THAT(diagnosis, IsOk());
+    return diagnosis.ok() ? *std::move(diagnosis) : Diagnosis();
+  }
+
+  // Ids of what was found, but for rounding, which is no bug.
+  static std::vector<std::string> Found(const Diagnosis& diagnosis) {
+    std::vector<std::string> ids;
+    for (const DiagnosedCause& cause : diagnosis.causes) {
+      if (cause.kind != CauseKind::kRounding) ids.push_back(cause.id);
+    }
+    return ids;
+  }
+
+  // "f32" of float32. transformers runs norms, the softmax and RoPE in float32
+  // even of a float64 model, unless the zoo keeps it from that.
+  static std::string ArithmeticOf(const ZooTrace& zoo) {
+    if (absl::StrContains(zoo.name, "throughout")) return "f64";
+    return zoo.dtype == "float64"    ? "torch-f64"
+           : zoo.dtype == "float32"  ? "f32"
+           : zoo.dtype == "bfloat16" ? "torch-bf16"
+                                     : "torch-f16";
+  }
+
+  // Rotations by equal angles more cancel in the scores: states and logits are
+  // the correct model's but for rounding. (In bf16 its flips may tell.)
+  static bool CannotShowInStates(const ZooTrace& zoo) {
+    return zoo.bugs == std::vector<std::string>{"positions_plus_one"};
+  }
+};
+
+TEST_P(BugZooTest, NamesWhatIsInIt) {
+  const ZooTrace& zoo = GetParam();
+  const Diagnosis d = Diagnosed(Traced::kAllOps);
+  EXPECT_THAT(Found(d), UnorderedElementsAreArray(zoo.bugs));
+  EXPECT_EQ(d.arithmetic.name, ArithmeticOf(zoo));
+  EXPECT_FALSE(d.arithmetic.stored_rounded);
+  EXPECT_EQ(d.explained(), !zoo.outside);
+}
+
+TEST_P(BugZooTest, NamesItFromHiddenStatesAlone) {
+  const ZooTrace& zoo = GetParam();
+  const Diagnosis d = Diagnosed(Traced::kHiddenStates);
+  if (CannotShowInStates(zoo)) {
+    EXPECT_THAT(Found(d), testing::IsSubsetOf(zoo.bugs));
+  } else {
+    EXPECT_THAT(Found(d), UnorderedElementsAreArray(zoo.bugs));
+  }
+  EXPECT_EQ(d.arithmetic.name, ArithmeticOf(zoo));
+  EXPECT_EQ(d.explained(), !zoo.outside);
+}
+
+// Where transformers' own output first differs from the correct model's.
+TEST_P(BugZooTest, FindsWhereItFirstDiffers) {
+  const ZooTrace& zoo = GetParam();
+  const Diagnosis d = Diagnosed(Traced::kAllOps);
+  if (zoo.first_op.empty()) {
+    EXPECT_FALSE(d.first_difference.has_value());
+    return;
+  }
+  if (zoo.outside) {
+    ASSERT_TRUE(d.first_unexplained.has_value());
+    const PointResult& first = d.points[*d.first_unexplained];
+    EXPECT_EQ(OpName(first.op), zoo.first_op);
+    EXPECT_EQ(first.layer, zoo.first_layer);
+    return;
+  }
+  // The first that one concerns; beyond rounding it may differ only later.
+  ASSERT_FALSE(d.causes.empty());
+  EXPECT_EQ(OpName(d.causes.front().first_op), zoo.first_op);
+  EXPECT_EQ(d.causes.front().first_layer, zoo.first_layer);
+}
+
+// By the replay of the trace's own values, and by runs from the tokens on.
+TEST_P(BugZooTest, ConfirmsItTwice) {
+  const Diagnosis d = Diagnosed(Traced::kAllOps);
+  for (const DiagnosedCause& cause : d.causes) {
+    SCOPED_TRACE(cause.id);
+    if (cause.kind == CauseKind::kRounding) continue;
+    EXPECT_LT(cause.replay_with, cause.replay_without);
+    EXPECT_GT(cause.points, 0u);
+    EXPECT_FALSE(cause.what.empty());
+    EXPECT_FALSE(cause.advice.empty());
+    if (cause.kind == CauseKind::kComparison) continue;
+    EXPECT_LE(cause.replay_with, 1);
+    // Positions that are all one too large cancel in the run.
+    if (cause.id == "positions_plus_one") continue;
+    EXPECT_LT(cause.run_with, cause.run_without);
+    EXPECT_GT(cause.removed, 0.9);
+  }
+}
+
+// The error table of any trace: its shares are of something, and all of it.
+TEST_P(BugZooTest, SharesOfARowAddUp) {
+  const Diagnosis d = Diagnosed(Traced::kAllOps);
+  ASSERT_FALSE(d.rows.empty());
+  for (const ErrorRow& row : d.rows) {
+    const double shares[] = {row.comparison, row.rounding,  row.difference,
+                             row.own,        row.inherited, row.cancellation};
+    double sum = 0;
+    for (const double share : shares) {
+      EXPECT_GE(share, 0) << row.layer;
+      sum += share;
+    }
+    // Of NaN, and of no error, there are no shares.
+    if (!(row.error.rmse > 0)) continue;
+    EXPECT_NEAR(sum, 1, 16 * 0x1p-53) << row.layer;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Zoo, BugZooTest, testing::ValuesIn(BugZoo()),
+                         [](const auto& param_info) {
+                           return absl::StrReplaceAll(
+                               param_info.param.name,
+                               {{"-", "_"}, {"+", "_and_"}});
+                         });
+
+// The catalogue is in the zoo, each architecture and dtype where it makes
+// sense.
+TEST(BugZoo, HasTheCatalogue) {
+  const std::vector<ZooTrace> zoo = BugZoo();
+  std::set<std::string> singles;
+  size_t correct = 0, pairs = 0, outside = 0;
+  for (const ZooTrace& trace : zoo) {
+    if (trace.outside) {
+      ++outside;
+    } else if (trace.bugs.empty()) {
+      ++correct;
+    } else if (trace.bugs.size() == 2) {
+      ++pairs;
+    } else {
+      singles.insert(trace.bugs.front());
+    }
+  }
+  EXPECT_GE(correct, 10u);
+  EXPECT_GE(pairs, 10u);
+  EXPECT_GE(outside, 5u);
+  EXPECT_GE(singles.size(), 31u);
+}
+
+}  // namespace
+}  // namespace ulpscope

@@ -1,0 +1,52 @@
+#ifndef TESTS_EXPLORER_DIAGNOSIS_DIAGNOSED_MODEL_H_
+#define TESTS_EXPLORER_DIAGNOSIS_DIAGNOSED_MODEL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "model/architecture/variant.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/weights.h"
+#include "model/trace/reference_trace.h"
+
+namespace ulpscope {
+
+// A checkpoint with its weights, loaded once and kept. What cannot be loaded is
+// a failed expectation.
+struct OpenedModel {
+  Checkpoint checkpoint;
+  Weights weights;
+};
+const OpenedModel& Opened(const std::string& name);
+
+enum class TraceKind {
+  kOps,         // a .safetensors file: the states, and every op
+  kStatesFile,  // its list of states alone
+  kFolder,      // of .bin files: states and logits in f32
+};
+
+// What DumpTrace writes of the model under the plan, as LoadReferenceTrace
+// reads it: no memory is shared with another trace.
+ReferenceTrace TraceOf(const std::string& model, absl::string_view plan,
+                       const std::vector<int32_t>& tokens, TraceKind kind,
+                       bool last_state_normed);
+
+// Every op but scores as a variant of the decoder computes it, and no states.
+ReferenceTrace TraceOfVariant(const std::string& model, absl::string_view plan,
+                              const std::vector<int32_t>& tokens,
+                              const Variant& variant);
+
+// Against our plan.
+Diagnosis DiagnosisOf(const std::string& model, const ReferenceTrace& trace,
+                      const DiagnosisOptions& options = {},
+                      absl::string_view plan = "f32");
+
+// Ids of what was found, but for rounding, which is no mistake.
+std::vector<std::string> FoundIn(const Diagnosis& diagnosis);
+
+}  // namespace ulpscope
+
+#endif  // TESTS_EXPLORER_DIAGNOSIS_DIAGNOSED_MODEL_H_

@@ -1,0 +1,108 @@
+#include "kernels/ops/panels.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "hwy/base.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/parallel.h"
+
+namespace ulpscope {
+namespace {
+
+// Bit patterns that name their place: each is another one.
+template <typename Bits>
+std::vector<Bits> Numbered(size_t n, size_t k) {
+  std::vector<Bits> elements(n * k);
+  for (size_t i = 0; i < elements.size(); ++i) {
+    elements[i] = static_cast<Bits>(i + 1);
+  }
+  return elements;
+}
+
+// Every element is where panels.h says, and the rest is zero.
+template <typename Bits>
+void ExpectLayout(DType dtype) {
+  for (const size_t n : {1, 31, 32, 33, 70}) {
+    for (const size_t k : {1, 2, 63, 64, 65, 200}) {
+      for (const size_t threads : {1, 3}) {
+        SCOPED_TRACE(testing::Message() << DTypeName(dtype) << " " << n << "x"
+                                        << k << ", " << threads << " threads");
+        const std::vector<Bits> b = Numbered<Bits>(n, k);
+        Parallel parallel(threads);
+        const Panels panels(dtype, b.data(), n, k, parallel);
+        const PanelsView view = panels.view();
+        EXPECT_TRUE(view.dtype == dtype);
+        EXPECT_EQ(view.n, n);
+        EXPECT_EQ(view.k, k);
+        const size_t num_panels = (n + 31) / 32;
+        ASSERT_GE(view.panel_stride, 32 * k);
+        ASSERT_EQ(panels.bytes(),
+                  num_panels * view.panel_stride * DTypeSize(dtype));
+        const Bits* elements = static_cast<const Bits*>(view.data);
+        for (size_t j = 0; j < num_panels * 32; ++j) {
+          for (size_t i = 0; i < k; ++i) {
+            const Bits expected = j < n ? b[j * k + i] : Bits{0};
+            ASSERT_EQ(elements[j / 32 * view.panel_stride + i * 32 + j % 32],
+                      expected)
+                << "row " << j << ", column " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(PanelsTest, HaveTheDocumentedLayout) {
+  ExpectLayout<uint16_t>(DType::kBF16);
+  ExpectLayout<uint16_t>(DType::kF16);
+  ExpectLayout<uint32_t>(DType::kF32);
+  ExpectLayout<uint64_t>(DType::kF64);
+}
+
+template <typename T, typename Widen>
+void ExpectRows(DType dtype, const std::vector<T>& b, Widen widen) {
+  constexpr size_t kN = 35, kK = 3;
+  ASSERT_EQ(b.size(), kN * kK);
+  Parallel parallel;
+  const Panels panels(dtype, b.data(), kN, kK, parallel);
+  for (size_t j = 0; j < kN; ++j) {
+    double row[kK];
+    panels.CopyRow(j, row);
+    for (size_t i = 0; i < kK; ++i) {
+      EXPECT_EQ(row[i], widen(b[j * kK + i])) << DTypeName(dtype) << j;
+    }
+  }
+}
+
+TEST(PanelsTest, CopyRowWidensExactly) {
+  std::vector<double> f64;
+  std::vector<float> f32;
+  std::vector<hwy::float16_t> f16;
+  std::vector<hwy::bfloat16_t> bf16;
+  for (int i = 0; i < 35 * 3; ++i) {
+    const float x = 0.1F * static_cast<float>(i - 50);
+    f64.push_back(x / 3.0);
+    f32.push_back(x);
+    f16.push_back(hwy::F16FromF32(x));
+    bf16.push_back(hwy::BF16FromF32(x));
+  }
+  ExpectRows(DType::kF64, f64, [](double x) { return x; });
+  ExpectRows(DType::kF32, f32, [](float x) { return double{x}; });
+  ExpectRows(DType::kF16, f16,
+             [](hwy::float16_t x) { return double{hwy::F32FromF16(x)}; });
+  ExpectRows(DType::kBF16, bf16,
+             [](hwy::bfloat16_t x) { return double{hwy::F32FromBF16(x)}; });
+}
+
+TEST(PanelsTest, DefaultIsEmpty) {
+  const Panels panels;
+  EXPECT_EQ(panels.bytes(), 0u);
+  EXPECT_EQ(panels.view().data, nullptr);
+}
+
+}  // namespace
+}  // namespace ulpscope

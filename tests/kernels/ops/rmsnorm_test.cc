@@ -1,0 +1,171 @@
+#include "kernels/ops/rmsnorm.h"
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/measure/random.h"
+#include "kernels/strategy/strategy.h"
+#include "tests/kernels/ops/bits.h"
+#include "tests/kernels/ops/textbook.h"
+#include "tests/kernels/strategy/targets.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kEps = 1e-6;
+
+template <typename T>
+std::vector<T> Draw(size_t count, Random& random) {
+  std::vector<T> x;
+  for (size_t i = 0; i < count; ++i) {
+    x.push_back(static_cast<T>(random.Gaussian() * (1 + 0x1p-30)));
+  }
+  return x;
+}
+
+class RmsNormTest : public KernelTest {
+ protected:
+  static std::vector<double> Expected(absl::Span<const double> x,
+                                      absl::Span<const double> weight,
+                                      double eps) {
+    return TextbookRmsNorm(*FindTextbook(strategy().name()), x, weight, eps);
+  }
+
+  template <typename T>
+  void Run(Matrix<const T> x, const std::vector<double>& weight, Matrix<T> y,
+           size_t threads = 1) {
+    Parallel parallel(threads);
+    RmsNormArgs<T> args;
+    args.x = x;
+    args.weight = weight.data();
+    args.eps = kEps;
+    args.y = y;
+    RmsNorm(strategy(), args, parallel);
+  }
+
+  // One row, apart and in place.
+  template <typename T>
+  void Compare(const std::vector<T>& x, const std::vector<double>& weight) {
+    const size_t n = x.size();
+    const std::vector<double> expected =
+        Expected(std::vector<double>(x.begin(), x.end()), weight, kEps);
+    std::vector<T> y(n);
+    Run<T>(Matrix<const T>(x.data(), 1, n), weight, Matrix<T>(y.data(), 1, n));
+    EXPECT_TRUE(HasBits<T>(y, expected)) << "n=" << n;
+    y = x;
+    Run<T>(Matrix<T>(y.data(), 1, n), weight, Matrix<T>(y.data(), 1, n));
+    EXPECT_TRUE(HasBits<T>(y, expected)) << "in place, n=" << n;
+  }
+
+  template <typename T>
+  void CompareAllSizes() {
+    Random random(1);
+    for (size_t n = 1; n <= 70; ++n) {
+      const std::vector<T> x = Draw<T>(n, random);
+      Compare(x, Draw<double>(n, random));
+    }
+    // 16 lanes x 32 and x 64 terms are where blocks end; 7040 are 7 blocks.
+    for (const size_t n :
+         {511, 513, 896, 1023, 1025, 2049, 7040, 16383, 16384}) {
+      const std::vector<T> x = Draw<T>(n, random);
+      Compare(x, Draw<double>(n, random));
+    }
+  }
+};
+
+TEST_P(RmsNormTest, HasTheTextbooksBits) {
+  if (StoresFloat()) CompareAllSizes<float>();
+  CompareAllSizes<double>();
+}
+
+TEST_P(RmsNormTest, EpsilonKeepsZerosFinite) {
+  const std::vector<double> x(40, 0.0);
+  const std::vector<double> weight(40, 3.0);
+  std::vector<double> y(40, -1.0);
+  Run<double>(Matrix<const double>(x.data(), 1, 40), weight,
+              Matrix<double>(y.data(), 1, 40));
+  EXPECT_EQ(y, x);
+}
+
+TEST_P(RmsNormTest, RowsStridesAndThreads) {
+  Random random(2);
+  constexpr size_t kRows = 5, kCols = 37, kStrideX = 41, kStrideY = 50;
+  const std::vector<double> x = Draw<double>(kRows * kStrideX, random);
+  const std::vector<double> weight = Draw<double>(kCols, random);
+  std::vector<double> expected(kRows * kStrideY, -1.0);
+  for (size_t r = 0; r < kRows; ++r) {
+    const std::vector<double> row = Expected(
+        absl::MakeConstSpan(x).subspan(r * kStrideX, kCols), weight, kEps);
+    for (size_t i = 0; i < kCols; ++i) expected[r * kStrideY + i] = row[i];
+  }
+  for (const size_t threads : {1, 2, 3}) {
+    std::vector<double> y(kRows * kStrideY, -1.0);
+    Run<double>(Matrix<const double>(x.data(), kRows, kCols, kStrideX), weight,
+                Matrix<double>(y.data(), kRows, kCols, kStrideY), threads);
+    EXPECT_TRUE(HasBits<double>(y, expected)) << threads << " threads";
+  }
+}
+
+// Enough values for several tasks: rows are taken several at a time, but for
+// those that are left over.
+TEST_P(RmsNormTest, ManyRowsHaveTheBitsOfOne) {
+  Random random(4);
+  constexpr size_t kRows = 67, kCols = 301;
+  const std::vector<double> x = Draw<double>(kRows * kCols, random);
+  const std::vector<double> weight = Draw<double>(kCols, random);
+  std::vector<double> expected;
+  for (size_t r = 0; r < kRows; ++r) {
+    const std::vector<double> row = Expected(
+        absl::MakeConstSpan(x).subspan(r * kCols, kCols), weight, kEps);
+    expected.insert(expected.end(), row.begin(), row.end());
+  }
+  for (const size_t threads : {1, 3}) {
+    std::vector<double> y(kRows * kCols);
+    Run<double>(Matrix<const double>(x.data(), kRows, kCols), weight,
+                Matrix<double>(y.data(), kRows, kCols), threads);
+    EXPECT_TRUE(HasBits<double>(y, expected)) << threads << " threads";
+    y = x;
+    const Matrix<double> in_place(y.data(), kRows, kCols);
+    Run<double>(in_place, weight, in_place, threads);
+    EXPECT_TRUE(HasBits<double>(y, expected)) << threads << " threads";
+  }
+}
+
+// NaN makes all of its row NaN. An infinite x makes the sum of squares infinite
+// (in a compensated sum NaN), so that nothing of the row is a normal number.
+TEST_P(RmsNormTest, NonFiniteValuesStayInTheirRow) {
+  Random random(3);
+  for (const double bad : {std::nan(""), kInfinity}) {
+    for (const size_t at : {0, 7, 16, 32, 44}) {
+      std::vector<double> x = Draw<double>(3 * 45, random);
+      x[45 + at] = bad;
+      const std::vector<double> weight(45, 1.0);
+      std::vector<double> y(x.size());
+      Run<double>(Matrix<const double>(x.data(), 3, 45), weight,
+                  Matrix<double>(y.data(), 3, 45));
+      for (size_t i = 0; i < y.size(); ++i) {
+        if (i / 45 == 1 && (std::isnan(bad) || i == 45 + at)) {
+          EXPECT_TRUE(std::isnan(y[i])) << bad << " at " << at;
+        } else if (i / 45 == 1) {
+          EXPECT_TRUE(std::isnan(y[i]) || y[i] == 0) << bad << " at " << at;
+        } else {
+          EXPECT_TRUE(std::isfinite(y[i]));
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, RmsNormTest, testing::ValuesIn(StrategiesOnTargets(Kernel::kRmsNorm)),
+    NameOf);
+
+}  // namespace
+}  // namespace ulpscope

@@ -1,0 +1,85 @@
+#include "kernels/strategy/strategy.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "gtest/gtest.h"
+#include "kernels/base/cpu.h"
+#include "kernels/base/format.h"
+
+namespace ulpscope {
+namespace {
+
+TEST(StrategyTest, NamesAreUniqueAndPlain) {
+  std::vector<absl::string_view> names;
+  for (const StrategyInfo& info : Strategies()) {
+    const absl::string_view name = info.name;
+    EXPECT_FALSE(name.empty());
+    EXPECT_EQ(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_"),
+              absl::string_view::npos)
+        << name << " does not fit into a plan's text";
+    EXPECT_NE(absl::string_view(info.summary), "") << name;
+    EXPECT_GT(info.instructions_per_product, 0) << name;
+    names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
+  EXPECT_EQ(Strategy().name(), "f32");
+}
+
+TEST(StrategyTest, TakeTheKernelsOfTheDesign) {
+  EXPECT_EQ(StrategyNames(Kernel::kMatMul),
+            absl::StrCat("f32, pairwise, kahan, dot2, f64, bf16, bf16_acc",
+                         CpuHasBf16Dot() ? ", bf16_hw" : "", ", f16, oracle"));
+  EXPECT_EQ(StrategyNames(Kernel::kRmsNorm),
+            "f32, pairwise, kahan, dot2, f64, bf16, bf16_acc, f16, oracle");
+  EXPECT_EQ(StrategyNames(Kernel::kSoftmax),
+            "f32, pairwise, kahan, f64, bf16, bf16_acc, f16, oracle");
+  EXPECT_EQ(StrategyNames(Kernel::kElementwise), "f32, f64, bf16, f16, oracle");
+  EXPECT_EQ(StrategyNames(Kernel::kResidual),
+            "f32, kahan, f64, bf16, f16, oracle");
+  for (const StrategyInfo& info : Strategies()) {
+    EXPECT_NE(info.kernels, 0u) << info.name;
+    EXPECT_EQ(info.kernels >> kNumKernels, 0u) << info.name;
+  }
+}
+
+TEST(StrategyTest, AreFoundByNameForAKernelThatTakesThem) {
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    for (size_t k = 0; k < kNumKernels; ++k) {
+      const Kernel kernel = static_cast<Kernel>(k);
+      const auto found = FindStrategy(Strategy(i).name(), kernel);
+      ASSERT_EQ(found.ok(), Strategy(i).Takes(kernel));
+      if (found.ok()) {
+        EXPECT_TRUE(*found == Strategy(i));
+        continue;
+      }
+      const std::string message(found.status().message());
+      EXPECT_NE(message.find(StrategyNames(kernel)), std::string::npos);
+    }
+  }
+  const auto unknown = FindStrategy("f8", Kernel::kSoftmax);
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.status().message(),
+            "unknown strategy 'f8': softmax takes f32, pairwise, kahan, f64, "
+            "bf16, bf16_acc, f16, oracle");
+}
+
+// Of a sum with one term nothing is lost but roundings of the product and the
+// result, at most two of each format.
+TEST(StrategyTest, BoundsOfOneTermAreAFewRoundings) {
+  for (const StrategyInfo& info : Strategies()) {
+    const SumTerms terms = {1, 1.0, 1.0};
+    EXPECT_GT(info.error_bound(terms), 0.0) << info.name;
+    EXPECT_LT(info.error_bound(terms),
+              2 * UnitRoundoff(info.result) + 3 * UnitRoundoff(Format::kF32))
+        << info.name;
+  }
+}
+
+}  // namespace
+}  // namespace ulpscope

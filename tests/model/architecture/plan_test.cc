@@ -1,0 +1,113 @@
+#include "model/architecture/plan.h"
+
+#include <cstddef>
+#include <random>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/op.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+std::string Canonical(const std::string& text, size_t num_layers = 24) {
+  const auto plan = Plan::Parse(text, num_layers);
+  EXPECT_THAT(plan, IsOk()) << text;
+  return plan.ok() ? plan->Text() : "";
+}
+
+TEST(PlanTest, LaterEntriesWin) {
+  const auto plan =
+      Plan::Parse("matmul=bf16,softmax=f32,down_proj@22-23=kahan", 24);
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_EQ(plan->Get(21, Op::kDownProj).name(), "bf16");
+  EXPECT_EQ(plan->Get(22, Op::kDownProj).name(), "kahan");
+  EXPECT_EQ(plan->Get(23, Op::kDownProj).name(), "kahan");
+  EXPECT_EQ(plan->Get(24, Op::kDownProj).name(), "bf16");
+  EXPECT_EQ(plan->Get(1, Op::kLmHead).name(), "bf16");
+  EXPECT_EQ(plan->Get(1, Op::kRope).name(), "f32");
+  EXPECT_EQ(Canonical("down_proj=kahan,matmul=bf16"), "matmul=bf16");
+}
+
+TEST(PlanTest, CanonicalTextDoesNotDependOnHowThePlanWasWritten) {
+  EXPECT_EQ(Canonical("softmax=bf16,matmul=kahan"),
+            "matmul=kahan,softmax=bf16");
+  EXPECT_EQ(Canonical(" matmul = kahan , softmax=bf16 "),
+            "matmul=kahan,softmax=bf16");
+  EXPECT_EQ(Canonical("q_proj@1-3=f64,q_proj@4-24=f64"), "q_proj=f64");
+  EXPECT_EQ(Canonical("matmul=bf16,q_proj@7=f32"), "matmul=bf16,q_proj@7=f32");
+  EXPECT_EQ(Canonical("rmsnorm=f32"), "f32");
+  EXPECT_EQ(Canonical("softmax=kahan,rmsnorm=kahan,matmul=kahan"), "kahan");
+  EXPECT_EQ(Canonical("torch-bf16,residual=f32"),
+            "matmul=bf16,rmsnorm=bf16,softmax=bf16,elementwise=bf16");
+  EXPECT_EQ(Canonical("torch-f16,residual=f32"),
+            "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16");
+  EXPECT_EQ(Canonical("oracle"), "oracle");
+  EXPECT_EQ(Canonical("oracle,softmax@3=f32"),
+            "matmul=oracle,rmsnorm=oracle,softmax=oracle,elementwise=oracle,"
+            "residual=oracle,softmax@3=f32");
+}
+
+TEST(PlanTest, EveryPresetParsesAndPrintsItsName) {
+  for (const PlanPreset& preset : PlanPresets()) {
+    EXPECT_EQ(Canonical(preset.name), preset.name);
+    EXPECT_EQ(Canonical(preset.name, 1), preset.name);
+    EXPECT_EQ(Canonical(*preset.entries != '\0' ? preset.entries : "f32"),
+              preset.name);
+  }
+}
+
+// Every plan reads back to itself: random cells, any strategy they take.
+TEST(PlanTest, TextReadsBackToAnEqualPlan) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 200; ++i) {
+    const size_t num_layers = 1 + random() % 6;
+    Plan plan(num_layers);
+    for (size_t edits = random() % 40; edits > 0; --edits) {
+      const Op op = OpAt(random() % kNumOps);
+      const Strategy strategy(random() % Strategies().size());
+      if (!strategy.Takes(OpKernel(op))) continue;
+      plan.Set(1 + random() % num_layers, op, strategy);
+    }
+    const auto read = Plan::Parse(plan.Text(), num_layers);
+    ASSERT_THAT(read, IsOk()) << plan.Text();
+    EXPECT_TRUE(*read == plan) << plan.Text();
+    EXPECT_EQ(read->Text(), plan.Text());
+  }
+}
+
+TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
+  const auto message = [](const std::string& text) {
+    const auto plan = Plan::Parse(text, 24);
+    EXPECT_THAT(plan, StatusIs(absl::StatusCode::kInvalidArgument)) << text;
+    return std::string(plan.status().message());
+  };
+  EXPECT_THAT(message("matmul=fp8"),
+              AllOf(HasSubstr("matmul=fp8"), HasSubstr("kahan, dot2, f64")));
+  EXPECT_THAT(message("softmax=dot2"),
+              AllOf(HasSubstr("softmax does not take"), HasSubstr("kahan")));
+  EXPECT_THAT(message("matmull=f32"),
+              AllOf(HasSubstr("'matmull'"), HasSubstr("down_proj")));
+  EXPECT_THAT(message("q_proj@25=f32"), HasSubstr("<= 24"));
+  EXPECT_THAT(message("q_proj@0=f32"), HasSubstr("@0"));
+  EXPECT_THAT(message("q_proj@3-2=f32"), HasSubstr("@3-2"));
+  EXPECT_THAT(message("q_proj@1-2-3=f32"), HasSubstr("@1-2-3"));
+  EXPECT_THAT(message("q_proj@=f32"), HasSubstr("@"));
+  EXPECT_THAT(message("lm_head@3=f32"), HasSubstr("not in a layer"));
+  EXPECT_THAT(message("fp32"),
+              AllOf(HasSubstr("not a preset"), HasSubstr("torch-bf16")));
+  EXPECT_THAT(message(""), HasSubstr("empty plan"));
+  EXPECT_THAT(message("f32,"), HasSubstr("not a preset"));
+}
+
+}  // namespace
+}  // namespace ulpscope

@@ -1,0 +1,462 @@
+#include "model/architecture/variant.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/status_matchers.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/base/format.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/config.h"
+#include "model/architecture/op.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/weights.h"
+#include "model/decoder/decoder.h"
+#include "model/lockstep/lockstep.h"
+#include "tests/kernels/ops/bits.h"
+#include "tests/model/checkpoint/loaded_model.h"
+#include "tests/model/decoder/kept_outputs.h"
+#include "tests/model/decoder/textbook_decoder.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
+using ::testing::HasSubstr;
+
+constexpr const char* kUntied = "tests/testdata/reference/qwen3_untied";
+
+const std::vector<int32_t>& Tokens() {
+  static const auto* const tokens =
+      new std::vector<int32_t>{3, 14, 15, 62, 65, 35, 59};
+  return *tokens;
+}
+
+struct Case {
+  std::string name;
+  Variant variant;
+  Op first;  // whose output is another
+  // Of models with QK-norm, with biases, or all.
+  enum { kAll, kNormed, kBiased } of = kAll;
+};
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  const auto add = [&](const char* name, Op first) -> Variant& {
+    cases.push_back({name, {}, first});
+    return cases.back().variant;
+  };
+  add("neighbours", Op::kRope).rope_pairs = RopePairs::kNeighbours;
+  add("theta", Op::kRope).rope_theta = 1e4;
+  add("bf16_frequencies", Op::kRope).rope_rounding =
+      RopeRounding::kFrequenciesBF16;
+  add("bf16_angles", Op::kRope).rope_rounding = RopeRounding::kAnglesBF16;
+  add("bf16_cosines", Op::kRope).rope_rounding = RopeRounding::kCosinesBF16;
+  add("q_late", Op::kRope).q_position_offset = 1;
+  add("k_early", Op::kRope).k_position_offset = -1;
+  {
+    Variant& variant = add("both_late_of_neighbours", Op::kRope);
+    variant.rope_pairs = RopePairs::kNeighbours;
+    variant.q_position_offset = variant.k_position_offset = 2;
+  }
+  add("eps", Op::kInputNorm).norm_eps = 1e-3;
+  add("no_eps", Op::kInputNorm).norm_eps = 0;
+  add("plus_one", Op::kInputNorm).norm_weight_plus_one = true;
+  add("no_qk_norm", Op::kQNorm).qk_norm = QkNorm::kMissing;
+  cases.back().of = Case::kNormed;
+  add("qk_norm_after_rope", Op::kQNorm).qk_norm = QkNorm::kAfterRope;
+  cases.back().of = Case::kNormed;
+  add("no_bias", Op::kQProj).without_qkv_bias = true;
+  cases.back().of = Case::kBiased;
+  add("tiled", Op::kQk).kv_heads = KvHeads::kTiled;
+  add("scale", Op::kQk).attention_scale = 0.125;
+  add("not_causal", Op::kQk).causal = false;
+  {
+    Variant& variant = add("tiled_not_causal", Op::kQk);
+    variant.kv_heads = KvHeads::kTiled;
+    variant.causal = false;
+  }
+  add("f16_softmax", Op::kSoftmax).softmax = SoftmaxForm::kF16WithoutMax;
+  add("gelu", Op::kSwiGlu).activation = Activation::kGelu;
+  add("gelu_tanh", Op::kSwiGlu).activation = Activation::kGeluTanh;
+  add("swapped", Op::kSwiGlu).gate_and_up_swapped = true;
+  {
+    Variant& variant = add("swapped_gelu", Op::kSwiGlu);
+    variant.gate_and_up_swapped = true;
+    variant.activation = Activation::kGelu;
+  }
+  add("no_final_norm", Op::kFinalNorm).without_final_norm = true;
+  return cases;
+}
+
+double Norm(const std::vector<double>& x) {
+  double squares = 0;
+  for (const double value : x) squares += value * value;
+  return std::sqrt(squares);
+}
+
+double Difference(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  std::vector<double> difference(a.size());
+  for (size_t i = 0; i < a.size(); ++i) difference[i] = a[i] - b[i];
+  return Norm(difference);
+}
+
+// Outputs of all positions, one after the other.
+using ByOp = std::map<std::pair<size_t, Op>, std::vector<double>>;
+
+template <typename Outputs, typename ValuesOf>
+ByOp Joined(const Outputs& outputs, const ValuesOf& values_of) {
+  ByOp joined;
+  for (const auto& [key, output] : outputs) {
+    std::vector<double>& all = joined[{std::get<0>(key), std::get<1>(key)}];
+    const std::vector<double>& values = values_of(output);
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return joined;
+}
+
+ByOp Textbook(const Weights& weights, const Variant& variant) {
+  return Joined(
+      TextbookDecode(weights, Tokens(), variant),
+      [](const std::vector<double>& row) -> const auto& { return row; });
+}
+
+ByOp Kept(const KeptOutputs& kept, size_t stream) {
+  return Joined(
+      kept.outputs[stream],
+      [](const KeptOutputs::Output& output) -> const auto& {
+        return output.values;
+      });
+}
+
+KeptOutputs RunAll(const Weights& weights, const std::vector<Stream>& streams) {
+  KeptOutputs kept(streams.size());
+  Parallel parallel(2);
+  LockstepOptions options;
+  options.logits = Logits::kAll;
+  EXPECT_THAT(RunLockstep(weights, streams, options, kept, parallel), IsOk());
+  return kept;
+}
+
+Stream StreamOf(const Weights& weights, const char* plan,
+                const Variant& variant) {
+  Stream stream{Plan::Parse(plan, weights.layers.size()).value(), Tokens()};
+  stream.variant = variant;
+  return stream;
+}
+
+// What two computations of a model in f64 may differ by, relative to an
+// output's 2-norm. A path through a layer has these roundings, at most, in each
+// of the two. A stream that shrinks again, as when a massive activation is
+// removed, leaves the error of the large one in a small one; and a softmax
+// turns errors relative to the scores into ones of the exponents.
+double Tolerance(const Weights& weights, const ByOp& textbook) {
+  const ModelConfig& c = weights.config;
+  const size_t layers = weights.layers.size();
+  constexpr int64_t kElementwise = 32;
+  const int64_t per_layer = 3 * c.hidden_size + 2 * c.head_dim +
+                            2 * static_cast<int64_t>(Tokens().size()) +
+                            c.q_size() + c.hidden_size + c.intermediate_size +
+                            kElementwise;
+  const double roundings =
+      static_cast<double>(per_layer) * static_cast<double>(layers + 1);
+  double largest = 0, shrinks = 1, score = 0;
+  for (size_t layer = 1; layer <= layers; ++layer) {
+    const double norm = Norm(textbook.at({layer, Op::kMlpResidual}));
+    largest = std::max(largest, norm);
+    shrinks = std::max(shrinks, largest / norm);
+    for (const double value : textbook.at({layer, Op::kQk})) {
+      score = std::max(score, std::abs(value));
+    }
+  }
+  return 2 * Gamma(roundings, UnitRoundoff(Format::kF64)) * shrinks *
+         (1 + score);
+}
+
+void ExpectTextbook(const ByOp& got, const ByOp& textbook, double tolerance) {
+  ASSERT_EQ(got.size(), textbook.size());
+  for (const auto& [key, expected] : textbook) {
+    ASSERT_EQ(got.count(key), 1u) << key.first << " " << OpName(key.second);
+    EXPECT_LE(Difference(got.at(key), expected), tolerance * Norm(expected))
+        << "layer " << key.first << " " << OpName(key.second);
+  }
+}
+
+class VariantTest
+    : public testing::TestWithParam<std::tuple<std::string, Case>> {};
+
+TEST_P(VariantTest, OracleIsTheTextbook) {
+  const auto& [model, variant_case] = GetParam();
+  const Weights& weights = LoadedOnce(model);
+  const ByOp expected = Textbook(weights, variant_case.variant);
+  const double tolerance = Tolerance(weights, expected);
+  const KeptOutputs kept =
+      RunAll(weights, {StreamOf(weights, "oracle", variant_case.variant)});
+  ExpectTextbook(Kept(kept, 0), expected, tolerance);
+  // And the textbook tells the variant from the model.
+  const ByOp model_itself = Textbook(weights, {});
+  const size_t layer = IsPerLayer(variant_case.first) ? 1 : 0;
+  const std::pair<size_t, Op> first = {layer, variant_case.first};
+  if (expected.count(first) == 0) return;  // qk_norm is missing
+  EXPECT_GT(Difference(expected.at(first), model_itself.at(first)),
+            1000 * tolerance * Norm(expected.at(first)));
+}
+
+// Before the op that differs a variant's outputs are the model's, computed and
+// shown once; the op's own is not.
+TEST_P(VariantTest, SharesWhatComesBeforeItDiffers) {
+  const auto& [model, variant_case] = GetParam();
+  const Weights& weights = LoadedOnce(model);
+  const KeptOutputs kept =
+      RunAll(weights, {StreamOf(weights, "f32", {}),
+                       StreamOf(weights, "f32", variant_case.variant)});
+  // The final norm runs after all layers.
+  const auto order = [&](size_t layer, Op op) {
+    const bool head = op == Op::kFinalNorm || op == Op::kLmHead;
+    return std::make_pair(head ? weights.layers.size() + 1 : layer, op);
+  };
+  // Scores are shown to those together that share all of attention.
+  const Op first =
+      variant_case.first == Op::kSoftmax ? Op::kQk : variant_case.first;
+  const auto differs = order(IsPerLayer(first) ? 1 : 0, first);
+  size_t before = 0;
+  for (const auto& [key, output] : kept.outputs[1]) {
+    const auto& [layer, op, position] = key;
+    const auto at = order(layer, op);
+    if (at < differs) {
+      EXPECT_EQ(output.shown_with.size(), 2u) << layer << " " << OpName(op);
+      ++before;
+    } else if (at == differs && op != Op::kQk) {
+      EXPECT_EQ(output.shown_with.size(), 1u) << layer << " " << OpName(op);
+    }
+  }
+  EXPECT_GT(before, 0u);
+}
+
+// Where all ops go on with the model's outputs, those ops alone compute others
+// that some part of the variant is for.
+TEST_P(VariantTest, ChangesTheOpsThatItsPartsAreFor) {
+  const auto& [model, variant_case] = GetParam();
+  const Weights& weights = LoadedOnce(model);
+  const KeptOutputs kept = RunAll(weights, {StreamOf(weights, "f32", {})});
+  const Given given = GivenOf(kept, 0);
+  Stream stream = StreamOf(weights, "f32", variant_case.variant);
+  stream.given = &given;
+  const KeptOutputs replayed = RunAll(weights, {stream});
+  std::vector<Op> differ;
+  for (const auto& [key, output] : replayed.outputs[0]) {
+    const Op op = std::get<1>(key);
+    if (!HasBits<double>(output.values, kept.outputs[0].at(key).values)) {
+      differ.push_back(op);
+    }
+  }
+  for (size_t i = 0; i < kNumOps; ++i) {
+    const Op op = OpAt(i);
+    if (variant_case.variant.PartOf(op) == Variant()) {
+      EXPECT_THAT(differ, testing::Not(testing::Contains(op))) << OpName(op);
+    }
+  }
+  EXPECT_THAT(differ, testing::Contains(variant_case.first));
+}
+
+std::vector<std::tuple<std::string, Case>> ModelsAndCases() {
+  std::vector<std::tuple<std::string, Case>> all;
+  for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
+    const bool normed = LoadedOnce(model).config.qk_norm;
+    for (const Case& variant_case : Cases()) {
+      if (variant_case.of == Case::kNormed && !normed) continue;
+      if (variant_case.of == Case::kBiased && normed) continue;
+      all.emplace_back(model, variant_case);
+    }
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, VariantTest, testing::ValuesIn(ModelsAndCases()),
+                         [](const auto& test) {
+                           const bool normed =
+                               std::get<0>(test.param).back() == '3';
+                           return absl::StrCat(normed ? "qwen3_" : "qwen2_",
+                                               std::get<1>(test.param).name);
+                         });
+
+TEST(VariantDefaultTest, TextbookIsTheModel) {
+  for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
+    const Weights& weights = LoadedOnce(model);
+    const ByOp expected = Textbook(weights, {});
+    const KeptOutputs kept = RunAll(weights, {StreamOf(weights, "oracle", {})});
+    ExpectTextbook(Kept(kept, 0), expected, Tolerance(weights, expected));
+  }
+}
+
+// Streams of one family all at once have the bits that each has alone.
+TEST(VariantLockstepTest, HasTheBitsOfEachAlone) {
+  const Weights& weights = LoadedOnce("synthetic:tiny-qwen3");
+  std::vector<Stream> streams;
+  for (const char* plan : {"f32", "torch-bf16"}) {
+    streams.push_back(StreamOf(weights, plan, {}));
+    for (const Case& variant_case : Cases()) {
+      streams.push_back(StreamOf(weights, plan, variant_case.variant));
+    }
+  }
+  const KeptOutputs together = RunAll(weights, streams);
+  for (size_t s = 0; s < streams.size(); ++s) {
+    const KeptOutputs alone = RunAll(weights, {streams[s]});
+    ASSERT_EQ(together.outputs[s].size(), alone.outputs[0].size());
+    for (const auto& [key, output] : alone.outputs[0]) {
+      EXPECT_TRUE(
+          HasBits<double>(together.outputs[s].at(key).values, output.values))
+          << "stream " << s << " layer " << std::get<0>(key) << " "
+          << OpName(std::get<1>(key));
+    }
+  }
+}
+
+TEST(VariantHeadTest, EmbeddingThoughTheConfigSaysOtherwise) {
+  const Weights& weights = LoadedOnce(kUntied);
+  Variant variant;
+  variant.head = HeadMatrix::kEmbedding;
+  const ByOp expected = Textbook(weights, variant);
+  const double tolerance = Tolerance(weights, expected);
+  const KeptOutputs kept = RunAll(
+      weights,
+      {StreamOf(weights, "oracle", variant), StreamOf(weights, "oracle", {})});
+  ExpectTextbook(Kept(kept, 0), expected, tolerance);
+  EXPECT_EQ(kept.Get(0, 0, Op::kFinalNorm).shown_with.size(), 2u);
+  const std::vector<double>& logits = kept.Get(0, 0, Op::kLmHead).values;
+  EXPECT_GT(Difference(logits, kept.Get(1, 0, Op::kLmHead).values),
+            1000 * tolerance * Norm(logits));
+}
+
+// The untied model, under a config that ties it.
+absl::StatusOr<Weights> LoadTied(bool keep_untied_head) {
+  auto checkpoint = OpenCheckpoint(kUntied);
+  EXPECT_THAT(checkpoint, IsOk());
+  checkpoint->config.tie_word_embeddings = true;
+  Parallel parallel;
+  LoadOptions options;
+  options.keep_untied_head = keep_untied_head;
+  size_t last = 0, total = 0;
+  auto weights = LoadWeights(
+      *checkpoint, parallel,
+      [&](size_t done, size_t all) {
+        last = done;
+        total = all;
+      },
+      options);
+  EXPECT_EQ(last, total);
+  return weights;
+}
+
+TEST(VariantHeadTest, OwnThoughTheConfigTiesIt) {
+  const auto tied = LoadTied(true);
+  ASSERT_THAT(tied, IsOk());
+  Variant variant;
+  variant.head = HeadMatrix::kOwn;
+  const KeptOutputs kept = RunAll(
+      *tied, {StreamOf(*tied, "f32", variant), StreamOf(*tied, "f32", {})});
+  const Weights& untied = LoadedOnce(kUntied);
+  const KeptOutputs expected = RunAll(untied, {StreamOf(untied, "f32", {})});
+  const std::vector<double>& own = kept.Get(0, 0, Op::kLmHead).values;
+  EXPECT_TRUE(HasBits<double>(own, expected.Get(0, 0, Op::kLmHead).values));
+  EXPECT_FALSE(HasBits<double>(own, kept.Get(1, 0, Op::kLmHead).values));
+}
+
+absl::Status StatusOf(const Weights& weights, const Variant& variant) {
+  KeptOutputs kept(1);
+  Parallel parallel;
+  return RunLockstep(weights, {StreamOf(weights, "f32", variant)}, {}, kept,
+                     parallel);
+}
+
+TEST(VariantErrorTest, AHeadThatIsNotThereIsRefused) {
+  Variant variant;
+  variant.head = HeadMatrix::kOwn;
+  const auto refused =
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("lm_head.weight"));
+  const auto tied = LoadTied(false);
+  ASSERT_THAT(tied, IsOk());
+  EXPECT_THAT(StatusOf(*tied, variant), refused);
+  // A checkpoint that has no such tensor leaves it empty.
+  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
+  ASSERT_THAT(checkpoint, IsOk());
+  Parallel parallel;
+  LoadOptions options;
+  options.keep_untied_head = true;
+  const auto tiny = LoadWeights(
+      *checkpoint, parallel, [](size_t, size_t) {}, options);
+  ASSERT_THAT(tiny, IsOk());
+  EXPECT_THAT(StatusOf(*tiny, variant), refused);
+}
+
+TEST(VariantErrorTest, NumbersThatAreNoneAreRefused) {
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const auto refused = [](const char* what) {
+    return StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(what));
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const double theta : {-1.0, nan, 1 / 0.0}) {
+    Variant variant;
+    variant.rope_theta = theta;
+    EXPECT_THAT(StatusOf(weights, variant), refused("rope_theta"));
+  }
+  Variant eps, scale;
+  eps.norm_eps = nan;
+  EXPECT_THAT(StatusOf(weights, eps), refused("norm_eps"));
+  scale.attention_scale = nan;
+  EXPECT_THAT(StatusOf(weights, scale), refused("attention_scale"));
+}
+
+TEST(VariantPartTest, IsItsOwnPart) {
+  for (const Case& variant_case : Cases()) {
+    for (size_t i = 0; i < kNumOps; ++i) {
+      const Variant part = variant_case.variant.PartOf(OpAt(i));
+      EXPECT_EQ(part.PartOf(OpAt(i)), part) << OpName(OpAt(i));
+    }
+  }
+}
+
+TEST(VariantPartTest, AttentionIsComputedTogether) {
+  for (const Case& variant_case : Cases()) {
+    const Variant& variant = variant_case.variant;
+    EXPECT_EQ(variant.PartOf(Op::kQk), variant.PartOf(Op::kAv));
+    EXPECT_EQ(variant.PartOf(Op::kSoftmax), variant.PartOf(Op::kAv));
+  }
+}
+
+TEST(VariantLockstepTest, WeightBeforeTheCastIsTheSameWhereThereIsNone) {
+  const Weights& weights = LoadedOnce("synthetic:tiny-qwen3");
+  Variant variant;
+  variant.norm_weight_before_cast = true;
+  for (const char* plan : {"f32", "oracle", "rmsnorm=f64"}) {
+    const KeptOutputs kept =
+        RunAll(weights,
+               {StreamOf(weights, plan, {}), StreamOf(weights, plan, variant)});
+    for (const auto& [key, output] : kept.outputs[0]) {
+      EXPECT_EQ(output.shown_with.size(), 2u) << OpName(std::get<1>(key));
+    }
+  }
+  const KeptOutputs bf16 =
+      RunAll(weights, {StreamOf(weights, "torch-bf16", {}),
+                       StreamOf(weights, "torch-bf16", variant)});
+  for (const Op op : {Op::kInputNorm, Op::kQNorm}) {
+    EXPECT_EQ(bf16.Get(0, 1, op).shown_with.size(), 1u) << OpName(op);
+  }
+}
+
+}  // namespace
+}  // namespace ulpscope
