@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"

@@ -2,8 +2,8 @@
 #define EXPLORER_DIAGNOSIS_ALIGNMENT_H_
 
 #include "absl/status/statusor.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "model/checkpoint/weights.h"
 #include "model/trace/reference_trace.h"
 

@@ -8,9 +8,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/belief.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "kernels/base/format.h"
 #include "model/architecture/plan.h"
 

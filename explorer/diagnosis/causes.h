@@ -5,9 +5,9 @@
 
 #include "absl/status/statusor.h"
 #include "explorer/diagnosis/belief.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/search.h"
 #include "model/trace/reference_trace.h"
 

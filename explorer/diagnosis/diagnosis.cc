@@ -21,6 +21,7 @@
 #include "explorer/diagnosis/error_rows.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/rounding_causes.h"
 #include "explorer/diagnosis/search.h"
 #include "explorer/error/progress.h"
@@ -413,13 +414,6 @@ class Diagnosing {
 };
 
 }  // namespace
-
-bool Diagnosis::differs() const {
-  return std::any_of(causes.begin(), causes.end(), [](const auto& cause) {
-    return cause.kind == CauseKind::kImplementation ||
-           cause.kind == CauseKind::kArithmetic;
-  });
-}
 
 absl::StatusOr<Diagnosis> Diagnose(const Checkpoint& checkpoint,
                                    const Weights& weights, const Plan& plan,

@@ -10,11 +10,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/error/metrics.h"
-#include "explorer/report/phenomena_text.h"
+#include "explorer/phenomena/phenomena.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"

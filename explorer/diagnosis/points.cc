@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/random.h"
 #include "model/architecture/op.h"

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"

@@ -7,9 +7,9 @@
 #include "absl/status/statusor.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/diagnosis/belief.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/search.h"
 
 namespace ulpscope {

@@ -9,9 +9,9 @@
 
 #include "explorer/attribution/attribution.h"
 #include "explorer/diagnosis/belief.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/results.h"
 #include "kernels/base/dtype.h"
 #include "model/architecture/op.h"
 #include "model/checkpoint/rounded_tensors.h"

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "explorer/diagnosis/belief.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/results.h"
 #include "model/checkpoint/weights.h"
 
 namespace ulpscope {

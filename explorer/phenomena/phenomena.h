@@ -18,6 +18,26 @@
 
 namespace ulpscope {
 
+// From when on a figure is worth a line.
+
+// From 2 on an add can double relative errors: they lose a bit. Operands at
+// right angles, as independent ones nearly are, give at most sqrt(2).
+inline constexpr double kNamedCancellation = 2;
+// Half of the squared error in one channel, or nearly all in eight. Of spread
+// errors the largest of n Gaussian channels at one position has about
+// 2 log(n) / n: 0.13 of 64 channels, 0.015 of 896.
+inline constexpr double kNamedTop1 = 0.5;
+inline constexpr double kNamedTop8 = 0.9;
+// Of the sign test: chance gives |z| >= 5 once in 1.7 million layers. Models of
+// less than 25 channels cannot show it.
+inline constexpr double kNamedBias = 5;
+// Bits. Another prompt can well double an activation.
+inline constexpr double kNamedHeadroom = 1;
+// Share of an op's outputs that are below a format's smallest normal number.
+// Values spread evenly about 0 lose little by a few: as small as they are
+// against the others of their row, a sum hardly sees them.
+inline constexpr double kNamedUnderflow = 0.5;
+
 // A residual add x + u: how much it cancels, (|x| + |u|) / |x + u| in 2-norms
 // over all positions and channels (model/trace/trace.h). A position whose
 // stream is far larger than the others' decides it alone. Infinite where

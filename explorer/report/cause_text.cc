@@ -14,10 +14,11 @@
 #include "absl/strings/string_view.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/verdict.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/report/diagnosis_figures.h"
 #include "explorer/report/figures.h"
 #include "explorer/report/verdict_text.h"
+#include "kernels/base/format.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/report/run_info.h"
 
 namespace ulpscope {

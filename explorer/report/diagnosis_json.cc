@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/error/metrics.h"
 #include "explorer/report/attribution_json.h"
 #include "explorer/report/diagnosis_figures.h"

@@ -10,7 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/report/cause_text.h"
 #include "explorer/report/diagnosis_figures.h"
 #include "explorer/report/figures.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 
 namespace ulpscope {
 

@@ -1,10 +1,8 @@
 #include "explorer/report/figures.h"
 
 #include <cmath>
-#include <cstddef>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "explorer/error/evaluation.h"
 
@@ -38,11 +36,6 @@ std::string Rate(const Spread& rate) {
 std::string Ratio(const Spread& ratio) {
   if (std::isnan(ratio.median)) return "-";
   return absl::StrFormat("%.3f ± %.3f", ratio.median, ratio.half_iqr);
-}
-
-std::string LayerRangeText(size_t first, size_t last) {
-  return first == last ? absl::StrCat("layer ", first)
-                       : absl::StrCat("layers ", first, "-", last);
 }
 
 }  // namespace ulpscope

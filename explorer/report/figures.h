@@ -1,7 +1,6 @@
 #ifndef EXPLORER_REPORT_FIGURES_H_
 #define EXPLORER_REPORT_FIGURES_H_
 
-#include <cstddef>
 #include <string>
 
 #include "explorer/error/evaluation.h"
@@ -22,9 +21,6 @@ std::string Growth(double growth);  // "1.675x"
 
 std::string Rate(const Spread& rate);    // "20.1 ± 0.4"
 std::string Ratio(const Spread& ratio);  // "0.981 ± 0.004"
-
-// "layer 3", "layers 3-21".
-std::string LayerRangeText(size_t first, size_t last);
 
 }  // namespace ulpscope
 

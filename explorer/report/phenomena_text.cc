@@ -20,6 +20,7 @@
 #include "explorer/phenomena/phenomena.h"
 #include "explorer/report/figures.h"
 #include "model/architecture/op.h"
+#include "model/architecture/plan.h"
 
 namespace ulpscope {
 namespace {

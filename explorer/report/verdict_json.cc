@@ -6,6 +6,7 @@
 #include "explorer/attribution/verdict.h"
 #include "explorer/report/attribution_json.h"
 #include "explorer/report/verdict_text.h"
+#include "kernels/base/format.h"
 
 namespace ulpscope {
 namespace {

@@ -20,6 +20,7 @@
 #include "kernels/base/format.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/op.h"
+#include "model/architecture/plan.h"
 
 namespace ulpscope {
 namespace {
@@ -357,13 +358,6 @@ std::string RepairSentence(const RepairResult& r) {
 }
 
 }  // namespace
-
-absl::string_view FormatName(Format format) {
-  return format == Format::kF64    ? "f64"
-         : format == Format::kF32  ? "f32"
-         : format == Format::kBF16 ? "bf16"
-                                   : "f16";
-}
 
 absl::string_view ScopeName(CureScope scope) {
   return scope == CureScope::kSource ? "source"

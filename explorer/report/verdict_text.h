@@ -7,11 +7,8 @@
 #include "absl/strings/string_view.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/verdict.h"
-#include "kernels/base/format.h"
 
 namespace ulpscope {
-
-absl::string_view FormatName(Format format);  // "bf16"
 
 // "source", "ops" or "channel".
 absl::string_view ScopeName(CureScope scope);

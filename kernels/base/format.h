@@ -8,6 +8,14 @@ namespace ulpscope {
 // Formats that operands and results are rounded to.
 enum class Format { kF64, kF32, kBF16, kF16 };
 
+// "bf16", as plans and reports name it.
+constexpr const char* FormatName(Format format) {
+  return format == Format::kF64    ? "f64"
+         : format == Format::kF32  ? "f32"
+         : format == Format::kBF16 ? "bf16"
+                                   : "f16";
+}
+
 // Half the spacing of `format` in [1, 2): the largest relative error of one
 // rounding to nearest (Higham 2002, section 2.1). 2^-53, 2^-24, 2^-8 or 2^-11.
 constexpr double UnitRoundoff(Format format) {

@@ -82,6 +82,11 @@ std::optional<std::pair<size_t, size_t>> ParseLayers(absl::string_view text) {
 
 }  // namespace
 
+std::string LayerRangeText(size_t first, size_t last) {
+  return first == last ? absl::StrCat("layer ", first)
+                       : absl::StrCat("layers ", first, "-", last);
+}
+
 absl::Span<const PlanPreset> PlanPresets() { return kPresets; }
 
 Plan::Plan(size_t num_layers)

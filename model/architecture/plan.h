@@ -66,6 +66,9 @@ class Plan {
   std::vector<Strategy> cells_;
 };
 
+// "layer 3", "layers 3-21".
+std::string LayerRangeText(size_t first, size_t last);
+
 // A named plan, given by the text that it stands for.
 struct PlanPreset {
   const char* name;

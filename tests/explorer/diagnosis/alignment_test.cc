@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/status/status_matchers.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/replay.h"
+#include "explorer/diagnosis/results.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/format.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/status_matchers.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/matrix.h"

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/verdict.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/error/metrics.h"
 #include "kernels/base/format.h"
 #include "kernels/measure/random.h"

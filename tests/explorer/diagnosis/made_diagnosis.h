@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "kernels/measure/random.h"
 #include "model/architecture/op.h"
 

@@ -14,7 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/results.h"
 #include "explorer/error/metrics.h"
 #include "explorer/report/diagnosis_csv.h"
 #include "explorer/report/diagnosis_json.h"

@@ -1,0 +1,230 @@
+#ifndef EXPLORER_DIAGNOSIS_RESULTS_H_
+#define EXPLORER_DIAGNOSIS_RESULTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "explorer/attribution/verdict.h"
+#include "explorer/error/metrics.h"
+#include "model/architecture/op.h"
+#include "model/trace/reference_trace.h"
+
+namespace ulpscope {
+
+// Why somebody else's trace of a model differs from ours. T is the trace, O the
+// oracle, P our plan; a *point* is an op in a layer whose output T has. A
+// *replay* computes a point from T's own values before it (the outputs of
+// earlier points, as far back as the nearest ones), so that nothing is
+// inherited but what T itself had.
+
+// 1. What of T is to be compared with what.
+struct Alignment {
+  // hidden_states[n] is the stream after layer n + state_shift; 0 is right.
+  int state_shift = 0;
+  // Medians over layers of |T's state - the replay from T's state before it| by
+  // the size of the layer's update, for the shift that was taken and for the
+  // others that were tried: 0 is a perfect match, some 1.4 unrelated.
+  struct Shift {
+    int shift = 0;
+    double mismatch = 0;
+    size_t layers = 0;  // that it was measured on
+  };
+  std::vector<Shift> shifts;
+  // Whether the last state is the one after the final norm (what transformers'
+  // output_hidden_states has), and relative L2 distances of it from a replay
+  // of its layer, as it is and with the final norm; absent without such a
+  // state.
+  bool last_state_normed = false;
+  struct LastState {
+    size_t index = 0;
+    double raw = 0, normed = 0;
+  };
+  std::optional<LastState> last_state;
+  // Other readings that these figures do not rule out, as where a mistake of
+  // the trace's program is in all layers or in the final norm: tried if this
+  // one leaves something unexplained.
+  struct Reading {
+    int state_shift = 0;
+    bool last_state_normed = false;
+  };
+  std::vector<Reading> others;
+  // Positions whose embedding in T is not that of the token, and the token that
+  // it is of (-1: none).
+  struct OtherToken {
+    size_t position = 0;
+    int32_t token = 0;
+    int32_t found = -1;
+  };
+  std::vector<OtherToken> other_tokens;
+};
+
+// The coarsest of bf16, f16, f32 and f64 that holds every finite value.
+enum class HeldBy { kBF16AndF16, kBF16, kF16, kF32, kF64 };
+
+// One point of T.
+struct PointResult {
+  size_t layer = 0;
+  Op op = Op::kEmbed;
+  std::string name;       // T's
+  std::string stored_as;  // "BF16"
+  HeldBy held_by = HeldBy::kF64;
+  size_t elements = 0;
+  // Of T minus a replay under the arithmetic found, by T's 2-norm; the same of
+  // the replay with all causes found; and what rounding explains: how far that
+  // arithmetic's own rounding takes the replay from the oracle's, times the
+  // tolerance.
+  double distance = 0;
+  double distance_with_causes = 0;
+  double allowed = 0;
+  double tolerance = 0;  // factor on that rounding error
+  // Distance and allowed are of the elements that do not stand out from their
+  // rows, which fit worse than all of them.
+  bool without_outstanding = false;
+  double identical = 0;  // share of elements with the same bits
+  double identical_with_causes = 0;
+  bool differs = false;        // distance > allowed
+  bool still_differs = false;  // distance_with_causes > allowed
+  // Within rounding, but not bit for bit, where the replay of most points is
+  // (belief.h, Flips), all causes included: something rounds elsewhere there,
+  // or differs by less than a rounding.
+  bool not_reproduced = false;
+  size_t nonfinite = 0;  // elements of T
+  std::string closest;   // the preset whose replay is nearest
+};
+
+// 2. What T was computed in.
+struct Arithmetic {
+  struct Preset {
+    std::string name;  // "f32", "torch-bf16", ...
+    std::string plan;
+    // Whether its results can hold T's values; points that a replay explains,
+    // and mean over points of log2(distance by T's norm).
+    bool holds_values = false;
+    size_t points_explained = 0;
+    double mean_log2_distance = 0;
+  };
+  std::vector<Preset> presets;  // the most likely first
+  std::string name;             // of the one taken
+  std::string plan;             // its text, with the causes that are of a plan
+  // The values are rounded further than the arithmetic rounds: a trace in f32
+  // that was kept in bf16.
+  bool stored_rounded = false;
+};
+
+// 3. Who is nearer to the oracle, at a state of the stream.
+struct StateDistance {
+  size_t layer = 0;     // 0 is the embedding
+  bool normed = false;  // after the final norm
+  // Relative L2 distances of free runs.
+  double trace_to_oracle = 0, ours_to_oracle = 0, trace_to_ours = 0;
+  // The emulation of T's arithmetic, with causes, on our own inputs.
+  double emulation_to_oracle = 0, trace_to_emulation = 0;
+};
+
+// 5. What was tried. `id` is a name of the catalogue (hypotheses.h).
+struct Tried {
+  std::string id;
+  // Points that it explains which differ without it, and that it spoils; the
+  // sum over points of log2(distance without / with), of changes that matter.
+  size_t explained = 0, spoiled = 0;
+  double bits = 0;
+  // Of points that are explained with it and without it: rows that it moves,
+  // and those of them in which nearly all that moves becomes T's bits.
+  size_t rows_moved = 0, rows_hit = 0;
+  std::string not_tried;  // why, else empty
+};
+
+enum class CauseKind {
+  kComparison,      // of things that are not the same
+  kImplementation,  // T's program computes something else
+  kArithmetic,      // it rounds somewhere else
+  kRounding,        // nothing but the arithmetic's own rounding
+};
+
+// 6. A cause.
+struct DiagnosedCause {
+  std::string id;  // of the catalogue; "rounding", "last_state_normed", ...
+  CauseKind kind = CauseKind::kImplementation;
+  std::string what;        // "RoPE rotates neighbours instead of halves"
+  std::string advice;      // what to change
+  size_t first_layer = 0;  // the first point that it concerns
+  Op first_op = Op::kEmbed;
+  // The two confirmations, without the cause and with it; NaN where there is
+  // none. By kind and id:
+  //   implementation, arithmetic   replay: RMS over the points concerned of
+  //     distance / allowed. Run: relative L2 distance of T from a run of its
+  //     arithmetic from the tokens on, with all other causes, at T's last
+  //     point.
+  //   comparison   replay: mismatch (Alignment) or, of the last state, relative
+  //     L2 distance. Run: relative L2 distance of T's states from those of such
+  //     a run, compared as the trace has them and as they belong together.
+  //   rounding     replay: RMS over the states in the source's layers of T's
+  //     relative L2 distance from a replay under f32, and under its own
+  //     arithmetic. Run: relative L2 error of the final hidden state that the
+  //     source's ops make alone, in T's arithmetic and in f32.
+  //   cancellation relative L2 error before the layer and after it: of what the
+  //     layer inherits, and of T itself.
+  double replay_without = 0, replay_with = 0;
+  double run_without = 0, run_with = 0;
+  double removed = 0;  // 1 - (run_with / run_without)^2
+  // Of the points concerned, the share of elements that have T's bits in the
+  // replay, without it and with it; of implementation and arithmetic.
+  double identical_without = 0, identical_with = 0;
+  // Others of the catalogue that no point of T can tell from it.
+  std::vector<std::string> same_as;
+  size_t points = 0;  // concerned
+};
+
+// A row of the seed report's table: ours minus T as it was given, with the
+// shares of the squared error that each origin has; they add up to 1.
+struct ErrorRow {
+  size_t layer = 0;
+  ErrorMetrics error;          // as given
+  ErrorMetrics error_aligned;  // of the things that belong together
+  double growth = 0;           // of the mean absolute error as given
+  double comparison = 0;       // things compared that are not the same
+  double rounding = 0;         // of T, in this layer, within what is explained
+  double difference = 0;       // of T, in this layer, beyond that
+  double own = 0;              // our plan's, in this layer
+  double inherited = 0;        // from before the layer
+  double cancellation = 0;     // inherited, and exposed by a cancellation
+};
+
+struct Diagnosis {
+  std::string plan;  // ours
+  std::vector<int32_t> tokens;
+  bool tokens_are_traces = false;
+  std::vector<ReferenceTrace::NotMeasured> not_measured;
+  size_t positions = 0, num_layers = 0;
+
+  Alignment alignment;
+  Arithmetic arithmetic;
+  std::vector<StateDistance> states;
+  std::vector<PointResult> points;  // in the order in which they run
+  // The first that differs under the arithmetic found, the first that still
+  // does with all causes, and the first that is not reproduced: indices into
+  // points.
+  std::optional<size_t> first_difference, first_unexplained;
+  std::optional<size_t> first_not_reproduced;
+  std::vector<Tried> tried;            // the best first
+  std::vector<DiagnosedCause> causes;  // in the order of layers
+  // Why the rounding comes to what it does: --attribute's verdict on T's
+  // arithmetic; absent if there is another cause or it is f64.
+  std::optional<Verdict> rounding;
+  std::vector<ErrorRow> rows;
+  // Largest advantage: whether T is nearer to the oracle than ours at most
+  // states, or farther; 0 if neither.
+  int nearer_to_oracle = 0;  // 1: T, -1: ours
+  // The part that was not finished when it was stopped; empty if all was.
+  std::string stopped_in;
+
+  bool explained() const { return !first_unexplained.has_value(); }
+  bool differs() const;  // any cause of an implementation or arithmetic
+};
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_DIAGNOSIS_RESULTS_H_
