@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <functional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +22,7 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/sweep.h"
+#include "kernels/base/machine_limits.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
@@ -100,7 +100,7 @@ int Main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   const auto checkpoint = OpenCheckpoint("synthetic:seed");
-  Parallel parallel(std::thread::hardware_concurrency());
+  Parallel parallel(AvailableCpus());
   absl::StatusOr<Weights> weights = checkpoint.status();
   if (checkpoint.ok()) {
     weights = LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});

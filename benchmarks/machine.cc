@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +16,7 @@
 #include "absl/time/time.h"
 #include "hwy/cache_control.h"
 #include "kernels/base/aligned_bytes.h"
+#include "kernels/base/machine_limits.h"
 #include "kernels/base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -124,7 +124,7 @@ bool TakeTargetFlag(int& argc, char** argv) {
 }
 
 std::vector<size_t> ThreadCounts() {
-  const size_t most = std::max(1u, std::thread::hardware_concurrency());
+  const size_t most = AvailableCpus();
   if (most == 1) return {1};
   return {1, most};
 }

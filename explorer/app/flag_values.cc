@@ -1,7 +1,5 @@
 #include "explorer/app/flag_values.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -50,12 +48,6 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text,
     tokens.push_back(*token);
   }
   return tokens;
-}
-
-// Of this machine, in bytes.
-double PhysicalMemory() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
@@ -127,11 +119,11 @@ absl::StatusOr<std::vector<int32_t>> TokensOfTrace(const std::string& tokens,
   return ParseIds(tokens, config);
 }
 
-absl::StatusOr<size_t> ParseMemory(const std::string& text) {
+absl::StatusOr<size_t> ParseMemory(const std::string& text, size_t available) {
   absl::string_view number = text;
   double unit = 1;
   if (absl::ConsumeSuffix(&number, "%")) {
-    unit = PhysicalMemory() / 100;
+    unit = static_cast<double>(available) / 100;
   } else if (absl::ConsumeSuffix(&number, "K")) {
     unit = 0x1p10;
   } else if (absl::ConsumeSuffix(&number, "M")) {
@@ -149,24 +141,25 @@ absl::StatusOr<size_t> ParseMemory(const std::string& text) {
   if (!is_number || (is_share && value > 100) ||
       !(bytes >= 1 && bytes < 0x1p63)) {
     return BadFlag("memory", text,
-                   "bytes, such as 4096, 512M or 1.5G, or a share of this "
-                   "machine's memory up to 100%");
+                   "bytes, such as 4096, 512M or 1.5G, or a share of the "
+                   "memory that this process may use, up to 100%");
   }
   return static_cast<size_t>(bytes);
 }
 
 absl::Status CheckMemory(const ModelConfig& config, size_t tokens,
-                         bool all_logits) {
+                         bool all_logits, size_t available) {
   // A key and a value in f32 are as large as one f64.
   double values = static_cast<double>(config.num_hidden_layers) *
                   static_cast<double>(config.kv_size());
   if (all_logits) values += 2.0 * static_cast<double>(config.vocab_size);
   const double bytes = values * static_cast<double>(tokens) * sizeof(double);
-  const double memory = PhysicalMemory();
+  const double memory = static_cast<double>(available);
   if (bytes <= memory) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "--tokens: %d tokens need more than %.0f GB of this machine's %.0f GB",
-      tokens, bytes / 1e9, memory / 1e9));
+  return absl::InvalidArgumentError(
+      absl::StrFormat("--tokens: %d tokens need more than %.0f GB; this "
+                      "process may use %.0f GB",
+                      tokens, bytes / 1e9, memory / 1e9));
 }
 
 }  // namespace ulpscope

@@ -37,14 +37,14 @@ absl::StatusOr<std::vector<int32_t>> TokensOfTrace(const std::string& tokens,
                                                    const std::string& token,
                                                    const ModelConfig& config);
 
-// --memory: "50%", "8G", "1.5M", "4096"; bytes.
-absl::StatusOr<size_t> ParseMemory(const std::string& text);
+// --memory: "50%" (of `available` bytes), "8G", "1.5M", "4096"; bytes.
+absl::StatusOr<size_t> ParseMemory(const std::string& text, size_t available);
 
 // What a sequence of tokens takes at least, beside the weights: keys and
 // values, and where errors are measured the logits of all positions, in f64, of
-// the oracle and of one plan.
+// the oracle and of one plan. An error if that is more than `available` bytes.
 absl::Status CheckMemory(const ModelConfig& config, size_t tokens,
-                         bool all_logits);
+                         bool all_logits, size_t available);
 
 }  // namespace ulpscope
 

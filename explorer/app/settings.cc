@@ -1,6 +1,5 @@
 #include "explorer/app/settings.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -8,7 +7,6 @@
 #include <initializer_list>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/flags/flag.h"
@@ -26,6 +24,7 @@
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
+#include "kernels/base/machine_limits.h"
 #include "model/architecture/config.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/checkpoint.h"
@@ -95,14 +94,16 @@ ABSL_FLAG(std::string, seed, "1", "seed of the prompt's tokens");
 ABSL_FLAG(std::string, layers, "",
           "layers to print, such as 1-4,22-24 (default all); the report files "
           "have all of them");
-ABSL_FLAG(std::string, threads, "", "number of threads (default: one per CPU)");
+ABSL_FLAG(std::string, threads, "",
+          "number of threads (default: one per CPU that this process may use)");
 ABSL_FLAG(std::string, timing_seconds, "60",
           "time for rounds of timing; at least two rounds are made. With "
           "--tune, for all kernels together; each gets a few rounds");
 ABSL_FLAG(std::string, memory, "50%",
           "what plans that are measured together may take beside the weights: "
           "bytes, with K, M or G for 2^10, 2^20 or 2^30 of them, or a share of "
-          "this machine's memory. With less the weights are read more often; "
+          "the memory that this process may use. With less the weights are "
+          "read more often; "
           "a plan alone is measured whatever it takes. --diagnose also holds "
           "its copies of rounded weights to it");
 ABSL_FLAG(std::string, out, "",
@@ -258,7 +259,7 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
     return BadFlag("seed", absl::GetFlag(FLAGS_seed), "a number");
   }
   const std::string threads = absl::GetFlag(FLAGS_threads);
-  settings.threads = std::max(1u, std::thread::hardware_concurrency());
+  settings.threads = AvailableCpus();
   if (!threads.empty() && (!absl::SimpleAtoi(threads, &settings.threads) ||
                            settings.threads < 1 || settings.threads > 1024)) {
     return BadFlag("threads", threads, "a number from 1 to 1024");
@@ -281,7 +282,8 @@ absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given) {
     return BadFlag("last_state", last_state, "normed or raw");
   }
   settings.last_state_is_normed = last_state == "normed";
-  const auto memory = ParseMemory(absl::GetFlag(FLAGS_memory));
+  const auto memory =
+      ParseMemory(absl::GetFlag(FLAGS_memory), AvailableMemory());
   if (!memory.ok()) return memory.status();
   settings.memory = *memory;
   const std::string metric = absl::GetFlag(FLAGS_metric);
@@ -313,7 +315,8 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
   model.layers = *std::move(layers);
   const absl::Status memory = CheckMemory(
       config, sweep.prompt.size() + settings.generate_count,
-      settings.mode != Mode::kGenerate && settings.mode != Mode::kTune);
+      settings.mode != Mode::kGenerate && settings.mode != Mode::kTune,
+      AvailableMemory());
   if (!memory.ok()) return memory;
   const int64_t length = static_cast<int64_t>(sweep.prompt.size());
   if (config.max_position_embeddings > 0 &&

@@ -3,10 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <thread>
 
 #include "absl/functional/function_ref.h"
 #include "hwy/contrib/thread_pool/thread_pool.h"
+#include "kernels/base/machine_limits.h"
 
 namespace ulpscope {
 
@@ -36,10 +36,9 @@ void Parallel::For(size_t count, size_t threads,
   });
 }
 
-Parallel::Awake::Awake(Parallel& parallel)
-    : pool_(parallel.num_threads_ <= std::thread::hardware_concurrency()
-                ? parallel.pool_.get()
-                : nullptr) {
+Parallel::Awake::Awake(Parallel& parallel) : pool_(parallel.pool_.get()) {
+  static const size_t cpus = AvailableCpus();
+  if (parallel.num_threads_ > cpus) pool_ = nullptr;
   if (pool_ != nullptr) pool_->SetWaitMode(hwy::PoolWaitMode::kSpin);
 }
 

@@ -17,8 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "hwy/base.h"
 #include "kernels/base/aligned_bytes.h"
-#include "kernels/base/dtype.h"
 #include "kernels/base/format.h"
+#include "kernels/base/machine_limits.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/random.h"
@@ -42,9 +42,7 @@ size_t ColdBytes(size_t model_bytes) {
   const size_t wanted =
       std::clamp(static_cast<size_t>(std::max(cache, 0L)) / 4 * 5, 256 * kMiB,
                  1024 * kMiB);
-  const size_t memory = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) *
-                        static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return std::min({model_bytes, wanted, memory / 8});
+  return std::min({model_bytes, wanted, AvailableMemory() / 8});
 }
 
 // Of f16 and of bf16, so that every operand format holds it.

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/base/machine_limits.h"
 #include "model/synthetic/synthetic_tensor.h"
 
 namespace ulpscope {
@@ -283,7 +284,7 @@ absl::StatusOr<std::unique_ptr<TensorSource>> OpenSynthetic(
   absl::StatusOr<Recipe> recipe = FindRecipe(name);
   if (!recipe.ok()) return recipe.status();
   const int num_threads =
-      std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 4);
+      static_cast<int>(std::min<size_t>(AvailableCpus(), 4));
   SyntheticTensors tensors = TensorTable(*recipe).Take();
   PlantMassiveActivation(recipe->config, recipe->planted, num_threads,
                          &tensors);
