@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "explorer/report/report_files.h"
+#include "model/files/output_file.h"
 
 namespace ulpscope {
 

@@ -1,5 +1,6 @@
 // The program: reads flags, runs one mode, prints and writes its report.
 
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -32,7 +33,6 @@
 #include "explorer/report/diagnosis_json.h"
 #include "explorer/report/diagnosis_report.h"
 #include "explorer/report/report.h"
-#include "explorer/report/report_files.h"
 #include "explorer/report/run_info.h"
 #include "explorer/sweep/sweep.h"
 #include "explorer/tuning/tune.h"
@@ -43,6 +43,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
 #include "model/decoder/generate.h"
+#include "model/files/output_file.h"
 #include "model/trace/reference_trace.h"
 #include "model/trace/trace_dump.h"
 
@@ -331,6 +332,8 @@ int Run(const std::set<std::string>& given) {
 }
 
 int Main(int argc, char** argv) {
+  // A file that grows past the shell's limit is an error with a message.
+  std::signal(SIGXFSZ, SIG_IGN);
   std::set_new_handler([] {
     std::fputs("explorer: out of memory\n", stderr);
     std::_Exit(kFailed);

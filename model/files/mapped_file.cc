@@ -27,6 +27,14 @@ void DropPages(const uint8_t* begin, const uint8_t* end) {
 
 }  // namespace
 
+const char* FileKindText(unsigned mode) {
+  return S_ISREG(mode)    ? "a regular file"
+         : S_ISDIR(mode)  ? "a folder"
+         : S_ISFIFO(mode) ? "a FIFO"
+         : S_ISSOCK(mode) ? "a socket"
+                          : "a device";
+}
+
 absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(
     absl::string_view path) {
   const std::string name(path);
@@ -43,9 +51,8 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(
   }
   if (!S_ISREG(info.st_mode)) {
     close(descriptor);
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": expected a regular file, found ",
-                     S_ISDIR(info.st_mode) ? "a directory" : "a device"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": expected a regular file, found ", FileKindText(info.st_mode)));
   }
   if (info.st_size == 0) {
     close(descriptor);

@@ -12,6 +12,9 @@
 
 namespace ulpscope {
 
+// "a folder", "a FIFO", ...: what a file of that st_mode is, for messages.
+const char* FileKindText(unsigned mode);
+
 // A file mapped for reading. Another process that shortens the file while it is
 // mapped makes reads fault (SIGBUS), as with every mapping.
 class MappedFile : public std::enable_shared_from_this<MappedFile> {

@@ -1,6 +1,9 @@
 #include "model/files/output_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -8,56 +11,173 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "model/files/mapped_file.h"
 
 namespace ulpscope {
 namespace {
 
-std::string TemporaryName(absl::string_view path) {
-  return absl::StrCat(path, ".tmp.", getpid());
+constexpr size_t kRandomDigits = 16;
+// Of the name, before ".tmp." and the digits: file systems take 255 bytes.
+constexpr size_t kMostOfName = 200;
+
+struct Place {
+  std::string folder;  // with a slash at its end, or empty
+  std::string prefix;  // of the temporaries' names
+};
+
+Place PlaceOf(absl::string_view path) {
+  const size_t slash = path.rfind('/');
+  const size_t base = slash == absl::string_view::npos ? 0 : slash + 1;
+  return {std::string(path.substr(0, base)),
+          absl::StrCat(path.substr(base).substr(0, kMostOfName), ".tmp.")};
+}
+
+void Remove(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::remove_all(path, ignored);
+}
+
+int OpenFolder(const std::string& folder) {
+  return open(folder.empty() ? "." : folder.c_str(),
+              O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+bool IsTemporary(absl::string_view name, absl::string_view prefix) {
+  if (!absl::ConsumePrefix(&name, prefix) || name.size() != kRandomDigits) {
+    return false;
+  }
+  for (const char c : name) {
+    if (!absl::ascii_isxdigit(static_cast<unsigned char>(c))) return false;
+  }
+  return true;
+}
+
+// Those of processes that have ended: nobody holds their lock.
+void RemoveAbandoned(const Place& place) {
+  const int folder = OpenFolder(place.folder);
+  DIR* const list = folder < 0 ? nullptr : fdopendir(folder);
+  if (list == nullptr) {
+    if (folder >= 0) close(folder);
+    return;  // what is not found stays
+  }
+  while (const dirent* const entry = readdir(list)) {
+    if (!IsTemporary(entry->d_name, place.prefix)) continue;
+    const std::string path = absl::StrCat(place.folder, entry->d_name);
+    // A folder is not opened for writing; NFS locks only what is.
+    constexpr int kFlags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int file = open(path.c_str(), O_RDWR | kFlags);
+    if (file < 0) file = open(path.c_str(), O_RDONLY | kFlags);
+    if (file < 0) continue;
+    if (flock(file, LOCK_EX | LOCK_NB) == 0) Remove(path);
+    close(file);
+  }
+  closedir(list);
+}
+
+int MakeTemporary(const std::string& path, bool folder) {
+  if (!folder) {
+    return open(path.c_str(),
+                O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  }
+  return mkdir(path.c_str(), 0777) == 0 ? OpenFolder(path) : -1;
+}
+
+// False if another process took it for abandoned before it was locked. Where a
+// file system has no locks, nobody can take it for that.
+bool Lock(int descriptor) {
+  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
+  struct stat info = {};
+  return fstat(descriptor, &info) == 0 && info.st_nlink > 0;
 }
 
 }  // namespace
 
-OutputFile::OutputFile(absl::string_view path, int file)
-    : path_(path), temporary_(TemporaryName(path)), file_(file) {}
-
-OutputFile::OutputFile(OutputFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      temporary_(std::move(other.temporary_)),
-      file_(std::exchange(other.file_, -1)) {}
-
-OutputFile::~OutputFile() {
-  if (file_ < 0) return;
-  close(file_);
-  unlink(temporary_.c_str());
+Output::~Output() {
+  if (descriptor_ < 0) return;
+  Remove(temporary_);
+  close(descriptor_);
 }
 
-absl::Status OutputFile::Error(absl::string_view what) const {
+absl::Status Output::Error(absl::string_view what) const {
   return absl::ErrnoToStatus(errno, absl::StrCat(path_, ": ", what));
 }
 
-absl::StatusOr<OutputFile> OutputFile::Create(absl::string_view path) {
-  const int file =
-      open(TemporaryName(path).c_str(),
-           O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-  if (file < 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot create"));
+absl::StatusOr<Output> Output::Create(absl::string_view path, bool folder) {
+  const Place place = PlaceOf(path);
+  RemoveAbandoned(place);
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    uint64_t random = 0;
+    if (getentropy(&random, sizeof(random)) != 0) break;
+    std::string temporary =
+        absl::StrCat(place.folder, place.prefix,
+                     absl::Hex(random, absl::PadSpec::kZeroPad16));
+    const int descriptor = MakeTemporary(temporary, folder);
+    if (descriptor < 0) {
+      if (errno == EEXIST) continue;
+      break;
+    }
+    if (Lock(descriptor)) return Output(path, std::move(temporary), descriptor);
+    close(descriptor);
   }
-  return OutputFile(path, file);
+  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot create"));
+}
+
+absl::Status Output::Commit() {
+  if (fsync(descriptor_) != 0) return Error("cannot write");
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    return Error("cannot replace");
+  }
+  close(std::exchange(descriptor_, -1));
+  // The new name is to be on the disk too. A folder may be one that cannot be
+  // read, or of a file system that does not do this.
+  const int folder = OpenFolder(PlaceOf(path_).folder);
+  if (folder < 0) return absl::OkStatus();
+  absl::Status status;
+  if (fsync(folder) != 0 && errno != EINVAL) status = Error("cannot write");
+  close(folder);
+  return status;
+}
+
+absl::StatusOr<OutputFile> OutputFile::Create(absl::string_view path) {
+  std::string file(path);
+  std::error_code error;
+  if (std::filesystem::is_symlink(file, error)) {
+    const auto behind = std::filesystem::canonical(file, error);
+    if (!error) file = behind.string();
+  }
+  struct stat info = {};
+  const bool exists = stat(file.c_str(), &info) == 0;
+  if (exists && !S_ISREG(info.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": cannot replace: expected a regular file, found ",
+                     FileKindText(info.st_mode)));
+  }
+  auto output = Output::Create(file, /*folder=*/false);
+  if (!output.ok()) return output.status();
+  OutputFile result(*std::move(output));
+  if (exists && fchmod(result.descriptor_, info.st_mode & 0777) != 0) {
+    return result.Error("cannot create");
+  }
+  return result;
 }
 
 absl::Status OutputFile::Write(uint64_t offset, const void* data, size_t size) {
   const char* bytes = static_cast<const char*>(data);
   while (size > 0) {
     const ssize_t count =
-        pwrite(file_, bytes, size, static_cast<off_t>(offset));
+        pwrite(descriptor_, bytes, size, static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return Error("cannot write");
     bytes += count;
@@ -67,17 +187,40 @@ absl::Status OutputFile::Write(uint64_t offset, const void* data, size_t size) {
   return absl::OkStatus();
 }
 
-absl::Status OutputFile::Commit() {
-  absl::Status status;
-  if (fsync(file_) != 0) status = Error("cannot write");
-  if (close(std::exchange(file_, -1)) != 0 && status.ok()) {
-    status = Error("cannot write");
+absl::StatusOr<OutputFolder> OutputFolder::Create(absl::string_view path) {
+  while (absl::ConsumeSuffix(&path, "/")) {
   }
-  if (status.ok() && std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    status = Error("cannot replace");
+  const std::string folder(path);
+  std::error_code error;
+  const auto found = std::filesystem::status(folder, error);
+  if (std::filesystem::exists(found) &&
+      !(std::filesystem::is_directory(found) &&
+        std::filesystem::is_empty(folder, error))) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        folder, ": expected no such folder or an empty one, found ",
+        std::filesystem::is_directory(found) ? "one with files" : "a file"));
   }
-  if (!status.ok()) unlink(temporary_.c_str());
-  return status;
+  auto output = Output::Create(path, /*folder=*/true);
+  if (!output.ok()) return output.status();
+  return OutputFolder(*std::move(output));
+}
+
+absl::Status WriteFile(absl::string_view path, absl::string_view text) {
+  absl::StatusOr<OutputFile> file = OutputFile::Create(path);
+  if (!file.ok()) return file.status();
+  const absl::Status status = file->Write(0, text.data(), text.size());
+  return status.ok() ? file->Commit() : status;
+}
+
+absl::Status MakeFolder(absl::string_view path) {
+  std::error_code error;
+  std::filesystem::create_directories(std::string(path), error);
+  if (error) {
+    return absl::ErrnoToStatus(
+        error.value(), absl::StrCat(path, ": cannot create the folder"));
+  }
+  const auto trial = OutputFile::Create(absl::StrCat(path, "/trial"));
+  return trial.ok() ? absl::OkStatus() : trial.status();
 }
 
 }  // namespace ulpscope

@@ -1,15 +1,10 @@
 #include "model/trace/trace_writer.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,7 +13,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -91,35 +85,14 @@ class SafetensorsTraceWriter : public TraceWriter {
   const std::unique_ptr<SafetensorsWriter> file_;
 };
 
-// Writes a folder beside the one that is asked for, which takes its place.
 class BinTraceWriter : public TraceWriter {
  public:
   static absl::StatusOr<std::unique_ptr<TraceWriter>> Create(
       absl::string_view path) {
-    while (absl::ConsumeSuffix(&path, "/")) {
-    }
-    const std::string folder(path);
-    std::error_code error;
-    const auto found = std::filesystem::status(folder, error);
-    if (std::filesystem::exists(found) &&
-        !(std::filesystem::is_directory(found) &&
-          std::filesystem::is_empty(folder, error))) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          folder, ": expected no such folder or an empty one, found ",
-          std::filesystem::is_directory(found) ? "one with files" : "a file"));
-    }
-    std::unique_ptr<BinTraceWriter> writer(new BinTraceWriter(folder));
-    if (!std::filesystem::create_directory(writer->temporary_, error)) {
-      return absl::ErrnoToStatus(error ? error.value() : EEXIST,
-                                 absl::StrCat(folder, ": cannot create"));
-    }
-    writer->created_ = true;
-    return writer;
-  }
-
-  ~BinTraceWriter() override {
-    std::error_code ignored;
-    if (created_) std::filesystem::remove_all(temporary_, ignored);
+    auto folder = OutputFolder::Create(path);
+    if (!folder.ok()) return folder.status();
+    return std::unique_ptr<TraceWriter>(
+        new BinTraceWriter(path, *std::move(folder)));
   }
 
   bool WantsOutput(Op op) const override { return op == Op::kLmHead; }
@@ -136,30 +109,21 @@ class BinTraceWriter : public TraceWriter {
                  values);
   }
 
-  absl::Status Finish() override {
-    std::error_code error;
-    std::filesystem::rename(temporary_, folder_, error);
-    if (error) {
-      return absl::ErrnoToStatus(error.value(),
-                                 absl::StrCat(folder_, ": cannot replace"));
-    }
-    created_ = false;
-    return absl::OkStatus();
-  }
+  absl::Status Finish() override { return folder_.Commit(); }
 
  private:
-  explicit BinTraceWriter(const std::string& folder)
-      : folder_(folder), temporary_(absl::StrCat(folder, ".tmp.", getpid())) {}
+  BinTraceWriter(absl::string_view path, OutputFolder folder)
+      : path_(path), folder_(std::move(folder)) {}
 
   absl::Status Write(const std::string& name, absl::Span<const double> values) {
     if (values.size() > INT32_MAX) {
       return absl::InvalidArgumentError(
-          absl::StrCat(folder_, "/", name, ": expected at most ", INT32_MAX,
+          absl::StrCat(path_, "/", name, ": expected at most ", INT32_MAX,
                        " values, which its count can say, found ",
                        values.size(), "; a .safetensors file takes them"));
     }
     absl::StatusOr<OutputFile> file =
-        OutputFile::Create(absl::StrCat(temporary_, "/", name));
+        OutputFile::Create(absl::StrCat(folder_.temporary(), "/", name));
     if (!file.ok()) return file.status();
     const int32_t count = static_cast<int32_t>(values.size());
     const std::vector<float> rounded(values.begin(), values.end());
@@ -171,9 +135,8 @@ class BinTraceWriter : public TraceWriter {
     return status.ok() ? file->Commit() : status;
   }
 
-  const std::string folder_;
-  const std::string temporary_;
-  bool created_ = false;
+  const std::string path_;
+  OutputFolder folder_;
 };
 
 }  // namespace

@@ -1,14 +1,9 @@
 #include "explorer/report/report.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
-#include <fstream>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +17,6 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "explorer/error/metrics.h"
-#include "explorer/report/report_files.h"
 #include "explorer/report/run_info.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
@@ -557,51 +551,6 @@ TEST_F(ReportTest, CsvHasARowPerPlan) {
               token["layers"].back()["error"]["rmse"].get<double>());
     EXPECT_EQ(figure("token_mean_growth"), token["mean_growth"].get<double>());
   }
-}
-
-TEST(WriteFileTest, WritesTheText) {
-  const std::string folder = TestFolder() + "/new/one";
-  ASSERT_THAT(MakeFolder(folder), IsOk());
-  ASSERT_THAT(MakeFolder(folder), IsOk());
-  const std::string text("a\0b\r\n", 5);
-  ASSERT_THAT(WriteFile(folder + "/file", text), IsOk());
-  std::ifstream file(folder + "/file", std::ios::binary);
-  std::stringstream read;
-  read << file.rdbuf();
-  EXPECT_EQ(read.str(), text);
-}
-
-// A disk that is full after a few bytes.
-TEST(WriteFileTest, NoHalfFileIsLeft) {
-  const std::string file = WriteTestFile("full", "");
-  const auto handler = signal(SIGXFSZ, SIG_IGN);
-  struct rlimit before = {};
-  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
-  struct rlimit few = before;
-  few.rlim_cur = 8;
-  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &few), 0);
-  const absl::Status status = WriteFile(file, std::string(100, 'x'));
-  setrlimit(RLIMIT_FSIZE, &before);
-  signal(SIGXFSZ, handler);
-  EXPECT_THAT(status,
-              StatusIs(absl::StatusCode::kUnavailable, HasSubstr(file)));
-  EXPECT_FALSE(std::ifstream(file).is_open());
-}
-
-TEST(WriteFileTest, ErrorsNameThePath) {
-  const std::string file = WriteTestFile("plain", "text");
-  EXPECT_THAT(MakeFolder(file),
-              StatusIs(absl::StatusCode::kUnavailable, HasSubstr(file)));
-  EXPECT_THAT(MakeFolder(file + "/below"),
-              StatusIs(absl::StatusCode::kUnavailable, HasSubstr(file)));
-  EXPECT_THAT(
-      WriteFile(file + "/below", "x"),
-      StatusIs(absl::StatusCode::kUnavailable, HasSubstr(file + "/below")));
-  EXPECT_THAT(
-      WriteFile(TestFolder(), "x"),
-      StatusIs(absl::StatusCode::kUnavailable, HasSubstr(TestFolder())));
-  EXPECT_THAT(WriteFile("/dev/full", "x"),
-              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("/dev/full")));
 }
 
 TEST_F(ReportTest, SaysWhetherKernelsAreTuned) {
