@@ -20,14 +20,16 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "explorer/app/app_monitor.h"
 #include "explorer/app/command_line.h"
 #include "explorer/app/console.h"
 #include "explorer/app/interrupt.h"
+#include "explorer/app/progress.h"
 #include "explorer/app/settings.h"
 #include "explorer/attribution/explain.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/diagnosis/diagnosis.h"
-#include "explorer/error/progress.h"
+#include "explorer/error/run.h"
 #include "explorer/report/attribution_report.h"
 #include "explorer/report/diagnosis_csv.h"
 #include "explorer/report/diagnosis_json.h"
@@ -117,7 +119,10 @@ int Tune(const Settings& settings, const RunInfo& info,
   options.seconds = settings.timing_seconds;
   options.model_bytes = info.decode_bytes;
   options.wisdom_path = file.path();
-  const auto tuned = RunTune(matmuls, options, file.wisdom(), parallel);
+  AppMonitor monitor;
+  const auto tuned =
+      RunTune(matmuls, options, file.wisdom(), monitor, parallel);
+  monitor.Clear();
   EndOnInterrupt("");
   if (!tuned.ok()) return Fail(tuned.status(), kFailed);
   return Print(TuneText(info, *tuned));
@@ -130,11 +135,13 @@ int ReportSweep(const Settings& settings, const RunInfo& info,
                      ReportCsv(info, options, result));
 }
 
-int Sweep(const Settings& settings, RunInfo info, SweepOptions options,
+int Sweep(const Settings& settings, RunInfo info, const SweepOptions& options,
           const Weights& weights, Parallel& parallel) {
   CatchInterrupts();
-  options.stop = &Interrupted;
-  const auto result = RunSweep(weights, options, parallel);
+  AppMonitor monitor;
+  const auto result =
+      RunSweep({weights, settings.memory, monitor, parallel}, options);
+  monitor.Clear();
   if (!result.ok()) return Fail(result.status(), kFailed);
   if (result->stopped_in.empty()) {
     return ReportSweep(settings, info, options, *result);
@@ -159,11 +166,12 @@ int ReportExplanation(const Settings& settings, const RunInfo& info,
 int Attribute(const Settings& settings, const ModelSettings& model,
               RunInfo info, const Weights& weights, Parallel& parallel) {
   CatchInterrupts();
+  AppMonitor monitor;
+  const Run run = {weights, settings.memory, monitor, parallel};
   Plan plan = model.plan;
   if (settings.of_axes) {
-    SweepOptions sweep = model.sweep;
-    sweep.stop = &Interrupted;
-    const auto worst = WorstPlan(weights, sweep, parallel);
+    const auto worst = WorstPlan(run, model.sweep);
+    monitor.Clear();
     if (absl::IsCancelled(worst.status())) {
       absl::FPrintF(stderr, "explorer: stopped by %s %s: no results yet\n",
                     InterruptName(), worst.status().message());
@@ -181,9 +189,8 @@ int Attribute(const Settings& settings, const ModelSettings& model,
   options.strategies = StrategiesOf(model.axes_of_repairs);
   options.timing_prompt = model.sweep.prompt;
   if (settings.timing_seconds == 0) options.timing_rounds = 0;
-  options.memory = settings.memory;
-  options.stop = &Interrupted;
-  const auto explanation = Explain(weights, plan, options, parallel);
+  const auto explanation = Explain(run, plan, options);
+  monitor.Clear();
   if (!explanation.ok()) return Fail(explanation.status(), kFailed);
   if (explanation->stopped_in.empty()) {
     return ReportExplanation(settings, info, *explanation);
@@ -209,11 +216,10 @@ int Diagnose(const Settings& settings, const ModelSettings& model, RunInfo info,
              const Checkpoint& checkpoint, const Weights& weights,
              const ReferenceTrace& trace, Parallel& parallel) {
   CatchInterrupts();
-  DiagnosisOptions options;
-  options.memory = settings.memory;
-  options.stop = &Interrupted;
-  const auto diagnosis =
-      Diagnose(checkpoint, weights, model.plan, trace, options, parallel);
+  AppMonitor monitor;
+  const auto diagnosis = Diagnose({weights, settings.memory, monitor, parallel},
+                                  checkpoint, model.plan, trace);
+  monitor.Clear();
   if (absl::IsCancelled(diagnosis.status())) {
     absl::FPrintF(stderr, "explorer: stopped by %s %s: no results yet\n",
                   InterruptName(), diagnosis.status().message());
@@ -257,7 +263,7 @@ int DumpTrace(const Settings& settings, const ModelSettings& model,
   return kDone;
 }
 
-int Run(const std::set<std::string>& given) {
+int RunMode(const std::set<std::string>& given) {
   EndOnInterrupt(" before there were any results");
   const auto settings = ParseSettings(given);
   if (!settings.ok()) return Fail(settings.status(), kBadUsage);
@@ -349,7 +355,7 @@ int Main(int argc, char** argv) {
   std::vector<char*> positional;
   std::vector<absl::UnrecognizedFlag> unrecognized;
   absl::ParseAbseilFlagsOnly(argc, argv, positional, unrecognized);
-  return Run(*given);
+  return RunMode(*given);
 }
 
 }  // namespace

@@ -307,7 +307,6 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
   SweepOptions& sweep = model.sweep;
   sweep.metric = settings.metric;
   sweep.timing_seconds = settings.timing_seconds;
-  sweep.memory = settings.memory;
   absl::Status read = ReadTokens(settings, checkpoint, model);
   if (!read.ok()) return read;
   auto layers = ParseLayers(absl::GetFlag(FLAGS_layers), num_layers);

@@ -21,18 +21,18 @@
 namespace ulpscope {
 namespace {
 
-absl::Status RunParts(const RunSetting& setting, const Plan& plan,
-                      Attribution& result) {
-  Baseline baseline(setting, plan);
-  absl::Status status = RunBaseline(setting, baseline);
-  result.plan = OutcomeOfPlan(setting, baseline).effect;
+absl::Status RunParts(const Run& run, const Plan& plan,
+                      absl::Span<const int32_t> tokens,
+                      const AttributionParts& parts, Attribution& result) {
+  Baseline baseline(run, plan, tokens);
+  absl::Status status = RunBaseline(run, baseline);
+  result.plan = OutcomeOfPlan(run, baseline).effect;
   if (!status.ok()) return status;
-  const AttributionOptions& options = setting.options;
-  if (options.layers) status = SplitLayers(setting, baseline, result.layers);
+  if (parts.layers) status = SplitLayers(run, baseline, result.layers);
   if (!status.ok()) return status;
-  if (options.causes) status = MapCauses(setting, baseline, result);
+  if (parts.causes) status = MapCauses(run, baseline, result);
   if (!status.ok()) return status;
-  if (options.repairs) status = MapRepairs(setting, baseline, result);
+  if (parts.repairs) status = MapRepairs(run, baseline, result);
   return status;
 }
 
@@ -64,20 +64,18 @@ std::vector<Cell> CellsOf(const ModelConfig& config) {
   return cells;
 }
 
-absl::StatusOr<Attribution> Attribute(const Weights& weights, const Plan& plan,
-                                      const AttributionOptions& options,
-                                      Parallel& parallel) {
-  if (plan.num_layers() != weights.layers.size()) {
+absl::StatusOr<Attribution> Attribute(const Run& run, const Plan& plan,
+                                      absl::Span<const int32_t> tokens,
+                                      const AttributionParts& parts) {
+  if (plan.num_layers() != run.weights.layers.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
-                     weights.layers.size()));
+                     run.weights.layers.size()));
   }
-  AttributionOptions for_runs = options;
-  for_runs.memory -= std::min(
-      options.memory, BytesOfBaseline(weights.config, options.tokens.size()));
   Attribution result;
   const absl::Status status =
-      RunParts({weights, for_runs, parallel}, plan, result);
+      RunParts(run.Without(BytesOfBaseline(run.weights.config, tokens.size())),
+               plan, tokens, parts, result);
   if (absl::IsCancelled(status)) {
     result.stopped_in = std::string(status.message());
   } else if (!status.ok()) {

@@ -3,16 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/base/parallel.h"
+#include "absl/types/span.h"
+#include "explorer/error/run.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
@@ -130,13 +129,8 @@ struct Attribution {
   std::string stopped_in;
 };
 
-struct AttributionOptions {
-  std::vector<int32_t> tokens;
-  // Bytes for the runs, with the streams and the logits of the oracle and of
-  // the plan, which are kept.
-  size_t memory = SIZE_MAX;
-  std::function<bool()> stop;  // of LockstepOptions
-  // Which parts are made; their lists are empty else.
+// Which parts are made; their lists are empty else.
+struct AttributionParts {
   bool layers = true;
   bool causes = true;
   bool repairs = true;
@@ -145,9 +139,9 @@ struct AttributionOptions {
 // InvalidArgument for tokens that the model does not take, none, or a plan of
 // another number of layers. Being stopped is no error: `stopped_in` says what
 // is missing.
-absl::StatusOr<Attribution> Attribute(const Weights& weights, const Plan& plan,
-                                      const AttributionOptions& options,
-                                      Parallel& parallel);
+absl::StatusOr<Attribution> Attribute(const Run& run, const Plan& plan,
+                                      absl::Span<const int32_t> tokens,
+                                      const AttributionParts& parts = {});
 
 }  // namespace ulpscope
 

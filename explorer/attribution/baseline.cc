@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/error/metrics.h"
-#include "explorer/error/progress.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -100,17 +101,19 @@ std::vector<double> Copied(Matrix<const double> m) {
   return values;
 }
 
-Baseline::Baseline(const RunSetting& setting, const Plan& plan_in)
+Baseline::Baseline(const Run& setting, const Plan& plan_in,
+                   absl::Span<const int32_t> tokens_in)
     : oracle_plan(OraclePlan(plan_in.num_layers())),
       plan(plan_in),
-      positions(setting.options.tokens.size()),
+      tokens(tokens_in),
+      positions(tokens.size()),
       hidden_size(static_cast<size_t>(setting.weights.config.hidden_size)),
       vocab_size(static_cast<size_t>(setting.weights.config.vocab_size)) {}
 
-absl::Status RunBaseline(const RunSetting& setting, Baseline& baseline) {
+absl::Status RunBaseline(const Run& run, Baseline& baseline) {
   Recorder recorder({&baseline.oracle, &baseline.run});
   const absl::Status status =
-      RunPlans(setting, "oracle and the plan",
+      RunPlans(run, "oracle and the plan", baseline.tokens,
                {baseline.oracle_plan, baseline.plan}, recorder);
   for (const StreamState& state : baseline.oracle.states) {
     baseline.state_norms.push_back(Norm2(state.stream));
@@ -119,37 +122,32 @@ absl::Status RunBaseline(const RunSetting& setting, Baseline& baseline) {
   baseline.logits_norm = Norm2(baseline.oracle.logits);
   baseline.log_sum_exps.resize(baseline.positions);
   const Matrix<const double> logits = baseline.LogitsOf(baseline.oracle);
-  setting.parallel.For(baseline.positions, [&](size_t r) {
+  run.parallel.For(baseline.positions, [&](size_t r) {
     baseline.log_sum_exps[r] = LogSumExp(logits.Row(r), logits.cols);
   });
   return status;
 }
 
-absl::Status RunPlans(const RunSetting& setting, absl::string_view part,
+absl::Status RunPlans(const Run& run, absl::string_view part,
+                      absl::Span<const int32_t> tokens,
                       absl::Span<const Plan> plans,
                       LockstepObserver& observer) {
   std::vector<Stream> streams;
   for (const Plan& plan : plans) {
-    streams.push_back({plan, setting.options.tokens});
+    streams.push_back({plan, tokens});
   }
   Follower follower(observer);
-  constexpr size_t kPercent = 100;
-  Progress progress(absl::StrCat("attribution: ", part), kPercent);
-  LockstepOptions options;
+  const std::string task = absl::StrCat("attribution: ", part);
+  LockstepOptions options =
+      LockstepOptionsOf(run, task, [&] { return follower.where(); });
   options.logits = Logits::kAll;
-  options.memory = setting.options.memory;
-  options.stop = setting.options.stop;
-  options.progress = [&](size_t done, size_t total) {
-    const double share = static_cast<double>(done) / static_cast<double>(total);
-    progress.Update(static_cast<size_t>(share * kPercent), follower.where());
-  };
-  const absl::Status status = RunLockstep(setting.weights, streams, options,
-                                          follower, setting.parallel);
+  const absl::Status status =
+      RunLockstep(run.weights, streams, options, follower, run.parallel);
   if (absl::IsCancelled(status)) {
     return absl::CancelledError(
         absl::StrCat("the ", part, ", ", follower.where()));
   }
-  if (status.ok()) progress.Finish();
+  if (status.ok()) run.monitor.OnProgress(task, 1, 1, "");
   return status;
 }
 

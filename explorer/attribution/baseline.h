@@ -2,26 +2,18 @@
 #define EXPLORER_ATTRIBUTION_BASELINE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "explorer/attribution/attribution.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
-#include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 #include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
-
-// What all runs of an attribution have in common.
-struct RunSetting {
-  const Weights& weights;
-  const AttributionOptions& options;
-  Parallel& parallel;
-};
 
 // One run of all positions, as far as it came.
 struct RunResults {
@@ -35,6 +27,7 @@ struct RunResults {
 struct Baseline {
   Plan oracle_plan;
   Plan plan;
+  absl::Span<const int32_t> tokens;
   size_t positions;
   size_t hidden_size;
   size_t vocab_size;
@@ -45,7 +38,8 @@ struct Baseline {
   double logits_norm = 0;                 // 2-norm of all positions' logits
   std::vector<double> log_sum_exps = {};  // [positions], of the logits
 
-  Baseline(const RunSetting& setting, const Plan& plan_in);
+  Baseline(const Run& setting, const Plan& plan_in,
+           absl::Span<const int32_t> tokens_in);
 
   size_t num_layers() const { return plan.num_layers(); }
   Matrix<const double> State(const RunResults& of, size_t layer) const {
@@ -58,12 +52,13 @@ struct Baseline {
 
 // Runs the oracle and the plan. Cancelled, with a message that says where, if
 // stopped.
-absl::Status RunBaseline(const RunSetting& setting, Baseline& baseline);
+absl::Status RunBaseline(const Run& run, Baseline& baseline);
 
 // Runs plans in lockstep, with the logits of all positions and a progress bar.
 // `part` names them all, there and in the message of Cancelled, which also says
 // after which layer the run was stopped.
-absl::Status RunPlans(const RunSetting& setting, absl::string_view part,
+absl::Status RunPlans(const Run& run, absl::string_view part,
+                      absl::Span<const int32_t> tokens,
                       absl::Span<const Plan> plans, LockstepObserver& observer);
 
 std::vector<double> Copied(Matrix<const double> m);  // [rows, cols]

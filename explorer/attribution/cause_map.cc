@@ -100,12 +100,12 @@ bool Before(const Cell& a, const Cell& b, size_t num_layers) {
 
 }  // namespace
 
-absl::Status MapCauses(const RunSetting& setting, const Baseline& baseline,
+absl::Status MapCauses(const Run& run, const Baseline& baseline,
                        Attribution& result) {
   const Plan& oracle = baseline.oracle_plan;
   std::vector<Plan> plans;
   std::vector<size_t> cause_of;  // [plans]
-  for (const Cell& cell : CellsOf(setting.weights.config)) {
+  for (const Cell& cell : CellsOf(run.weights.config)) {
     Cause cause;
     cause.cell = cell;
     const Strategy strategy = baseline.plan.Get(cell.layer, cell.op);
@@ -129,8 +129,8 @@ absl::Status MapCauses(const RunSetting& setting, const Baseline& baseline,
     }
   };
   std::vector<Outcome> outcomes;
-  const absl::Status status = MeasureOutcomes(setting, baseline, "cause map",
-                                              plans, on_final_hidden, outcomes);
+  const absl::Status status = MeasureOutcomes(run, baseline, "cause map", plans,
+                                              on_final_hidden, outcomes);
   for (size_t s = 0; s < outcomes.size(); ++s) {
     Cause& cause = result.causes[cause_of[s]];
     cause.effect = std::move(outcomes[s].effect);
@@ -144,11 +144,11 @@ absl::Status MapCauses(const RunSetting& setting, const Baseline& baseline,
   return status;
 }
 
-absl::Status MapRepairs(const RunSetting& setting, const Baseline& baseline,
+absl::Status MapRepairs(const Run& run, const Baseline& baseline,
                         Attribution& result) {
   const Plan& plan = baseline.plan;
   const size_t num_layers = plan.num_layers();
-  const Cells all = CellsOf(setting.weights.config);
+  const Cells all = CellsOf(run.weights.config);
   std::vector<Cells> repaired;
   std::vector<std::pair<std::vector<Repair>*, size_t>> places;  // [repaired]
   const auto add = [&](std::vector<Repair>& repairs, const Cell& name,
@@ -205,8 +205,8 @@ absl::Status MapRepairs(const RunSetting& setting, const Baseline& baseline,
     repair_of.push_back(&repair);
   }
   std::vector<Outcome> outcomes;
-  const absl::Status status = MeasureOutcomes(setting, baseline, "repair map",
-                                              plans, nullptr, outcomes);
+  const absl::Status status =
+      MeasureOutcomes(run, baseline, "repair map", plans, nullptr, outcomes);
   const auto gain = [](double error, double plan_error) {
     return RatioOrZero(plan_error - error, plan_error);
   };

@@ -4,17 +4,18 @@
 #include "absl/status/status.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/baseline.h"
+#include "explorer/error/run.h"
 
 namespace ulpscope {
 
 // Fills causes and how they add up. Cancelled, with a message that says where,
 // if stopped: what is missing is then NaN, the sum's figures too.
-absl::Status MapCauses(const RunSetting& setting, const Baseline& baseline,
+absl::Status MapCauses(const Run& run, const Baseline& baseline,
                        Attribution& result);
 
 // Fills the lists of repairs; result.plan is the plan's effect.
 // Cancelled, with a message that says where, if stopped.
-absl::Status MapRepairs(const RunSetting& setting, const Baseline& baseline,
+absl::Status MapRepairs(const Run& run, const Baseline& baseline,
                         Attribution& result);
 
 }  // namespace ulpscope

@@ -9,23 +9,25 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/budget.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
-#include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
 
-absl::Status TryCures(const Weights& weights, const Plan& plan,
-                      const CureOptions& options, Parallel& parallel,
+absl::Status TryCures(const Run& run, const Plan& plan,
+                      absl::Span<const int32_t> tokens,
+                      const std::vector<Strategy>& strategies,
                       Verdict& verdict) {
+  const ModelConfig& config = run.weights.config;
   if (!verdict.source.has_value()) return absl::OkStatus();
   ErrorSource& source = *verdict.source;
   const auto is_in = [](const std::vector<Op>& ops, Op op) {
@@ -55,11 +57,10 @@ absl::Status TryCures(const Weights& weights, const Plan& plan,
       {CureScope::kChannel, of_channel}};
   std::vector<Cure> cures;
   std::vector<Plan> plans;
-  for (const Strategy& strategy : options.strategies) {
+  for (const Strategy& strategy : strategies) {
     for (const auto& [scope, filter] : scopes) {
       std::vector<Upgrade> upgrades;
-      for (const OpUpgrades& of_op :
-           UpgradesOf(weights.config, plan, options.strategies)) {
+      for (const OpUpgrades& of_op : UpgradesOf(config, plan, strategies)) {
         Upgrade upgrade = Choose(of_op, &strategy);
         upgrade.layers.erase(
             std::remove_if(upgrade.layers.begin(), upgrade.layers.end(),
@@ -74,8 +75,7 @@ absl::Status TryCures(const Weights& weights, const Plan& plan,
           std::find(plans.begin(), plans.end(), upgraded) != plans.end()) {
         continue;
       }
-      cures.push_back(
-          {scope, strategy, UpgradeEntries(weights.config, upgrades), 0});
+      cures.push_back({scope, strategy, UpgradeEntries(config, upgrades), 0});
       plans.push_back(std::move(upgraded));
     }
   }
@@ -83,7 +83,7 @@ absl::Status TryCures(const Weights& weights, const Plan& plan,
   // The source's ops as a plan has them, the oracle elsewhere.
   const auto isolated = [&](const Plan& of) {
     Plan alone = *Plan::Parse("oracle", plan.num_layers());
-    for (const Cell& cell : CellsOf(weights.config)) {
+    for (const Cell& cell : CellsOf(config)) {
       if (of_ops(cell)) {
         alone.Set(cell.layer, cell.op, of.Get(cell.layer, cell.op));
       }
@@ -97,11 +97,7 @@ absl::Status TryCures(const Weights& weights, const Plan& plan,
     of_source.upgraded.push_back({cures[i].strategy, 0});
     plans.push_back(isolated(plans[i]));
   }
-  LockstepOptions lockstep;
-  lockstep.memory = options.memory;
-  lockstep.stop = options.stop;
-  BudgetMeter meter(weights, BudgetMetric::kRelL2, options.tokens, lockstep,
-                    parallel);
+  BudgetMeter meter(run, BudgetMetric::kRelL2, {tokens.begin(), tokens.end()});
   const absl::Status status = meter.RunOracle();
   const auto errors = status.ok() ? meter.Measure(plans) : status;
   if (absl::IsCancelled(errors.status())) return absl::OkStatus();

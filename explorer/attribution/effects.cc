@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
@@ -27,16 +28,15 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Sum over rows of fn, on all threads where that pays for waking them. The same
-// bits on any number of them. `stop` is asked every few rows of logits; NaN if
-// it says so.
-double SumOverRows(Matrix<const double> m, Parallel& parallel,
-                   const std::function<bool()>& stop,
+// bits on any number of them. The monitor is asked every few rows of logits, or
+// null; NaN if it says so.
+double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
                    absl::FunctionRef<double(size_t)> fn) {
   constexpr size_t kWorthWaking = size_t{1} << 15;
   constexpr size_t kBlock = 64;  // a fraction of a second
   std::vector<double> values(m.rows);
   for (size_t first = 0; first < m.rows; first += kBlock) {
-    if (first > 0 && stop && stop()) return kNaN;
+    if (first > 0 && monitor != nullptr && monitor->stopped()) return kNaN;
     const size_t rows = std::min(kBlock, m.rows - first);
     parallel.For(rows,
                  rows * m.cols < kWorthWaking ? 1 : parallel.num_threads(),
@@ -65,12 +65,11 @@ bool SameBits(Matrix<const double> a, Matrix<const double> b) {
 class OutcomeObserver : public LockstepObserver {
  public:
   OutcomeObserver(const Baseline& baseline,
-                  const FinalHiddenFn& on_final_hidden,
-                  std::function<bool()> stop, Parallel& parallel,
-                  std::vector<Outcome>& outcomes)
+                  const FinalHiddenFn& on_final_hidden, Monitor* monitor,
+                  Parallel& parallel, std::vector<Outcome>& outcomes)
       : baseline_(baseline),
         on_final_hidden_(on_final_hidden),
-        stop_(std::move(stop)),
+        monitor_(monitor),
         parallel_(parallel),
         outcomes_(outcomes) {}
 
@@ -80,15 +79,17 @@ class OutcomeObserver : public LockstepObserver {
                 Matrix<const double> rows) override {
     const Matrix<const double> reference = baseline_.LogitsOf(baseline_.oracle);
     const double norm = baseline_.logits_norm;
-    const double rel_l2 = RatioOrZero(Distance(rows, reference, stop_), norm);
+    const double rel_l2 =
+        RatioOrZero(Distance(rows, reference, monitor_), norm);
     const double moved = RatioOrZero(
-        Distance(rows, baseline_.LogitsOf(baseline_.run), stop_), norm);
-    const double kl = SumOverRows(rows, parallel_, stop_, [&](size_t r) {
+        Distance(rows, baseline_.LogitsOf(baseline_.run), monitor_), norm);
+    const double kl = SumOverRows(rows, parallel_, monitor_, [&](size_t r) {
       return KlDivergence(rows.Row(r), reference.Row(r), rows.cols,
                           baseline_.log_sum_exps[r]);
     });
     const bool same = SameBits(rows, reference);
-    if (stop_ && stop_()) return;  // some of this is perhaps not finished
+    if (monitor_ != nullptr && monitor_->stopped())
+      return;  // some of this is perhaps not finished
     for (const size_t s : streams) {
       Outcome& outcome = outcomes_[s];
       outcome.effect.logits_rel_l2 = rel_l2;
@@ -124,15 +125,15 @@ class OutcomeObserver : public LockstepObserver {
  private:
   // 2-norm of a - b.
   double Distance(Matrix<const double> a, Matrix<const double> b,
-                  const std::function<bool()>& stop) {
-    return std::sqrt(SumOverRows(a, parallel_, stop, [&](size_t r) {
+                  Monitor* monitor) {
+    return std::sqrt(SumOverRows(a, parallel_, monitor, [&](size_t r) {
       return SquaredDistance(a.Row(r), b.Row(r), a.cols);
     }));
   }
 
   const Baseline& baseline_;
   const FinalHiddenFn on_final_hidden_;
-  const std::function<bool()> stop_;
+  Monitor* const monitor_;
   Parallel& parallel_;
   std::vector<Outcome>& outcomes_;
 };
@@ -149,33 +150,33 @@ Outcome NothingReached() {
 
 }  // namespace
 
-Outcome OutcomeOfPlan(const RunSetting& setting, const Baseline& baseline) {
+Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline) {
   std::vector<Outcome> outcomes = {NothingReached()};
   // Of a stopped run too: that is what it is for.
-  OutcomeObserver observer(baseline, nullptr, nullptr, setting.parallel,
-                           outcomes);
-  const RunResults& run = baseline.run;
-  for (size_t layer = 0; layer < run.states.size(); ++layer) {
+  OutcomeObserver observer(baseline, nullptr, nullptr, run.parallel, outcomes);
+  const RunResults& of = baseline.run;
+  for (size_t layer = 0; layer < of.states.size(); ++layer) {
     // A stopped run has perhaps no oracle there.
     if (layer == baseline.oracle.states.size()) break;
-    observer.OnState({0}, layer, baseline.State(run, layer), {});
+    observer.OnState({0}, layer, baseline.State(of, layer), {});
   }
-  if (!run.logits.empty() && !baseline.log_sum_exps.empty()) {
-    observer.OnOutput({0}, 0, Op::kLmHead, 0, baseline.LogitsOf(run));
+  if (!of.logits.empty() && !baseline.log_sum_exps.empty()) {
+    observer.OnOutput({0}, 0, Op::kLmHead, 0, baseline.LogitsOf(of));
   }
   return outcomes[0];
 }
 
-absl::Status MeasureOutcomes(const RunSetting& setting,
-                             const Baseline& baseline, absl::string_view part,
+absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
+                             absl::string_view part,
                              absl::Span<const Plan> plans,
                              const FinalHiddenFn& on_final_hidden,
                              std::vector<Outcome>& outcomes) {
   outcomes.assign(plans.size(), NothingReached());
   if (plans.empty()) return absl::OkStatus();
-  OutcomeObserver observer(baseline, on_final_hidden, setting.options.stop,
-                           setting.parallel, outcomes);
-  const absl::Status status = RunPlans(setting, part, plans, observer);
+  OutcomeObserver observer(baseline, on_final_hidden, &run.monitor,
+                           run.parallel, outcomes);
+  const absl::Status status =
+      RunPlans(run, part, baseline.tokens, plans, observer);
   if (!absl::IsCancelled(status)) return status;
   size_t finished = 0;
   for (const Outcome& outcome : outcomes) {

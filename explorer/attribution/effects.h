@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/baseline.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/plan.h"
 
@@ -28,7 +29,7 @@ struct Outcome {
 };
 
 // The baseline's own plan, as far as it came.
-Outcome OutcomeOfPlan(const RunSetting& setting, const Baseline& baseline);
+Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline);
 
 // Sees the final hidden state of plans: streams as in LockstepObserver.
 using FinalHiddenFn = std::function<void(absl::Span<const size_t> plans,
@@ -38,8 +39,8 @@ using FinalHiddenFn = std::function<void(absl::Span<const size_t> plans,
 // `on_final_hidden` may be empty. Plans with the same first cells should be
 // neighbours. Cancelled, with a message that says where, if stopped: outcomes
 // are then what there is.
-absl::Status MeasureOutcomes(const RunSetting& setting,
-                             const Baseline& baseline, absl::string_view part,
+absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
+                             absl::string_view part,
                              absl::Span<const Plan> plans,
                              const FinalHiddenFn& on_final_hidden,
                              std::vector<Outcome>& outcomes);

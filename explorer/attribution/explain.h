@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,12 +12,11 @@
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/budget.h"
+#include "explorer/error/run.h"
 #include "explorer/phenomena/phenomena.h"
 #include "explorer/report/attribution_report.h"
-#include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
@@ -29,8 +27,6 @@ struct ExplainOptions {
   // What a repair costs is timed on this prompt, in so many rounds; 0 for none.
   std::vector<int32_t> timing_prompt;
   size_t timing_rounds = 5;
-  size_t memory = SIZE_MAX;    // LockstepOptions
-  std::function<bool()> stop;  // the same
 };
 
 // Where a plan's error comes from, all that --attribute says of it.
@@ -51,9 +47,8 @@ struct Explanation {
 // Runs the phenomena, the attribution, the verdict's cures, the search of the
 // smallest repair, and its timing. InvalidArgument for tokens that the model
 // does not take. Being stopped is no error.
-absl::StatusOr<Explanation> Explain(const Weights& weights, const Plan& plan,
-                                    const ExplainOptions& options,
-                                    Parallel& parallel);
+absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
+                                    const ExplainOptions& options);
 
 }  // namespace ulpscope
 

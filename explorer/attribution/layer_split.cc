@@ -10,10 +10,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/baseline.h"
-#include "explorer/error/progress.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/op.h"
@@ -142,13 +143,12 @@ LayerSplit SplitEmbedding(const Baseline& baseline) {
 
 // The oracle's layer of `start`, then the same with each op under the plan that
 // is not the oracle's already. `stream_of_op`: the op's, or 0 for none.
-std::vector<Stream> StreamsOf(const RunSetting& setting,
-                              const Baseline& baseline, size_t layer,
+std::vector<Stream> StreamsOf(const Baseline& baseline, size_t layer,
                               const StreamState& start,
                               const std::vector<Op>& ops,
                               std::vector<size_t>& stream_of_op) {
   std::vector<Stream> streams = {
-      {baseline.oracle_plan, setting.options.tokens, layer, &start, layer}};
+      {baseline.oracle_plan, baseline.tokens, layer, &start, layer}};
   for (const Op op : ops) {
     const Strategy strategy = baseline.plan.Get(layer, op);
     if (strategy == baseline.oracle_plan.Get(layer, op)) {
@@ -163,12 +163,12 @@ std::vector<Stream> StreamsOf(const RunSetting& setting,
   return streams;
 }
 
-absl::StatusOr<LayerSplit> SplitLayer(const RunSetting& setting,
-                                      const Baseline& baseline, size_t layer) {
+absl::StatusOr<LayerSplit> SplitLayer(const Run& run, const Baseline& baseline,
+                                      size_t layer) {
   LayerSplit split;
   split.layer = layer;
   std::vector<Op> ops;
-  for (const Cell& cell : CellsOf(setting.weights.config)) {
+  for (const Cell& cell : CellsOf(run.weights.config)) {
     if (cell.layer != layer) continue;
     ops.push_back(cell.op);
     split.ops.push_back({cell.op, 0, 0});
@@ -177,13 +177,10 @@ absl::StatusOr<LayerSplit> SplitLayer(const RunSetting& setting,
                              {}};
   std::vector<size_t> stream_of_op;
   const std::vector<Stream> streams =
-      StreamsOf(setting, baseline, layer, start, ops, stream_of_op);
+      StreamsOf(baseline, layer, start, ops, stream_of_op);
   LastStates last(streams.size());
-  LockstepOptions options;
-  options.memory = setting.options.memory;
-  options.stop = setting.options.stop;
-  const absl::Status status =
-      RunLockstep(setting.weights, streams, options, last, setting.parallel);
+  const absl::Status status = RunLockstep(
+      run.weights, streams, LockstepOptionsOf(run), last, run.parallel);
   if (!status.ok()) return status;
 
   const std::vector<double>& o = baseline.oracle.states[layer].stream;
@@ -212,14 +209,15 @@ absl::StatusOr<LayerSplit> SplitLayer(const RunSetting& setting,
 
 }  // namespace
 
-absl::Status SplitLayers(const RunSetting& setting, const Baseline& baseline,
+absl::Status SplitLayers(const Run& run, const Baseline& baseline,
                          std::vector<LayerSplit>& splits) {
   splits.push_back(SplitEmbedding(baseline));
   const size_t num_layers = baseline.num_layers();
-  Progress progress("attribution: layers", num_layers);
+  constexpr absl::string_view kTask = "attribution: layers";
   for (size_t layer = 1; layer <= num_layers; ++layer) {
-    progress.Update(layer - 1, absl::StrCat("layer ", layer));
-    auto split = SplitLayer(setting, baseline, layer);
+    run.monitor.OnProgress(kTask, layer - 1, num_layers,
+                           absl::StrCat("layer ", layer));
+    auto split = SplitLayer(run, baseline, layer);
     if (absl::IsCancelled(split.status())) {
       return absl::CancelledError(
           absl::StrCat("the layers, after layer ", layer - 1));
@@ -227,7 +225,7 @@ absl::Status SplitLayers(const RunSetting& setting, const Baseline& baseline,
     if (!split.ok()) return split.status();
     splits.push_back(*std::move(split));
   }
-  progress.Finish();
+  run.monitor.OnProgress(kTask, num_layers, num_layers, "");
   return absl::OkStatus();
 }
 

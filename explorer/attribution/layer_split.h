@@ -11,7 +11,7 @@ namespace ulpscope {
 
 // Splits the plan's error after each layer. Appends layer by layer; Cancelled,
 // with a message that says where, if stopped.
-absl::Status SplitLayers(const RunSetting& setting, const Baseline& baseline,
+absl::Status SplitLayers(const Run& run, const Baseline& baseline,
                          std::vector<LayerSplit>& splits);
 
 }  // namespace ulpscope

@@ -14,9 +14,8 @@
 #include "explorer/attribution/repair_search.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/budget.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 namespace {
@@ -83,10 +82,8 @@ absl::Status RunSteps(RepairSearch& search) {
 
 }  // namespace
 
-absl::StatusOr<RepairResult> FindRepair(const Weights& weights,
-                                        const Plan& plan,
-                                        const RepairOptions& options,
-                                        Parallel& parallel) {
+absl::StatusOr<RepairResult> FindRepair(const Run& run, const Plan& plan,
+                                        const RepairOptions& options) {
   RepairResult result;
   result.budget = options.budget;
   result.strategies = options.strategies;
@@ -96,15 +93,17 @@ absl::StatusOr<RepairResult> FindRepair(const Weights& weights,
   if (options.tokens.empty()) {
     return absl::InvalidArgumentError("no tokens to run");
   }
-  RepairSearch search(weights, plan, options, parallel, result);
+  RepairSearch search(run, plan, options, result);
   const absl::Status status = RunSteps(search);
   search.Count();
   if (absl::IsCancelled(status)) {
     result.stopped_in = std::string(search.step());
   } else if (!status.ok()) {
     return status;
+  } else {
+    run.monitor.OnProgress(RepairSearch::kTask, 1, 1, "");
   }
-  result.entries = UpgradeEntries(weights.config, result.repair.upgrades);
+  result.entries = UpgradeEntries(run.weights.config, result.repair.upgrades);
   return result;
 }
 

@@ -3,20 +3,17 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/evaluation.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
@@ -53,11 +50,6 @@ struct RepairOptions {
   Budget budget;
   std::vector<Strategy> strategies;
   std::vector<int32_t> tokens;
-  size_t memory = SIZE_MAX;    // LockstepOptions
-  std::function<bool()> stop;  // the same
-  // What is being searched, and how far the pass is.
-  std::function<void(absl::string_view what, size_t done, size_t total)>
-      progress;
 };
 
 // Finds the smallest set of upgrades that keeps the budget: of the fewest ops,
@@ -73,10 +65,8 @@ struct RepairOptions {
 // keeps the budget together with every range that holds it.
 //
 // Being stopped is no error: `stopped_in` says what is missing.
-absl::StatusOr<RepairResult> FindRepair(const Weights& weights,
-                                        const Plan& plan,
-                                        const RepairOptions& options,
-                                        Parallel& parallel);
+absl::StatusOr<RepairResult> FindRepair(const Run& run, const Plan& plan,
+                                        const RepairOptions& options);
 
 }  // namespace ulpscope
 

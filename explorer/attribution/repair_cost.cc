@@ -7,15 +7,13 @@
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/evaluation.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
-absl::Status TimeRepair(const Weights& weights, const Plan& plan,
-                        const RepairTiming& timing, Parallel& parallel,
-                        RepairResult& result) {
+absl::Status TimeRepair(const Run& run, const Plan& plan,
+                        const RepairTiming& timing, RepairResult& result) {
   if (result.repair.upgrades.empty()) return absl::OkStatus();
   std::vector<UpgradeSet> sets = {result.repair};
   sets.insert(sets.end(), result.alternatives.begin(),
@@ -29,9 +27,8 @@ absl::Status TimeRepair(const Weights& weights, const Plan& plan,
     bool stopped = false;
     for (size_t i = 0; i <= sets.size() && !stopped; ++i) {
       const absl::Status status =
-          TimePlan(weights, i == 0 ? plan : sets[i - 1].plan, timing.prompt,
-                   timing.decode_steps, timing.stop, parallel,
-                   i == 0 ? plan_times : times[i - 1]);
+          TimePlan(run, i == 0 ? plan : sets[i - 1].plan, timing.prompt,
+                   timing.decode_steps, i == 0 ? plan_times : times[i - 1]);
       stopped = absl::IsCancelled(status);
       if (!status.ok() && !stopped) return status;
     }
@@ -74,7 +71,7 @@ absl::Status TimeRepair(const Weights& weights, const Plan& plan,
   if (best != 0) {
     result.alternatives[best - 1] = result.repair;
     result.repair = sets[best];
-    result.entries = UpgradeEntries(weights.config, result.repair.upgrades);
+    result.entries = UpgradeEntries(run.weights.config, result.repair.upgrades);
   }
   return absl::OkStatus();
 }

@@ -3,30 +3,26 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "explorer/attribution/repair.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
 struct RepairTiming {
   std::vector<int32_t> prompt;
   size_t rounds = 5;
-  size_t decode_steps = 3;     // per round
-  std::function<bool()> stop;  // as TimePlan's
+  size_t decode_steps = 3;  // per round
 };
 
 // Times the plan, the repair and its alternatives in alternating rounds, makes
 // that of the fastest decoding the repair, and sets its cost. No cost if
 // stopped in the first round, or if there is nothing to repair.
-absl::Status TimeRepair(const Weights& weights, const Plan& plan,
-                        const RepairTiming& timing, Parallel& parallel,
-                        RepairResult& result);
+absl::Status TimeRepair(const Run& run, const Plan& plan,
+                        const RepairTiming& timing, RepairResult& result);
 
 }  // namespace ulpscope
 

@@ -2,48 +2,27 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/budget.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
-#include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
-namespace {
-
-LockstepOptions LockstepOptionsOf(const RepairOptions& options,
-                                  const absl::string_view& step) {
-  LockstepOptions lockstep;
-  lockstep.memory = options.memory;
-  lockstep.stop = options.stop;
-  if (options.progress) {
-    lockstep.progress = [&options, &step](size_t done, size_t total) {
-      options.progress(step, done, total);
-    };
-  }
-  return lockstep;
-}
-
-}  // namespace
-
-RepairSearch::RepairSearch(const Weights& weights, const Plan& plan,
-                           const RepairOptions& options, Parallel& parallel,
-                           RepairResult& result)
+RepairSearch::RepairSearch(const Run& run, const Plan& plan,
+                           const RepairOptions& options, RepairResult& result)
     : options_(options),
       plan_(plan),
       result_(result),
-      meter_(weights, options.budget.metric, options.tokens,
-             LockstepOptionsOf(options, step_), parallel),
-      choices_(UpgradesOf(weights.config, plan, options.strategies)) {
+      meter_(run, options.budget.metric, options.tokens, kTask,
+             [this] { return std::string(step_); }),
+      choices_(UpgradesOf(run.weights.config, plan, options.strategies)) {
   if (options.budget.metric != BudgetMetric::kRelL2) return;
   // They come after what the metric compares.
   choices_.erase(std::remove_if(choices_.begin(), choices_.end(),

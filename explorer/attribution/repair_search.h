@@ -10,9 +10,8 @@
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/budget.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
@@ -21,8 +20,9 @@ namespace ulpscope {
 // arguments must outlive it.
 class RepairSearch {
  public:
-  RepairSearch(const Weights& weights, const Plan& plan,
-               const RepairOptions& options, Parallel& parallel,
+  static constexpr absl::string_view kTask = "smallest repair";  // Monitor's
+
+  RepairSearch(const Run& run, const Plan& plan, const RepairOptions& options,
                RepairResult& result);
   RepairSearch(const RepairSearch&) = delete;
   RepairSearch& operator=(const RepairSearch&) = delete;
@@ -33,7 +33,7 @@ class RepairSearch {
   // [ops that can be upgraded][strategies].
   const std::vector<OpUpgrades>& choices() const { return choices_; }
 
-  // What is searched from here on, for `progress` and `stopped_in`. A literal.
+  // What is searched from here on, for the monitor and `stopped_in`. A literal.
   void Begin(absl::string_view step) { step_ = step; }
   absl::string_view step() const { return step_; }
 

@@ -17,7 +17,7 @@
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
-#include "explorer/error/progress.h"
+#include "explorer/error/run.h"
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/checkpoint.h"
@@ -192,16 +192,16 @@ Fit FitOf(const AlignedTrace& trace, const Plan& plan,
 
 absl::StatusOr<const Weights*> WeightSets::Get(
     std::optional<WeightRounding> rounding) {
-  if (!rounding.has_value()) return &weights_;
+  if (!rounding.has_value()) return &run_.weights;
   if (rounding_ == rounding) return &rounded_;
   double parameters = 0;
   const auto count = [&parameters](const Panels& panels) {
     parameters += static_cast<double>(panels.view().n) *
                   static_cast<double>(panels.view().k);
   };
-  count(weights_.embed);
-  count(weights_.lm_head);
-  for (const LayerWeights& layer : weights_.layers) {
+  count(run_.weights.embed);
+  count(run_.weights.lm_head);
+  for (const LayerWeights& layer : run_.weights.layers) {
     for (const Panels* panels :
          {&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj,
           &layer.gate_proj, &layer.up_proj, &layer.down_proj}) {
@@ -209,10 +209,10 @@ absl::StatusOr<const Weights*> WeightSets::Get(
     }
   }
   const double bytes = parameters * (rounding == WeightRounding::kQ8_0 ? 4 : 2);
-  if (bytes > static_cast<double>(memory_)) {
+  if (bytes > static_cast<double>(run_.memory)) {
     return absl::ResourceExhaustedError(absl::StrFormat(
         "another copy of the weights takes %.1f GB, --memory allows %.1f",
-        bytes / 1e9, static_cast<double>(memory_) / 1e9));
+        bytes / 1e9, static_cast<double>(run_.memory) / 1e9));
   }
   rounding_.reset();
   rounded_ = Weights();
@@ -221,13 +221,12 @@ absl::StatusOr<const Weights*> WeightSets::Get(
   rounded.synthetic = checkpoint_.synthetic;
   rounded.config = checkpoint_.config;
   rounded.tensors = RoundedTensors(*checkpoint_.tensors, *rounding);
-  Progress progress("loading rounded weights", 1);
-  auto loaded = LoadWeights(rounded, parallel_, [&](size_t done, size_t total) {
-    progress.SetTotal(total);
-    progress.Update(done, "tensors");
-  });
+  auto loaded =
+      LoadWeights(rounded, run_.parallel, [&](size_t done, size_t total) {
+        run_.monitor.OnProgress("loading rounded weights", done, total,
+                                "tensors");
+      });
   if (!loaded.ok()) return loaded.status();
-  progress.Finish();
   rounded_ = *std::move(loaded);
   rounding_ = rounding;
   return &rounded_;

@@ -110,25 +110,19 @@ double Log2Distance(const AlignedTrace& trace, size_t point,
 // The checkpoint's weights, and one other rounding of them at a time.
 class WeightSets {
  public:
-  // Of others, none that take more than `memory` bytes.
-  WeightSets(const Checkpoint& checkpoint, const Weights& weights,
-             size_t memory, Parallel& parallel)
-      : checkpoint_(checkpoint),
-        weights_(weights),
-        memory_(memory),
-        parallel_(parallel) {}
+  // Of others, none that take more than the run's memory.
+  WeightSets(const Run& run, const Checkpoint& checkpoint)
+      : run_(run), checkpoint_(checkpoint) {}
 
-  const Weights& original() const { return weights_; }
+  const Weights& original() const { return run_.weights; }
 
   // Valid until another rounding is asked for. ResourceExhausted beyond the
   // memory.
   absl::StatusOr<const Weights*> Get(std::optional<WeightRounding> rounding);
 
  private:
+  const Run run_;
   const Checkpoint& checkpoint_;
-  const Weights& weights_;
-  const size_t memory_;
-  Parallel& parallel_;
   std::optional<WeightRounding> rounding_;  // of rounded_
   Weights rounded_;
 };

@@ -24,7 +24,7 @@
 #include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/rounding_causes.h"
 #include "explorer/diagnosis/search.h"
-#include "explorer/error/progress.h"
+#include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -56,22 +56,21 @@ double ShareIdentical(const Residual& r) {
 
 class Diagnosing {
  public:
-  Diagnosing(const Checkpoint& checkpoint, const Weights& weights,
-             const Plan& plan, const ReferenceTrace& trace,
-             const DiagnosisOptions& options, Parallel& parallel)
-      : weights_(weights),
+  Diagnosing(const Run& run, const Checkpoint& checkpoint, const Plan& plan,
+             const ReferenceTrace& trace, bool explain_rounding)
+      : weights_(run.weights),
         plan_(plan),
         trace_(trace),
-        options_(options),
+        explain_rounding_(explain_rounding),
         tokens_(trace.tokens),
-        setting_{tokens_, options.memory, options.stop,
+        setting_{tokens_, run.memory, run.monitor,
                  [this](double share, absl::string_view what) {
                    ShowProgress(share, what);
                  },
-                 parallel},
-        sets_(checkpoint, weights, options.memory, parallel) {}
+                 run.parallel},
+        sets_(run, checkpoint) {}
 
-  absl::StatusOr<Diagnosis> Run() {
+  absl::StatusOr<Diagnosis> Make() {
     d_.plan = plan_.Text();
     d_.tokens = trace_.tokens;
     d_.tokens_are_traces = trace_.has_tokens;
@@ -89,8 +88,7 @@ class Diagnosing {
         {"the table of errors", &Diagnosing::MakeRows},
         {"the rounding's attribution", &Diagnosing::ExplainRounding},
     };
-    Progress progress("diagnosis", std::size(steps) * kStepParts);
-    progress_ = &progress;
+    num_steps_ = std::size(steps);
     for (const auto& step : steps) {
       const absl::Status status = (this->*step.step)();
       if (absl::IsCancelled(status)) {
@@ -101,8 +99,9 @@ class Diagnosing {
       ++steps_done_;
       share_ = 0;
     }
-    if (d_.stopped_in.empty()) progress.Finish();
-    progress_ = nullptr;
+    if (d_.stopped_in.empty()) {
+      setting_.monitor.OnProgress("diagnosis", 1, 1, "");
+    }
     SortCauses();
     return std::move(d_);
   }
@@ -112,8 +111,10 @@ class Diagnosing {
   void ShowProgress(double share, absl::string_view what) {
     share_ = std::max(share_, share);
     const double parts = static_cast<double>(kStepParts) * share_;
-    progress_->Update(steps_done_ * kStepParts + static_cast<size_t>(parts),
-                      what);
+    const size_t total = num_steps_ * kStepParts;
+    const size_t done = steps_done_ * kStepParts + static_cast<size_t>(parts);
+    setting_.monitor.OnProgress("diagnosis", std::min(done, total - 1), total,
+                                what);
   }
 
   absl::Status AlignTrace() {
@@ -373,7 +374,7 @@ class Diagnosing {
   // Of a 16-bit arithmetic and nothing else: why its rounding comes to what it
   // does.
   absl::Status ExplainRounding() {
-    if (!options_.explain_rounding || !d_.explained() || d_.differs()) {
+    if (!explain_rounding_ || !d_.explained() || d_.differs()) {
       return absl::OkStatus();
     }
     auto rounding = AttributeRounding(setting_, sets_, *attempt_.aligned,
@@ -402,31 +403,30 @@ class Diagnosing {
   const Weights& weights_;
   const Plan& plan_;
   const ReferenceTrace& trace_;
-  const DiagnosisOptions& options_;
+  const bool explain_rounding_;
   std::vector<int32_t> tokens_;  // that the trace was run on
   const ReplaySetting setting_;
   WeightSets sets_;
   Attempt attempt_;  // that was taken
   Diagnosis d_;
-  Progress* progress_ = nullptr;  // during Run
+  size_t num_steps_ = 0;
   size_t steps_done_ = 0;
   double share_ = 0;  // of the step's runs
 };
 
 }  // namespace
 
-absl::StatusOr<Diagnosis> Diagnose(const Checkpoint& checkpoint,
-                                   const Weights& weights, const Plan& plan,
+absl::StatusOr<Diagnosis> Diagnose(const Run& run, const Checkpoint& checkpoint,
+                                   const Plan& plan,
                                    const ReferenceTrace& trace,
-                                   const DiagnosisOptions& options,
-                                   Parallel& parallel) {
-  if (plan.num_layers() != weights.layers.size()) {
+                                   bool explain_rounding) {
+  if (plan.num_layers() != run.weights.layers.size()) {
     return absl::InvalidArgumentError("a plan for another number of layers");
   }
   if (trace.tokens.empty() || trace.empty()) {
     return absl::InvalidArgumentError("a trace without tokens or tensors");
   }
-  return Diagnosing(checkpoint, weights, plan, trace, options, parallel).Run();
+  return Diagnosing(run, checkpoint, plan, trace, explain_rounding).Make();
 }
 
 }  // namespace ulpscope

@@ -222,7 +222,7 @@ absl::StatusOr<std::vector<ErrorRow>> MakeErrorRows(
   if (!oracle.ok()) return oracle.status();
   LockstepOptions options;
   options.memory = setting.memory;
-  options.stop = setting.stop;
+  options.stop = StopOf(setting.monitor);
   const auto run = [&](absl::Span<const Stream> streams, Traces& traces) {
     return RunLockstep(weights, streams, options, traces, setting.parallel);
   };

@@ -298,7 +298,7 @@ absl::StatusOr<Residuals> MeasureCandidates(
                          ? Logits::kLast
                          : Logits::kAll;
   }
-  options.stop = setting.stop;
+  options.stop = StopOf(setting.monitor);
   Residuals residuals;
   // Every pass has the first two, with which the others are compared, and one
   // more, whatever they take: a lockstep that divided it would show them apart.

@@ -69,7 +69,7 @@ struct ReplaySetting {
   // Candidates whose activations would take more are run in several passes, of
   // three at least.
   size_t memory = SIZE_MAX;
-  std::function<bool()> stop;  // LockstepOptions
+  Monitor& monitor;
   // Called with the share of some runs that is done, and what they are for.
   std::function<void(double share, absl::string_view what)> progress;
   Parallel& parallel;

@@ -101,34 +101,22 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
   RoundingCauses result;
   const Plan& plan = search.belief.plan;
   if (!IsCoarse(plan)) return result;
-  const std::vector<int32_t> tokens(setting.tokens.begin(),
-                                    setting.tokens.end());
-  PhenomenaOptions phenomena_options;
-  phenomena_options.tokens = tokens;
-  phenomena_options.stop = setting.stop;
-  const auto phenomena = FindPhenomena(weights.original(), plan,
-                                       phenomena_options, setting.parallel);
+  const Run run = {weights.original(), setting.memory, setting.monitor,
+                   setting.parallel};
+  const auto phenomena = FindPhenomena(run, plan, setting.tokens);
   if (!phenomena.ok()) return phenomena.status();
-  AttributionOptions options;
-  options.tokens = tokens;
-  options.memory = setting.memory;
-  options.stop = setting.stop;
-  options.repairs = false;
-  const auto attribution =
-      Attribute(weights.original(), plan, options, setting.parallel);
+  AttributionParts parts;
+  parts.repairs = false;
+  const auto attribution = Attribute(run, plan, setting.tokens, parts);
   if (!attribution.ok()) return attribution.status();
   if (!attribution->stopped_in.empty()) {
     return absl::CancelledError(attribution->stopped_in);
   }
   Verdict& verdict =
       result.verdict.emplace(Judge(plan, *attribution, &*phenomena));
-  CureOptions cures;
-  cures.strategies = {Strategy()};  // f32
-  cures.tokens = tokens;
-  cures.memory = setting.memory;
-  cures.stop = setting.stop;
+  const std::vector<Strategy> strategies = {Strategy()};  // f32
   const absl::Status cured =
-      TryCures(weights.original(), plan, cures, setting.parallel, verdict);
+      TryCures(run, plan, setting.tokens, strategies, verdict);
   if (!cured.ok()) return cured;
   Belief in_f32 = search.belief;
   in_f32.plan = Plan(plan.num_layers());

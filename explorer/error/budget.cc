@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <functional>
 #include <limits>
 #include <string>
 #include <utility>
@@ -18,11 +17,10 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
-#include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 #include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
@@ -91,13 +89,12 @@ class Errors : public RowsObserver {
  public:
   // `norms` are the LogSumExps of the reference's rows, for the KL divergence.
   Errors(BudgetMetric metric, size_t num_layers, Matrix<const double> reference,
-         const std::vector<double>& norms, const std::function<bool()>& stop,
-         size_t num_streams)
+         const std::vector<double>& norms, Monitor& monitor, size_t num_streams)
       : RowsObserver(metric, num_layers),
         metric_(metric),
         reference_(reference),
         norms_(norms),
-        stop_(stop),
+        monitor_(monitor),
         sums_(num_streams, 0) {}
 
   std::vector<double> Finish() const {
@@ -129,7 +126,7 @@ class Errors : public RowsObserver {
     constexpr size_t kBlock = 64;  // of logits: a fraction of a second
     for (size_t r = 0; r < rows.rows; ++r) {
       // The run then ends as cancelled, and its sums are of no use.
-      if (r > 0 && r % kBlock == 0 && stop_ && stop_()) return;
+      if (r > 0 && r % kBlock == 0 && monitor_.stopped()) return;
       sum += Sum(rows.Row(r), first_position + r);
     }
     for (const size_t stream : streams) sums_[stream] += sum;
@@ -150,7 +147,7 @@ class Errors : public RowsObserver {
   BudgetMetric metric_;
   Matrix<const double> reference_;
   const std::vector<double>& norms_;
-  const std::function<bool()>& stop_;
+  Monitor& monitor_;
   std::vector<double> sums_;  // [streams]
 };
 
@@ -188,18 +185,19 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
       " and a finite X > 0, such as rel_l2<=1e-3"));
 }
 
-absl::Status BudgetMeter::Run(absl::Span<const Plan> plans,
-                              LockstepObserver& observer) {
+absl::Status BudgetMeter::RunAll(absl::Span<const Plan> plans,
+                                 LockstepObserver& observer) {
   const bool of_state = metric_ == BudgetMetric::kRelL2;
-  options_.logits = of_state ? Logits::kNone : Logits::kAll;
+  LockstepOptions options = LockstepOptionsOf(run_, task_, what_);
+  options.logits = of_state ? Logits::kNone : Logits::kAll;
   std::vector<Stream> streams;
   for (const Plan& plan : plans) {
     Stream stream = {plan, tokens_};
-    if (of_state) stream.last_layer = weights_->layers.size();
+    if (of_state) stream.last_layer = run_.weights.layers.size();
     streams.push_back(std::move(stream));
   }
   const absl::Status status =
-      RunLockstep(*weights_, streams, options_, observer, *parallel_);
+      RunLockstep(run_.weights, streams, options, observer, run_.parallel);
   if (!status.ok()) return status;
   num_streams_ += plans.size();
   ++num_passes_;
@@ -207,11 +205,11 @@ absl::Status BudgetMeter::Run(absl::Span<const Plan> plans,
 }
 
 absl::Status BudgetMeter::RunOracle() {
-  const auto oracle = Plan::Parse("oracle", weights_->layers.size());
+  const auto oracle = Plan::Parse("oracle", run_.weights.layers.size());
   if (!oracle.ok()) return oracle.status();
-  Reference observer(metric_, weights_->layers.size(), tokens_.size(),
+  Reference observer(metric_, run_.weights.layers.size(), tokens_.size(),
                      reference_);
-  const absl::Status status = Run({*oracle}, observer);
+  const absl::Status status = RunAll({*oracle}, observer);
   if (!status.ok()) return status;
   width_ = reference_.size() / tokens_.size();
   if (metric_ == BudgetMetric::kKl) {
@@ -220,17 +218,16 @@ absl::Status BudgetMeter::RunOracle() {
     }
   }
   // What is kept here leaves less for the runs.
-  options_.memory -=
-      std::min(options_.memory, reference_.size() * sizeof(double));
+  run_.memory -= std::min(run_.memory, reference_.size() * sizeof(double));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<double>> BudgetMeter::Measure(
     absl::Span<const Plan> plans) {
-  Errors observer(metric_, weights_->layers.size(),
+  Errors observer(metric_, run_.weights.layers.size(),
                   {reference_.data(), tokens_.size(), width_}, norms_,
-                  options_.stop, plans.size());
-  const absl::Status status = Run(plans, observer);
+                  run_.monitor, plans.size());
+  const absl::Status status = RunAll(plans, observer);
   if (!status.ok()) return status;
   return observer.Finish();
 }

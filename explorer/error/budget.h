@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,9 +12,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "kernels/base/parallel.h"
+#include "explorer/error/run.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 #include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
@@ -39,16 +39,16 @@ std::string BudgetText(const Budget& budget);       // "rel_l2<=0.001"
 // Measures plans by one metric, many in one pass over the weights.
 class BudgetMeter {
  public:
-  // `weights` and `parallel` must outlive the meter. The logits of `options`
-  // are the metric's.
-  BudgetMeter(const Weights& weights, BudgetMetric metric,
-              std::vector<int32_t> tokens, LockstepOptions options,
-              Parallel& parallel)
-      : weights_(&weights),
+  // What `run` refers to must outlive the meter. The task and `what` are
+  // LockstepOptionsOf's.
+  BudgetMeter(const Run& run, BudgetMetric metric, std::vector<int32_t> tokens,
+              absl::string_view task = "",
+              std::function<std::string()> what = nullptr)
+      : run_(run),
         metric_(metric),
         tokens_(std::move(tokens)),
-        options_(std::move(options)),
-        parallel_(&parallel) {}
+        task_(task),
+        what_(std::move(what)) {}
 
   // Runs the oracle. To be called once, before the rest.
   absl::Status RunOracle();
@@ -61,13 +61,13 @@ class BudgetMeter {
   size_t num_passes() const { return num_passes_; }
 
  private:
-  absl::Status Run(absl::Span<const Plan> plans, LockstepObserver& observer);
+  absl::Status RunAll(absl::Span<const Plan> plans, LockstepObserver& observer);
 
-  const Weights* weights_;
+  Run run_;
   BudgetMetric metric_;
   std::vector<int32_t> tokens_;
-  LockstepOptions options_;
-  Parallel* parallel_;
+  std::string task_;
+  std::function<std::string()> what_;
   // The oracle's final hidden state or logits, a row per position; of logits,
   // for the KL divergence, their LogSumExps.
   std::vector<double> reference_;

@@ -1,13 +1,12 @@
 #include "explorer/error/error_meter.h"
 
 #include <cstddef>
-#include <functional>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/config.h"
@@ -17,9 +16,8 @@
 namespace ulpscope {
 
 ErrorMeter::ErrorMeter(const ModelConfig& config, size_t num_sequences,
-                       size_t num_plans, std::function<bool()> stop,
-                       Parallel& parallel)
-    : stop_(std::move(stop)),
+                       size_t num_plans, Monitor& monitor, Parallel& parallel)
+    : monitor_(monitor),
       parallel_(parallel),
       oracles_(num_sequences, Trace(config)),
       references_(num_sequences),
@@ -29,7 +27,7 @@ bool ErrorMeter::Wants(Op op) const { return Trace::Keeps(op); }
 
 void ErrorMeter::OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
                           size_t first_position, Matrix<const double> rows) {
-  stopped_ = stopped_ || (stop_ != nullptr && stop_());
+  stopped_ = stopped_ || monitor_.stopped();
   if (stopped_) return;
   for (size_t sequence = 0; sequence < oracles_.size(); ++sequence) {
     Trace& oracle = oracles_[sequence];
@@ -48,7 +46,7 @@ void ErrorMeter::OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
     if (plans.empty()) continue;
     if (op == Op::kLmHead) {
       const auto logits =
-          CompareLogits(rows, oracle.Logits(), parallel_, stop_);
+          CompareLogits(rows, oracle.Logits(), monitor_, parallel_);
       for (TraceMetrics* plan : plans) plan->logits = logits;
     } else if (op == Op::kFinalNorm) {
       const ErrorMetrics error = Compare(rows, oracle.FinalNorm());

@@ -2,12 +2,12 @@
 #define EXPLORER_ERROR_ERROR_METER_H_
 
 #include <cstddef>
-#include <functional>
 #include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/config.h"
@@ -22,10 +22,10 @@ namespace ulpscope {
 // share is measured once.
 class ErrorMeter : public LockstepObserver {
  public:
-  // `parallel` and what `stop` asks must outlive it. Once `stop` says true,
-  // what is shown is not looked at and counts as missing; null for never.
+  // What the arguments refer to must outlive it. Once it is stopped, what is
+  // shown is not looked at and counts as missing.
   ErrorMeter(const ModelConfig& config, size_t num_sequences, size_t num_plans,
-             std::function<bool()> stop, Parallel& parallel);
+             Monitor& monitor, Parallel& parallel);
 
   // The streams are to be the oracle's over each of the sequences, then a
   // plan's over each of them, and so on.
@@ -48,7 +48,7 @@ class ErrorMeter : public LockstepObserver {
   std::vector<TraceMetrics*> PlansOf(absl::Span<const size_t> streams,
                                      size_t sequence);
 
-  std::function<bool()> stop_;
+  Monitor& monitor_;
   bool stopped_ = false;
   Parallel& parallel_;
   std::vector<Trace> oracles_;  // per sequence

@@ -1,24 +1,25 @@
 #include "explorer/error/evaluation.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "explorer/error/error_meter.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/quantile.h"
 #include "model/architecture/config.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
 #include "model/lockstep/lockstep.h"
 
@@ -40,13 +41,13 @@ size_t BytesOfTraces(const ModelConfig& config,
 }  // namespace
 
 absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
-    const Weights& weights, absl::Span<const Plan> plans,
-    absl::Span<const std::vector<int32_t>> sequences,
-    const ErrorOptions& options, Parallel& parallel) {
-  const auto oracle = Plan::Parse("oracle", weights.layers.size());
+    const Run& run, absl::Span<const Plan> plans,
+    absl::Span<const std::vector<int32_t>> sequences) {
+  const ModelConfig& config = run.weights.config;
+  const auto oracle = Plan::Parse("oracle", run.weights.layers.size());
   if (!oracle.ok()) return oracle.status();
-  ErrorMeter meter(weights.config, sequences.size(), plans.size(), options.stop,
-                   parallel);
+  ErrorMeter meter(config, sequences.size(), plans.size(), run.monitor,
+                   run.parallel);
   // In the meter's order.
   std::vector<Stream> streams;
   streams.reserve((plans.size() + 1) * sequences.size());
@@ -54,25 +55,26 @@ absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
   for (const Plan& plan : plans) {
     for (const auto& tokens : sequences) streams.push_back({plan, tokens});
   }
-  LockstepOptions lockstep;
-  lockstep.logits = Logits::kAll;
-  const size_t kept = BytesOfTraces(weights.config, sequences);
-  lockstep.memory = options.memory - std::min(options.memory, kept);
-  lockstep.stop = options.stop;
-  lockstep.progress = options.progress;
+  constexpr absl::string_view kTask = "errors";
+  const std::string what = absl::StrCat(plans.size(), " plans");
+  LockstepOptions options =
+      LockstepOptionsOf(run.Without(BytesOfTraces(config, sequences)), kTask,
+                        [&what] { return what; });
+  options.logits = Logits::kAll;
   const absl::Status status =
-      RunLockstep(weights, streams, lockstep, meter, parallel);
+      RunLockstep(run.weights, streams, options, meter, run.parallel);
   if (!status.ok() && !absl::IsCancelled(status)) return status;
+  if (status.ok()) run.monitor.OnProgress(kTask, 1, 1, "");
   return meter.TakeMetrics();
 }
 
-absl::Status TimePlan(const Weights& weights, const Plan& plan,
+absl::Status TimePlan(const Run& run, const Plan& plan,
                       const std::vector<int32_t>& prompt, size_t decode_steps,
-                      const std::function<bool()>& stop, Parallel& parallel,
                       PlanTiming& timing) {
-  Decoder decoder(weights, plan, prompt.size() + decode_steps, parallel);
-  decoder.set_stop(stop);
-  const Parallel::Awake awake(parallel);
+  Decoder decoder(run.weights, plan, prompt.size() + decode_steps,
+                  run.parallel);
+  decoder.set_stop(StopOf(run.monitor));
+  const Parallel::Awake awake(run.parallel);
   absl::Time start = absl::Now();
   absl::Status status = decoder.Forward(prompt, Logits::kLast);
   if (!status.ok()) return status;

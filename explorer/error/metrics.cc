@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "explorer/error/run.h"
 #include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
@@ -146,15 +146,15 @@ double KlDivergence(const double* value, const double* reference, size_t n,
 
 std::optional<LogitMetrics> CompareLogits(Matrix<const double> value,
                                           Matrix<const double> reference,
-                                          Parallel& parallel,
-                                          const std::function<bool()>& stop) {
+                                          Monitor& monitor,
+                                          Parallel& parallel) {
   constexpr size_t kBlock = 64;  // of positions: a fraction of a second
   LogitMetrics metrics;
   if (value.rows == 0) return metrics;
   double agree = 0, overlap = 0;
   std::vector<PositionLogits> block;
   for (size_t begin = 0; begin < value.rows; begin += kBlock) {
-    if (stop != nullptr && stop()) return std::nullopt;
+    if (monitor.stopped()) return std::nullopt;
     block.resize(std::min(kBlock, value.rows - begin));
     parallel.For(block.size(), [&](size_t i) {
       block[i] = ComparePosition(value.Row(begin + i), reference.Row(begin + i),

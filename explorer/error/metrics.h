@@ -2,12 +2,12 @@
 #define EXPLORER_ERROR_METRICS_H_
 
 #include <cstddef>
-#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/error.h"
@@ -54,11 +54,10 @@ struct LogitMetrics {
   double top10_overlap = 1;   // mean share of the reference's ten likeliest
 };
 
-// Positions at the same time. Nothing if `stop`, which is asked now and then
-// unless it is null, says true.
-std::optional<LogitMetrics> CompareLogits(
-    Matrix<const double> value, Matrix<const double> reference,
-    Parallel& parallel, const std::function<bool()>& stop = nullptr);
+// Positions at the same time. Nothing if stopped.
+std::optional<LogitMetrics> CompareLogits(Matrix<const double> value,
+                                          Matrix<const double> reference,
+                                          Monitor& monitor, Parallel& parallel);
 
 // One row of the table: the residual stream after a layer.
 struct LayerMetrics {

@@ -12,14 +12,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "explorer/error/run.h"
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "kernels/base/matrix.h"
-#include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
 #include "model/decoder/observer.h"
 
@@ -190,26 +189,22 @@ class PlanWatch : public Observer {
 
 }  // namespace
 
-absl::StatusOr<Phenomena> FindPhenomena(const Weights& weights,
-                                        const Plan& plan,
-                                        const PhenomenaOptions& options,
-                                        Parallel& parallel) {
-  if (options.tokens.empty()) {
+absl::StatusOr<Phenomena> FindPhenomena(const Run& run, const Plan& plan,
+                                        absl::Span<const int32_t> tokens) {
+  if (tokens.empty()) {
     return absl::InvalidArgumentError("no tokens to find phenomena in");
   }
-  const size_t num_layers = weights.layers.size();
+  const size_t num_layers = run.weights.layers.size();
   const auto oracle_plan = Plan::Parse("oracle", num_layers);
   if (!oracle_plan.ok()) return oracle_plan.status();
-  const size_t capacity = options.tokens.size();
-  Decoder oracle(weights, *oracle_plan, capacity, parallel);
-  Decoder decoder(weights, plan, capacity, parallel);
+  Decoder oracle(run.weights, *oracle_plan, tokens.size(), run.parallel);
+  Decoder decoder(run.weights, plan, tokens.size(), run.parallel);
   OracleWatch oracle_watch(num_layers);
   PlanWatch plan_watch(oracle_watch, num_layers);
 
   Phenomena phenomena;
-  const absl::Span<const int32_t> tokens(options.tokens);
   while (phenomena.positions < tokens.size()) {
-    if (options.stop && options.stop()) break;
+    if (run.monitor.stopped()) break;
     const auto some = tokens.subspan(phenomena.positions, kPositionsAtOnce);
     absl::Status status = oracle.Forward(some, Logits::kAll, &oracle_watch);
     if (!status.ok()) return status;

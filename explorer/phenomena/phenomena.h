@@ -3,18 +3,17 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "explorer/error/run.h"
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
-#include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
@@ -89,19 +88,12 @@ struct Phenomena {
   bool softmax_over_one() const { return positions == 1; }
 };
 
-struct PhenomenaOptions {
-  std::vector<int32_t> tokens;
-  // Asked every few positions; true ends the run, with what was found so far.
-  std::function<bool()> stop;
-};
-
 // Runs the oracle and the plan side by side, a few positions at a time: what is
-// kept does not grow with the prompt, but for their KV caches.
-// InvalidArgument for no tokens, or one that is not in the vocabulary.
-absl::StatusOr<Phenomena> FindPhenomena(const Weights& weights,
-                                        const Plan& plan,
-                                        const PhenomenaOptions& options,
-                                        Parallel& parallel);
+// kept does not grow with the prompt, but for their KV caches. Being stopped is
+// no error: the result has what was found so far. InvalidArgument for no
+// tokens, or one that is not in the vocabulary.
+absl::StatusOr<Phenomena> FindPhenomena(const Run& run, const Plan& plan,
+                                        absl::Span<const int32_t> tokens);
 
 }  // namespace ulpscope
 

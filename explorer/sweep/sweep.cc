@@ -11,15 +11,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "explorer/error/evaluation.h"
-#include "explorer/error/progress.h"
+#include "explorer/error/run.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
-#include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 namespace {
@@ -66,22 +65,10 @@ std::string StoppedInErrors(const std::vector<PlanResult>& plans,
 }
 
 // Fills in the errors of all plans. True if not stopped on the way.
-absl::StatusOr<bool> MeasurePlans(const Weights& weights,
-                                  const SweepOptions& options,
+absl::StatusOr<bool> MeasurePlans(const Run& run, const SweepOptions& options,
                                   const std::vector<Plan>& plans,
-                                  Parallel& parallel,
                                   std::vector<PlanResult>& results) {
-  Progress progress("errors", 1);
-  const std::string what = absl::StrCat(plans.size(), " plans");
-  ErrorOptions error_options;
-  error_options.memory = options.memory;
-  error_options.stop = options.stop;
-  error_options.progress = [&](size_t done, size_t total) {
-    progress.SetTotal(total);
-    progress.Update(done, what);
-  };
-  auto errors = MeasureErrors(weights, plans, {{options.token}, options.prompt},
-                              error_options, parallel);
+  auto errors = MeasureErrors(run, plans, {{options.token}, options.prompt});
   if (!errors.ok()) return errors.status();
   bool all = true;
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -93,34 +80,33 @@ absl::StatusOr<bool> MeasurePlans(const Weights& weights,
                        ? options.metric->of(result.token, result.prompt)
                        : std::numeric_limits<double>::quiet_NaN();
   }
-  if (all) progress.Finish();
   return all;
 }
 
 // Times the plans in rounds over all of them, so that a slow spell of the
 // machine hits all alike. Returns the round in which it was stopped, from 1; 0
 // for none.
-absl::StatusOr<size_t> TimePlans(const Weights& weights,
-                                 const SweepOptions& options,
+absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
                                  const std::vector<Plan>& plans,
-                                 Parallel& parallel,
                                  std::vector<PlanResult>& results) {
+  constexpr absl::string_view kTask = "timing";
   constexpr size_t kLeastRounds = 2;
   const absl::Time start = absl::Now();
-  Progress progress("timing", options.max_rounds * plans.size());
+  const size_t total = options.max_rounds * plans.size();
   for (size_t round = 0; round < options.max_rounds; ++round) {
     const double spent = absl::ToDoubleSeconds(absl::Now() - start);
     if (round >= kLeastRounds && spent > options.timing_seconds) break;
     for (size_t i = 0; i < plans.size(); ++i) {
-      progress.Update(round * plans.size() + i, results[i].plan);
+      run.monitor.OnProgress(kTask, round * plans.size() + i, total,
+                             results[i].plan);
       const absl::Status status =
-          TimePlan(weights, plans[i], options.prompt, options.decode_steps,
-                   options.stop, parallel, results[i].timing);
+          TimePlan(run, plans[i], options.prompt, options.decode_steps,
+                   results[i].timing);
       if (absl::IsCancelled(status)) return round + 1;
       if (!status.ok()) return status;
     }
   }
-  progress.Finish();
+  run.monitor.OnProgress(kTask, total, total, "");
   return 0;
 }
 
@@ -137,10 +123,9 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
   return plans;
 }
 
-absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
-                                     const SweepOptions& options,
-                                     Parallel& parallel) {
-  const size_t num_layers = weights.layers.size();
+absl::StatusOr<SweepResult> RunSweep(const Run& run,
+                                     const SweepOptions& options) {
+  const size_t num_layers = run.weights.layers.size();
   auto candidates = Candidates(options, num_layers);
   if (!candidates.ok()) return candidates.status();
   SweepResult result;
@@ -153,12 +138,10 @@ absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
     plans.push_back(std::move(candidate.plan));
   }
 
-  const auto all =
-      MeasurePlans(weights, options, plans, parallel, result.plans);
+  const auto all = MeasurePlans(run, options, plans, result.plans);
   if (!all.ok()) return all.status();
   if (*all) {
-    const auto round =
-        TimePlans(weights, options, plans, parallel, result.plans);
+    const auto round = TimePlans(run, options, plans, result.plans);
     if (!round.ok()) return round.status();
     if (*round > 0) {
       result.stopped_in = absl::StrCat("in round ", *round, " of timing");
@@ -176,17 +159,15 @@ absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
   return result;
 }
 
-absl::StatusOr<Plan> WorstPlan(const Weights& weights,
-                               const SweepOptions& options,
-                               Parallel& parallel) {
-  const size_t num_layers = weights.layers.size();
+absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
+  const size_t num_layers = run.weights.layers.size();
   const auto plans = PlansOf(options, num_layers);
   if (!plans.ok()) return plans.status();
   std::vector<PlanResult> results(plans->size());
   for (size_t i = 0; i < results.size(); ++i) {
     results[i].plan = (*plans)[i].Text();
   }
-  const auto all = MeasurePlans(weights, options, *plans, parallel, results);
+  const auto all = MeasurePlans(run, options, *plans, results);
   if (!all.ok()) return all.status();
   if (!*all) return absl::CancelledError("while looking for the worst plan");
   RankPlans(results);

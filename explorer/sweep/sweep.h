@@ -3,16 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "explorer/error/run.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
-#include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
@@ -25,8 +23,6 @@ struct SweepOptions {
   size_t max_rounds = 5;       // of timing; at least 2 are made
   double timing_seconds = 60;  // no further round starts after that
   size_t decode_steps = 3;     // per round
-  size_t memory = SIZE_MAX;    // ErrorOptions
-  std::function<bool()> stop;  // asked often; true ends the sweep. Or null
 };
 
 struct SweepResult {
@@ -43,14 +39,12 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
 // Measures every plan's errors, in lockstep, then times the plans in
 // interleaved rounds. If it is stopped the result has what was measured until
 // then, and no plan is timed whose errors were not all measured.
-absl::StatusOr<SweepResult> RunSweep(const Weights& weights,
-                                     const SweepOptions& options,
-                                     Parallel& parallel);
+absl::StatusOr<SweepResult> RunSweep(const Run& run,
+                                     const SweepOptions& options);
 
 // The plan that a sweep with these options would rank last, without timing
 // any. Cancelled if stopped.
-absl::StatusOr<Plan> WorstPlan(const Weights& weights,
-                               const SweepOptions& options, Parallel& parallel);
+absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options);
 
 }  // namespace ulpscope
 

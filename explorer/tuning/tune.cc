@@ -15,7 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "explorer/error/progress.h"
+#include "explorer/error/run.h"
 #include "explorer/report/run_info.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
@@ -119,17 +119,17 @@ void EraseKnown(const Tunings& tunings, std::vector<TunableMatMul>& matmuls) {
 
 absl::StatusOr<std::vector<TunedMatMul>> RunTune(
     const std::vector<TunableMatMul>& matmuls, const TuneOptions& options,
-    Wisdom& wisdom, Parallel& parallel) {
+    Wisdom& wisdom, Monitor& monitor, Parallel& parallel) {
   const Machine machine = Machine::This(parallel.num_threads());
   const Parallel::Awake awake(parallel);  // as plans are timed
   const absl::Time start = absl::Now();
-  Progress progress("tuning", matmuls.size());
+  constexpr absl::string_view kTask = "tuning";
   std::vector<TunedMatMul> tuned;
   std::unique_ptr<ColdWeights> weights;
   double preparing = 0;
   for (size_t i = 0; i < matmuls.size(); ++i) {
     const TunableMatMul& matmul = matmuls[i];
-    progress.Update(i, NameOf(matmul));
+    monitor.OnProgress(kTask, i, matmuls.size(), NameOf(matmul));
     if (i == 0 || WeightsOf(matmul) != WeightsOf(matmuls[i - 1])) {
       const absl::Time packing = absl::Now();
       weights = nullptr;  // before there are others
@@ -155,7 +155,7 @@ absl::StatusOr<std::vector<TunedMatMul>> RunTune(
     }
     tuned.push_back({matmul, *result});
   }
-  progress.Finish();
+  monitor.OnProgress(kTask, matmuls.size(), matmuls.size(), "");
   return tuned;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "explorer/error/run.h"
 #include "explorer/report/run_info.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/tuning.h"
@@ -52,7 +53,7 @@ struct TunedMatMul {
 // what could not be tuned or saved.
 absl::StatusOr<std::vector<TunedMatMul>> RunTune(
     const std::vector<TunableMatMul>& matmuls, const TuneOptions& options,
-    Wisdom& wisdom, Parallel& parallel);
+    Wisdom& wisdom, Monitor& monitor, Parallel& parallel);
 
 // Markdown: a row for each.
 std::string TuneText(const RunInfo& info,

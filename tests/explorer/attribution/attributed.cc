@@ -6,6 +6,7 @@
 #include "absl/status/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -22,16 +23,18 @@ Plan Parsed(const std::string& plan, const Weights& weights) {
   return *parsed;
 }
 
-AttributionOptions TinyPrompt() {
-  AttributionOptions options;
+AttributedWith TinyPrompt() {
+  AttributedWith options;
   options.tokens = {17, 97, 5, 250, 3, 97};
   return options;
 }
 
 Attribution Attributed(const Weights& weights, const std::string& plan,
-                       const AttributionOptions& options, size_t threads) {
+                       const AttributedWith& options, size_t threads) {
   Parallel parallel(threads);
-  auto result = Attribute(weights, Parsed(plan, weights), options, parallel);
+  TestMonitor monitor(options.stop);
+  auto result = Attribute(RunOf(weights, parallel, monitor, options.memory),
+                          Parsed(plan, weights), options.tokens, options.parts);
   EXPECT_THAT(result, IsOk());
   return result.ok() ? *std::move(result) : Attribution();
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,19 @@ const Weights& Tiny(const std::string& checkpoint = kTinyModels[0]);
 
 Plan Parsed(const std::string& plan, const Weights& weights);
 
+struct AttributedWith {
+  std::vector<int32_t> tokens;
+  size_t memory = SIZE_MAX;
+  std::function<bool()> stop;  // or null
+  AttributionParts parts;
+};
+
 // All parts, of six tokens with those of the massive activation among them, not
 // first.
-AttributionOptions TinyPrompt();
+AttributedWith TinyPrompt();
 
 Attribution Attributed(const Weights& weights, const std::string& plan,
-                       const AttributionOptions& options, size_t threads = 2);
+                       const AttributedWith& options, size_t threads = 2);
 
 double Norm2(const std::vector<double>& v);
 

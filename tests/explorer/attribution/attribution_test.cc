@@ -25,6 +25,7 @@
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "tests/explorer/attribution/attributed.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -154,7 +155,7 @@ TEST(AttributeTest, TheOracleHasNoError) {
 // Sums of the causes' vectors are the only figures that may depend on the order
 // in which runs come.
 TEST(AttributeTest, NeitherMemoryNorThreadsChangeTheFigures) {
-  AttributionOptions options = TinyPrompt();
+  AttributedWith options = TinyPrompt();
   const std::string plan = "torch-bf16,residual=kahan";
   const Attribution expected = Attributed(Tiny(), plan, options, 1);
   for (const size_t threads : {1, 3}) {
@@ -182,7 +183,7 @@ TEST(AttributeTest, NeitherMemoryNorThreadsChangeTheFigures) {
 }
 
 TEST(AttributeTest, TakesNoMoreMemoryThanItMay) {
-  AttributionOptions options;
+  AttributedWith options;
   for (int32_t i = 0; i < 24; ++i) options.tokens.push_back(3 * i);
   // Half of which its two runs take that are kept.
   const ModelConfig& config = Tiny().config;
@@ -205,12 +206,12 @@ TEST(AttributeTest, TakesNoMoreMemoryThanItMay) {
 }
 
 TEST(AttributeTest, PartsCanBeLeftOut) {
-  AttributionOptions options = TinyPrompt();
+  AttributedWith options = TinyPrompt();
   const Attribution all = Attributed(Tiny(), "torch-bf16", options);
   for (int left = 0; left < 8; ++left) {
-    options.layers = (left & 1) != 0;
-    options.causes = (left & 2) != 0;
-    options.repairs = (left & 4) != 0;
+    options.parts.layers = (left & 1) != 0;
+    options.parts.causes = (left & 2) != 0;
+    options.parts.repairs = (left & 4) != 0;
     const Attribution result = Attributed(Tiny(), "torch-bf16", options);
     EXPECT_EQ(result.stopped_in, "");
     EXPECT_EQ(result.plan.layers, all.plan.layers);
@@ -221,13 +222,13 @@ TEST(AttributeTest, PartsCanBeLeftOut) {
         EXPECT_TRUE(part.empty());
       }
     };
-    expect(result.layers, all.layers, options.layers);
-    expect(result.causes, all.causes, options.causes);
-    expect(result.repairs, all.repairs, options.repairs);
-    expect(result.op_repairs, all.op_repairs, options.repairs);
-    expect(result.layer_repairs, all.layer_repairs, options.repairs);
-    expect(result.group_repairs, all.group_repairs, options.repairs);
-    EXPECT_EQ(result.sum_norm, options.causes ? all.sum_norm : 0);
+    expect(result.layers, all.layers, options.parts.layers);
+    expect(result.causes, all.causes, options.parts.causes);
+    expect(result.repairs, all.repairs, options.parts.repairs);
+    expect(result.op_repairs, all.op_repairs, options.parts.repairs);
+    expect(result.layer_repairs, all.layer_repairs, options.parts.repairs);
+    expect(result.group_repairs, all.group_repairs, options.parts.repairs);
+    EXPECT_EQ(result.sum_norm, options.parts.causes ? all.sum_norm : 0);
   }
 }
 
@@ -263,7 +264,7 @@ void ExpectPart(const std::vector<T>& part, const std::vector<T>& full) {
 TEST(AttributeTest, AStoppedRunKeepsWhatItHas) {
   std::atomic<size_t> asked{0};
   size_t last = SIZE_MAX;
-  AttributionOptions options = TinyPrompt();
+  AttributedWith options = TinyPrompt();
   options.stop = [&] { return asked++ >= last; };
   const Attribution full = Attributed(Tiny(), "torch-bf16", options);
   EXPECT_EQ(full.stopped_in, "");
@@ -321,9 +322,9 @@ TEST(AttributeTest, AStoppedRunKeepsWhatItHas) {
 
 TEST(AttributeTest, AStopBetweenPassesSaysHowManyRunsAreFinished) {
   size_t asked = 0, last = SIZE_MAX;
-  AttributionOptions options = TinyPrompt();
+  AttributedWith options = TinyPrompt();
   options.memory = 1;  // one run after the other
-  options.layers = options.repairs = false;
+  options.parts.layers = options.parts.repairs = false;
   options.stop = [&] { return asked++ >= last; };
   Attributed(Tiny(), "torch-bf16", options);
   last = asked / 2;
@@ -344,8 +345,8 @@ TEST(AttributeTest, AStopBetweenPassesSaysHowManyRunsAreFinished) {
 // the three figures.
 TEST(AttributeTest, LongPromptsCanBeStoppedWithinOneRunsLogits) {
   size_t asked = 0, last = SIZE_MAX;
-  AttributionOptions options;
-  options.layers = options.repairs = false;
+  AttributedWith options;
+  options.parts.layers = options.parts.repairs = false;
   options.memory = 1;  // one run after the other, of one piece per op
   options.stop = [&] { return asked++ >= last; };
   const auto attributed = [&](size_t positions) {
@@ -401,11 +402,10 @@ TEST(AttributeTest, AnOverflowShowsAndBreaksNothing) {
 
 TEST(AttributeTest, WhatCannotBeRunIsAnError) {
   const Plan plan = Parsed("f32", Tiny());
-  const auto attributed = [](const Plan& of, std::vector<int32_t> tokens) {
-    AttributionOptions options;
-    options.tokens = std::move(tokens);
+  const auto attributed = [](const Plan& of,
+                             const std::vector<int32_t>& tokens) {
     Parallel parallel;
-    return Attribute(Tiny(), of, options, parallel).status();
+    return Attribute(RunOf(Tiny(), parallel), of, tokens).status();
   };
   EXPECT_THAT(attributed(plan, {}),
               StatusIs(absl::StatusCode::kInvalidArgument));

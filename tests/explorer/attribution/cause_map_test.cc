@@ -21,6 +21,7 @@
 #include "model/decoder/decoder.h"
 #include "model/trace/trace.h"
 #include "tests/explorer/attribution/attributed.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -33,7 +34,7 @@ constexpr double kUnitRoundoff = 0x1p-53;
 
 // A run by a decoder.
 Trace Traced(const Weights& weights, const Plan& plan,
-             const AttributionOptions& options) {
+             const AttributedWith& options) {
   Parallel parallel;
   Decoder decoder(weights, plan, options.tokens.size(), parallel);
   Trace trace(weights.config);
@@ -61,8 +62,9 @@ double Norm(Matrix<const double> m) {
 void ExpectMeasured(const Effect& effect, const Trace& run,
                     const Trace& oracle) {
   Parallel parallel;
+  TestMonitor monitor;
   const LogitMetrics logits =
-      *CompareLogits(run.Logits(), oracle.Logits(), parallel);
+      *CompareLogits(run.Logits(), oracle.Logits(), monitor, parallel);
   const double n = static_cast<double>(run.State(0).rows * run.State(0).cols);
   const auto near = [n](double value, double expected) {
     EXPECT_NEAR(value, expected, 2 * n * kUnitRoundoff * expected);
@@ -90,7 +92,7 @@ TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
     const std::string text = "torch-bf16,v_proj=oracle,lm_head=f32";
     const Plan plan = Parsed(text, weights);
     const Plan oracle = Parsed("oracle", weights);
-    const AttributionOptions options = TinyPrompt();
+    const AttributedWith options = TinyPrompt();
     const Attribution result = Attributed(weights, text, options);
     const Trace reference = Traced(weights, oracle, options);
     const auto expect_measured = [&](const Effect& effect, const Plan& of) {
@@ -169,7 +171,7 @@ TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
 }
 
 TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
-  const AttributionOptions options = TinyPrompt();
+  const AttributedWith options = TinyPrompt();
   const Plan plan = Parsed("torch-bf16", Tiny());
   const Plan oracle = Parsed("oracle", Tiny());
   const Attribution result = Attributed(Tiny(), "torch-bf16", options);
@@ -211,7 +213,7 @@ TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
 }
 
 std::vector<double> FinalHidden(const Plan& plan,
-                                const AttributionOptions& options) {
+                                const AttributedWith& options) {
   const Trace trace = Traced(Tiny(), plan, options);
   const Matrix<const double> m = trace.State(trace.num_layers());
   return {m.data, m.data + m.rows * m.cols};
@@ -225,7 +227,7 @@ double Dot(const std::vector<double>& a, const std::vector<double>& b) {
 
 TEST(CauseMapTest, CausesAddUpAsTheirVectorsDo) {
   for (const std::string text : {"f32", "torch-bf16"}) {
-    const AttributionOptions options = TinyPrompt();
+    const AttributedWith options = TinyPrompt();
     const Plan plan = Parsed(text, Tiny());
     const Plan oracle = Parsed("oracle", Tiny());
     const Attribution result = Attributed(Tiny(), text, options);

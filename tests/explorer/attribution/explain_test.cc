@@ -20,6 +20,7 @@
 #include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -62,7 +63,7 @@ TEST(ExplainTest, HasEveryPart) {
   options.timing_rounds = 1;
   options.timing_prompt = options.tokens;
   const auto explanation =
-      Explain(Tiny(), Parsed("down_proj@2=bf16"), options, parallel);
+      Explain(RunOf(Tiny(), parallel), Parsed("down_proj@2=bf16"), options);
   ASSERT_THAT(explanation, IsOk());
   EXPECT_EQ(explanation->stopped_in, "");
   EXPECT_EQ(explanation->phenomena.positions, 3u);
@@ -78,23 +79,18 @@ TEST(ExplainTest, HasEveryPart) {
 TEST(ExplainTest, CanBeStoppedAnywhere) {
   Parallel parallel;
   ExplainOptions options = Options();
-  size_t asked = 0;
-  options.stop = [&] {
-    ++asked;
-    return false;
-  };
+  TestMonitor counts;
   const Plan plan = Parsed("torch-bf16");
-  const auto whole = Explain(Tiny(), plan, options, parallel);
+  const auto whole = Explain(RunOf(Tiny(), parallel, counts), plan, options);
   ASSERT_THAT(whole, IsOk());
   EXPECT_EQ(whole->stopped_in, "");
-  const size_t all = asked;
+  const size_t all = counts.asked();
   ASSERT_GT(all, 100u);
   std::set<std::string> parts;
   for (size_t i = 0; i < 40; ++i) {
     const size_t stop_at = all * i / 40;
-    asked = 0;
-    options.stop = [&] { return asked++ >= stop_at; };
-    const auto stopped = Explain(Tiny(), plan, options, parallel);
+    TestMonitor stops(stop_at);
+    const auto stopped = Explain(RunOf(Tiny(), parallel, stops), plan, options);
     ASSERT_THAT(stopped, IsOk()) << stop_at;
     EXPECT_NE(stopped->stopped_in, "") << stop_at;
     parts.insert(stopped->stopped_in.substr(0, stopped->stopped_in.find(',')));
@@ -108,10 +104,10 @@ TEST(ExplainTest, TokensThatTheModelDoesNotTakeAreAnError) {
   Parallel parallel;
   ExplainOptions options = Options();
   options.tokens = {static_cast<int32_t>(Tiny().config.vocab_size)};
-  EXPECT_THAT(Explain(Tiny(), Parsed("bf16"), options, parallel),
+  EXPECT_THAT(Explain(RunOf(Tiny(), parallel), Parsed("bf16"), options),
               StatusIs(absl::StatusCode::kInvalidArgument));
   options.tokens = {};
-  EXPECT_THAT(Explain(Tiny(), Parsed("bf16"), options, parallel),
+  EXPECT_THAT(Explain(RunOf(Tiny(), parallel), Parsed("bf16"), options),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
@@ -125,13 +121,13 @@ TEST(WorstPlanTest, IsTheOneThatASweepRanksLast) {
   options.prompt = {3, 14, 15};
   options.timing_seconds = 0;
   options.metric = &RankMetrics().front();
-  const auto worst = WorstPlan(Tiny(), options, parallel);
+  const auto worst = WorstPlan(RunOf(Tiny(), parallel), options);
   ASSERT_THAT(worst, IsOk());
-  const auto sweep = RunSweep(Tiny(), options, parallel);
+  const auto sweep = RunSweep(RunOf(Tiny(), parallel), options);
   ASSERT_THAT(sweep, IsOk());
   EXPECT_EQ(worst->Text(), sweep->plans.back().plan);
-  options.stop = [] { return true; };
-  EXPECT_THAT(WorstPlan(Tiny(), options, parallel),
+  TestMonitor stops(0);
+  EXPECT_THAT(WorstPlan(RunOf(Tiny(), parallel, stops), options),
               StatusIs(absl::StatusCode::kCancelled));
 }
 

@@ -105,7 +105,7 @@ class LayerSplitTest
 // three computed errors: each is a rounded difference, within u m of the exact
 // one, of which total = inherited + local holds; the sum is another rounding.
 TEST_P(LayerSplitTest, InheritedAndLocalAreTheTotal) {
-  const AttributionOptions options = TinyPrompt();
+  const AttributedWith options = TinyPrompt();
   const Attribution result = Attributed(weights(), plan(), options);
   const size_t num_layers = weights().layers.size();
   const Plan oracle = Parsed("oracle", weights());

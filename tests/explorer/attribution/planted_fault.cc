@@ -17,6 +17,7 @@
 #include "model/architecture/op.h"
 #include "model/decoder/decoder.h"
 #include "model/trace/trace.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
@@ -121,7 +122,7 @@ std::vector<std::string> SmallestRepair(const Weights& weights,
                     std::sqrt(f32_error * plan_error)};
   options.strategies = {Strategy(), *FindStrategy("f64", Kernel::kMatMul)};
   options.tokens = tokens;
-  const auto result = FindRepair(weights, plan, options, parallel);
+  const auto result = FindRepair(RunOf(weights, parallel), plan, options);
   EXPECT_THAT(result, IsOk());
   std::vector<std::string> cells;
   if (!result.ok()) return cells;

@@ -15,6 +15,7 @@
 #include "model/checkpoint/weights.h"
 #include "tests/explorer/attribution/attributed.h"
 #include "tests/explorer/attribution/planted_fault.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -32,12 +33,13 @@ TEST(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepairOfSeed) {
   const Weights weights = LoadedWeights("synthetic:seed", parallel);
   const size_t num_layers = weights.layers.size();
   // With the token of the massive activation, not first.
-  AttributionOptions options = {{40, 9707, 785, 11}, SIZE_MAX, nullptr};
-  options.layers = false;
+  const std::vector<int32_t> tokens = {40, 9707, 785, 11};
+  AttributionParts parts;
+  parts.layers = false;
   const auto attributed = [&](const Plan& plan, bool causes, bool repairs) {
-    options.causes = causes;
-    options.repairs = repairs;
-    auto result = Attribute(weights, plan, options, parallel);
+    parts.causes = causes;
+    parts.repairs = repairs;
+    auto result = Attribute(RunOf(weights, parallel), plan, tokens, parts);
     EXPECT_THAT(result, IsOk());
     return result.ok() ? *std::move(result) : Attribution();
   };
@@ -52,8 +54,7 @@ TEST(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepairOfSeed) {
   for (const Cell& cell : DrawnCells(weights.config, kCells, random)) {
     const Plan plan = PlanWithFaults(num_layers, {cell});
     SCOPED_TRACE(plan.Text());
-    if (!ResultsDiffer(weights, plan, Plan(num_layers), options.tokens,
-                       parallel)) {
+    if (!ResultsDiffer(weights, plan, Plan(num_layers), tokens, parallel)) {
       unchanged.push_back(CellName(cell));
       continue;
     }
@@ -81,9 +82,9 @@ TEST(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepairOfSeed) {
     const double f32_error = f32.plan.logits_rel_l2;
     const double error = result.plan.logits_rel_l2;
     EXPECT_GT(error, kVisibleFault * f32_error);
-    EXPECT_THAT(SmallestRepair(weights, plan, error, f32_error, options.tokens,
-                               parallel),
-                ElementsAre(CellName(cell)));
+    EXPECT_THAT(
+        SmallestRepair(weights, plan, error, f32_error, tokens, parallel),
+        ElementsAre(CellName(cell)));
     std::cout << plan.Text() << ": "
               << absl::StrJoin(LargestCauses(result, 2), ", ") << "; "
               << absl::StrJoin(BestRepairs(result, 2), ", ") << std::endl;

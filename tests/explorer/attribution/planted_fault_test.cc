@@ -17,6 +17,7 @@
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "tests/explorer/attribution/attributed.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
@@ -33,13 +34,13 @@ class PlantedFaultTest : public testing::Test {
   }
 
   Attribution Attributed(const Plan& plan) {
-    auto result = Attribute(Tiny(), plan, options_, parallel_);
+    auto result = Attribute(RunOf(Tiny(), parallel_), plan, options_.tokens);
     EXPECT_THAT(result, IsOk());
     return result.ok() ? *std::move(result) : Attribution();
   }
 
   Parallel parallel_{2};
-  AttributionOptions options_ = TinyPrompt();
+  AttributedWith options_ = TinyPrompt();
 };
 
 TEST_F(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepair) {

@@ -30,6 +30,7 @@
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
 #include "model/trace/trace.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -81,7 +82,9 @@ double ErrorAlone(const Weights& weights, const Plan& plan,
     case BudgetMetric::kLogitsRelL2:
       return Compare(value.Logits(), oracle.Logits()).rel_l2;
     case BudgetMetric::kKl:
-      return CompareLogits(value.Logits(), oracle.Logits(), parallel)->kl;
+      TestMonitor monitor;
+      return CompareLogits(value.Logits(), oracle.Logits(), monitor, parallel)
+          ->kl;
   }
   return kInf;
 }
@@ -103,7 +106,9 @@ class RepairTest : public testing::Test {
     return ErrorAlone(weights_, plan, options_.budget.metric);
   }
   RepairResult Find(const Plan& plan) {
-    auto result = FindRepair(weights_, plan, options_, parallel_);
+    TestMonitor monitor(stop_);
+    auto result =
+        FindRepair(RunOf(weights_, parallel_, monitor), plan, options_);
     EXPECT_THAT(result, IsOk());
     return *std::move(result);
   }
@@ -116,6 +121,7 @@ class RepairTest : public testing::Test {
   size_t layers_;
   Parallel parallel_;
   RepairOptions options_;
+  std::function<bool()> stop_;
 };
 
 std::string CellText(const Cell& cell) {
@@ -324,13 +330,15 @@ TEST_F(RepairTest, NanKeepsNoBudget) {
   weights.layers[0].input_norm[0] = 1e60;
   options_.strategies = {Named("oracle")};
   options_.budget = {BudgetMetric::kRelL2, 1e-3};
-  const auto result = FindRepair(weights, Plan(layers_), options_, parallel_);
+  const auto result =
+      FindRepair(RunOf(weights, parallel_), Plan(layers_), options_);
   ASSERT_THAT(result, IsOk());
   EXPECT_EQ(result->error_before, kInf);
   EXPECT_TRUE(result->reached);
   EXPECT_LE(result->repair.error, 1e-3);
   options_.strategies = {Named("kahan")};
-  const auto none = FindRepair(weights, Plan(layers_), options_, parallel_);
+  const auto none =
+      FindRepair(RunOf(weights, parallel_), Plan(layers_), options_);
   ASSERT_THAT(none, IsOk());
   EXPECT_FALSE(none->reached);
   EXPECT_EQ(none->best_error, kInf);
@@ -345,7 +353,7 @@ TEST_F(RepairTest, StoppedSearchSaysWhereAndWhatItFound) {
   bool reached = false;
   for (size_t asked = 0; asked < 100000; asked = 2 * asked + 1) {
     size_t left = asked;
-    options_.stop = [&left] { return left == 0 || --left == 0; };
+    stop_ = [&left] { return left == 0 || --left == 0; };
     const RepairResult result = Find(plan);
     if (result.stopped_in.empty()) {
       EXPECT_EQ(result.repair.plan, whole.repair.plan);
@@ -370,10 +378,10 @@ TEST_F(RepairTest, StoppedSearchSaysWhereAndWhatItFound) {
 TEST_F(RepairTest, BadTokensAreAnError) {
   options_.budget.limit = 1;
   options_.tokens = {};
-  EXPECT_THAT(FindRepair(weights_, Plan(layers_), options_, parallel_),
+  EXPECT_THAT(FindRepair(RunOf(weights_, parallel_), Plan(layers_), options_),
               StatusIs(absl::StatusCode::kInvalidArgument));
   options_.tokens = {-1};
-  EXPECT_THAT(FindRepair(weights_, Plan(layers_), options_, parallel_),
+  EXPECT_THAT(FindRepair(RunOf(weights_, parallel_), Plan(layers_), options_),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
@@ -388,12 +396,13 @@ TEST_F(RepairTest, CostIsOfThePlansThatWereTimed) {
   timing.prompt = Tokens();
   timing.rounds = 2;
   // Stopped in the first round: no cost.
-  size_t runs = 0;
-  timing.stop = [&runs] { return ++runs > 1; };
-  ASSERT_THAT(TimeRepair(weights_, plan, timing, parallel_, result), IsOk());
+  TestMonitor stops(1);
+  ASSERT_THAT(
+      TimeRepair(RunOf(weights_, parallel_, stops), plan, timing, result),
+      IsOk());
   EXPECT_FALSE(result.cost.has_value());
-  timing.stop = nullptr;
-  ASSERT_THAT(TimeRepair(weights_, plan, timing, parallel_, result), IsOk());
+  ASSERT_THAT(TimeRepair(RunOf(weights_, parallel_), plan, timing, result),
+              IsOk());
   ASSERT_TRUE(result.cost.has_value());
   for (const Spread& rate :
        {result.cost->plan_decode, result.cost->repaired_decode,
@@ -498,22 +507,17 @@ TEST(BudgetTest, BadTextsAreNamed) {
 // Lockstep and the decoder, each with its own metric.
 // Every 64 positions of a run's logits.
 TEST(BudgetTest, LongPromptsCanBeStoppedWithinOneRunsLogits) {
-  size_t asked = 0;
-  LockstepOptions options;
-  options.memory = 1;  // one run after the other
-  options.stop = [&] {
-    ++asked;
-    return false;
-  };
   Parallel parallel;
   const auto count = [&](size_t positions) {
-    BudgetMeter meter(Tiny(), BudgetMetric::kKl,
-                      std::vector<int32_t>(positions, 3), options, parallel);
+    TestMonitor monitor;
+    // One run after the other.
+    BudgetMeter meter(RunOf(Tiny(), parallel, monitor, 1), BudgetMetric::kKl,
+                      std::vector<int32_t>(positions, 3));
     EXPECT_THAT(meter.RunOracle(), IsOk());
-    asked = 0;
+    const size_t asked = monitor.asked();
     const std::vector<Plan> plans(3, Plan(Tiny().layers.size()));
     EXPECT_THAT(meter.Measure(plans), IsOk());
-    return asked;
+    return monitor.asked() - asked;
   };
   EXPECT_EQ(count(130) - count(64), 3u * 2u);
 }
@@ -523,7 +527,7 @@ TEST(BudgetTest, MeterMeasuresWhatCompareDoes) {
   Parallel parallel;
   for (const BudgetMetric metric :
        {BudgetMetric::kRelL2, BudgetMetric::kLogitsRelL2, BudgetMetric::kKl}) {
-    BudgetMeter meter(weights, metric, Tokens(), {}, parallel);
+    BudgetMeter meter(RunOf(weights, parallel), metric, Tokens());
     ASSERT_THAT(meter.RunOracle(), IsOk());
     std::vector<Plan> plans;
     for (const char* text : {"f32", "torch-bf16", "oracle"}) {

@@ -21,6 +21,7 @@
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "nlohmann/json.hpp"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -38,23 +39,15 @@ Json VerdictOn(const std::string& plan_text) {
   const auto plan = Plan::Parse(plan_text, weights.layers.size());
   EXPECT_THAT(plan, IsOk());
   const std::vector<int32_t> tokens = {9707};
-  AttributionOptions attribution_options;
-  attribution_options.tokens = tokens;
-  const auto attribution =
-      Attribute(weights, *plan, attribution_options, parallel);
+  const auto run = RunOf(weights, parallel);
+  const auto attribution = Attribute(run, *plan, tokens);
   EXPECT_THAT(attribution, IsOk());
-  PhenomenaOptions phenomena_options;
-  phenomena_options.tokens = tokens;
-  const auto phenomena =
-      FindPhenomena(weights, *plan, phenomena_options, parallel);
+  const auto phenomena = FindPhenomena(run, *plan, tokens);
   EXPECT_THAT(phenomena, IsOk());
   Verdict verdict = Judge(*plan, *attribution, &*phenomena);
-  CureOptions cure_options;
-  cure_options.strategies = {Strategy(),
-                             *FindStrategy("kahan", Kernel::kMatMul)};
-  cure_options.tokens = tokens;
-  EXPECT_THAT(TryCures(weights, *plan, cure_options, parallel, verdict),
-              IsOk());
+  const std::vector<Strategy> strategies = {
+      Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
+  EXPECT_THAT(TryCures(run, *plan, tokens, strategies, verdict), IsOk());
 
   RunInfo info;
   info.model = "synthetic:seed";

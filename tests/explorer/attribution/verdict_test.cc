@@ -26,6 +26,7 @@
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -667,19 +668,16 @@ TEST(VerdictTest, PlantedCellIsTheSource) {
   Parallel parallel;
   const Weights& weights = LoadedOnce("synthetic:tiny");
   const Strategy bf16 = *FindStrategy("bf16", Kernel::kMatMul);
-  AttributionOptions options;
-  options.tokens = {97, 3, 200, 41};
-  PhenomenaOptions phenomena_options;
-  phenomena_options.tokens = options.tokens;
+  const std::vector<int32_t> tokens = {97, 3, 200, 41};
+  const auto run = RunOf(weights, parallel);
   for (const Cell& cell :
        {Cell{1, Op::kVProj}, Cell{2, Op::kDownProj}, Cell{3, Op::kMlpResidual},
         Cell{2, Op::kSwiGlu}, Cell{3, Op::kInputNorm}}) {
     Plan plan(weights.layers.size());
     plan.Set(cell.layer, cell.op, bf16);
-    const auto attribution = Attribute(weights, plan, options, parallel);
+    const auto attribution = Attribute(run, plan, tokens);
     ASSERT_THAT(attribution, IsOk());
-    const auto phenomena =
-        FindPhenomena(weights, plan, phenomena_options, parallel);
+    const auto phenomena = FindPhenomena(run, plan, tokens);
     ASSERT_THAT(phenomena, IsOk());
     const Verdict v = Judge(plan, *attribution, &*phenomena);
     ASSERT_TRUE(v.source.has_value()) << OpName(cell.op);
@@ -705,14 +703,16 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
   source.ops = {Op::kOProj};
   source.first_layer = source.last_layer = 2;
   verdict.source = source;
-  CureOptions options;
-  options.strategies = {Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
-  options.tokens = {97, 3, 5};
-  options.stop = [] { return true; };
-  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
+  const std::vector<Strategy> strategies = {
+      Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
+  const std::vector<int32_t> tokens = {97, 3, 5};
+  TestMonitor stops(0);
+  ASSERT_THAT(TryCures(RunOf(weights, parallel, stops), *plan, tokens,
+                       strategies, verdict),
+              IsOk());
   EXPECT_THAT(verdict.source->cures, IsEmpty());
-  options.stop = nullptr;
-  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
+  const auto run = RunOf(weights, parallel);
+  ASSERT_THAT(TryCures(run, *plan, tokens, strategies, verdict), IsOk());
   // f32 can be taken in layer 2 alone, kahan in all layers too.
   ASSERT_EQ(verdict.source->cures.size(), 3u);
   EXPECT_THAT(verdict.source->cures[0].entries, ElementsAre("o_proj@2=f32"));
@@ -724,7 +724,7 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
   }
   // Nothing to cure.
   Verdict none;
-  ASSERT_THAT(TryCures(weights, *plan, options, parallel, none), IsOk());
+  ASSERT_THAT(TryCures(run, *plan, tokens, strategies, none), IsOk());
   EXPECT_FALSE(none.source.has_value());
 }
 
@@ -741,10 +741,9 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
   verdict.source->ops = {Op::kOProj};
   verdict.source->first_layer = verdict.source->last_layer = 2;
   verdict.source->makes = SourcePart{1, {Op::kVProj}, 0.1};
-  CureOptions options;
-  options.strategies = {Strategy()};
-  options.tokens = {97, 3, 5};
-  ASSERT_THAT(TryCures(weights, *plan, options, parallel, verdict), IsOk());
+  const auto run = RunOf(weights, parallel);
+  const std::vector<int32_t> tokens = {97, 3, 5};
+  ASSERT_THAT(TryCures(run, *plan, tokens, {Strategy()}, verdict), IsOk());
   const ErrorSource& source = *verdict.source;
   ASSERT_EQ(source.cures.size(), 3u);
   EXPECT_THAT(source.cures[0].entries, ElementsAre("o_proj@2=f32"));
@@ -752,10 +751,8 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
   EXPECT_THAT(source.cures[2].entries,
               testing::UnorderedElementsAre("o_proj=f32", "v_proj@1=f32"));
   const auto error_of = [&](const std::string& text) {
-    AttributionOptions whole;
-    whole.tokens = options.tokens;
-    whole.layers = whole.causes = whole.repairs = false;
-    return Attribute(weights, *Plan::Parse(text, num_layers), whole, parallel)
+    return Attribute(run, *Plan::Parse(text, num_layers), tokens,
+                     {false, false, false})
         ->plan.rel_l2;
   };
   std::string others;

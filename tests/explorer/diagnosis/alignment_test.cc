@@ -19,6 +19,7 @@
 #include "model/decoder/activations.h"
 #include "model/trace/reference_trace.h"
 #include "tests/explorer/diagnosis/diagnosed_model.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
@@ -38,7 +39,8 @@ std::vector<int32_t> Counting(size_t n) {
 class AlignmentTest : public testing::Test {
  protected:
   Alignment AlignmentOf(const ReferenceTrace& trace) {
-    const ReplaySetting setting = {trace.tokens, SIZE_MAX, nullptr, nullptr,
+    TestMonitor monitor;
+    const ReplaySetting setting = {trace.tokens, SIZE_MAX, monitor, nullptr,
                                    parallel_};
     auto alignment = Align(setting, Opened(kModel).weights, trace);
     EXPECT_THAT(alignment, IsOk());

@@ -24,6 +24,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
 #include "model/trace/reference_trace.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
@@ -60,9 +61,8 @@ class BugZooTest : public testing::TestWithParam<ZooTrace> {
       }
       trace->scores.clear();
     }
-    auto diagnosis =
-        Diagnose(*checkpoint, *weights, Plan(weights->layers.size()), *trace,
-                 {}, parallel);
+    auto diagnosis = Diagnose(RunOf(*weights, parallel), *checkpoint,
+                              Plan(weights->layers.size()), *trace);
     EXPECT_THAT(diagnosis, IsOk());
     return diagnosis.ok() ? *std::move(diagnosis) : Diagnosis();
   }

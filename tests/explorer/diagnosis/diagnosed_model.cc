@@ -27,6 +27,7 @@
 #include "model/lockstep/lockstep.h"
 #include "model/trace/reference_trace.h"
 #include "model/trace/trace_dump.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
 namespace ulpscope {
@@ -126,14 +127,16 @@ ReferenceTrace TraceOfVariant(const std::string& model,
 }
 
 Diagnosis DiagnosisOf(const std::string& model, const ReferenceTrace& trace,
-                      const DiagnosisOptions& options,
+                      const DiagnosedWith& options,
                       absl::string_view plan_text) {
   const OpenedModel& opened = Opened(model);
   const auto plan = Plan::Parse(plan_text, opened.weights.layers.size());
   EXPECT_THAT(plan, IsOk());
   Parallel parallel(2);
-  auto diagnosis = Diagnose(opened.checkpoint, opened.weights, *plan, trace,
-                            options, parallel);
+  TestMonitor monitor(options.stop);
+  auto diagnosis =
+      Diagnose(RunOf(opened.weights, parallel, monitor, options.memory),
+               opened.checkpoint, *plan, trace, options.explain_rounding);
   EXPECT_THAT(diagnosis, IsOk());
   return diagnosis.ok() ? *std::move(diagnosis) : Diagnosis();
 }

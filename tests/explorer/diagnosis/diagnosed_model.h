@@ -2,6 +2,7 @@
 #define TESTS_EXPLORER_DIAGNOSIS_DIAGNOSED_MODEL_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -39,9 +40,15 @@ ReferenceTrace TraceOfVariant(const std::string& model, absl::string_view plan,
                               const std::vector<int32_t>& tokens,
                               const Variant& variant);
 
+struct DiagnosedWith {
+  size_t memory = SIZE_MAX;
+  std::function<bool()> stop;  // or null
+  bool explain_rounding = true;
+};
+
 // Against our plan.
 Diagnosis DiagnosisOf(const std::string& model, const ReferenceTrace& trace,
-                      const DiagnosisOptions& options = {},
+                      const DiagnosedWith& options = {},
                       absl::string_view plan = "f32");
 
 // Ids of what was found, but for rounding, which is no mistake.

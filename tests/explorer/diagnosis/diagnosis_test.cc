@@ -30,6 +30,7 @@
 #include "model/decoder/activations.h"
 #include "model/trace/reference_trace.h"
 #include "tests/explorer/diagnosis/diagnosed_model.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
@@ -624,7 +625,7 @@ TEST(DiagnosisTest, MemoryDoesNotMatter) {
       SCOPED_TRACE(absl::StrCat(plan, " ", static_cast<int>(kind)));
       const ReferenceTrace trace =
           TraceOf("synthetic:tiny", plan, kTokens, kind, true);
-      DiagnosisOptions options;
+      DiagnosedWith options;
       const Diagnosis unlimited = DiagnosisOf("synthetic:tiny", trace, options);
       options.memory = 1;
       const Diagnosis limited = DiagnosisOf("synthetic:tiny", trace, options);
@@ -638,7 +639,7 @@ TEST(DiagnosisTest, StoppedAnywhereItHasWhatWasFinished) {
   const ReferenceTrace trace = TraceOf("synthetic:tiny", "torch-bf16", kTokens,
                                        TraceKind::kFolder, true);
   size_t asked = 0, stop_at = SIZE_MAX;
-  DiagnosisOptions options;
+  DiagnosedWith options;
   options.stop = [&] { return ++asked >= stop_at; };
   const Diagnosis full = DiagnosisOf("synthetic:tiny", trace, options);
   EXPECT_EQ(full.stopped_in, "");
@@ -806,8 +807,8 @@ TEST(DiagnosisTest, RefusesWhatItCannotCompare) {
   const OpenedModel& model = Opened("synthetic:tiny");
   Parallel parallel;
   const auto diagnosed = [&](const ReferenceTrace& trace, size_t layers) {
-    return Diagnose(model.checkpoint, model.weights, Plan(layers), trace, {},
-                    parallel)
+    return Diagnose(RunOf(model.weights, parallel), model.checkpoint,
+                    Plan(layers), trace)
         .status();
   };
   ReferenceTrace trace =

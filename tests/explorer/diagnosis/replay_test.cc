@@ -28,6 +28,7 @@
 #include "model/lockstep/lockstep.h"
 #include "model/trace/reference_trace.h"
 #include "tests/explorer/diagnosis/diagnosed_model.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/decoder/kept_outputs.h"
 
 namespace ulpscope {
@@ -150,7 +151,8 @@ class ReplayTest : public testing::Test {
   absl::StatusOr<Residuals> Measure(const AlignedTrace& trace,
                                     const std::vector<Candidate>& candidates,
                                     size_t memory) {
-    const ReplaySetting setting = {kTokens, memory, nullptr, nullptr,
+    TestMonitor monitor;
+    const ReplaySetting setting = {kTokens, memory, monitor, nullptr,
                                    parallel_};
     return MeasureCandidates(setting, Opened(kModel).weights, trace, candidates,
                              "test");
@@ -272,8 +274,8 @@ TEST_F(ReplayTest, Stops) {
   const ReferenceTrace trace = SpoiledTrace(2);
   const AlignedTrace aligned(trace, 8, 0, true);
   const std::vector<Candidate> candidates = Candidates(aligned);
-  const ReplaySetting setting = {kTokens, SIZE_MAX, [] { return true; },
-                                 nullptr, parallel_};
+  TestMonitor stops(0);
+  const ReplaySetting setting = {kTokens, SIZE_MAX, stops, nullptr, parallel_};
   EXPECT_THAT(MeasureCandidates(setting, Opened(kModel).weights, aligned,
                                 candidates, "test"),
               StatusIs(absl::StatusCode::kCancelled));
@@ -284,8 +286,9 @@ TEST_F(ReplayTest, ProgressOnlyGrows) {
   const ReferenceTrace trace = SpoiledTrace(2);
   const AlignedTrace aligned(trace, 8, 0, true);
   std::vector<double> shares;
+  TestMonitor monitor;
   const ReplaySetting setting = {
-      kTokens, 1, nullptr,
+      kTokens, 1, monitor,
       [&shares](double share, absl::string_view what) {
         EXPECT_EQ(what, "test");
         shares.push_back(share);

@@ -35,7 +35,7 @@ const Diagnosis& DiagnosisOfToken(int32_t token) {
   if (found != all->end()) return found->second;
   const ReferenceTrace trace = TraceOf("synthetic:seed", "torch-bf16", {token},
                                        TraceKind::kFolder, true);
-  DiagnosisOptions options;
+  DiagnosedWith options;
   options.explain_rounding = token == kSeedsToken;
   return all->emplace(token, DiagnosisOf("synthetic:seed", trace, options))
       .first->second;

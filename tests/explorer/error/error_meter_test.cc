@@ -12,6 +12,7 @@
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/trace/trace.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
@@ -36,11 +37,12 @@ class ErrorMeterTest : public testing::Test {
                    {values.data(), values.size() / cols, cols});
   }
 
+  TestMonitor monitor_;
   Parallel parallel_;
 };
 
 TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
-  ErrorMeter meter(Config(), 2, 2, nullptr, parallel_);
+  ErrorMeter meter(Config(), 2, 2, monitor_, parallel_);
   EXPECT_EQ(meter.OracleStream(1), 1u);
   EXPECT_EQ(meter.PlanStream(0, 0), 2u);
   EXPECT_EQ(meter.PlanStream(1, 1), 5u);
@@ -105,7 +107,7 @@ TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
 
 // In a second pass, after the oracle is done.
 TEST_F(ErrorMeterTest, PlansMayComeLater) {
-  ErrorMeter meter(Config(), 1, 2, nullptr, parallel_);
+  ErrorMeter meter(Config(), 1, 2, monitor_, parallel_);
   for (const size_t stream : {0, 1, 2}) {
     Show(meter, {stream}, 0, Op::kEmbed, {1, 1});
     Show(meter, {stream}, 1, Op::kMlpResidual,
@@ -121,7 +123,7 @@ TEST_F(ErrorMeterTest, PlansMayComeLater) {
 }
 
 TEST_F(ErrorMeterTest, WhatIsNotShownIsMissing) {
-  ErrorMeter meter(Config(), 1, 2, nullptr, parallel_);
+  ErrorMeter meter(Config(), 1, 2, monitor_, parallel_);
   Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});
   Show(meter, {0}, 1, Op::kMlpResidual, {1, 1});
   Show(meter, {1}, 1, Op::kMlpResidual, {1, 2});
@@ -134,8 +136,8 @@ TEST_F(ErrorMeterTest, WhatIsNotShownIsMissing) {
 
 TEST_F(ErrorMeterTest, WhatIsShownAfterTheStopIsMissing) {
   bool stop = false;
-  ErrorMeter meter(
-      Config(), 1, 2, [&stop] { return stop; }, parallel_);
+  TestMonitor monitor([&stop] { return stop; });
+  ErrorMeter meter(Config(), 1, 2, monitor, parallel_);
   Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});
   Show(meter, {0, 1, 2}, 1, Op::kMlpResidual, {1, 1});
   Show(meter, {0}, 0, Op::kLmHead, {0, 1, 0}, 3);
@@ -151,7 +153,7 @@ TEST_F(ErrorMeterTest, WhatIsShownAfterTheStopIsMissing) {
 }
 
 TEST_F(ErrorMeterTest, BrokenStreamShows) {
-  ErrorMeter meter(Config(), 1, 1, nullptr, parallel_);
+  ErrorMeter meter(Config(), 1, 1, monitor_, parallel_);
   Show(meter, {0, 1}, 0, Op::kEmbed, {0, 0});
   Show(meter, {0}, 1, Op::kMlpResidual, {1, 2});
   Show(meter, {1}, 1, Op::kMlpResidual, {1, kNaN});

@@ -13,6 +13,7 @@
 #include "kernels/base/parallel.h"
 #include "kernels/measure/random.h"
 #include "model/trace/trace.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
@@ -33,7 +34,8 @@ std::vector<double> Gaussians(size_t n, Random& random) {
 LogitMetrics LogitsOf(Matrix<const double> value,
                       Matrix<const double> reference) {
   Parallel parallel;
-  const auto metrics = CompareLogits(value, reference, parallel);
+  TestMonitor monitor;
+  const auto metrics = CompareLogits(value, reference, monitor, parallel);
   EXPECT_TRUE(metrics.has_value());
   return metrics.value_or(LogitMetrics());
 }
@@ -231,8 +233,9 @@ TEST(CompareLogitsTest, DoesNotDependOnTheThreads) {
   EXPECT_GT(one.kl, 0);
   for (const size_t threads : {2, 3}) {
     Parallel parallel(threads);
-    const auto m =
-        CompareLogits(View(value, 130), View(reference, 130), parallel);
+    TestMonitor monitor;
+    const auto m = CompareLogits(View(value, 130), View(reference, 130),
+                                 monitor, parallel);
     ASSERT_TRUE(m.has_value());
     EXPECT_EQ(m->kl, one.kl);
     EXPECT_EQ(m->kl_max, one.kl_max);
@@ -246,16 +249,18 @@ TEST(CompareLogitsTest, StopsOnTheWay) {
   Random random(6);
   const std::vector<double> x = Gaussians(130 * 2, random);
   Parallel parallel;
-  int asked = 0;
-  const auto compare = [&](int times) {
-    asked = 0;
-    return CompareLogits(View(x, 130), View(x, 130), parallel,
-                         [&asked, times] { return ++asked > times; });
+  size_t asked = 0;
+  const auto compare = [&](size_t times) {
+    TestMonitor monitor(times);
+    const auto metrics =
+        CompareLogits(View(x, 130), View(x, 130), monitor, parallel);
+    asked = monitor.asked();
+    return metrics;
   };
   EXPECT_FALSE(compare(0).has_value());
   EXPECT_FALSE(compare(1).has_value());
   EXPECT_TRUE(compare(1000).has_value());
-  EXPECT_GT(asked, 1);
+  EXPECT_GT(asked, 1u);
 }
 
 LayerMetrics RowOf(size_t layer, double mean_abs) {

@@ -24,6 +24,7 @@
 #include "model/decoder/decoder.h"
 #include "model/synthetic/synthetic.h"
 #include "model/trace/trace.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -61,9 +62,7 @@ class PhenomenaTest : public testing::Test {
 
   absl::StatusOr<Phenomena> Find(absl::string_view plan,
                                  const std::vector<int32_t>& tokens) {
-    PhenomenaOptions options;
-    options.tokens = tokens;
-    return FindPhenomena(weights_, PlanOf(plan), options, parallel_);
+    return FindPhenomena(RunOf(weights_, parallel_), PlanOf(plan), tokens);
   }
 
   // Of the whole prompt in one call, for what must agree with it.
@@ -215,25 +214,23 @@ TEST_F(PhenomenaTest, OnePositionsSoftmaxIsOfOneScore) {
 }
 
 TEST_F(PhenomenaTest, StoppedItHasTheFirstPositions) {
-  PhenomenaOptions options;
-  options.tokens = LongPrompt();
-  int asked = 0;
-  options.stop = [&asked] { return ++asked == 2; };
+  std::vector<int32_t> tokens = LongPrompt();
+  TestMonitor second(1);
   const auto stopped =
-      FindPhenomena(weights_, PlanOf("bf16"), options, parallel_);
+      FindPhenomena(RunOf(weights_, parallel_, second), PlanOf("bf16"), tokens);
   ASSERT_THAT(stopped, IsOk());
   ASSERT_GT(stopped->positions, 0u);
-  ASSERT_LT(stopped->positions, options.tokens.size());
-  options.tokens.resize(stopped->positions);
-  const auto whole = Find("bf16", options.tokens);
+  ASSERT_LT(stopped->positions, tokens.size());
+  tokens.resize(stopped->positions);
+  const auto whole = Find("bf16", tokens);
   ASSERT_THAT(whole, IsOk());
   EXPECT_EQ(whole->positions, stopped->positions);
   EXPECT_EQ(whole->biases.back().mean, stopped->biases.back().mean);
   EXPECT_EQ(whole->massive[0].value, stopped->massive[0].value);
 
-  options.stop = [] { return true; };
+  TestMonitor first(0);
   const auto nothing =
-      FindPhenomena(weights_, PlanOf("bf16"), options, parallel_);
+      FindPhenomena(RunOf(weights_, parallel_, first), PlanOf("bf16"), tokens);
   ASSERT_THAT(nothing, IsOk());
   EXPECT_EQ(nothing->positions, 0u);
   EXPECT_FALSE(nothing->softmax_over_one());

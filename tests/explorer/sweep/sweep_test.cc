@@ -24,6 +24,7 @@
 #include "kernels/measure/random.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
+#include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -297,7 +298,7 @@ SweepOptions DefaultOptions() {
 
 SweepResult RunTiny(size_t threads) {
   Parallel parallel(threads);
-  auto result = RunSweep(Tiny(), DefaultOptions(), parallel);
+  auto result = RunSweep(RunOf(Tiny(), parallel), DefaultOptions());
   EXPECT_THAT(result, IsOk());
   return result.ok() ? *std::move(result) : SweepResult();
 }
@@ -425,7 +426,7 @@ TEST(RunSweepTest, PlansCanBeGivenInsteadOfAxes) {
   options.axes.clear();
   options.plans = {"softmax=f32,matmul=kahan", "oracle"};
   Parallel parallel;
-  const auto result = RunSweep(Tiny(), options, parallel);
+  const auto result = RunSweep(RunOf(Tiny(), parallel), options);
   ASSERT_THAT(result, IsOk());
   ASSERT_EQ(result->plans.size(), 2u);
   EXPECT_TRUE(result->effects.empty());
@@ -442,7 +443,7 @@ TEST(RunSweepTest, TwoRoundsAreTimedHoweverLittleTimeThereIs) {
   options.decode_steps = 3;
   options.timing_seconds = 0;
   Parallel parallel;
-  const auto result = RunSweep(Tiny(), options, parallel);
+  const auto result = RunSweep(RunOf(Tiny(), parallel), options);
   ASSERT_THAT(result, IsOk());
   EXPECT_EQ(result->plans[0].timing.prefill.size(), 2u);
   EXPECT_EQ(result->plans[0].timing.decode.size(), 6u);
@@ -454,8 +455,7 @@ TEST(RunSweepTest, ErrorsDoNotDependOnTheMemory) {
   SweepOptions options = DefaultOptions();
   Parallel parallel(2);
   for (const size_t memory : {size_t{0}, size_t{1} << 20}) {
-    options.memory = memory;
-    const auto result = RunSweep(Tiny(), options, parallel);
+    const auto result = RunSweep(RunOf(Tiny(), parallel, memory), options);
     ASSERT_THAT(result, IsOk());
     EXPECT_EQ(FiguresByPlan(*result), expected) << memory;
   }
@@ -471,12 +471,12 @@ TEST(RunSweepTest, StoppedAnywhereHasWhatItMeasuredUntilThen) {
   options.timing_seconds = 0;
   Parallel parallel(2);
   size_t asked = 0, allowed = SIZE_MAX;
-  options.stop = [&] { return asked++ >= allowed; };
+  TestMonitor monitor([&] { return asked++ >= allowed; });
   for (const size_t memory : {SIZE_MAX, size_t{0}}) {
-    options.memory = memory;
+    const auto run = RunOf(Tiny(), parallel, monitor, memory);
     allowed = SIZE_MAX;
     asked = 0;
-    const auto full = RunSweep(Tiny(), options, parallel);
+    const auto full = RunSweep(run, options);
     ASSERT_THAT(full, IsOk());
     EXPECT_EQ(full->stopped_in, "");
     const auto expected = FiguresByPlan(*full);
@@ -486,7 +486,7 @@ TEST(RunSweepTest, StoppedAnywhereHasWhatItMeasuredUntilThen) {
     for (allowed = 0; allowed < questions; allowed += step) {
       SCOPED_TRACE(allowed);
       asked = 0;
-      const auto result = RunSweep(Tiny(), options, parallel);
+      const auto result = RunSweep(run, options);
       ASSERT_THAT(result, IsOk());
       EXPECT_LE(asked, allowed + 3);  // the stop is not asked much longer
       ASSERT_NE(result->stopped_in, "");
@@ -546,10 +546,10 @@ TEST(RunSweepTest, BadTokensAreAnError) {
   SweepOptions options = DefaultOptions();
   Parallel parallel;
   options.prompt = {};
-  EXPECT_THAT(RunSweep(Tiny(), options, parallel),
+  EXPECT_THAT(RunSweep(RunOf(Tiny(), parallel), options),
               StatusIs(absl::StatusCode::kInvalidArgument));
   options.prompt = {300};
-  EXPECT_THAT(RunSweep(Tiny(), options, parallel),
+  EXPECT_THAT(RunSweep(RunOf(Tiny(), parallel), options),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("not in the vocabulary")));
 }

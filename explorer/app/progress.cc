@@ -1,4 +1,4 @@
-#include "explorer/error/progress.h"
+#include "explorer/app/progress.h"
 
 #include <unistd.h>
 

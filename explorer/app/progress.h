@@ -1,5 +1,5 @@
-#ifndef EXPLORER_ERROR_PROGRESS_H_
-#define EXPLORER_ERROR_PROGRESS_H_
+#ifndef EXPLORER_APP_PROGRESS_H_
+#define EXPLORER_APP_PROGRESS_H_
 
 #include <cstddef>
 #include <string>
@@ -38,4 +38,4 @@ class Progress {
 
 }  // namespace ulpscope
 
-#endif  // EXPLORER_ERROR_PROGRESS_H_
+#endif  // EXPLORER_APP_PROGRESS_H_

@@ -1,0 +1,29 @@
+#include "explorer/app/app_monitor.h"
+
+#include <cstddef>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "explorer/app/interrupt.h"
+
+namespace ulpscope {
+
+bool AppMonitor::stopped() { return Interrupted(); }
+
+void AppMonitor::OnProgress(absl::string_view task, size_t done, size_t total,
+                            absl::string_view what) {
+  auto found = tasks_.find(task);
+  if (found == tasks_.end()) {
+    found = tasks_.try_emplace(std::string(task), task, total).first;
+  }
+  Progress& progress = found->second;
+  if (done < total) {
+    progress.SetTotal(total);
+    progress.Update(done, what);
+  } else {
+    progress.Finish();
+    tasks_.erase(found);
+  }
+}
+
+}  // namespace ulpscope
