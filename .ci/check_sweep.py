@@ -1,6 +1,6 @@
 """Checks what a sweep wrote: check_sweep.py OUT_DIR STDOUT_FILE PLANS.
 
-results.json, results.csv and standard output must name the same plans, as many
+results.json, plans.csv and standard output must name the same plans, as many
 as expected, and the results must say that their model is synthetic.
 """
 
@@ -23,7 +23,7 @@ def main():
     label = {key: value for key, value in results.items() if key != "plans"}
     assert "synthetic" in json.dumps(label), f"no label 'synthetic': {list(label)}"
 
-    with open(out / "results.csv", newline="") as file:
+    with open(out / "plans.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["plan"] for row in rows} == set(plans), [row["plan"] for row in rows]
 
@@ -33,7 +33,7 @@ def main():
     words = [set(line.split()) for line in open(stdout)]
     unranked = [plan for plan in plans if not any(plan in line for line in words)]
     assert not unranked, f"not on standard output: {unranked}"
-    print(f"{len(plans)} plans in results.json, results.csv and on standard output")
+    print(f"{len(plans)} plans in results.json, plans.csv and on standard output")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,15 @@
 #include <cstdio>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "explorer/report/report_files.h"
+#include "explorer/report/schema.h"
 #include "model/files/output_file.h"
 
 namespace ulpscope {
@@ -29,24 +33,41 @@ int Print(absl::string_view text) {
   return kDone;
 }
 
+namespace {
+
 int WriteReport(const std::string& folder, const std::string& text,
-                const std::string& json, const std::string& csv) {
+                const std::vector<ReportFile>& files) {
   int written = kDone;
   if (!folder.empty()) {
-    for (const auto& [name, content] : {std::make_pair("report.md", &text),
-                                        std::make_pair("results.json", &json),
-                                        std::make_pair("results.csv", &csv)}) {
+    std::vector<std::string> names;
+    for (const ReportFile& file : files) {
       const absl::Status status =
-          WriteFile(absl::StrCat(folder, "/", name), *content);
+          WriteFile(absl::StrCat(folder, "/", file.name), file.text);
       if (!status.ok()) written = Fail(status, kFailed);
+      names.push_back(file.name);
     }
     if (written == kDone) {
-      absl::FPrintF(stderr, "wrote %s/report.md, results.json, results.csv\n",
-                    folder);
+      absl::FPrintF(stderr, "wrote %s/%s\n", folder,
+                    absl::StrJoin(names, ", "));
     }
   }
   const int printed = Print(text);
   return written != kDone ? written : printed;
+}
+
+}  // namespace
+
+int WriteReport(const std::string& folder, const std::string& text,
+                const std::string& json, const std::string& csv) {
+  return WriteReport(
+      folder, text,
+      std::vector<ReportFile>{
+          {"report.md", text}, {"results.json", json}, {"results.csv", csv}});
+}
+
+int WriteReport(const std::string& folder, const std::string& text,
+                const Results& results) {
+  return WriteReport(folder, text, ReportFiles(text, results));
 }
 
 }  // namespace ulpscope

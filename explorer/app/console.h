@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "explorer/report/schema.h"
 
 namespace ulpscope {
 
@@ -26,6 +27,10 @@ int Print(absl::string_view text);
 // the reader is gone.
 int WriteReport(const std::string& folder, const std::string& text,
                 const std::string& json, const std::string& csv);
+
+// The same, with the files that ReportFiles makes of the results.
+int WriteReport(const std::string& folder, const std::string& text,
+                const Results& results);
 
 }  // namespace ulpscope
 

@@ -31,11 +31,15 @@
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/error/run.h"
 #include "explorer/report/attribution_report.h"
+#include "explorer/report/attribution_results.h"
 #include "explorer/report/diagnosis_csv.h"
 #include "explorer/report/diagnosis_json.h"
 #include "explorer/report/diagnosis_report.h"
-#include "explorer/report/report.h"
 #include "explorer/report/run_info.h"
+#include "explorer/report/schema.h"
+#include "explorer/report/sweep_report.h"
+#include "explorer/report/sweep_results.h"
+#include "explorer/report/tune_results.h"
 #include "explorer/sweep/sweep.h"
 #include "explorer/tuning/tune.h"
 #include "explorer/tuning/wisdom_file.h"
@@ -125,14 +129,14 @@ int Tune(const Settings& settings, const RunInfo& info,
   monitor.Clear();
   EndOnInterrupt("");
   if (!tuned.ok()) return Fail(tuned.status(), kFailed);
-  return Print(TuneText(info, *tuned));
+  return Print(TuneReport(info, TuneResults(info, *tuned)));
 }
 
 int ReportSweep(const Settings& settings, const RunInfo& info,
                 const SweepOptions& options, const SweepResult& result) {
-  return WriteReport(settings.out, ReportText(info, options, result),
-                     ReportJson(info, options, result),
-                     ReportCsv(info, options, result));
+  const Results results = SweepResults(info, options, result);
+  return WriteReport(settings.out, SweepReport(info, options, result, results),
+                     results);
 }
 
 int Sweep(const Settings& settings, RunInfo info, const SweepOptions& options,
@@ -157,10 +161,9 @@ int Sweep(const Settings& settings, RunInfo info, const SweepOptions& options,
 
 int ReportExplanation(const Settings& settings, const RunInfo& info,
                       const Explanation& explanation) {
-  const AttributionResults results = explanation.Results();
-  return WriteReport(settings.out, AttributionText(info, results),
-                     AttributionJson(info, results),
-                     AttributionCsv(info, results));
+  const Results results = AttributionTables(info, explanation);
+  return WriteReport(settings.out,
+                     AttributionReport(info, explanation, results), results);
 }
 
 int Attribute(const Settings& settings, const ModelSettings& model,

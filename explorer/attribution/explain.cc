@@ -14,8 +14,6 @@
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/run.h"
 #include "explorer/phenomena/phenomena.h"
-#include "explorer/report/attribution_report.h"
-#include "explorer/report/phenomena_text.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -48,21 +46,6 @@ absl::Status Repairs(const Run& run, const ExplainOptions& options,
 }
 
 }  // namespace
-
-AttributionResults Explanation::Results() const {
-  AttributionResults results;
-  results.plan = &plan;
-  results.tokens = tokens;
-  results.attribution = &attribution;
-  results.phenomena = &phenomena;
-  for (const NamedPhenomenon& named : NamesOf(phenomena)) {
-    results.phenomena_lines.push_back(named.text);
-  }
-  results.verdict = &verdict;
-  results.repair = repair.has_value() ? &*repair : nullptr;
-  results.stopped_in = stopped_in;
-  return results;
-}
 
 absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
                                     const ExplainOptions& options) {

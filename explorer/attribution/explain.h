@@ -14,7 +14,6 @@
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"
 #include "explorer/phenomena/phenomena.h"
-#include "explorer/report/attribution_report.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/plan.h"
 
@@ -40,8 +39,6 @@ struct Explanation {
   // The first part that was not finished when it was stopped; what comes
   // behind it is empty. Empty if all was finished.
   std::string stopped_in;
-
-  AttributionResults Results() const;
 };
 
 // Runs the phenomena, the attribution, the verdict's cures, the search of the

@@ -6,18 +6,11 @@
 #include <set>
 #include <string>
 
+#include "explorer/tuning/wisdom_file.h"
 #include "model/architecture/config.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
-
-// Whether kernels were tuned, and by what.
-struct WisdomUse {
-  std::string file;  // empty if none was to be used
-  size_t known = 0;  // of the timed MatMuls against weights, how many it knows
-  size_t timed = 0;  // of different shapes and strategies
-  std::string reason;  // why known is 0
-};
 
 // What was measured, where and how: the head of every report.
 struct RunInfo {

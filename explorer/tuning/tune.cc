@@ -16,7 +16,6 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "explorer/error/run.h"
-#include "explorer/report/run_info.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/panels.h"
@@ -141,8 +140,8 @@ absl::StatusOr<std::vector<TunedMatMul>> RunTune(
     const double spent = absl::ToDoubleSeconds(absl::Now() - start) - preparing;
     const double share = std::max(0.0, options.seconds - spent) /
                          static_cast<double>(matmuls.size() - i);
-    const auto result =
-        TuneMatMul(matmul.key.strategy, matmul.m, *weights, share, parallel);
+    const auto result = TuneMatMul(matmul.key.strategy, kActivations, matmul.m,
+                                   *weights, share, parallel);
     if (!result.ok()) {
       return absl::Status(
           result.status().code(),
@@ -157,48 +156,6 @@ absl::StatusOr<std::vector<TunedMatMul>> RunTune(
   }
   monitor.OnProgress(kTask, matmuls.size(), matmuls.size(), "");
   return tuned;
-}
-
-std::string TuneText(const RunInfo& info,
-                     const std::vector<TunedMatMul>& tuned) {
-  std::string text = absl::StrFormat(
-      "# ulpscope: tuned kernels\n\n%s\n\nRun on %s, target %s, %d threads.\n\n"
-      "| Strategy | Weights | m x n x k | Shape class | Ops | Default (ms) | "
-      "Best (ms) | Worst (ms) | Default/best | Worst/best | Tried | Chosen |\n"
-      "|----------|---------|-----------|-------------|-----|-------------:|"
-      "----------:|-----------:|-------------:|-----------:|------:|--------|"
-      "\n",
-      ModelLine(info), info.cpu, info.target, info.threads);
-  bool all_complete = true;
-  size_t wrong = 0;
-  for (const auto& [matmul, result] : tuned) {
-    const ShapeClass& shape = matmul.key.shape;
-    absl::StrAppendFormat(
-        &text,
-        "| %s | %s | %dx%dx%d | %dx%dx%d | %s | %.4f | %.4f | %.4f | %.2fx | "
-        "%.2fx | %d%s | %s |\n",
-        matmul.key.strategy.name(), DTypeName(matmul.key.weights), matmul.m,
-        matmul.n, matmul.k, shape.m, shape.n, shape.k,
-        absl::StrJoin(matmul.ops, " "), 1e3 * result.default_seconds,
-        1e3 * result.best_seconds, 1e3 * result.worst_seconds,
-        result.default_seconds / result.best_seconds,
-        result.worst_seconds / result.best_seconds, result.candidates,
-        result.complete ? "" : "*", TuningText(result.best));
-    all_complete = all_complete && result.complete;
-    wrong += result.wrong;
-  }
-  if (!all_complete) {
-    text +=
-        "\n`*`: its share of --timing_seconds was over before all parameters "
-        "were tried.\n";
-  }
-  if (wrong > 0) {
-    absl::StrAppendFormat(&text,
-                          "\n%d tunings gave results outside the strategy's "
-                          "error bound and do not count.\n",
-                          wrong);
-  }
-  return text;
 }
 
 }  // namespace ulpscope

@@ -7,7 +7,6 @@
 
 #include "absl/status/statusor.h"
 #include "explorer/error/run.h"
-#include "explorer/report/run_info.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/tune/tuning_search.h"
@@ -54,10 +53,6 @@ struct TunedMatMul {
 absl::StatusOr<std::vector<TunedMatMul>> RunTune(
     const std::vector<TunableMatMul>& matmuls, const TuneOptions& options,
     Wisdom& wisdom, Monitor& monitor, Parallel& parallel);
-
-// Markdown: a row for each.
-std::string TuneText(const RunInfo& info,
-                     const std::vector<TunedMatMul>& tuned);
 
 }  // namespace ulpscope
 

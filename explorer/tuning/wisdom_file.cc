@@ -8,7 +8,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "explorer/report/run_info.h"
 #include "explorer/tuning/tune.h"
 #include "kernels/tune/wisdom.h"
 

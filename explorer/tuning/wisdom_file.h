@@ -5,12 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "explorer/report/run_info.h"
 #include "explorer/tuning/tune.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/tune/wisdom.h"
 
 namespace ulpscope {
+
+// Whether kernels were tuned, and by what.
+struct WisdomUse {
+  std::string file;  // empty if none was to be used
+  size_t known = 0;  // of the timed MatMuls against weights, how many it knows
+  size_t timed = 0;  // of different shapes and strategies
+  std::string reason;  // why known is 0
+};
 
 // What --wisdom says, and whether it is of use here. A file with anything wrong
 // in it is ignored.

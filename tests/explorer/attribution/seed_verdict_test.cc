@@ -1,5 +1,5 @@
 // The case that the program is built around (docs/design.md), from the weights
-// to the structured verdict in results.json.
+// to the verdict.
 
 #include <cstddef>
 #include <cstdint>
@@ -10,17 +10,17 @@
 #include "absl/status/status_matchers.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/cure.h"
+#include "explorer/attribution/error_source.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/phenomena/phenomena.h"
-#include "explorer/report/attribution_report.h"
-#include "explorer/report/run_info.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/base/format.h"
 #include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
-#include "nlohmann/json.hpp"
 #include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
@@ -30,10 +30,8 @@ namespace {
 using ::absl_testing::IsOk;
 using ::testing::Contains;
 using ::testing::UnorderedElementsAre;
-using Json = nlohmann::json;
 
-// The verdict on a plan, from results.json.
-Json VerdictOn(const std::string& plan_text) {
+Verdict VerdictOn(const std::string& plan_text) {
   Parallel parallel(2);
   const Weights& weights = LoadedOnce("synthetic:seed");
   const auto plan = Plan::Parse(plan_text, weights.layers.size());
@@ -49,82 +47,65 @@ Json VerdictOn(const std::string& plan_text) {
       Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
   EXPECT_THAT(TryCures(run, *plan, tokens, strategies, verdict), IsOk());
 
-  RunInfo info;
-  info.model = "synthetic:seed";
-  info.synthetic = true;
-  info.config = weights.config;
-  AttributionResults results;
-  results.plan = &*plan;
-  results.tokens = tokens;
-  results.attribution = &*attribution;
-  results.phenomena = &*phenomena;
-  results.verdict = &verdict;
-  return Json::parse(AttributionJson(info, results), nullptr,
-                     false)["attribution"]["verdict"];
+  return verdict;
 }
 
 // What is true of the plan's residual adds, whatever its other ops do.
-void ExpectSeedCase(const Json& v) {
-  const Json& source = v["source"];
-  EXPECT_THAT(source["ops"].get<std::vector<std::string>>(),
-              UnorderedElementsAre("attn_residual", "mlp_residual"));
-  EXPECT_EQ(source["first_layer"], 3);
-  EXPECT_EQ(source["last_layer"], 21);
-  EXPECT_GT(source["squared_share"].get<double>(), 0.5);
-  EXPECT_EQ(source["channel"]["channel"], 62);
-  EXPECT_TRUE(source["channel"]["massive"].get<bool>());
-  EXPECT_EQ(source["channel"]["format"], "bf16");
-  EXPECT_EQ(source["channel"]["spacing"], 8);
-  EXPECT_GT(source["channel"]["error_share"].get<double>(), 0.5);
+void ExpectSeedCase(const Verdict& v) {
+  const ErrorSource& source = *v.source;
+  EXPECT_THAT(source.ops,
+              UnorderedElementsAre(Op::kAttnResidual, Op::kMlpResidual));
+  EXPECT_EQ(source.first_layer, 3u);
+  EXPECT_EQ(source.last_layer, 21u);
+  EXPECT_GT(source.squared_share, 0.5);
+  ASSERT_TRUE(source.channel.has_value());
+  EXPECT_EQ(source.channel->channel, 62u);
+  EXPECT_TRUE(source.channel->massive);
+  EXPECT_EQ(source.channel->format, Format::kBF16);
+  EXPECT_EQ(source.channel->spacing, 8);
+  EXPECT_GT(source.channel->error_share, 0.5);
 
-  const Json& exposed = v["exposed_by"];
-  EXPECT_EQ(exposed["layer"], 22);
-  EXPECT_EQ(exposed["op"], "mlp_residual");
-  EXPECT_NEAR(exposed["cancellation"].get<double>(), 59.6, 0.1);
-  EXPECT_GT(exposed["rel_l2_after"].get<double>(),
-            10 * exposed["rel_l2_before"].get<double>());
-  const Json& spread = v["spread_by"];
-  EXPECT_EQ(spread["layer"], 23);
-  EXPECT_LT(spread["top1_after"].get<double>(),
-            spread["top1_before"].get<double>());
-  std::vector<std::string> no_effect;
-  for (const Json& op : v["no_effect"]) {
-    no_effect.push_back(op["op"].get<std::string>());
-    EXPECT_EQ(op["over_one_position"].get<bool>(), op["op"] == "softmax");
+  ASSERT_TRUE(v.exposed_by.has_value());
+  EXPECT_EQ(v.exposed_by->layer, 22u);
+  EXPECT_EQ(v.exposed_by->op, Op::kMlpResidual);
+  EXPECT_NEAR(v.exposed_by->ratio, 59.6, 0.1);
+  EXPECT_GT(v.exposed_by->error_after, 10 * v.exposed_by->error_before);
+  ASSERT_TRUE(v.spread_by.has_value());
+  EXPECT_EQ(v.spread_by->layer, 23u);
+  EXPECT_LT(v.spread_by->top1_after, v.spread_by->top1_before);
+  std::vector<Op> no_effect;
+  for (const NoEffect& op : v.no_effect) {
+    no_effect.push_back(op.op);
+    EXPECT_EQ(op.over_one_position, op.op == Op::kSoftmax);
   }
-  EXPECT_THAT(no_effect, Contains("softmax"));
+  EXPECT_THAT(no_effect, Contains(Op::kSoftmax));
 
   // By itself the stream's rounding makes the error, and in f32 or kahan not:
   // n = 24 layers of 2 adds each leave at most 2 n u of the largest |x| that
   // was rounded, in the channel that stays when 55.7 / 1.86 of the stream is
   // gone.
-  const Json& isolated = source["isolated"];
-  EXPECT_GT(isolated["rel_l2"].get<double>(), v["rel_l2"].get<double>() / 2);
-  ASSERT_EQ(isolated["upgraded"].size(), 2u);
-  for (const Json& upgraded : isolated["upgraded"]) {
-    const double left = upgraded["rel_l2"].get<double>();
-    EXPECT_GT(left, 0);
-    EXPECT_LT(left, 48 * 0x1p-24 * 55.7 / 1.86) << upgraded["strategy"];
+  ASSERT_TRUE(source.isolated.has_value());
+  EXPECT_GT(source.isolated->rel_l2, v.rel_l2 / 2);
+  ASSERT_EQ(source.isolated->upgraded.size(), 2u);
+  for (const Isolated::Upgraded& upgraded : source.isolated->upgraded) {
+    EXPECT_GT(upgraded.rel_l2, 0);
+    EXPECT_LT(upgraded.rel_l2, 48 * 0x1p-24 * 55.7 / 1.86);
   }
 }
 
 // The residual stream alone is no cure: what makes and removes the channel's
 // value rounds it as coarsely. With both, less than half is left.
 TEST(SeedVerdictTest, TorchBf16) {
-  const Json v = VerdictOn("torch-bf16");
-  ASSERT_TRUE(v.is_object());
+  const Verdict v = VerdictOn("torch-bf16");
+  ASSERT_TRUE(v.source.has_value());
   ExpectSeedCase(v);
-  EXPECT_EQ(v["source"]["makes"]["layer"], 3);
-  EXPECT_EQ(v["source"]["removes"]["layer"], 22);
-  EXPECT_EQ(v["source"]["cures"].size(), 6u);
-  for (const Json& cure : v["source"]["cures"]) {
-    const double left =
-        cure["rel_l2"].get<double>() / v["rel_l2"].get<double>();
-    if (cure["scope"] == "channel") {
-      EXPECT_LT(left, 0.5);
-    } else {
-      EXPECT_GT(left, 0.5);
-    }
+  ASSERT_TRUE(v.source->makes.has_value());
+  EXPECT_EQ(v.source->makes->layer, 3u);
+  ASSERT_TRUE(v.source->removes.has_value());
+  EXPECT_EQ(v.source->removes->layer, 22u);
+  EXPECT_EQ(v.source->cures.size(), 6u);
+  for (const Cure& cure : v.source->cures) {
+    EXPECT_EQ(cure.rel_l2 < 0.5 * v.rel_l2, cure.scope == CureScope::kChannel);
   }
 }
 
@@ -132,16 +113,15 @@ TEST(SeedVerdictTest, TorchBf16) {
 // from the layer where the activation is made to where it is removed, half of
 // it.
 TEST(SeedVerdictTest, ResidualAloneInBf16) {
-  const Json v = VerdictOn("residual=bf16");
-  ASSERT_TRUE(v.is_object());
+  const Verdict v = VerdictOn("residual=bf16");
+  ASSERT_TRUE(v.source.has_value());
   ExpectSeedCase(v);
-  EXPECT_FALSE(v["source"].contains("makes"));
-  EXPECT_FALSE(v["source"].contains("removes"));
-  EXPECT_EQ(v["source"]["cures"].size(), 4u);
-  for (const Json& cure : v["source"]["cures"]) {
-    const double left =
-        cure["rel_l2"].get<double>() / v["rel_l2"].get<double>();
-    EXPECT_LT(left, cure["scope"] == "source" ? 0.5 : 1e-3);
+  EXPECT_FALSE(v.source->makes.has_value());
+  EXPECT_FALSE(v.source->removes.has_value());
+  EXPECT_EQ(v.source->cures.size(), 4u);
+  for (const Cure& cure : v.source->cures) {
+    EXPECT_LT(cure.rel_l2 / v.rel_l2,
+              cure.scope == CureScope::kSource ? 0.5 : 1e-3);
   }
 }
 

@@ -1,0 +1,46 @@
+#include "explorer/report/error_fields.h"
+
+#include <cmath>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "explorer/error/metrics.h"
+#include "explorer/report/schema.h"
+
+namespace ulpscope {
+
+const Fields<ErrorMetrics>& ErrorMetricsFields() {
+  using E = ErrorMetrics;
+  const auto a = Unit::kActivation;
+  static const auto* fields = new Fields<ErrorMetrics>{
+      {"mean_abs", "Mean Abs Error", a, "Mean absolute error.", &E::mean_abs},
+      {"rmse", "RMSE", a, "Root of the mean squared error.", &E::rmse},
+      {"max_abs", "Max Error", a, "Largest absolute error.", &E::max_abs},
+      {"max_position", "", Unit::kNone, "Its position.", &E::max_row},
+      {"max_channel", "", Unit::kNone, "Its channel.", &E::max_col},
+      {"mean_signed", "", a, "Mean of value - reference.", &E::mean_signed},
+      {"rel_l2", "Rel L2", Unit::kRelative,
+       "2-norm of the error by that of the reference.", &E::rel_l2},
+      {"cosine", "Cosine", Unit::kNone, "Cosine of value and reference.",
+       &E::cosine},
+      {"p50_ulps", "", Unit::kUlps, "Median error, in f32's spacing.",
+       [](const E& e) { return e.ulps.p50; }},
+      {"p99_ulps", "", Unit::kUlps, "99th percentile of the same.",
+       [](const E& e) { return e.ulps.p99; }},
+      {"max_ulps", "", Unit::kUlps, "Largest of the same.",
+       [](const E& e) { return e.ulps.max; }},
+  };
+  return *fields;
+}
+
+std::vector<std::string> SeedReportColumns() {
+  return {"layer", "mean_abs", "rmse", "max_abs", "growth", "status"};
+}
+
+std::optional<double> IfTimed(double figure) {
+  if (std::isnan(figure)) return std::nullopt;
+  return figure;
+}
+
+}  // namespace ulpscope

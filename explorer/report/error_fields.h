@@ -1,0 +1,40 @@
+#ifndef EXPLORER_REPORT_ERROR_FIELDS_H_
+#define EXPLORER_REPORT_ERROR_FIELDS_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "explorer/error/evaluation.h"
+#include "explorer/error/metrics.h"
+#include "explorer/report/schema.h"
+
+namespace ulpscope {
+
+// Fields that several kinds of rows have in common.
+
+const Fields<ErrorMetrics>& ErrorMetricsFields();
+
+// The columns of the seed report's table of errors, layer by layer, of rows
+// with a layer, ErrorMetricsFields, "growth" and "status". More may follow.
+std::vector<std::string> SeedReportColumns();
+
+// None for the NaN that no times give.
+std::optional<double> IfTimed(double figure);
+
+// "NAME" and "NAME_half_iqr": a rate or a ratio of times with its spread; none
+// if it was not timed. `of` returns the Spread.
+template <typename T, typename Of>
+void AppendSpread(Fields<T>& fields, const std::string& name,
+                  const std::string& title, Unit unit, const std::string& about,
+                  Of of) {
+  fields.emplace_back(name, title, unit, about + ", the median.",
+                      [of](const T& row) { return IfTimed(of(row).median); });
+  fields.emplace_back(name + "_half_iqr", "", unit,
+                      "Half the interquartile range of that.",
+                      [of](const T& row) { return IfTimed(of(row).half_iqr); });
+}
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPORT_ERROR_FIELDS_H_

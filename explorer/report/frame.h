@@ -1,0 +1,26 @@
+#ifndef EXPLORER_REPORT_FRAME_H_
+#define EXPLORER_REPORT_FRAME_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "explorer/report/run_info.h"
+#include "explorer/report/schema.h"
+
+namespace ulpscope {
+
+// The first table of every mode's results: a row of `info`, to which a mode
+// adds what it was asked. `stopped_in` is empty if all was finished.
+Table ContextTable(const RunInfo& info, absl::string_view stopped_in);
+
+// The text before a report: its title, the model, and the machine. `more` ends
+// the line on the machine.
+std::string ReportHead(absl::string_view title, const RunInfo& info,
+                       absl::string_view more, absl::string_view stopped_in);
+
+// And behind it: that weights are SYNTHETIC, if they are.
+std::string ReportTail(const RunInfo& info);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPORT_FRAME_H_

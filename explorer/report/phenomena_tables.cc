@@ -1,0 +1,165 @@
+#include "explorer/report/phenomena_tables.h"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/massive_channel.h"
+#include "explorer/phenomena/output_range.h"
+#include "explorer/phenomena/phenomena.h"
+#include "explorer/report/phenomena_text.h"
+#include "explorer/report/schema.h"
+#include "model/architecture/op.h"
+
+namespace ulpscope {
+namespace {
+
+constexpr Unit kNo = Unit::kNone;
+
+Table MassiveTable(const Phenomena& p) {
+  using M = MassiveChannel;
+  return MakeTable(
+      "massive_channels", "Massive activations, the largest first.",
+      Fields<M>{
+          {"channel", "Channel", kNo, "Of the residual stream.", &M::channel},
+          {"position", "Position", kNo, "Of the prompt.", &M::position},
+          {"born", "Born", kNo, "The layer whose add made it.", &M::born},
+          {"born_op", "By", kNo, "That add.",
+           [](const M& m) { return OpName(m.born_op); }},
+          {"removed", "Removed", kNo,
+           "The layer whose add removed it; 0: none did.", &M::removed},
+          {"removed_op", "By", kNo, "That add.",
+           [](const M& m) -> std::optional<absl::string_view> {
+             if (m.removed == 0) return std::nullopt;
+             return OpName(m.removed_op);
+           }},
+          {"left", "Leaves", kNo, "What that add left.", &M::left},
+          {"value", "Largest", kNo, "The largest, signed.", &M::value},
+          {"value_layer", "After layer", kNo, "After which layer.",
+           &M::value_layer},
+          {"ratio_to_median", "By the median", Unit::kRatio,
+           "By the median magnitude of that position.", &M::ratio_to_median}},
+      p.massive);
+}
+
+Table CancellationTable(const Phenomena& p) {
+  using C = CancellingAdd;
+  return MakeTable("cancellations", "How much every residual add cancels.",
+                   Fields<C>{{"layer", "Layer", kNo, "From 1.", &C::layer},
+                             {"op", "Add", kNo, "Its name.",
+                              [](const C& c) { return OpName(c.op); }},
+                             {"ratio", "Cancels", Unit::kRatio,
+                              "(|x| + |u|) / |x + u|.", &C::ratio},
+                             {"std_before", "Std before", Unit::kActivation,
+                              "Of the stream, x.", &C::std_before},
+                             {"std_after", "Std after", Unit::kActivation,
+                              "Of the stream, x + u.", &C::std_after}},
+                   p.cancellations);
+}
+
+Table ConcentrationTable(const Phenomena& p) {
+  using C = Concentration;
+  return MakeTable(
+      "concentrations", "How the squared error is spread over channels.",
+      Fields<C>{
+          {"layer", "Layer", kNo, "After it; 0: the embedding.", &C::layer},
+          {"channel", "Channel", kNo, "With the most.", &C::channel},
+          {"top1", "Top 1", Unit::kShare, "Its share.", &C::top1},
+          {"top8", "Top 8", Unit::kShare, "That of the eight with most.",
+           &C::top8}},
+      p.concentrations);
+}
+
+Table BiasTable(const Phenomena& p) {
+  using B = Bias;
+  return MakeTable(
+      "biases", "Whether the stream's errors have a sign.",
+      Fields<B>{
+          {"layer", "Layer", kNo, "After it; 0: the embedding.", &B::layer},
+          {"mean", "Mean", Unit::kActivation, "Of the error.", &B::mean},
+          {"rms", "RMS", Unit::kActivation, "Of the error.", &B::rms},
+          {"z", "z", kNo, "Of the mean, in standard errors.", &B::z},
+          {"positive", "Positive", kNo, "Channels.", &B::positive},
+          {"negative", "Negative", kNo, "Channels.", &B::negative},
+          {"z_signs", "z of signs", kNo, "Of a fair coin.", &B::z_signs}},
+      p.biases);
+}
+
+Table HeadroomTable(const Phenomena& p) {
+  using H = Headroom;
+  Fields<H> fields = {
+      {"layer", "Layer", kNo, "0: in no layer.", &H::layer},
+      {"op", "Op", kNo, "Its name.", [](const H& h) { return OpName(h.op); }},
+      {"largest", "Largest", kNo, "Magnitude of its outputs.",
+       [](const H& h) { return h.range.largest; }},
+      {"smallest", "Smallest", kNo, "The same, not 0.",
+       [](const H& h) { return h.range.smallest; }}};
+  const auto add = [&fields](const char* format,
+                             FormatFit (OutputRange::*fit)() const) {
+    fields.emplace_back(
+        absl::StrCat(format, "_headroom_bits"), "", Unit::kBits,
+        "Powers of 2 between the largest and overflow.",
+        [fit](const H& h) { return (h.range.*fit)().headroom; });
+    fields.emplace_back(
+        absl::StrCat(format, "_underflow"), "", Unit::kShare,
+        "Outputs below the smallest normal number.",
+        [fit](const H& h) { return (h.range.*fit)().underflow; });
+  };
+  add("f16", &OutputRange::F16);
+  add("bf16", &OutputRange::BF16);
+  add("f32", &OutputRange::F32);
+  return MakeTable("headrooms", "The range of every op's outputs.", fields,
+                   p.headrooms);
+}
+
+using Broken = std::pair<const char*, const Breakdown*>;
+
+Table BreakdownTable(const Phenomena& p) {
+  std::vector<Broken> broken;
+  const auto add = [&broken](const char* whose, const auto& b) {
+    if (b.has_value()) broken.emplace_back(whose, &*b);
+  };
+  add("oracle", p.oracle_breakdown);
+  add("plan", p.plan_breakdown);
+  return MakeTable(
+      "breakdowns", "The first output that is NaN or infinite.",
+      Fields<Broken>{{"whose", "Of", kNo, "\"oracle\" or \"plan\".",
+                      [](const Broken& b) { return std::string(b.first); }},
+                     {"layer", "Layer", kNo, "0: in no layer.",
+                      [](const Broken& b) { return b.second->layer; }},
+                     {"op", "Op", kNo, "Its name.",
+                      [](const Broken& b) { return OpName(b.second->op); }},
+                     {"position", "Position", kNo, "Of the prompt.",
+                      [](const Broken& b) { return b.second->position; }},
+                     {"element", "Element", kNo, "Of that position's outputs.",
+                      [](const Broken& b) { return b.second->element; }},
+                     {"value", "Value", kNo, "What it is.",
+                      [](const Broken& b) { return b.second->value; }}},
+      broken);
+}
+
+}  // namespace
+
+std::vector<Table> PhenomenaTables(const Phenomena& p) {
+  using N = NamedPhenomenon;
+  return {
+      MakeTable("phenomena", "What is peculiar, in the order of layers.",
+                Fields<N>{{"kind", "Kind", kNo, "Its name.",
+                           [](const N& n) { return std::string(n.kind); }},
+                          {"layer", "Layer", kNo, "The first one.", &N::layer},
+                          {"text", "", kNo, "What it is.", &N::text}},
+                NamesOf(p)),
+      MassiveTable(p),
+      CancellationTable(p),
+      ConcentrationTable(p),
+      BiasTable(p),
+      HeadroomTable(p),
+      BreakdownTable(p)};
+}
+
+}  // namespace ulpscope

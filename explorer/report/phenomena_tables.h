@@ -1,0 +1,17 @@
+#ifndef EXPLORER_REPORT_PHENOMENA_TABLES_H_
+#define EXPLORER_REPORT_PHENOMENA_TABLES_H_
+
+#include <vector>
+
+#include "explorer/phenomena/phenomena.h"
+#include "explorer/report/schema.h"
+
+namespace ulpscope {
+
+// What is peculiar in a run: "phenomena", the named ones, a line each, and a
+// table of every kind.
+std::vector<Table> PhenomenaTables(const Phenomena& phenomena);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPORT_PHENOMENA_TABLES_H_

@@ -1,0 +1,64 @@
+#include "explorer/report/results_csv.h"
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "explorer/report/schema.h"
+
+namespace ulpscope {
+namespace {
+
+struct FieldText {
+  std::string operator()(std::monostate) const { return ""; }
+  std::string operator()(bool x) const { return x ? "true" : "false"; }
+  std::string operator()(int64_t x) const { return absl::StrCat(x); }
+  std::string operator()(uint64_t x) const { return absl::StrCat(x); }
+  std::string operator()(double x) const {
+    if (std::isnan(x)) return "NaN";
+    if (std::isinf(x)) return x > 0 ? "Infinity" : "-Infinity";
+    return absl::StrFormat("%.17g", x);
+  }
+  std::string operator()(const std::string& x) const {
+    if (x.find_first_of(",\"\r\n") == std::string::npos) return x;
+    return absl::StrCat("\"", absl::StrReplaceAll(x, {{"\"", "\"\""}}), "\"");
+  }
+  template <typename T>
+  std::string operator()(const std::vector<T>& list) const {
+    std::vector<std::string> texts;
+    for (const T& x : list) texts.push_back((*this)(x));
+    return absl::StrJoin(texts, " ");
+  }
+};
+
+}  // namespace
+
+std::string ResultsCsv(const Table& context, const Table& table) {
+  std::vector<std::string> head, start;
+  for (const absl::string_view name :
+       {"model", "synthetic", "cpu", "target", "threads"}) {
+    head.emplace_back(name);
+    start.push_back(
+        std::visit(FieldText(), context.rows[0][context.Find(name)]));
+  }
+  for (const Column& column : table.columns) head.push_back(column.name);
+  std::string text = absl::StrJoin(head, ",") + "\n";
+  for (const std::vector<Value>& row : table.rows) {
+    std::vector<std::string> fields = start;
+    for (const Value& value : row) {
+      fields.push_back(std::visit(FieldText(), value));
+    }
+    absl::StrAppend(&text, absl::StrJoin(fields, ","), "\n");
+  }
+  return text;
+}
+
+}  // namespace ulpscope

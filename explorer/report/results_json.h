@@ -1,0 +1,24 @@
+#ifndef EXPLORER_REPORT_RESULTS_JSON_H_
+#define EXPLORER_REPORT_RESULTS_JSON_H_
+
+#include <string>
+
+#include "explorer/report/schema.h"
+
+namespace ulpscope {
+
+// The text of a results.json:
+//   {"schema": "ulpscope/sweep", "version": 2, "context": {...}, "plans":
+//   [...]}
+// with a key per table; a single row is an object, or null where there is none.
+// NaN and infinities are the strings "NaN", "Infinity" and "-Infinity"; null is
+// what was not measured. Bytes that are no UTF-8 (of a path) are replaced.
+std::string ResultsJson(const Results& results);
+
+// The JSON Schema (draft 2020-12) of that, which rows have no part in:
+// docs/schema/<mode>.json.
+std::string JsonSchema(const Results& results);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPORT_RESULTS_JSON_H_

@@ -1,0 +1,204 @@
+#include "explorer/report/sweep_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "explorer/error/evaluation.h"
+#include "explorer/report/error_fields.h"
+#include "explorer/report/figures.h"
+#include "explorer/report/frame.h"
+#include "explorer/report/markdown.h"
+#include "explorer/report/schema.h"
+#include "explorer/sweep/ranking.h"
+#include "explorer/sweep/sweep.h"
+
+namespace ulpscope {
+namespace {
+
+using Row = std::vector<Value>;
+
+std::string TuningLine(const WisdomUse& wisdom) {
+  if (wisdom.known == 0) {
+    return absl::StrCat("Kernels are not tuned: ", wisdom.reason, ".");
+  }
+  return absl::StrFormat(
+      "Of %d kinds of MatMul against weights, %d are tuned, by %s.",
+      wisdom.timed, wisdom.known, wisdom.file);
+}
+
+std::string Ranking(const SweepOptions& options, const Results& results) {
+  return absl::StrFormat(
+             "\nRanked by %s (%s). `*`: on the Pareto front of that metric and "
+             "decode speed.\nErrors are against the f64 oracle, on the prompt "
+             "of %d tokens.\n\n",
+             options.metric->name, options.metric->summary,
+             options.prompt.size()) +
+         Markdown(
+             results.Find("plans"),
+             {"rank", "pareto", "plan",
+              "decode_tokens_per_second±decode_tokens_per_second_half_iqr",
+              "prefill_tokens_per_second±prefill_tokens_per_second_half_iqr",
+              "final_rmse", "final_rel_l2", "mean_growth", "kl_nats",
+              "top1_agreement"});
+}
+
+// Whether a row is of this plan, and on the token alone or on the prompt.
+auto Of(const Table& table, const std::string& plan, const char* tokens) {
+  return [plan_at = table.Find("plan"), tokens_at = table.Find("tokens"), plan,
+          tokens](const Row& row) {
+    return std::get<std::string>(row[plan_at]) == plan &&
+           std::get<std::string>(row[tokens_at]) == tokens;
+  };
+}
+
+std::string TokenSection(const RunInfo& info, const SweepOptions& options,
+                         const Results& results, const PlanResult& plan,
+                         absl::string_view title) {
+  const Table& layers = results.Find("layers");
+  const Table& evaluations = results.Find("evaluations");
+  const auto of_plan = Of(layers, plan.plan, "token");
+  std::vector<std::string> columns = SeedReportColumns();
+  columns.insert(columns.end(),
+                 {"rel_l2", "max_activation", "max_activation_channel"});
+  const size_t layer = layers.Find("layer");
+  return absl::StrFormat("\n## %s `%s`: token %d alone at position 0\n\n",
+                         title, plan.plan, options.token) +
+         Markdown(layers, columns,
+                  [&](const Row& row) {
+                    return of_plan(row) && info.IsShown(static_cast<size_t>(
+                                               std::get<int64_t>(row[layer])));
+                  }) +
+         "\n" +
+         Markdown(evaluations,
+                  {"logits_max_abs", "logits_kl_nats", "logits_top1_agreement",
+                   "logits_top10_overlap", "mean_growth"},
+                  Of(evaluations, plan.plan, "token"));
+}
+
+// The axis with the largest share; null if nothing varies.
+const MainEffect* Largest(const std::vector<MainEffect>& effects,
+                          double MainEffect::*share) {
+  const MainEffect* best = nullptr;
+  for (const MainEffect& effect : effects) {
+    if (std::isnan(effect.*share)) continue;
+    if (best == nullptr || effect.*share > best->*share) best = &effect;
+  }
+  return best;
+}
+
+std::string ErrorMover(const std::vector<MainEffect>& effects) {
+  const MainEffect* best = Largest(effects, &MainEffect::error_share);
+  return best == nullptr ? "no axis"
+                         : absl::StrCat(best->selector, " (",
+                                        Percent(best->error_share), ")");
+}
+
+// The same for a speed. Timings scatter, so some axis always has the largest
+// share: it counts if its levels differ by more than a plan's own median
+// spread.
+std::string SpeedMover(const SweepResult& result, double MainEffect::*share,
+                       double MainEffect::Level::*rate,
+                       Spread PlanResult::*spread) {
+  std::vector<double> spreads;
+  for (const PlanResult& plan : result.plans) {
+    if (std::isnan((plan.*spread).median)) return "- (not all are timed)";
+    spreads.push_back((plan.*spread).half_iqr / (plan.*spread).median);
+  }
+  std::sort(spreads.begin(), spreads.end());
+  const double noise = spreads[spreads.size() / 2];
+  const MainEffect* best = Largest(result.effects, share);
+  if (best == nullptr) return "no axis";
+  double slowest = best->levels[0].*rate, fastest = slowest;
+  for (const MainEffect::Level& level : best->levels) {
+    slowest = std::min(slowest, level.*rate);
+    fastest = std::max(fastest, level.*rate);
+  }
+  if (!(fastest / slowest - 1 > noise)) {
+    return absl::StrCat("no axis beyond the timings' spread of ",
+                        Percent(noise));
+  }
+  return absl::StrCat(best->selector, " (", Percent(best->*share), ")");
+}
+
+std::string Effects(const SweepResult& result, const Results& results) {
+  return absl::StrCat(
+      "\n## Main effects\n\nGeometric means over the plans with that strategy; "
+      "shares are of the variance of the logarithm (eta squared).\n\n",
+      Markdown(results.Find("main_effects"),
+               {"axis", "strategy", "error", "decode_tokens_per_second",
+                "prefill_tokens_per_second", "error_share", "decode_share",
+                "prefill_share"}),
+      "\nMoved most: the error by ", ErrorMover(result.effects),
+      ", decode speed by ",
+      SpeedMover(result, &MainEffect::decode_share,
+                 &MainEffect::Level::decode_rate, &PlanResult::decode_rate),
+      ", prefill speed by ",
+      SpeedMover(result, &MainEffect::prefill_share,
+                 &MainEffect::Level::prefill_rate, &PlanResult::prefill_rate),
+      ".\n");
+}
+
+// Of the plans whose errors were not all measured: what there is.
+std::string UntilStopped(const SweepResult& result, const Results& results) {
+  std::string text =
+      "\n## Until it was stopped\n\nErrors are against the f64 oracle, on the "
+      "prompt, after the last layer that was\ndone.\n\n";
+  Table last = results.Find("layers");
+  std::vector<Row> rows;
+  for (const PlanResult& plan : result.plans) {
+    if (plan.measured()) continue;
+    const auto of_plan = Of(last, plan.plan, "prompt");
+    const auto row =
+        std::find_if(last.rows.rbegin(), last.rows.rend(), of_plan);
+    if (row != last.rows.rend()) {
+      rows.push_back(*row);
+      continue;
+    }
+    rows.emplace_back(last.columns.size());
+    rows.back()[last.Find("plan")] = plan.plan;
+  }
+  last.rows = rows;
+  return text + Markdown(last, {"plan", "layer", "mean_abs", "rmse", "rel_l2",
+                                "growth"});
+}
+
+}  // namespace
+
+std::string SweepReport(const RunInfo& info, const SweepOptions& options,
+                        const SweepResult& result, const Results& results) {
+  std::string text =
+      ReportHead("ulpscope", info,
+                 absl::StrFormat("; a decode step reads %.1f MB of weights. %s",
+                                 static_cast<double>(info.decode_bytes) / 1e6,
+                                 TuningLine(info.wisdom)),
+                 result.stopped_in);
+  // The measured ones stand first.
+  const size_t measured = static_cast<size_t>(
+      std::count_if(result.plans.begin(), result.plans.end(),
+                    [](const PlanResult& plan) { return plan.measured(); }));
+  if (measured > 0) text += Ranking(options, results);
+  const auto section = [&](const PlanResult& plan, absl::string_view title) {
+    text += TokenSection(info, options, results, plan, title);
+  };
+  if (result.plans.size() == 1) {
+    section(result.plans.front(), "Plan");
+  } else if (measured > 0) {
+    section(result.plans.front(), "Best plan");
+    section(result.plans[measured - 1], "Worst plan");
+  }
+  if (measured < result.plans.size()) text += UntilStopped(result, results);
+  text +=
+      "\nAt position 0 the softmax is over a single score: no softmax strategy "
+      "can matter there.\n";
+  if (!result.effects.empty()) text += Effects(result, results);
+  return text + ReportTail(info);
+}
+
+}  // namespace ulpscope

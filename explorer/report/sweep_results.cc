@@ -1,0 +1,302 @@
+#include "explorer/report/sweep_results.h"
+
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "explorer/error/evaluation.h"
+#include "explorer/error/metrics.h"
+#include "explorer/report/error_fields.h"
+#include "explorer/report/frame.h"
+#include "explorer/report/schema.h"
+#include "explorer/sweep/ranking.h"
+#include "explorer/sweep/sweep.h"
+
+namespace ulpscope {
+namespace {
+
+// One plan on one sequence of tokens.
+struct Evaluation {
+  const PlanResult* plan;
+  const char* tokens;
+  const TraceMetrics* metrics;
+};
+
+struct Layer {
+  Evaluation of;
+  const LayerMetrics* metrics;
+};
+
+struct Timing {
+  const PlanResult* plan;
+  const char* phase;
+  size_t run;
+  double seconds;
+};
+
+struct Level {
+  const MainEffect* effect;
+  const MainEffect::Level* level;
+};
+
+const char kPlanAbout[] = "The plan's canonical text.";
+
+// The error of the final hidden state, if all was measured.
+template <double ErrorMetrics::*figure>
+std::optional<double> Final(const TraceMetrics& metrics) {
+  if (!metrics.complete()) return std::nullopt;
+  return metrics.final_hidden().*figure;
+}
+
+template <double LogitMetrics::*figure>
+std::optional<double> OfLogits(const TraceMetrics& metrics) {
+  if (!metrics.complete()) return std::nullopt;
+  return (*metrics.logits).*figure;
+}
+
+std::optional<double> MeanGrowth(const TraceMetrics& metrics) {
+  if (metrics.layers.empty()) return std::nullopt;
+  return metrics.mean_growth;
+}
+
+// None in the first layer and after a layer without error.
+std::optional<double> GrowthOf(const LayerMetrics& metrics) {
+  if (std::isnan(metrics.growth) && !std::isnan(metrics.error.mean_abs)) {
+    return std::nullopt;
+  }
+  return metrics.growth;
+}
+
+Fields<PlanResult> PlanFields() {
+  using P = PlanResult;
+  const auto n = Unit::kNone;
+  Fields<PlanResult> fields = {
+      {"rank", "#", n, "By the metric, from 1; null if not measured.",
+       [](const P& p) {
+         return p.rank == 0 ? std::nullopt : std::optional<size_t>(p.rank);
+       }},
+      {"pareto", " ", n, "On the Pareto front of the metric and decode speed.",
+       &P::pareto},
+      {"plan", "Plan", n, kPlanAbout, &P::plan},
+      {"score", "Score", n, "The metric's value.", [](const P& p) {
+         return p.measured() ? std::optional<double>(p.score) : std::nullopt;
+       }}};
+  AppendSpread(fields, "decode_tokens_per_second", "Decode tok/s",
+               Unit::kTokensPerSecond, "Speed of decoding a token",
+               [](const P& p) { return p.decode_rate; });
+  AppendSpread(fields, "prefill_tokens_per_second", "Prefill tok/s",
+               Unit::kTokensPerSecond, "Speed of the prompt",
+               [](const P& p) { return p.prefill_rate; });
+  const auto add = [&fields](const char* name, const char* title, Unit unit,
+                             const char* about,
+                             std::optional<double> (*of)(const TraceMetrics&),
+                             TraceMetrics P::*on) {
+    fields.emplace_back(name, title, unit, about,
+                        [of, on](const P& p) { return of(p.*on); });
+  };
+  add("final_rmse", "Final RMSE", Unit::kActivation,
+      "Of the final hidden state, on the prompt.", Final<&ErrorMetrics::rmse>,
+      &P::prompt);
+  add("final_rel_l2", "Rel L2", Unit::kRelative, "The same, relative.",
+      Final<&ErrorMetrics::rel_l2>, &P::prompt);
+  add("mean_growth", "Growth/layer", Unit::kRatio,
+      "Geometric mean of the error's growth per layer, on the prompt.",
+      MeanGrowth, &P::prompt);
+  add("kl_nats", "KL (nats)", Unit::kNats,
+      "Mean KL(oracle || plan) of the next token, on the prompt.",
+      OfLogits<&LogitMetrics::kl>, &P::prompt);
+  add("top1_agreement", "Top-1", Unit::kShare,
+      "Share of the prompt's positions with the oracle's likeliest token.",
+      OfLogits<&LogitMetrics::top1_agreement>, &P::prompt);
+  add("token_final_rmse", "", Unit::kActivation,
+      "Of the final hidden state, of the token alone.",
+      Final<&ErrorMetrics::rmse>, &P::token);
+  add("token_final_rel_l2", "", Unit::kRelative, "The same, relative.",
+      Final<&ErrorMetrics::rel_l2>, &P::token);
+  add("token_mean_growth", "", Unit::kRatio,
+      "Geometric mean of the error's growth per layer, of the token alone.",
+      MeanGrowth, &P::token);
+  return fields;
+}
+
+Fields<Evaluation> EvaluationFields() {
+  using E = Evaluation;
+  Fields<Evaluation> fields = {
+      {"plan", "Plan", Unit::kNone, kPlanAbout,
+       [](const E& e) { return e.plan->plan; }},
+      {"tokens", "On", Unit::kNone, "\"token\" (alone) or \"prompt\".",
+       [](const E& e) { return std::string(e.tokens); }},
+      {"mean_growth", "Growth/layer", Unit::kRatio,
+       "Geometric mean of the error's growth per layer.",
+       [](const E& e) { return MeanGrowth(*e.metrics); }}};
+  AppendPart(fields, "final_norm_", ErrorMetricsFields(), true, [](const E& e) {
+    return e.metrics->final_norm ? &*e.metrics->final_norm : nullptr;
+  });
+  using L = LogitMetrics;
+  const Fields<LogitMetrics> logits = {
+      {"max_abs", "Logits' max error", Unit::kActivation,
+       "Largest absolute error of the logits.", &L::max_abs},
+      {"kl_nats", "KL (nats)", Unit::kNats,
+       "Mean KL(oracle || plan) of the next token.", &L::kl},
+      {"kl_max_nats", "Largest KL", Unit::kNats, "The largest of a position.",
+       &L::kl_max},
+      {"top1_agreement", "Top-1", Unit::kShare,
+       "Share of positions with the oracle's likeliest token.",
+       &L::top1_agreement},
+      {"top10_overlap", "Top-10", Unit::kShare,
+       "Mean share of the oracle's ten likeliest tokens.", &L::top10_overlap}};
+  AppendPart(fields, "logits_", logits, true, [](const E& e) {
+    return e.metrics->logits ? &*e.metrics->logits : nullptr;
+  });
+  return fields;
+}
+
+Fields<Layer> LayerFields() {
+  using L = Layer;
+  const auto n = Unit::kNone;
+  Fields<Layer> fields = {
+      {"plan", "Plan", n, kPlanAbout,
+       [](const L& l) { return l.of.plan->plan; }},
+      {"tokens", "On", n, "\"token\" (alone) or \"prompt\".",
+       [](const L& l) { return std::string(l.of.tokens); }},
+      {"layer", "Layer", n, "After which the residual stream is, from 1.",
+       [](const L& l) { return l.metrics->layer; }}};
+  AppendPart(fields, "", ErrorMetricsFields(), false,
+             [](const L& l) { return &l.metrics->error; });
+  const Fields<LayerMetrics> more = {
+      {"growth", "Growth Rate", Unit::kRatio,
+       "Ratio of mean_abs to the previous layer's; null where that has none.",
+       GrowthOf},
+      {"status", "Status", n, "The seed report's verdict on mean_abs.",
+       [](const LayerMetrics& m) { return StatusOf(m.error.mean_abs); }},
+      {"std", "Std", Unit::kActivation,
+       "Standard deviation of the oracle's stream.", &LayerMetrics::std},
+      {"max_activation", "Largest Activation", n,
+       "The oracle's largest, signed.", &LayerMetrics::max_activation},
+      {"max_activation_position", "", n, "Its position.",
+       &LayerMetrics::max_position},
+      {"max_activation_channel", "Channel", n, "Its channel.",
+       &LayerMetrics::max_channel},
+      {"attn_cancellation", "", Unit::kRatio,
+       "(|x| + |u|) / |x + u| of the attention's residual add.",
+       [](const LayerMetrics& m) { return m.cancellation.attn; }},
+      {"mlp_cancellation", "", Unit::kRatio, "The same of the MLP's.",
+       [](const LayerMetrics& m) { return m.cancellation.mlp; }}};
+  AppendPart(fields, "", more, false, [](const L& l) { return l.metrics; });
+  return fields;
+}
+
+Fields<Timing> TimingFields() {
+  using T = Timing;
+  return {{"plan", "Plan", Unit::kNone, kPlanAbout,
+           [](const T& t) { return t.plan->plan; }},
+          {"phase", "Phase", Unit::kNone,
+           "\"prefill\" (the prompt) or \"decode\" (one token after it).",
+           [](const T& t) { return std::string(t.phase); }},
+          {"run", "Run", Unit::kNone, "From 1, in the order of time.",
+           [](const T& t) { return t.run; }},
+          {"seconds", "Seconds", Unit::kSeconds, "What it took.",
+           [](const T& t) { return t.seconds; }}};
+}
+
+Fields<Level> LevelFields(const RankMetric& metric) {
+  using L = Level;
+  return {
+      {"axis", "Axis", Unit::kNone, "The selector whose strategy varies.",
+       [](const L& l) { return l.effect->selector; }},
+      {"strategy", "Strategy", Unit::kNone, "Of the plans that these are of.",
+       [](const L& l) { return l.level->strategy; }},
+      {"error", metric.name, Unit::kRelative, "Geometric mean of the metric.",
+       [](const L& l) { return l.level->error; }},
+      {"decode_tokens_per_second", "Decode tok/s", Unit::kTokensPerSecond,
+       "Geometric mean.",
+       [](const L& l) { return IfTimed(l.level->decode_rate); }},
+      {"prefill_tokens_per_second", "Prefill tok/s", Unit::kTokensPerSecond,
+       "Geometric mean.",
+       [](const L& l) { return IfTimed(l.level->prefill_rate); }},
+      {"error_share", "Share of error", Unit::kShare,
+       "Of the variance of the metric's logarithm, that the axis explains (eta "
+       "squared); null where nothing varies.",
+       [](const L& l) { return IfTimed(l.effect->error_share); }},
+      {"decode_share", "Share of decode", Unit::kShare,
+       "The same of decode speed.",
+       [](const L& l) { return IfTimed(l.effect->decode_share); }},
+      {"prefill_share", "Share of prefill", Unit::kShare,
+       "The same of prefill speed.",
+       [](const L& l) { return IfTimed(l.effect->prefill_share); }}};
+}
+
+Table SweepContext(const RunInfo& info, const SweepOptions& options,
+                   const SweepResult& result) {
+  const auto n = Unit::kNone;
+  Table table = ContextTable(info, result.stopped_in);
+  AddValue(table, "wisdom_used", n, "Whether kernels were tuned.",
+           info.wisdom.known > 0);
+  AddValue(table, "wisdom_file", n, "The file of tunings; empty for none.",
+           info.wisdom.file);
+  AddValue(table, "wisdom_known_matmuls", n,
+           "Kinds of MatMul that it knows, of those that are timed.",
+           info.wisdom.known);
+  AddValue(table, "wisdom_timed_matmuls", n, "Kinds of MatMul that are timed.",
+           info.wisdom.timed);
+  AddValue(table, "wisdom_reason", n, "Why it is not used; else empty.",
+           info.wisdom.reason);
+  AddValue(table, "axes", n, "--axes; empty for single plans.", info.axes);
+  AddValue(table, "metric", n, "--metric, by which plans are ranked.",
+           std::string(options.metric->name));
+  AddValue(table, "seed", n, "Of the prompt's tokens.", info.seed);
+  AddValue(table, "token", n, "The token that runs alone.", options.token);
+  AddValue(table, "prompt", n, "The prompt's tokens.", options.prompt);
+  return table;
+}
+
+}  // namespace
+
+Results SweepResults(const RunInfo& info, const SweepOptions& options,
+                     const SweepResult& result) {
+  std::vector<Evaluation> evaluations;
+  std::vector<Layer> layers;
+  std::vector<Timing> timings;
+  for (const PlanResult& plan : result.plans) {
+    for (const Evaluation& evaluation :
+         {Evaluation{&plan, "token", &plan.token},
+          Evaluation{&plan, "prompt", &plan.prompt}}) {
+      evaluations.push_back(evaluation);
+      for (const LayerMetrics& metrics : evaluation.metrics->layers) {
+        layers.push_back({evaluation, &metrics});
+      }
+    }
+    const auto add = [&](const char* phase, const std::vector<double>& runs) {
+      for (size_t i = 0; i < runs.size(); ++i) {
+        timings.push_back({&plan, phase, i + 1, runs[i]});
+      }
+    };
+    add("prefill", plan.timing.prefill);
+    add("decode", plan.timing.decode);
+  }
+  std::vector<Level> levels;
+  for (const MainEffect& effect : result.effects) {
+    for (const MainEffect::Level& level : effect.levels) {
+      levels.push_back({&effect, &level});
+    }
+  }
+  return {"sweep",
+          {SweepContext(info, options, result),
+           MakeTable("plans", "Every plan, the best first.", PlanFields(),
+                     result.plans),
+           MakeTable("evaluations",
+                     "Every plan against the oracle, after all layers.",
+                     EvaluationFields(), evaluations),
+           MakeTable("layers",
+                     "The residual stream of every plan against the oracle's.",
+                     LayerFields(), layers),
+           MakeTable("timings", "Every run that was timed.", TimingFields(),
+                     timings),
+           MakeTable("main_effects",
+                     "How much each axis of the sweep moves the outcome.",
+                     LevelFields(*options.metric), levels)}};
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,17 @@
+#ifndef EXPLORER_REPORT_SWEEP_RESULTS_H_
+#define EXPLORER_REPORT_SWEEP_RESULTS_H_
+
+#include "explorer/report/frame.h"
+#include "explorer/report/schema.h"
+#include "explorer/sweep/sweep.h"
+
+namespace ulpscope {
+
+// "context", "plans" (best first), "evaluations" and "layers" of every plan on
+// the token alone and on the prompt, "timings" and "main_effects".
+Results SweepResults(const RunInfo& info, const SweepOptions& options,
+                     const SweepResult& result);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPORT_SWEEP_RESULTS_H_
