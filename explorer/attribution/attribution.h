@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "explorer/error/effect.h"
 #include "explorer/error/run.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -23,18 +24,6 @@ struct Cell {
 
 // Every cell that the model computes, in the order in which they run.
 std::vector<Cell> CellsOf(const ModelConfig& config);
-
-// What a figure of an error is where the plan overflows: infinite or NaN. Where
-// nothing is divided by nothing (a share of no error), it is 0.
-
-// An error vector, value - reference, over all positions and channels.
-struct ErrorSize {
-  double l2 = 0;
-  double rel_l2 = 0;  // by the 2-norm of the oracle's stream there
-  double mean_abs = 0;
-  double max_abs = 0;
-  size_t max_position = 0, max_channel = 0;  // where; of NaN the first
-};
 
 // The local error of one op: it alone under the plan, the rest of the layer
 // under the oracle, minus the oracle's layer, of the plan's input. 0 where the
@@ -65,19 +54,6 @@ struct LayerSplit {
   double identity_ulps = 0;
   std::vector<OpError> ops;      // of the layer, in the order in which they run
   double interaction_share = 0;  // of the local error minus the ops'
-};
-
-// What one change of a plan does to the results, against the oracle.
-struct Effect {
-  double rel_l2 = 0;         // of the final hidden state, before the final norm
-  double logits_rel_l2 = 0;  // of all positions' logits
-  double kl = 0;             // mean over positions, nats
-  // rel_l2 of the stream after each layer [0 ... num_layers]; 0 before the
-  // change.
-  std::vector<double> layers;
-  // False: the run was stopped before its logits. `layers` has those that it
-  // reached, and the figures that it did not reach are NaN.
-  bool complete = false;
 };
 
 // The plan at this cell alone, the oracle everywhere else.

@@ -3,7 +3,7 @@
 
 #include "absl/status/status.h"
 #include "explorer/attribution/attribution.h"
-#include "explorer/attribution/baseline.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 
 namespace ulpscope {

@@ -13,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/attribution/attribution.h"
-#include "explorer/attribution/baseline.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/strategy/strategy.h"

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "explorer/attribution/attribution.h"
-#include "explorer/attribution/baseline.h"
+#include "explorer/error/baseline.h"
 
 namespace ulpscope {
 

@@ -1,5 +1,5 @@
-#ifndef EXPLORER_ATTRIBUTION_BASELINE_H_
-#define EXPLORER_ATTRIBUTION_BASELINE_H_
+#ifndef EXPLORER_ERROR_BASELINE_H_
+#define EXPLORER_ERROR_BASELINE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -70,4 +70,4 @@ inline double RatioOrZero(double error, double size) {
 
 }  // namespace ulpscope
 
-#endif  // EXPLORER_ATTRIBUTION_BASELINE_H_
+#endif  // EXPLORER_ERROR_BASELINE_H_

@@ -1,4 +1,4 @@
-#include "explorer/attribution/effects.h"
+#include "explorer/error/effects.h"
 
 #include <algorithm>
 #include <cmath>

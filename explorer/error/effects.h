@@ -1,5 +1,5 @@
-#ifndef EXPLORER_ATTRIBUTION_EFFECTS_H_
-#define EXPLORER_ATTRIBUTION_EFFECTS_H_
+#ifndef EXPLORER_ERROR_EFFECTS_H_
+#define EXPLORER_ERROR_EFFECTS_H_
 
 #include <cstddef>
 #include <functional>
@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "explorer/attribution/attribution.h"
-#include "explorer/attribution/baseline.h"
+#include "explorer/error/baseline.h"
+#include "explorer/error/effect.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/plan.h"
@@ -47,4 +47,4 @@ absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
 
 }  // namespace ulpscope
 
-#endif  // EXPLORER_ATTRIBUTION_EFFECTS_H_
+#endif  // EXPLORER_ERROR_EFFECTS_H_

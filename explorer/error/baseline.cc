@@ -1,4 +1,4 @@
-#include "explorer/attribution/baseline.h"
+#include "explorer/error/baseline.h"
 
 #include <algorithm>
 #include <cmath>

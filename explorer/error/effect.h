@@ -1,0 +1,36 @@
+#ifndef EXPLORER_ERROR_EFFECT_H_
+#define EXPLORER_ERROR_EFFECT_H_
+
+#include <cstddef>
+#include <vector>
+
+namespace ulpscope {
+
+// What a figure of an error is where the plan overflows: infinite or NaN. Where
+// nothing is divided by nothing (a share of no error), it is 0.
+
+// An error vector, value - reference, over all positions and channels.
+struct ErrorSize {
+  double l2 = 0;
+  double rel_l2 = 0;  // by the 2-norm of the oracle's stream there
+  double mean_abs = 0;
+  double max_abs = 0;
+  size_t max_position = 0, max_channel = 0;  // where; of NaN the first
+};
+
+// What one change of a plan does to the results, against the oracle.
+struct Effect {
+  double rel_l2 = 0;         // of the final hidden state, before the final norm
+  double logits_rel_l2 = 0;  // of all positions' logits
+  double kl = 0;             // mean over positions, nats
+  // rel_l2 of the stream after each layer [0 ... num_layers]; 0 before the
+  // change.
+  std::vector<double> layers;
+  // False: the run was stopped before its logits. `layers` has those that it
+  // reached, and the figures that it did not reach are NaN.
+  bool complete = false;
+};
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ERROR_EFFECT_H_
