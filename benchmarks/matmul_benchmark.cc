@@ -11,7 +11,6 @@
 #include "benchmarks/weights.h"
 #include "hwy/aligned_allocator.h"
 #include "kernels/base/dtype.h"
-#include "kernels/base/format.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
@@ -23,8 +22,7 @@ namespace {
 // Rows of decoding: each weight is read once per call, from memory.
 constexpr size_t kDecodeRows = 4;
 
-// Weights are bf16, as checkpoints have them, and activations T.
-template <typename T>
+// Weights are bf16, as checkpoints have them.
 void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
                      const MatMulShape& shape, size_t rows, size_t threads) {
   Parallel parallel(threads);
@@ -37,15 +35,15 @@ void BenchmarkMatMul(benchmark::State& state, Strategy strategy,
   Weights& weights = WeightsOf(shape);
   const std::vector<PanelsView> panels =
       weights.PanelCopies(DType::kBF16, copies, parallel);
-  const hwy::AlignedVector<T> a = RandomActivations<T>(rows * shape.k);
-  hwy::AlignedVector<T> c(rows * shape.n);
-  MatMulArgs<T> args;
+  const hwy::AlignedVector<double> a =
+      RandomActivations<double>(rows * shape.k);
+  hwy::AlignedVector<double> c(rows * shape.n);
+  MatMulArgs args;
   args.a = {a.data(), rows, shape.k};
   args.b = panels[0];
   args.c = {c.data(), rows, shape.n};
   MatMul(strategy, args, parallel);
-  if (!(weights.Check(args.a).template WorstOverBound<T>(strategy, args.c) <=
-        1)) {
+  if (!(weights.Check(args.a).WorstOverBound(strategy, args.c) <= 1)) {
     SkipWrongAnswer(state);
     return;
   }
@@ -76,13 +74,7 @@ void RegisterMatMuls() {
                 absl::StrCat("MatMul/", strategy.name(), "/", shape.name,
                              "/rows:", rows, "/threads:", threads),
                 [=](benchmark::State& state) {
-                  if (strategy.info().result == Format::kF64) {
-                    BenchmarkMatMul<double>(state, strategy, shape, rows,
-                                            threads);
-                  } else {
-                    BenchmarkMatMul<float>(state, strategy, shape, rows,
-                                           threads);
-                  }
+                  BenchmarkMatMul(state, strategy, shape, rows, threads);
                 })
                 ->UseRealTime()
                 ->Unit(benchmark::kMillisecond);

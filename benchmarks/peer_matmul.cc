@@ -41,7 +41,8 @@ std::string ThreadsText(size_t threads) {
   return absl::StrCat(threads, threads == 1 ? " thread" : " threads");
 }
 
-// The contenders of C = A B^T in f32, with m rows of A. In decoding (few rows)
+// The contenders of C = A B^T with m rows of A: ours as decoders call it, A and
+// C in f64, peers in f32. In decoding (few rows)
 // work is the bytes of weights read, and each form of them has copies enough to
 // be read from memory; otherwise work is FLOPs, two per product.
 class MatMulCase {
@@ -51,10 +52,12 @@ class MatMulCase {
         decode_(decode),
         m_(m),
         parallel_(threads),
-        a_(RandomActivations<float>(m * shape.k)),
+        a_(RandomActivations<double>(m * shape.k)),
+        a_f32_(a_.begin(), a_.end()),
         c_(m * shape.n),
-        check_(weights_.Check(a())) {
-    for (const float v : a_) a_bf16_.push_back(hwy::BF16FromF32(v));
+        c_f32_(m * shape.n),
+        check_(weights_.Check({a_.data(), m, shape.k})) {
+    for (const float v : a_f32_) a_bf16_.push_back(hwy::BF16FromF32(v));
     SetOpenBlasThreads(threads);
     SetOneDnnThreads(threads);
   }
@@ -80,11 +83,11 @@ class MatMulCase {
 
   void AddOpenBlas() {
     const auto copies = weights_.WideCopies(Copies(DType::kF32));
-    Add(m_ == 1 ? "OpenBLAS sgemv" : "OpenBLAS sgemm", DType::kF32, 1,
-        Strategy(), [this, copies, copy = size_t{0}]() mutable {
-          copy = copy + 1 < copies.size() ? copy + 1 : 0;
-          OpenBlasMatMul(a(), copies[copy], c());
-        });
+    AddPeer(m_ == 1 ? "OpenBLAS sgemv" : "OpenBLAS sgemm", DType::kF32, 1,
+            [this, copies, copy = size_t{0}]() mutable {
+              copy = copy + 1 < copies.size() ? copy + 1 : 0;
+              OpenBlasMatMul(a(), copies[copy], c());
+            });
   }
 
   void AddOneDnnF32() {
@@ -151,14 +154,17 @@ class MatMulCase {
   }
 
  private:
-  Matrix<const float> a() const { return {a_.data(), m_, weights_.shape().k}; }
-  Matrix<float> c() { return {c_.data(), m_, weights_.shape().n}; }
+  // The peers'.
+  Matrix<const float> a() const {
+    return {a_f32_.data(), m_, weights_.shape().k};
+  }
+  Matrix<float> c() { return {c_f32_.data(), m_, weights_.shape().n}; }
 
   void RunOurs(Strategy strategy, const PanelsView& panels) {
-    MatMulArgs<float> args;
-    args.a = a();
+    MatMulArgs args;
+    args.a = {a_.data(), m_, weights_.shape().k};
     args.b = panels;
-    args.c = c();
+    args.c = {c_.data(), m_, weights_.shape().n};
     MatMul(strategy, args, parallel_);
   }
 
@@ -178,9 +184,25 @@ class MatMulCase {
 
   void Add(std::string name, DType dtype, double share, Strategy bound,
            std::function<void()> call) {
-    std::fill(c_.begin(), c_.end(), std::numeric_limits<float>::quiet_NaN());
+    std::fill(c_.begin(), c_.end(), std::numeric_limits<double>::quiet_NaN());
     call();
-    const double worst = check_.WorstOverBound<float>(bound, c());
+    Judge(std::move(name), dtype, share, bound, std::move(call));
+  }
+
+  void AddPeer(std::string name, DType dtype, double share,
+               std::function<void()> call) {
+    std::fill(c_f32_.begin(), c_f32_.end(),
+              std::numeric_limits<float>::quiet_NaN());
+    call();
+    std::copy(c_f32_.begin(), c_f32_.end(), c_.begin());
+    Judge(std::move(name), dtype, share, Strategy(), std::move(call));
+  }
+
+  // By the results that a first call left in c_.
+  void Judge(std::string name, DType dtype, double share, Strategy bound,
+             std::function<void()> call) {
+    const double worst =
+        check_.WorstOverBound(bound, {c_.data(), m_, weights_.shape().n});
     const double flops = 2 * static_cast<double>(c_.size()) *
                          static_cast<double>(weights_.shape().k);
     const double work = decode_ ? static_cast<double>(Bytes(dtype)) : flops;
@@ -194,17 +216,19 @@ class MatMulCase {
       contenders_.push_back(Refused(name, made.status()));
       return;
     }
-    Add(absl::StrCat(name, " (", made->implementation, ")"), dtype, share,
-        Strategy(), std::move(made->call));
+    AddPeer(absl::StrCat(name, " (", made->implementation, ")"), dtype, share,
+            std::move(made->call));
   }
 
   Weights& weights_;
   const bool decode_;
   const size_t m_;
   Parallel parallel_;
-  const hwy::AlignedVector<float> a_;
+  const hwy::AlignedVector<double> a_;
+  const hwy::AlignedVector<float> a_f32_;
   std::vector<hwy::bfloat16_t> a_bf16_;
-  hwy::AlignedVector<float> c_;
+  hwy::AlignedVector<double> c_;
+  hwy::AlignedVector<float> c_f32_;
   const MatMulCheck check_;
   std::vector<Contender> contenders_;
 };

@@ -12,7 +12,6 @@
 #include "benchmarks/kernels_benchmark.h"
 #include "benchmarks/shapes.h"
 #include "hwy/aligned_allocator.h"
-#include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/elementwise.h"
@@ -24,17 +23,16 @@
 namespace ulpscope {
 namespace {
 
-template <typename T>
-std::vector<double> FirstRow(const hwy::AlignedVector<T>& values, size_t n) {
+std::vector<double> FirstRow(const hwy::AlignedVector<double>& values,
+                             size_t n) {
   return std::vector<double>(values.begin(), values.begin() + n);
 }
 
 // Times `run` if its results, the first row of `y`, are right. Per element of y
 // it does `flops`, where an exponential, a quotient and a square root count one
-// each, and moves `moved` values of T.
-template <typename T>
+// each, and moves `moved` values.
 void TimeRows(benchmark::State& state, const std::vector<Answer>& answers,
-              hwy::AlignedVector<T>& y, double flops, double moved,
+              hwy::AlignedVector<double>& y, double flops, double moved,
               const std::function<void()>& run) {
   run();
   if (!(WorstOverBound(FirstRow(y, answers.size()), answers) <= 1)) {
@@ -46,53 +44,49 @@ void TimeRows(benchmark::State& state, const std::vector<Answer>& answers,
     benchmark::ClobberMemory();
   }
   const double elements = static_cast<double>(y.size());
-  ReportRates(state, 1, flops * elements, moved * sizeof(T) * elements);
+  ReportRates(state, 1, flops * elements, moved * sizeof(double) * elements);
 }
 
-template <typename T>
 void BenchmarkRmsNorm(benchmark::State& state, Strategy strategy, size_t rows,
                       size_t n) {
   constexpr double kEps = 1e-6;
   Parallel serial;
-  const hwy::AlignedVector<T> x = RandomActivations<T>(rows * n);
+  const hwy::AlignedVector<double> x = RandomActivations<double>(rows * n);
   const hwy::AlignedVector<double> weight = RandomActivations<double>(n);
-  hwy::AlignedVector<T> y(rows * n);
-  const RmsNormArgs<T> args = {
+  hwy::AlignedVector<double> y(rows * n);
+  const RmsNormArgs args = {
       {x.data(), rows, n}, weight.data(), kEps, {y.data(), rows, n}};
   TimeRows(state, RmsNormAnswers(strategy.info(), FirstRow(x, n), weight, kEps),
            y, 4, 2, [&] { RmsNorm(strategy, args, serial); });
 }
 
-template <typename T>
 void BenchmarkSoftmax(benchmark::State& state, Strategy strategy, size_t rows,
                       size_t n) {
-  const hwy::AlignedVector<T> x = RandomActivations<T>(rows * n);
-  hwy::AlignedVector<T> y(rows * n);
+  const hwy::AlignedVector<double> x = RandomActivations<double>(rows * n);
+  hwy::AlignedVector<double> y(rows * n);
   TimeRows(state, SoftmaxAnswers(strategy.info(), FirstRow(x, n)), y, 4, 2,
            [&] {
-             Softmax<T>(strategy, {x.data(), rows, n}, {y.data(), rows, n});
+             Softmax(strategy, {x.data(), rows, n}, {y.data(), rows, n});
            });
 }
 
-template <typename T>
 void BenchmarkSwiGlu(benchmark::State& state, Strategy strategy, size_t rows,
                      size_t n) {
   Parallel serial;
-  const hwy::AlignedVector<T> x = RandomActivations<T>(2 * rows * n);
-  const Matrix<const T> gate(x.data(), rows, n);
-  const Matrix<const T> up(x.data() + rows * n, rows, n);
-  hwy::AlignedVector<T> y(rows * n);
+  const hwy::AlignedVector<double> x = RandomActivations<double>(2 * rows * n);
+  const Matrix<const double> gate(x.data(), rows, n);
+  const Matrix<const double> up(x.data() + rows * n, rows, n);
+  hwy::AlignedVector<double> y(rows * n);
   TimeRows(state,
            SwiGluAnswers(strategy.info(),
                          std::vector<double>(gate.data, gate.data + n),
                          std::vector<double>(up.data, up.data + n)),
            y, 4, 3, [&] {
-             SwiGlu<T>(strategy, gate, up, {y.data(), rows, n}, serial);
+             SwiGlu(strategy, gate, up, {y.data(), rows, n}, serial);
            });
 }
 
 // In place: the timed calls go on rotating, which keeps the lengths.
-template <typename T>
 void BenchmarkRope(benchmark::State& state, Strategy strategy, size_t rows,
                    size_t n) {
   std::vector<double> cos, sin;
@@ -100,29 +94,26 @@ void BenchmarkRope(benchmark::State& state, Strategy strategy, size_t rows,
     cos.push_back(std::cos(static_cast<double>(i)));
     sin.push_back(std::sin(static_cast<double>(i)));
   }
-  hwy::AlignedVector<T> x = RandomActivations<T>(rows * n);
+  hwy::AlignedVector<double> x = RandomActivations<double>(rows * n);
   TimeRows(state, RopeAnswers(strategy.info(), cos, sin, FirstRow(x, n)), x, 3,
            2, [&] {
-             Rope<T>(strategy, cos.data(), sin.data(), {x.data(), rows, n});
+             Rope(strategy, cos.data(), sin.data(), {x.data(), rows, n});
            });
 }
 
 // In place: the timed calls go on adding, until f32 takes no more.
-template <typename T>
 void BenchmarkAddResidual(benchmark::State& state, Strategy strategy,
                           size_t rows, size_t n) {
   const size_t count = rows * n;
-  const hwy::AlignedVector<T> update = RandomActivations<T>(count);
-  hwy::AlignedVector<T> stream(update.rbegin(), update.rend());
+  const hwy::AlignedVector<double> update = RandomActivations<double>(count);
+  hwy::AlignedVector<double> stream(update.rbegin(), update.rend());
   std::vector<double> carry(count);
-  // The carry is a double per element, read and written.
-  constexpr double kMoved = 3 + 2.0 * sizeof(double) / sizeof(T);
   TimeRows(state,
            ResidualAnswers(strategy.info(), FirstRow(stream, count),
                            FirstRow(update, count)),
-           stream, 1, kMoved, [&] {
-             AddResidual<T>(strategy, update.data(), count, stream.data(),
-                            carry.data());
+           stream, 1, 5, [&] {
+             AddResidual(strategy, update.data(), count, stream.data(),
+                         carry.data());
            });
 }
 
@@ -132,35 +123,26 @@ using RowBenchmark = void (*)(benchmark::State&, Strategy, size_t rows,
 struct RowKernel {
   const char* name;
   Kernel kernel;
-  RowBenchmark in_f32, in_f64;
+  RowBenchmark run;
 };
 
-constexpr RowKernel kRmsNorm = {"RmsNorm", Kernel::kRmsNorm,
-                                &BenchmarkRmsNorm<float>,
-                                &BenchmarkRmsNorm<double>};
-constexpr RowKernel kSoftmax = {"Softmax", Kernel::kSoftmax,
-                                &BenchmarkSoftmax<float>,
-                                &BenchmarkSoftmax<double>};
+constexpr RowKernel kRmsNorm = {"RmsNorm", Kernel::kRmsNorm, &BenchmarkRmsNorm};
+constexpr RowKernel kSoftmax = {"Softmax", Kernel::kSoftmax, &BenchmarkSoftmax};
 constexpr RowKernel kSwiGlu = {"SwiGlu", Kernel::kElementwise,
-                               &BenchmarkSwiGlu<float>,
-                               &BenchmarkSwiGlu<double>};
-constexpr RowKernel kRope = {"Rope", Kernel::kElementwise,
-                             &BenchmarkRope<float>, &BenchmarkRope<double>};
+                               &BenchmarkSwiGlu};
+constexpr RowKernel kRope = {"Rope", Kernel::kElementwise, &BenchmarkRope};
 constexpr RowKernel kAddResidual = {"AddResidual", Kernel::kResidual,
-                                    &BenchmarkAddResidual<float>,
-                                    &BenchmarkAddResidual<double>};
+                                    &BenchmarkAddResidual};
 
 void Register(const RowKernel& kernel, absl::string_view shape, size_t rows,
               size_t n) {
   for (size_t i = 0; i < Strategies().size(); ++i) {
     const Strategy strategy(i);
     if (!strategy.Takes(kernel.kernel)) continue;
-    const RowBenchmark run =
-        strategy.info().result == Format::kF64 ? kernel.in_f64 : kernel.in_f32;
     benchmark::RegisterBenchmark(
         absl::StrCat(kernel.name, "/", strategy.name(), "/", shape,
                      "/rows:", rows),
-        [=](benchmark::State& state) { run(state, strategy, rows, n); });
+        [=](benchmark::State& state) { kernel.run(state, strategy, rows, n); });
   }
 }
 

@@ -29,15 +29,10 @@ void Weights::Widen() {
   }
 }
 
-template <typename T>
-MatMulCheck Weights::Check(Matrix<const T> a) const {
+MatMulCheck Weights::Check(Matrix<const double> a) const {
   constexpr size_t kPlaces = 256;
-  std::vector<double> wide;
-  for (size_t r = 0; r < a.rows; ++r) {
-    wide.insert(wide.end(), a.Row(r), a.Row(r) + a.cols);
-  }
   return MatMulCheck(
-      {wide.data(), a.rows, a.cols}, shape_.n,
+      a, shape_.n,
       [this](size_t j, double* row) {
         for (size_t i = 0; i < shape_.k; ++i) {
           row[i] = hwy::F32FromBF16(row_major_[j * shape_.k + i]);
@@ -45,9 +40,6 @@ MatMulCheck Weights::Check(Matrix<const T> a) const {
       },
       kPlaces);
 }
-
-template MatMulCheck Weights::Check<float>(Matrix<const float>) const;
-template MatMulCheck Weights::Check<double>(Matrix<const double>) const;
 
 std::vector<PanelsView> Weights::PanelCopies(DType dtype, size_t copies,
                                              Parallel& parallel) {

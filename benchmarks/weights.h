@@ -25,8 +25,7 @@ class Weights {
   const std::vector<hwy::bfloat16_t>& row_major() const { return row_major_; }
 
   // What C = A B^T is to be, at some 256 places.
-  template <typename T>
-  MatMulCheck Check(Matrix<const T> a) const;
+  MatMulCheck Check(Matrix<const double> a) const;
 
   // `copies` of the panels, in bf16 or f32.
   std::vector<PanelsView> PanelCopies(DType dtype, size_t copies,

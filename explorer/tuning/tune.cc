@@ -140,8 +140,8 @@ absl::StatusOr<std::vector<TunedMatMul>> RunTune(
     const double spent = absl::ToDoubleSeconds(absl::Now() - start) - preparing;
     const double share = std::max(0.0, options.seconds - spent) /
                          static_cast<double>(matmuls.size() - i);
-    const auto result = TuneMatMul(matmul.key.strategy, kActivations, matmul.m,
-                                   *weights, share, parallel);
+    const auto result =
+        TuneMatMul(matmul.key.strategy, matmul.m, *weights, share, parallel);
     if (!result.ok()) {
       return absl::Status(
           result.status().code(),

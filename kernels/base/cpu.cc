@@ -14,27 +14,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "hwy/targets.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/base/cpu.cc"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "hwy/highway.h"
-
-HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
-namespace HWY_NAMESPACE {
-
-bool HasBf16Dot() { return HWY_NATIVE_DOT_BF16 != 0; }
-
-}  // namespace HWY_NAMESPACE
-}  // namespace ulpscope
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace ulpscope {
-
-HWY_EXPORT(HasBf16Dot);
-
 namespace {
 
 // Bits that are lower are better targets (hwy/detect_targets.h).
@@ -56,7 +38,7 @@ absl::Status CheckCpu() {
 
 std::string KernelTarget() { return hwy::TargetName(BestTarget()); }
 
-bool CpuHasBf16Dot() { return HWY_DYNAMIC_DISPATCH(HasBf16Dot)(); }
+bool CpuHasBf16Dot() { return TargetHasBf16Dot(BestTarget()); }
 
 std::string CpuName() {
   std::ifstream file("/proc/cpuinfo");
@@ -88,4 +70,3 @@ std::string CpuNameIn(absl::string_view cpuinfo) {
 }
 
 }  // namespace ulpscope
-#endif  // HWY_ONCE

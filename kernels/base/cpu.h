@@ -1,10 +1,12 @@
 #ifndef KERNELS_BASE_CPU_H_
 #define KERNELS_BASE_CPU_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "hwy/detect_targets.h"
 
 namespace ulpscope {
 
@@ -15,7 +17,18 @@ absl::Status CheckCpu();
 // "AVX3": the Highway target that the kernels run on.
 std::string KernelTarget();
 
-// Whether that target has instructions for dot products of bf16.
+// Whether a target of Highway has instructions for dot products of bf16: its
+// HWY_NATIVE_DOT_BF16, which kernels/strategy/table-inl.h holds this to, for
+// those who need not compile for every target to know.
+constexpr bool TargetHasBf16Dot(int64_t target) {
+#if HWY_ARCH_X86
+  return target == HWY_AVX3_ZEN4 || target == HWY_AVX3_SPR;
+#else
+  return target == HWY_NEON_BF16;
+#endif
+}
+
+// Whether the kernels' target has.
 bool CpuHasBf16Dot();
 
 // The CPU's name in /proc/cpuinfo.

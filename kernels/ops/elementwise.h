@@ -19,31 +19,16 @@ namespace ulpscope {
 //   x[i]     = x[i] cos[i] + (-x[i + h]) sin[i]
 //   x[i + h] = x[i + h] cos[i] + x[i] sin[i]
 // with h values of cos and sin.
-template <typename T>
-void Rope(Strategy strategy, const double* cos, const double* sin, Matrix<T> x);
+void Rope(Strategy strategy, const double* cos, const double* sin,
+          Matrix<double> x);
 
 // y = silu(gate) * up with silu(g) = g / (1 + exp(-g)) (Shazeer 2020). y may be
 // gate or up.
-template <typename T>
-void SwiGlu(Strategy strategy, Matrix<const T> gate, Matrix<const T> up,
-            Matrix<T> y, Parallel& parallel);
+void SwiGlu(Strategy strategy, Matrix<const double> gate,
+            Matrix<const double> up, Matrix<double> y, Parallel& parallel);
 
 // y = x rounded to the operand and then to the result format: an embedding.
-template <typename T>
-void RoundRow(Strategy strategy, const double* x, size_t n, T* y);
-
-extern template void Rope<float>(Strategy, const double*, const double*,
-                                 Matrix<float>);
-extern template void Rope<double>(Strategy, const double*, const double*,
-                                  Matrix<double>);
-extern template void SwiGlu<float>(Strategy, Matrix<const float>,
-                                   Matrix<const float>, Matrix<float>,
-                                   Parallel&);
-extern template void SwiGlu<double>(Strategy, Matrix<const double>,
-                                    Matrix<const double>, Matrix<double>,
-                                    Parallel&);
-extern template void RoundRow<float>(Strategy, const double*, size_t, float*);
-extern template void RoundRow<double>(Strategy, const double*, size_t, double*);
+void RoundRow(Strategy strategy, const double* x, size_t n, double* y);
 
 }  // namespace ulpscope
 

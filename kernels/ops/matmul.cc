@@ -67,13 +67,13 @@ inline size_t ValueOr(uint32_t tuned, size_t otherwise) {
 
 // Several MatMuls with the same A: their operands, and the parts that tasks
 // compute.
-template <class S, class Sum, typename T>
+template <class S, class Sum>
 class MatMulRun {
  public:
   using Lane = typename Sum::Lane;
   static constexpr size_t kTileColumns = kPanelWidth / kTileWidth<Sum>;
 
-  MatMulRun(absl::Span<const MatMulArgs<T>> all, Parallel& parallel)
+  MatMulRun(absl::Span<const MatMulArgs> all, Parallel& parallel)
       : a_matrix_(all[0].a),
         m_(a_matrix_.rows),
         k_(a_matrix_.cols),
@@ -86,7 +86,7 @@ class MatMulRun {
     std::vector<Part> parts;
     size_t tasks = 0;
     size_t threads = 0;
-    for (const MatMulArgs<T>& args : all) {
+    for (const MatMulArgs& args : all) {
       parts.push_back(PartOf(args, parallel));
       tasks += parts.back().tasks();
       threads = std::max(threads, parts.back().threads);
@@ -105,7 +105,7 @@ class MatMulRun {
  private:
   // One of the MatMuls, and how it is divided.
   struct Part {
-    const MatMulArgs<T>& args;
+    const MatMulArgs& args;
     StoredFns<Lane> fns;
     size_t panels;  // of B
     MatMulDivision division;
@@ -118,7 +118,7 @@ class MatMulRun {
     }
   };
 
-  Part PartOf(const MatMulArgs<T>& args, const Parallel& parallel) const {
+  Part PartOf(const MatMulArgs& args, const Parallel& parallel) const {
     const MatMulTuning tuning = args.tuning != nullptr
                                     ? *args.tuning
                                     : TuningOf(args, parallel.tunings());
@@ -158,15 +158,13 @@ class MatMulRun {
                            : 1;
   }
 
-  MatMulTuning TuningOf(const MatMulArgs<T>& args,
-                        const Tunings* tunings) const {
+  MatMulTuning TuningOf(const MatMulArgs& args, const Tunings* tunings) const {
     if (tunings == nullptr) return {};
-    return tunings->Find({Strategy(IndexOf<S>(AllStrategies())),
-                          sizeof(T) == 8 ? DType::kF64 : DType::kF32,
+    return tunings->Find({Strategy(IndexOf<S>(AllStrategies())), DType::kF64,
                           args.b.dtype, ShapeClass::Of(m_, args.b.n, k_)});
   }
 
-  static const char* Panel(const MatMulArgs<T>& args, size_t p, size_t step) {
+  static const char* Panel(const MatMulArgs& args, size_t p, size_t step) {
     return static_cast<const char*>(args.b.data) +
            (p * args.b.panel_stride + step * Sum::kStepProducts * kPanelWidth) *
                DTypeSize(args.b.dtype);
@@ -183,7 +181,7 @@ class MatMulRun {
     parallel.For(tiles_, [this](size_t tile) {
       constexpr size_t kRows = kMaxTileRows<Sum>;
       const size_t first = FirstRow(tile);
-      const T* rows[kRows];
+      const double* rows[kRows];
       for (size_t r = 0; r < kRows; ++r) {
         // What follows the tile's last row is never read.
         rows[r] = a_matrix_.Row(std::min(first + r, m_ - 1));
@@ -362,13 +360,13 @@ class MatMulRun {
   }
 
   // Whether results are the sums themselves, unrounded.
-  static bool StoresSums(const MatMulArgs<T>& args) {
+  static bool StoresSums(const MatMulArgs& args) {
     constexpr Format kLane = sizeof(Lane) == 8 ? Format::kF64 : Format::kF32;
-    return std::is_same_v<T, Lane> && !Sum::kCompensated &&
+    return kLane == Format::kF64 && !Sum::kCompensated &&
            S::kInfo.result == kLane && args.bias == nullptr && args.scale == 1;
   }
-  static States<Lane> InC(const MatMulArgs<T>& args, size_t row, size_t col) {
-    if constexpr (std::is_same_v<T, Lane>) {
+  static States<Lane> InC(const MatMulArgs& args, size_t row, size_t col) {
+    if constexpr (std::is_same_v<double, Lane>) {
       return {args.c.Row(row) + col, nullptr, args.c.stride};
     }
     return {};
@@ -376,7 +374,7 @@ class MatMulRun {
 
   // Bias, scale and rounding of rows [r0, r0 + rows) and columns [c0, c1), and
   // the stores.
-  void Finish(const MatMulArgs<T>& args, size_t r0, size_t rows, size_t c0,
+  void Finish(const MatMulArgs& args, size_t r0, size_t rows, size_t c0,
               size_t c1, const States<Lane>& sums) const {
     constexpr Format kOperand = S::kInfo.operand;
     constexpr Format kResult = S::kInfo.result;
@@ -385,7 +383,7 @@ class MatMulRun {
     const Lane scale = static_cast<Lane>(args.scale);
     for (size_t r = 0; r < rows; ++r) {
       const States<Lane> row = sums.At(r, 0);
-      T* HWY_RESTRICT to = args.c.Row(r0 + r) + c0;
+      double* HWY_RESTRICT to = args.c.Row(r0 + r) + c0;
       ForEachVector<Lane>(cols, [&](auto d, size_t i, auto... left) HWY_ATTR {
         auto s = LoadSome(d, row.s + i, left...);
         auto c = hn::Zero(d);
@@ -404,7 +402,7 @@ class MatMulRun {
     }
   }
 
-  const Matrix<const T> a_matrix_;
+  const Matrix<const double> a_matrix_;
   const size_t m_, k_;
   const size_t steps_;  // of a sum, kStepProducts each
   const bool grouped_;
@@ -412,25 +410,19 @@ class MatMulRun {
   Lane* const a_;
 };
 
-template <class S, typename T>
+template <class S>
 struct MatMulImpl {
-  static void Run(absl::Span<const MatMulArgs<T>> all, Parallel& parallel) {
+  static void Run(absl::Span<const MatMulArgs> all, Parallel& parallel) {
     ChooseSum<S>(all[0].b.k, [&](auto sum) HWY_ATTR {
-      MatMulRun<S, decltype(sum), T>(all, parallel);
+      MatMulRun<S, decltype(sum)>(all, parallel);
     });
   }
 };
 
-template <typename T>
-using MatMulFn = void (*)(absl::Span<const MatMulArgs<T>>, Parallel&);
+using MatMulFn = void (*)(absl::Span<const MatMulArgs>, Parallel&);
 
-const MatMulFn<float>* MatMulTableF32() {
-  return TableOf<MatMulImpl, float, Kernel::kMatMul, MatMulFn<float>>(
-      AllStrategies());
-}
-const MatMulFn<double>* MatMulTableF64() {
-  return TableOf<MatMulImpl, double, Kernel::kMatMul, MatMulFn<double>>(
-      AllStrategies());
+const MatMulFn* MatMulTable() {
+  return TableOf<MatMulImpl, Kernel::kMatMul, MatMulFn>(AllStrategies());
 }
 
 }  // namespace HWY_NAMESPACE
@@ -440,38 +432,24 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace ulpscope {
 
-HWY_EXPORT(MatMulTableF32);
-HWY_EXPORT(MatMulTableF64);
+HWY_EXPORT(MatMulTable);
 
-template <typename T>
-void MatMuls(Strategy strategy, absl::Span<const MatMulArgs<T>> all,
+void MatMuls(Strategy strategy, absl::Span<const MatMulArgs> all,
              Parallel& parallel) {
   HWY_ASSERT(!all.empty());
-  for (const MatMulArgs<T>& args : all) {
+  for (const MatMulArgs& args : all) {
     HWY_ASSERT(args.a.rows > 0 && args.b.n > 0 && args.b.k > 0);
     HWY_ASSERT(args.a.cols == args.b.k && args.c.cols == args.b.n);
     HWY_ASSERT(args.c.rows == args.a.rows);
     HWY_ASSERT(args.a.data == all[0].a.data && args.a.rows == all[0].a.rows &&
                args.a.cols == all[0].a.cols);
   }
-  if constexpr (std::is_same_v<T, float>) {
-    HWY_DYNAMIC_DISPATCH(MatMulTableF32)()[strategy.index()](all, parallel);
-  } else {
-    HWY_DYNAMIC_DISPATCH(MatMulTableF64)()[strategy.index()](all, parallel);
-  }
+  HWY_DYNAMIC_DISPATCH(MatMulTable)()[strategy.index()](all, parallel);
 }
 
-template <typename T>
-void MatMul(Strategy strategy, const MatMulArgs<T>& args, Parallel& parallel) {
-  MatMuls<T>(strategy, absl::MakeConstSpan(&args, 1), parallel);
+void MatMul(Strategy strategy, const MatMulArgs& args, Parallel& parallel) {
+  MatMuls(strategy, absl::MakeConstSpan(&args, 1), parallel);
 }
-
-template void MatMuls<float>(Strategy, absl::Span<const MatMulArgs<float>>,
-                             Parallel&);
-template void MatMuls<double>(Strategy, absl::Span<const MatMulArgs<double>>,
-                              Parallel&);
-template void MatMul<float>(Strategy, const MatMulArgs<float>&, Parallel&);
-template void MatMul<double>(Strategy, const MatMulArgs<double>&, Parallel&);
 
 }  // namespace ulpscope
 #endif  // HWY_ONCE

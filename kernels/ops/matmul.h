@@ -18,13 +18,12 @@ inline constexpr size_t kBlockedRows = 8;
 
 // C = (A B^T + bias) * scale, A m x k, B n x k in panels, C m x n. m, n, k
 // >= 1.
-template <typename T>
 struct MatMulArgs {
-  Matrix<const T> a;
+  Matrix<const double> a;
   PanelsView b;
   const double* bias = nullptr;  // n values, or null
   double scale = 1;
-  Matrix<T> c;  // must not overlap a
+  Matrix<double> c;  // must not overlap a
   // Null: what the Parallel knows of this shape.
   const MatMulTuning* tuning = nullptr;
 };
@@ -32,26 +31,12 @@ struct MatMulArgs {
 // Each output is the strategy's textbook sum over ascending k; bias is its last
 // term; a scale other than 1 multiplies the sum, rounded first to a result
 // format of 16 bits (as PyTorch scales attention scores), and the result is
-// rounded once. T is float or double: what activations are stored in. A
-// strategy with f64 results needs T = double.
-template <typename T>
-void MatMul(Strategy strategy, const MatMulArgs<T>& args, Parallel& parallel);
+// rounded once.
+void MatMul(Strategy strategy, const MatMulArgs& args, Parallel& parallel);
 
 // Several MatMuls of one A, whose tasks run side by side.
-template <typename T>
-void MatMuls(Strategy strategy, absl::Span<const MatMulArgs<T>> all,
+void MatMuls(Strategy strategy, absl::Span<const MatMulArgs> all,
              Parallel& parallel);
-
-extern template void MatMul<float>(Strategy, const MatMulArgs<float>&,
-                                   Parallel&);
-extern template void MatMul<double>(Strategy, const MatMulArgs<double>&,
-                                    Parallel&);
-extern template void MatMuls<float>(Strategy,
-                                    absl::Span<const MatMulArgs<float>>,
-                                    Parallel&);
-extern template void MatMuls<double>(Strategy,
-                                     absl::Span<const MatMulArgs<double>>,
-                                     Parallel&);
 
 }  // namespace ulpscope
 

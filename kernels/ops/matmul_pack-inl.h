@@ -20,8 +20,8 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Two vectors of neighbours in k as pairs.
-template <Format kOperand, class D, typename T>
-HWY_INLINE hn::Vec<D> LoadPairs(D d, const T* p) {
+template <Format kOperand, class D>
+HWY_INLINE hn::Vec<D> LoadPairs(D d, const double* p) {
   const auto lower = LoadOperand<kOperand>(d, p);
   const auto upper = LoadOperand<kOperand>(d, p + hn::Lanes(d));
   return InPairs(d, hn::ConcatEven(d, upper, lower),
@@ -29,8 +29,8 @@ HWY_INLINE hn::Vec<D> LoadPairs(D d, const T* p) {
 }
 
 // The operands of steps i, i + 1, ... of a row of k values.
-template <class S, class Sum, class D, typename T, typename... Left>
-HWY_INLINE hn::Vec<D> LoadSteps(D d, const T* row, size_t k, size_t i,
+template <class S, class Sum, class D, typename... Left>
+HWY_INLINE hn::Vec<D> LoadSteps(D d, const double* row, size_t k, size_t i,
                                 Left... left) {
   constexpr Format kOperand = S::kInfo.operand;
   if constexpr (Sum::kStepProducts == 1) {
@@ -38,15 +38,15 @@ HWY_INLINE hn::Vec<D> LoadSteps(D d, const T* row, size_t k, size_t i,
   } else {
     constexpr size_t kProducts = 2 * HWY_MAX_LANES_D(D);
     if (2 * i + kProducts <= k) return LoadPairs<kOperand>(d, row + 2 * i);
-    HWY_ALIGN T last[kProducts] = {};
+    HWY_ALIGN double last[kProducts] = {};
     std::copy(row + 2 * i, row + k, last);
     return LoadPairs<kOperand>(d, last);
   }
 }
 
 // A row of k values, a lane per step.
-template <class S, class Sum, typename T>
-void PackRow(const T* row, size_t k, typename Sum::Lane* to) {
+template <class S, class Sum>
+void PackRow(const double* row, size_t k, typename Sum::Lane* to) {
   const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
   ForEachVector<typename Sum::Lane>(
       steps, [&](auto d, size_t i, auto... left) HWY_ATTR {
@@ -74,9 +74,9 @@ HWY_INLINE void StoreInterleaved(D d, const Load& load, size_t count,
 
 // `count` rows of a tile, k values each: room for kMaxTileRows lanes of step 0,
 // of step 1, ...
-template <class S, class Sum, typename T>
-void PackRows(const T* const (&rows)[kMaxTileRows<Sum>], size_t count, size_t k,
-              typename Sum::Lane* to) {
+template <class S, class Sum>
+void PackRows(const double* const (&rows)[kMaxTileRows<Sum>], size_t count,
+              size_t k, typename Sum::Lane* to) {
   constexpr size_t kRows = kMaxTileRows<Sum>;
   const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
   ForEachVector<typename Sum::Lane>(

@@ -378,7 +378,7 @@ struct StoredFns {
 };
 
 template <class Sum, Format kOperand, typename B, size_t... kLess>
-void FuseTiles(StoredFns<typename Sum::Lane>& fns,
+void FuseTiles([[maybe_unused]] StoredFns<typename Sum::Lane>& fns,
                std::index_sequence<kLess...> /*less*/) {
   static_assert(sizeof...(kLess) <= kMaxTileRows<Sum>);
   ((fns.widen_and_add[kLess] =
@@ -386,21 +386,26 @@ void FuseTiles(StoredFns<typename Sum::Lane>& fns,
    ...);
 }
 
+// Strategies that read B alike share their tiles: where B needs no rounding,
+// the operand's format is that of the lanes.
 template <class S, class Sum, typename B>
 StoredFns<typename Sum::Lane> FnsOf() {
-  constexpr Format kOperand = S::kInfo.operand;
-  constexpr Format kStored =
-      sizeof(B) == 8 ? Format::kF64 : Format::kF32;  // where B is a Lane
-  if constexpr (std::is_same_v<B, typename Sum::Lane> && kOperand == kStored &&
-                Sum::kStepProducts == 1) {
-    return {&FewRows<Sum, kOperand, B>, nullptr, {}};
-  } else {
-    StoredFns<typename Sum::Lane> fns = {
-        &FewRows<Sum, kOperand, B>, &WidenTile<Sum, kOperand, B>, {}};
-    constexpr size_t kFused = Sum::kCompensated ? 1 : kFusedTiles;
+  using Lane = typename Sum::Lane;
+  constexpr Format kLane = sizeof(Lane) == 8 ? Format::kF64 : Format::kF32;
+  constexpr Format kOperand =
+      kHolds<S::kInfo.operand, B> ? kLane : S::kInfo.operand;
+  StoredFns<Lane> fns = {&FewRows<Sum, kOperand, B>, nullptr, {}};
+  if constexpr (!std::is_same_v<B, Lane> || kOperand != kLane ||
+                Sum::kStepProducts != 1) {
+    fns.widen = &WidenTile<Sum, kOperand, B>;
+    // Only keys and values are stored in f64, whose MatMuls have a row for each
+    // head of a group: seldom as many as a block.
+    constexpr size_t kFused = sizeof(B) == 8      ? 0
+                              : Sum::kCompensated ? 1
+                                                  : kFusedTiles;
     FuseTiles<Sum, kOperand, B>(fns, std::make_index_sequence<kFused>());
-    return fns;
   }
+  return fns;
 }
 
 template <class S, class Sum>

@@ -18,14 +18,8 @@ namespace ulpscope {
 //   oracle      the stream is f64, and takes over what an earlier strategy has
 //               carried so far; carry becomes 0
 // Whoever else reads the stream sees `stream` alone.
-template <typename T>
-void AddResidual(Strategy strategy, const T* update, size_t n, T* stream,
-                 double* carry);
-
-extern template void AddResidual<float>(Strategy, const float*, size_t, float*,
-                                        double*);
-extern template void AddResidual<double>(Strategy, const double*, size_t,
-                                         double*, double*);
+void AddResidual(Strategy strategy, const double* update, size_t n,
+                 double* stream, double* carry);
 
 }  // namespace ulpscope
 

@@ -8,12 +8,11 @@
 namespace ulpscope {
 
 // y = x / sqrt(mean(x^2) + eps) * weight, row by row (Zhang, Sennrich 2019).
-template <typename T>
 struct RmsNormArgs {
-  Matrix<const T> x;
+  Matrix<const double> x;
   const double* weight = nullptr;  // x.cols values
   double eps = 0;
-  Matrix<T> y;  // may be x
+  Matrix<double> y;  // may be x
 };
 
 // The sum of squares is the strategy's over the row's 16 lanes
@@ -21,13 +20,7 @@ struct RmsNormArgs {
 // type: mean, + eps, square root, reciprocal, x times it (rounded to a result
 // format of 16 bits, as in PyTorch, where the cast comes before the weight),
 // times weight; rounded to the result's format.
-template <typename T>
-void RmsNorm(Strategy strategy, const RmsNormArgs<T>& args, Parallel& parallel);
-
-extern template void RmsNorm<float>(Strategy, const RmsNormArgs<float>&,
-                                    Parallel&);
-extern template void RmsNorm<double>(Strategy, const RmsNormArgs<double>&,
-                                     Parallel&);
+void RmsNorm(Strategy strategy, const RmsNormArgs& args, Parallel& parallel);
 
 }  // namespace ulpscope
 

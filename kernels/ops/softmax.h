@@ -13,13 +13,7 @@ namespace ulpscope {
 // 16 lanes (kernels/strategy/sum_driver-inl.h); each quotient is rounded once
 // more to the result's format. A row with a NaN or +inf, or with nothing above
 // -inf, becomes NaN. Runs in the caller: attention calls it from many tasks.
-template <typename T>
-void Softmax(Strategy strategy, Matrix<const T> x, Matrix<T> y);
-
-extern template void Softmax<float>(Strategy, Matrix<const float>,
-                                    Matrix<float>);
-extern template void Softmax<double>(Strategy, Matrix<const double>,
-                                     Matrix<double>);
+void Softmax(Strategy strategy, Matrix<const double> x, Matrix<double> y);
 
 }  // namespace ulpscope
 

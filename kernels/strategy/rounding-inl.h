@@ -133,17 +133,19 @@ HWY_INLINE hn::Vec<D> LoadWidened(D d, const T* HWY_RESTRICT p, Left... left) {
   }
 }
 
+// Whether a format holds every value of a stored type.
+template <Format kFormat, typename T>
+inline constexpr bool kHolds =
+    kFormat == Format::kF64 || (kFormat == Format::kF32 && sizeof(T) <= 4) ||
+    (kFormat == Format::kF16 && std::is_same_v<T, hwy::float16_t>) ||
+    (kFormat == Format::kBF16 && std::is_same_v<T, hwy::bfloat16_t>);
+
 // An operand as a strategy reads it. A value that is wider than f32 reaches
 // bf16 or f16 by way of f32: two roundings.
 template <Format kOperand, class D, typename T, class... Left>
 HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* HWY_RESTRICT p, Left... left) {
   const auto v = LoadWidened(d, p, left...);
-  constexpr bool kStoredAsBF16 = std::is_same_v<T, hwy::bfloat16_t>;
-  constexpr bool kStoredAsF16 = std::is_same_v<T, hwy::float16_t>;
-  constexpr bool kStoredWithinF32 = sizeof(T) <= 4;
-  if constexpr ((kOperand == Format::kBF16 && kStoredAsBF16) ||
-                (kOperand == Format::kF16 && kStoredAsF16) ||
-                (kOperand == Format::kF32 && kStoredWithinF32)) {
+  if constexpr (kHolds<kOperand, T>) {
     return v;
   } else {
     return RoundTo<kOperand>(d, v);
@@ -152,22 +154,19 @@ HWY_INLINE hn::Vec<D> LoadOperand(D d, const T* HWY_RESTRICT p, Left... left) {
 
 // Stores lanes that are already rounded to the result's format, or the first
 // `left` of them.
-template <class D, typename T, class... Left>
-HWY_INLINE void StoreResult(D d, hn::Vec<D> v, T* HWY_RESTRICT p,
+template <class D, class... Left>
+HWY_INLINE void StoreResult(D d, hn::Vec<D> v, double* HWY_RESTRICT p,
                             Left... left) {
-  if constexpr (std::is_same_v<hn::TFromD<D>, T>) {
+  if constexpr (std::is_same_v<hn::TFromD<D>, double>) {
     StoreSome(d, v, p, left...);
-  } else if constexpr (kNeedsTwoVectors<D, T>) {
+  } else if constexpr (kNeedsTwoVectors<D, double>) {
     const hn::Half<D> dh;
     constexpr size_t kHalf = HWY_MAX_LANES_D(hn::Half<D>);
     StoreResult(dh, hn::LowerHalf(dh, v), p, left...);
     StoreResult(dh, hn::UpperHalf(dh, v), p + kHalf, Beyond(kHalf, left)...);
-  } else if constexpr (sizeof(T) == 8) {
+  } else {
     const hn::Rebind<double, D> dd;
     StoreSome(dd, hn::PromoteTo(dd, v), p, left...);
-  } else {
-    const hn::Rebind<float, D> df;
-    StoreSome(df, hn::DemoteTo(df, v), p, left...);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "kernels/base/cpu.h"
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/strategy.h"
 
@@ -17,26 +18,25 @@ HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
 namespace HWY_NAMESPACE {
 
-// Implementation<S>::Run is the kernel under strategy S. T is the type that
-// activations are stored in: f64 results do not fit into f32 activations. A
-// strategy that needs an instruction is there on the targets that have it.
-template <template <class, class> class Implementation, class T, Kernel kKernel,
-          typename Fn, class S>
+static_assert(TargetHasBf16Dot(HWY_TARGET) == (HWY_NATIVE_DOT_BF16 != 0));
+
+// Implementation<S>::Run is the kernel under strategy S. A strategy that needs
+// an instruction is there on the targets that have it.
+template <template <class> class Implementation, Kernel kKernel, typename Fn,
+          class S>
 constexpr Fn EntryOf() {
   if constexpr ((S::kInfo.kernels & KernelBit(kKernel)) != 0 &&
-                (S::kInfo.result != Format::kF64 || sizeof(T) == 8) &&
                 (!S::kInfo.needs_bf16_dot || HWY_NATIVE_DOT_BF16)) {
-    return &Implementation<S, T>::Run;
+    return &Implementation<S>::Run;
   } else {
     return nullptr;
   }
 }
 
-template <template <class, class> class Implementation, class T, Kernel kKernel,
-          typename Fn, class... S>
+template <template <class> class Implementation, Kernel kKernel, typename Fn,
+          class... S>
 const Fn* TableOf(StrategyList<S...> /*all*/) {
-  static constexpr Fn kTable[] = {
-      EntryOf<Implementation, T, kKernel, Fn, S>()...};
+  static constexpr Fn kTable[] = {EntryOf<Implementation, kKernel, Fn, S>()...};
   return kTable;
 }
 

@@ -73,7 +73,6 @@ void StoreAs(DType dtype, float value, unsigned char* to) {
   }
 }
 
-template <typename T>
 class MatMulSubject : public TuningSubject {
  public:
   MatMulSubject(Strategy strategy, size_t m, ColdWeights& weights,
@@ -82,13 +81,14 @@ class MatMulSubject : public TuningSubject {
         weights_(weights),
         parallel_(parallel),
         n_(weights.any().view().n),
-        a_(m, weights.any().view().k),
+        m_(m),
+        a_(RandomActivations(m * weights.any().view().k)),
         c_(m * n_),
-        check_(a_.wide(), weights.any(), kCheckedOutputs) {}
+        check_(a(), weights.any(), kCheckedOutputs) {}
 
   bool IsRight(const MatMulTuning& tuning) override {
     // An output that is not written stays NaN.
-    std::fill(c_.begin(), c_.end(), std::numeric_limits<T>::quiet_NaN());
+    std::fill(c_.begin(), c_.end(), std::numeric_limits<double>::quiet_NaN());
     if (calls_ == 0) Call(tuning);  // its first call gets memory
     const double start = Clock();
     Call(tuning);
@@ -96,7 +96,7 @@ class MatMulSubject : public TuningSubject {
       const double seconds = std::max(Clock() - start, 1e-9);
       calls_ = static_cast<size_t>(std::ceil(kLeastSeconds / seconds));
     }
-    return check_.WorstOverBound<T>(strategy_, {c_.data(), a_.rows(), n_}) <= 1;
+    return check_.WorstOverBound(strategy_, {c_.data(), m_, n_}) <= 1;
   }
 
   double Time(const MatMulTuning& tuning) override {
@@ -112,31 +112,20 @@ class MatMulSubject : public TuningSubject {
   }
 
  private:
-  // The same values as T and, for the check, as double.
-  class Activations {
-   public:
-    Activations(size_t m, size_t k) : m_(m), k_(k), values_(m * k) {
-      Random random(2);
-      for (T& value : values_) value = T{RandomValue(random, 1)};
-    }
-    size_t rows() const { return m_; }
-    Matrix<const T> view() const { return {values_.data(), m_, k_}; }
-    Matrix<const double> wide() {
-      wide_.assign(values_.begin(), values_.end());
-      return {wide_.data(), m_, k_};
-    }
+  static std::vector<double> RandomActivations(size_t count) {
+    std::vector<double> values(count);
+    Random random(2);
+    for (double& value : values) value = double{RandomValue(random, 1)};
+    return values;
+  }
 
-   private:
-    size_t m_, k_;
-    std::vector<T> values_;
-    std::vector<double> wide_;
-  };
+  Matrix<const double> a() const { return {a_.data(), m_, a_.size() / m_}; }
 
   void Call(const MatMulTuning& tuning) {
-    MatMulArgs<T> args;
-    args.a = a_.view();
+    MatMulArgs args;
+    args.a = a();
     args.b = weights_.Next().view();
-    args.c = {c_.data(), a_.rows(), n_};
+    args.c = {c_.data(), m_, n_};
     args.tuning = &tuning;
     MatMul(strategy_, args, parallel_);
   }
@@ -144,9 +133,9 @@ class MatMulSubject : public TuningSubject {
   const Strategy strategy_;
   ColdWeights& weights_;
   Parallel& parallel_;
-  const size_t n_;
-  Activations a_;
-  std::vector<T> c_;
+  const size_t n_, m_;
+  const std::vector<double> a_;
+  std::vector<double> c_;
   const MatMulCheck check_;
   size_t calls_ = 0;  // per time; 0 before the first
 };
@@ -198,23 +187,13 @@ std::vector<TuningChoices> MatMulChoices(size_t m, size_t n, size_t k,
   return choices;
 }
 
-absl::StatusOr<TuningResult> TuneMatMul(Strategy strategy, DType activations,
-                                        size_t m, ColdWeights& weights,
-                                        double seconds, Parallel& parallel) {
+absl::StatusOr<TuningResult> TuneMatMul(Strategy strategy, size_t m,
+                                        ColdWeights& weights, double seconds,
+                                        Parallel& parallel) {
   const PanelsView b = weights.any().view();
-  const std::vector<TuningChoices> choices =
-      MatMulChoices(m, b.n, b.k, parallel.num_threads());
-  if (activations == DType::kF64) {
-    MatMulSubject<double> subject(strategy, m, weights, parallel);
-    return SearchTuning(subject, choices, seconds);
-  }
-  if (activations == DType::kF32 && strategy.info().result != Format::kF64) {
-    MatMulSubject<float> subject(strategy, m, weights, parallel);
-    return SearchTuning(subject, choices, seconds);
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("activations in ", DTypeName(activations),
-                   " cannot hold results of ", strategy.name()));
+  MatMulSubject subject(strategy, m, weights, parallel);
+  return SearchTuning(
+      subject, MatMulChoices(m, b.n, b.k, parallel.num_threads()), seconds);
 }
 
 }  // namespace ulpscope

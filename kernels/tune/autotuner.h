@@ -46,14 +46,14 @@ class ColdWeights {
 std::vector<TuningChoices> MatMulChoices(size_t m, size_t n, size_t k,
                                          size_t threads);
 
-// Tunes C = A B^T, A m x k in `activations` (F32 or F64), on all threads of
-// `parallel`, which nothing else may use. Results are checked at up to 256
+// Tunes C = A B^T, A m x k, on all threads of `parallel`, which nothing else
+// may use. Results are checked at up to 256
 // places against f64 sums. Takes about `seconds`, and longer if a single
-// parameter and the final comparison do. InvalidArgument if the activations
-// cannot hold the strategy's results, and as SearchTuning.
-absl::StatusOr<TuningResult> TuneMatMul(Strategy strategy, DType activations,
-                                        size_t m, ColdWeights& weights,
-                                        double seconds, Parallel& parallel);
+// parameter and the final comparison do. Errors are
+// SearchTuning's.
+absl::StatusOr<TuningResult> TuneMatMul(Strategy strategy, size_t m,
+                                        ColdWeights& weights, double seconds,
+                                        Parallel& parallel);
 
 }  // namespace ulpscope
 

@@ -42,8 +42,8 @@ MatMulCheck::MatMulCheck(Matrix<const double> a, size_t n,
   }
 }
 
-template <typename T>
-double MatMulCheck::WorstOverBound(Strategy strategy, Matrix<const T> c) const {
+double MatMulCheck::WorstOverBound(Strategy strategy,
+                                   Matrix<const double> c) const {
   double worst = 0;
   for (const Place& place : places_) {
     // The f64 sum has an error of its own.
@@ -51,8 +51,7 @@ double MatMulCheck::WorstOverBound(Strategy strategy, Matrix<const T> c) const {
         strategy.info().error_bound(place.terms) +
         Gamma(static_cast<double>(place.terms.n), UnitRoundoff(Format::kF64)) *
             place.terms.abs_terms;
-    const double error =
-        std::fabs(double{c.Row(place.row)[place.col]} - place.sum);
+    const double error = std::fabs(c.Row(place.row)[place.col] - place.sum);
     if (error == 0) continue;
     if (!(error <= std::numeric_limits<double>::max())) {
       return std::numeric_limits<double>::infinity();
@@ -61,10 +60,5 @@ double MatMulCheck::WorstOverBound(Strategy strategy, Matrix<const T> c) const {
   }
   return worst;
 }
-
-template double MatMulCheck::WorstOverBound<float>(Strategy,
-                                                   Matrix<const float>) const;
-template double MatMulCheck::WorstOverBound<double>(Strategy,
-                                                    Matrix<const double>) const;
 
 }  // namespace ulpscope

@@ -27,10 +27,8 @@ class MatMulCheck {
             count) {}
 
   // The largest |computed - f64| over the strategy's error bound (and f64's
-  // own): more than 1 is wrong. Infinite where a result is NaN. T is float or
-  // double.
-  template <typename T>
-  double WorstOverBound(Strategy strategy, Matrix<const T> c) const;
+  // own): more than 1 is wrong. Infinite where a result is NaN.
+  double WorstOverBound(Strategy strategy, Matrix<const double> c) const;
 
  private:
   struct Place {
@@ -40,11 +38,6 @@ class MatMulCheck {
   };
   std::vector<Place> places_;
 };
-
-extern template double MatMulCheck::WorstOverBound<float>(
-    Strategy, Matrix<const float>) const;
-extern template double MatMulCheck::WorstOverBound<double>(
-    Strategy, Matrix<const double>) const;
 
 }  // namespace ulpscope
 

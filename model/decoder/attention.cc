@@ -39,7 +39,7 @@ Matrix<T> GroupRows(const AttentionArgs& args, size_t kv_head, T* heads,
 // The three steps on the scores of the group: [heads in it, positions].
 void Score(const AttentionArgs& args, size_t row, size_t kv_head,
            Matrix<double> scores) {
-  MatMulArgs<double> qk;
+  MatMulArgs qk;
   qk.a = GroupRows(args, kv_head, args.q.Row(row), args.head_dim);
   qk.b = args.cache->Keys(args.layer, kv_head, scores.cols);
   qk.scale = args.scale != 0
@@ -54,13 +54,13 @@ void Normalize(const AttentionArgs& args, Matrix<double> scores) {
   if (args.softmax_form == SoftmaxForm::kF16WithoutMax) {
     SoftmaxInF16(args.softmax, scores);
   } else {
-    Softmax<double>(args.softmax, scores, scores);
+    Softmax(args.softmax, scores, scores);
   }
 }
 
 void Weigh(const AttentionArgs& args, size_t row, size_t kv_head,
            Matrix<double> scores) {
-  MatMulArgs<double> av;
+  MatMulArgs av;
   av.a = scores;
   av.b = args.cache->Values(args.layer, kv_head, scores.cols);
   av.c = GroupRows(args, kv_head, args.y.Row(row), args.head_dim);

@@ -138,7 +138,7 @@ void Decoder::RunLayer(size_t layer) {
   Project(layer, normed,
           {{Op::kGateProj, w.gate_proj, no_bias, gate},
            {Op::kUpProj, w.up_proj, no_bias, up}});
-  SwiGlu<double>(plan_.Get(layer, Op::kSwiGlu), gate, up, gate, parallel_);
+  SwiGlu(plan_.Get(layer, Op::kSwiGlu), gate, up, gate, parallel_);
   Observe(layer, Op::kSwiGlu, gate);
   Project(layer, gate, {{Op::kDownProj, w.down_proj, no_bias, update}});
   Residual(layer, Op::kMlpResidual);
@@ -180,7 +180,7 @@ void Decoder::Head(Logits logits) {
   const Matrix<const double> last(normed.Row(rows_ - logits_rows_),
                                   logits_rows_, hidden_size_);
   const Matrix<double> out(logits_.data(), logits_rows_, vocab_size_);
-  MatMulArgs<double> args;
+  MatMulArgs args;
   args.a = last;
   args.b = weights_.LmHead().view();
   args.c = out;
@@ -193,9 +193,9 @@ void Decoder::Head(Logits logits) {
 // Neighbours under the same strategy are one parallel region.
 void Decoder::Project(size_t layer, Matrix<const double> x,
                       std::initializer_list<Projection> projections) {
-  std::vector<MatMulArgs<double>> together;
+  std::vector<MatMulArgs> together;
   for (const Projection* p = projections.begin(); p != projections.end(); ++p) {
-    MatMulArgs<double> args;
+    MatMulArgs args;
     args.a = x;
     args.b = p->w.view();
     args.bias = p->bias.empty() ? nullptr : p->bias.data();
@@ -206,7 +206,7 @@ void Decoder::Project(size_t layer, Matrix<const double> x,
         plan_.Get(layer, (p + 1)->op) == strategy) {
       continue;
     }
-    MatMuls<double>(strategy, together, parallel_);
+    MatMuls(strategy, together, parallel_);
     together.clear();
   }
   for (const Projection& p : projections) Observe(layer, p.op, p.y);

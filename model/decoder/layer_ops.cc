@@ -20,7 +20,7 @@ void NormRows(Strategy strategy, Matrix<const double> x,
               Parallel& parallel) {
   const size_t width = weight.size();
   const size_t heads = x.cols / width;
-  RmsNormArgs<double> args;
+  RmsNormArgs args;
   args.weight = weight.data();
   args.eps = eps;
   if (heads == 1) {

@@ -120,7 +120,7 @@ void VariantSwiGlu(Strategy strategy, const Variant& variant,
   const Matrix<const double> g = swapped ? up : gate;
   const Matrix<const double> u = swapped ? gate : up;
   if (variant.activation == Activation::kSilu) {
-    SwiGlu<double>(strategy, g, u, y, parallel);
+    SwiGlu(strategy, g, u, y, parallel);
     return;
   }
   const Strategy operand = RounderTo(strategy.info().operand);

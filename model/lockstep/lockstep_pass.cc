@@ -257,7 +257,7 @@ void LockstepPass::Norm(size_t layer, Op op, Slot x,
 }
 
 // In pieces of some panels each. Once stopped, c is not finished.
-void LockstepPass::Multiply(Strategy strategy, const MatMulArgs<double>& all) {
+void LockstepPass::Multiply(Strategy strategy, const MatMulArgs& all) {
   const double panel_products = static_cast<double>(all.a.rows) *
                                 static_cast<double>(all.b.k * kPanelWidth);
   const size_t panels =
@@ -266,7 +266,7 @@ void LockstepPass::Multiply(Strategy strategy, const MatMulArgs<double>& all) {
   for (size_t first = 0; first < all.b.n; first += panels * kPanelWidth) {
     if (first > 0 && Stopped()) return;
     const size_t cols = std::min(panels * kPanelWidth, all.b.n - first);
-    MatMulArgs<double> piece = all;
+    MatMulArgs piece = all;
     piece.b.data = static_cast<const unsigned char*>(all.b.data) +
                    first / kPanelWidth * panel_bytes;
     piece.b.n = cols;
@@ -279,7 +279,7 @@ void LockstepPass::Multiply(Strategy strategy, const MatMulArgs<double>& all) {
 void LockstepPass::Project(size_t layer, Op op, Slot x, const Panels& w,
                            const std::vector<double>& bias, Slot y) {
   std::vector<Task> tasks = TasksOf(layer, {op}, {x});
-  MatMulArgs<double> args;
+  MatMulArgs args;
   args.b = w.view();
   const bool done = Compute(tasks, {args.b.n}, PieceRows(args.b),
                             [&](Strategy strategy, const Variant& variant, auto,
@@ -387,7 +387,7 @@ void LockstepPass::Head() {
        &Values::normed);
   if (stopped_ || options_.logits == Logits::kNone) return;
   const PanelsView shape = weights_.LmHead().view();
-  MatMulArgs<double> args;
+  MatMulArgs args;
   std::vector<Task> tasks = TasksOf(0, {Op::kLmHead}, {&Values::normed});
   if (options_.logits == Logits::kLast) {
     for (Task& task : tasks) {

@@ -75,7 +75,7 @@ class LockstepPass {
   void RunLayer(size_t layer);
   void Norm(size_t layer, Op op, Slot x, const std::vector<double>& weight,
             Slot y);
-  void Multiply(Strategy strategy, const MatMulArgs<double>& all);
+  void Multiply(Strategy strategy, const MatMulArgs& all);
   void Project(size_t layer, Op op, Slot x, const Panels& w,
                const std::vector<double>& bias, Slot y);
   std::vector<size_t> NormedHeads(QkNorm when) const;

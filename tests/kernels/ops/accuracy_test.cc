@@ -73,7 +73,7 @@ double Computed(Strategy strategy, const Dot& dot) {
   Parallel parallel;
   const Panels panels(DType::kF64, dot.b.data(), 1, dot.b.size(), parallel);
   double c = 0;
-  MatMulArgs<double> args;
+  MatMulArgs args;
   args.a = Matrix<const double>(dot.a.data(), 1, dot.a.size());
   args.b = panels.view();
   args.c = Matrix<double>(&c, 1, 1);

@@ -22,11 +22,10 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-template <typename T>
-std::vector<T> Draw(size_t count, double scale, Random& random) {
-  std::vector<T> x;
+std::vector<double> Draw(size_t count, double scale, Random& random) {
+  std::vector<double> x;
   for (size_t i = 0; i < count; ++i) {
-    x.push_back(static_cast<T>(scale * random.Gaussian() * (1 + 0x1p-30)));
+    x.push_back(scale * random.Gaussian() * (1 + 0x1p-30));
   }
   return x;
 }
@@ -48,9 +47,8 @@ class ElementwiseTest : public KernelTest {
     return y[0];
   }
 
-  template <typename T>
-  std::vector<double> ExpectedSwiGlu(const std::vector<T>& gate,
-                                     const std::vector<T>& up) const {
+  std::vector<double> ExpectedSwiGlu(const std::vector<double>& gate,
+                                     const std::vector<double>& up) const {
     std::vector<double> y;
     for (size_t i = 0; i < gate.size(); ++i) {
       y.push_back(
@@ -59,33 +57,31 @@ class ElementwiseTest : public KernelTest {
     return y;
   }
 
-  template <typename T>
   void CompareSwiGlu() {
     Random random(1);
     Parallel parallel;
     for (size_t n = 1; n <= 70; ++n) {
-      const std::vector<T> gate = Draw<T>(n, 10, random);
-      const std::vector<T> up = Draw<T>(n, 1, random);
+      const std::vector<double> gate = Draw(n, 10, random);
+      const std::vector<double> up = Draw(n, 1, random);
       const std::vector<double> expected = ExpectedSwiGlu(gate, up);
-      std::vector<T> y(n);
-      SwiGlu(strategy(), Matrix<const T>(gate.data(), 1, n),
-             Matrix<const T>(up.data(), 1, n), Matrix<T>(y.data(), 1, n),
-             parallel);
-      EXPECT_TRUE(HasBits<T>(y, expected)) << "n=" << n;
-      std::vector<T> in_gate = gate;
-      const Matrix<T> over_gate(in_gate.data(), 1, n);
-      SwiGlu<T>(strategy(), over_gate, Matrix<const T>(up.data(), 1, n),
-                over_gate, parallel);
-      EXPECT_TRUE(HasBits<T>(in_gate, expected)) << "in gate, n=" << n;
-      std::vector<T> in_up = up;
-      const Matrix<T> over_up(in_up.data(), 1, n);
-      SwiGlu<T>(strategy(), Matrix<const T>(gate.data(), 1, n), over_up,
-                over_up, parallel);
-      EXPECT_TRUE(HasBits<T>(in_up, expected)) << "in up, n=" << n;
+      std::vector<double> y(n);
+      SwiGlu(strategy(), Matrix<const double>(gate.data(), 1, n),
+             Matrix<const double>(up.data(), 1, n),
+             Matrix<double>(y.data(), 1, n), parallel);
+      EXPECT_TRUE(HasBits<double>(y, expected)) << "n=" << n;
+      std::vector<double> in_gate = gate;
+      const Matrix<double> over_gate(in_gate.data(), 1, n);
+      SwiGlu(strategy(), over_gate, Matrix<const double>(up.data(), 1, n),
+             over_gate, parallel);
+      EXPECT_TRUE(HasBits<double>(in_gate, expected)) << "in gate, n=" << n;
+      std::vector<double> in_up = up;
+      const Matrix<double> over_up(in_up.data(), 1, n);
+      SwiGlu(strategy(), Matrix<const double>(gate.data(), 1, n), over_up,
+             over_up, parallel);
+      EXPECT_TRUE(HasBits<double>(in_up, expected)) << "in up, n=" << n;
     }
   }
 
-  template <typename T>
   void CompareRope() {
     Random random(2);
     constexpr size_t kRows = 3;
@@ -97,55 +93,47 @@ class ElementwiseTest : public KernelTest {
         cos.push_back(std::cos(angle));
         sin.push_back(std::sin(angle));
       }
-      std::vector<T> x = Draw<T>(kRows * stride, 3, random);
+      std::vector<double> x = Draw(kRows * stride, 3, random);
       std::vector<double> expected(x.begin(), x.end());
       for (size_t r = 0; r < kRows; ++r) {
         TextbookRope(textbook(), cos, sin,
                      absl::MakeSpan(expected).subspan(r * stride, 2 * half));
       }
       Rope(strategy(), cos.data(), sin.data(),
-           Matrix<T>(x.data(), kRows, 2 * half, stride));
-      EXPECT_TRUE(HasBits<T>(x, expected)) << "half=" << half;
+           Matrix<double>(x.data(), kRows, 2 * half, stride));
+      EXPECT_TRUE(HasBits<double>(x, expected)) << "half=" << half;
     }
   }
 
-  template <typename T>
   void CompareRoundRow() {
     Random random(3);
     for (size_t n = 1; n <= 70; ++n) {
-      const std::vector<double> x = Draw<double>(n, 1, random);
+      const std::vector<double> x = Draw(n, 1, random);
       std::vector<double> expected;
       for (const double value : x) {
         expected.push_back(
             Rounded(info().result, Rounded(info().operand, value)));
       }
-      std::vector<T> y(n);
+      std::vector<double> y(n);
       RoundRow(strategy(), x.data(), n, y.data());
-      EXPECT_TRUE(HasBits<T>(y, expected)) << "n=" << n;
+      EXPECT_TRUE(HasBits<double>(y, expected)) << "n=" << n;
     }
   }
 };
 
-TEST_P(ElementwiseTest, SwiGluHasTheTextbooksBits) {
-  if (StoresFloat()) CompareSwiGlu<float>();
-  CompareSwiGlu<double>();
-}
+TEST_P(ElementwiseTest, SwiGluHasTheTextbooksBits) { CompareSwiGlu(); }
 
-TEST_P(ElementwiseTest, RopeHasTheTextbooksBits) {
-  if (StoresFloat()) CompareRope<float>();
-  CompareRope<double>();
-}
+TEST_P(ElementwiseTest, RopeHasTheTextbooksBits) { CompareRope(); }
 
 TEST_P(ElementwiseTest, RoundRowRoundsToOperandThenResult) {
-  if (StoresFloat()) CompareRoundRow<float>();
-  CompareRoundRow<double>();
+  CompareRoundRow();
 }
 
 TEST_P(ElementwiseTest, SwiGluReadsStridesAndChangesNoBitWithThreads) {
   Random random(4);
   constexpr size_t kRows = 5, kCols = 21, kStride = 30;
-  const std::vector<double> gate = Draw<double>(kRows * kStride, 5, random);
-  const std::vector<double> up = Draw<double>(kRows * kStride, 1, random);
+  const std::vector<double> gate = Draw(kRows * kStride, 5, random);
+  const std::vector<double> up = Draw(kRows * kStride, 1, random);
   const std::vector<double> all = ExpectedSwiGlu(gate, up);
   std::vector<double> expected(kRows * kStride, -1.0);
   for (size_t r = 0; r < kRows; ++r) {

@@ -83,32 +83,22 @@ struct Stored {
   }
 };
 
-// Doubles that f32 cannot hold, unless T is float.
-template <typename T>
-std::vector<T> Activations(size_t count, Random& random) {
-  std::vector<T> a;
+// Doubles that f32 cannot hold.
+std::vector<double> Activations(size_t count, Random& random) {
+  std::vector<double> a;
   for (size_t i = 0; i < count; ++i) {
-    a.push_back(static_cast<T>(random.Gaussian() * (1 + 0x1p-30)));
+    a.push_back(random.Gaussian() * (1 + 0x1p-30));
   }
   return a;
 }
 
-std::vector<double> Widened(absl::Span<const float> x) {
-  return {x.begin(), x.end()};
-}
-std::vector<double> Widened(absl::Span<const double> x) {
-  return {x.begin(), x.end()};
-}
-
 // Outputs of every row of a and every row of b.
-template <typename T>
-std::vector<double> Expected(const Textbook& t, const std::vector<T>& a,
+std::vector<double> Expected(const Textbook& t, const std::vector<double>& a,
                              const Stored& b, const double* bias,
                              double scale) {
-  const std::vector<double> wide = Widened(a);
   std::vector<double> c;
-  for (size_t r = 0; r < wide.size() / b.k; ++r) {
-    const auto row = absl::MakeConstSpan(wide).subspan(r * b.k, b.k);
+  for (size_t r = 0; r < a.size() / b.k; ++r) {
+    const auto row = absl::MakeConstSpan(a).subspan(r * b.k, b.k);
     for (size_t j = 0; j < b.n; ++j) {
       c.push_back(TextbookDot(t, row, b.Row(j),
                               bias != nullptr ? bias + j : nullptr, scale));
@@ -122,27 +112,27 @@ class MatMulTest : public KernelTest {
   const Textbook& textbook() const { return *FindTextbook(strategy().name()); }
 
   // Compares the outputs of the first m rows of a and n rows of b.
-  template <typename T>
-  void Compare(const std::vector<T>& a, const Stored& b, const Panels& panels,
-               const std::vector<double>& expected, size_t m, size_t n,
-               const double* bias, double scale, Parallel& parallel) {
-    std::vector<T> c(m * n);
-    MatMulArgs<T> args;
-    args.a = Matrix<const T>(a.data(), m, b.k);
+  void Compare(const std::vector<double>& a, const Stored& b,
+               const Panels& panels, const std::vector<double>& expected,
+               size_t m, size_t n, const double* bias, double scale,
+               Parallel& parallel) {
+    std::vector<double> c(m * n);
+    MatMulArgs args;
+    args.a = Matrix<const double>(a.data(), m, b.k);
     args.b = panels.view();
     args.bias = bias;
     args.scale = scale;
-    args.c = Matrix<T>(c.data(), m, n);
+    args.c = Matrix<double>(c.data(), m, n);
     MatMul(strategy(), args, parallel);
     for (size_t r = 0; r < m; ++r) {
-      ASSERT_TRUE(HasBits(absl::MakeConstSpan(c).subspan(r * n, n),
+      ASSERT_TRUE(
+          HasBits<double>(absl::MakeConstSpan(c).subspan(r * n, n),
                           absl::MakeConstSpan(expected).subspan(r * b.n, n)))
           << DTypeName(b.dtype) << " m=" << m << " n=" << n << " k=" << b.k
           << " row " << r << " scale " << scale;
     }
   }
 
-  template <typename T>
   void CompareAllShapes() {
     Random random(1);
     Parallel parallel;
@@ -151,7 +141,7 @@ class MatMulTest : public KernelTest {
       for (const size_t k : {1, 2, 31, 33, 63, 64, 65, 129, 440, 1000}) {
         const size_t rows = k == 129 ? 64 : 7;
         const Stored b(dtype, k >= 440 ? 33 : 70, k, random);
-        const std::vector<T> a = Activations<T>(rows * k, random);
+        const std::vector<double> a = Activations(rows * k, random);
         const std::vector<double> expected =
             Expected(textbook(), a, b, nullptr, 1);
         for (const size_t n : {1, 31, 32, 33, 70}) {
@@ -166,16 +156,15 @@ class MatMulTest : public KernelTest {
     }
   }
 
-  template <typename T>
   void CompareBiasAndScale() {
     Random random(2);
     Parallel parallel;
     const size_t k = 130;
-    const std::vector<T> a = Activations<T>(3 * k, random);
+    const std::vector<double> a = Activations(3 * k, random);
     for (const DType dtype : kDTypes) {
       const Stored b(dtype, 40, k, random);
       const Panels panels = b.First(40);
-      const std::vector<double> bias = Activations<double>(40, random);
+      const std::vector<double> bias = Activations(40, random);
       for (const double scale : {1.0, 0.125, 1 / std::sqrt(80.0)}) {
         for (const bool with_bias : {false, true}) {
           const double* added = with_bias ? bias.data() : nullptr;
@@ -188,14 +177,10 @@ class MatMulTest : public KernelTest {
   }
 };
 
-TEST_P(MatMulTest, HasTheTextbooksBits) {
-  if (StoresFloat()) CompareAllShapes<float>();
-  CompareAllShapes<double>();
-}
+TEST_P(MatMulTest, HasTheTextbooksBits) { CompareAllShapes(); }
 
 TEST_P(MatMulTest, BiasIsTheLastTermAndScaleComesLast) {
-  if (StoresFloat()) CompareBiasAndScale<float>();
-  CompareBiasAndScale<double>();
+  CompareBiasAndScale();
 }
 
 // The oracle changes its sum at 2^14 terms; the others must not.
@@ -204,7 +189,7 @@ TEST_P(MatMulTest, LongRowsHaveTheTextbooksBits) {
   Parallel parallel;
   for (const size_t k : {16383, 16384, 16385}) {
     const Stored b(DType::kF32, 2, k, random);
-    const std::vector<double> a = Activations<double>(2 * k, random);
+    const std::vector<double> a = Activations(2 * k, random);
     const std::vector<double> bias = {0.1, 0.2};
     const std::vector<double> expected =
         Expected(textbook(), a, b, bias.data(), 1);
@@ -216,7 +201,7 @@ TEST_P(MatMulTest, ThreadsChangeNoBit) {
   Random random(4);
   const size_t k = 100;
   const Stored b(DType::kBF16, 200, k, random);
-  const std::vector<double> a = Activations<double>(7 * k, random);
+  const std::vector<double> a = Activations(7 * k, random);
   const std::vector<double> expected = Expected(textbook(), a, b, nullptr, 1);
   for (const size_t threads : {1, 2, 3}) {
     Parallel parallel(threads);
@@ -243,7 +228,7 @@ TEST_P(MatMulTest, WritesNothingOutsideItsViews) {
     }
   }
   std::vector<double> c((kM + 2) * kStrideC, kCanary);
-  MatMulArgs<double> args;
+  MatMulArgs args;
   args.a = Matrix<const double>(a.data(), kM, kK, kStrideA);
   args.b = panels.view();
   args.c = Matrix<double>(c.data() + kStrideC + 3, kM, kN, kStrideC);
@@ -264,11 +249,11 @@ TEST_P(MatMulTest, InfinitiesAndNanReachTheirOutputsOnly) {
   constexpr size_t kK = 100;
   for (const double bad : {kInfinity, -kInfinity, std::nan("")}) {
     Stored b(DType::kF32, 3, kK, random);
-    std::vector<double> a = Activations<double>(4 * kK, random);
+    std::vector<double> a = Activations(4 * kK, random);
     a[1 * kK + 57] = bad;  // row 1 of 4
     std::vector<double> c(4 * 3);
     const Panels panels = b.First(3);
-    MatMulArgs<double> args;
+    MatMulArgs args;
     args.a = Matrix<const double>(a.data(), 4, kK);
     args.b = panels.view();
     args.c = Matrix<double>(c.data(), 4, 3);
@@ -298,7 +283,7 @@ TEST_P(MatMulTest, HasTheTextbooksBitsInBlocks) {
     for (const Shape& shape : shapes) {
       const Stored b(dtype, 33, shape.k, random);
       const Panels panels = b.First(b.n);
-      const auto a = Activations<double>(shape.m * shape.k, random);
+      const auto a = Activations(shape.m * shape.k, random);
       const std::vector<double> expected =
           Expected(textbook(), a, b, nullptr, 1);
       for (size_t m = shape.m; m >= 8 && m + 13 > shape.m; --m) {
@@ -336,15 +321,16 @@ TEST_P(MatMulTest, HasTheTextbooksBitsOverManyMagnitudes) {
 // Empty and misshapen matrices are errors in every build.
 TEST(MatMulDeathTest, RefusesEmptyAndMisshapenMatrices) {
   Parallel parallel;
-  const std::vector<float> data(6, 1.0f);
-  std::vector<float> c(4);
-  const Panels panels(DType::kF32, data.data(), 2, 3, parallel);
-  MatMulArgs<float> args;
+  const std::vector<float> b(6, 1.0f);
+  const std::vector<double> data(6, 1.0);
+  std::vector<double> c(4);
+  const Panels panels(DType::kF32, b.data(), 2, 3, parallel);
+  MatMulArgs args;
   args.b = panels.view();
   args.a = {data.data(), 2, 3};
   args.c = {c.data(), 2, 2};
   MatMul(Strategy(), args, parallel);
-  EXPECT_EQ(c, std::vector<float>(4, 3.0f));
+  EXPECT_EQ(c, std::vector<double>(4, 3.0));
   const auto run = [&](size_t m, size_t k, size_t n) {
     args.a = {data.data(), m, k};
     args.c = {c.data(), m, n};

@@ -212,7 +212,7 @@ class RmsNormJudge : public RowJudge {
     const std::vector<double> weight = Weights(x.size());
     std::vector<double> y(x.size());
     Parallel parallel;
-    RmsNormArgs<double> args;
+    RmsNormArgs args;
     args.x = Matrix<const double>(wide.data(), 1, x.size());
     args.weight = weight.data();
     args.eps = kEps;

@@ -24,46 +24,44 @@ constexpr size_t kGuards = 40;  // more than two vectors of any type
 constexpr double kGuard = -123.0;
 
 // Memory of n values exactly.
-template <typename T>
-std::vector<T> Draw(size_t n, Random& random) {
-  std::vector<T> x(n);
-  for (T& value : x) value = static_cast<T>(random.Gaussian());
+std::vector<double> Draw(size_t n, Random& random) {
+  std::vector<double> x(n);
+  for (double& value : x) value = random.Gaussian();
   return x;
 }
 
 // Room for n values, and guards after it.
-template <typename T>
 class Guarded {
  public:
-  explicit Guarded(size_t n) : n_(n), data_(n + kGuards, T{kGuard}) {}
+  explicit Guarded(size_t n) : n_(n), data_(n + kGuards, kGuard) {}
 
-  T* data() { return data_.data(); }
-  absl::Span<const T> values() const { return {data_.data(), n_}; }
+  double* data() { return data_.data(); }
+  absl::Span<const double> values() const { return {data_.data(), n_}; }
   bool Intact() const {
     for (size_t i = n_; i < data_.size(); ++i) {
-      if (data_[i] != T{kGuard}) return false;
+      if (data_[i] != kGuard) return false;
     }
     return true;
   }
 
  private:
   size_t n_;
-  std::vector<T> data_;
+  std::vector<double> data_;
 };
 
 class RowEdgesTest : public KernelTest {
  protected:
   // Calls run(x, y) with rows of every length: y is guarded, and its values
   // must be those that x gets in place.
-  template <typename T, class Run>
+  template <class Run>
   void ForAllLengths(const Run& run) {
     Random random(1);
     for (size_t n = 1; n <= kLongest; ++n) {
-      std::vector<T> x = Draw<T>(n, random);
-      Guarded<T> y(n);
-      run(Matrix<const T>(x.data(), 1, n), Matrix<T>(y.data(), 1, n));
+      std::vector<double> x = Draw(n, random);
+      Guarded y(n);
+      run(Matrix<const double>(x.data(), 1, n), Matrix<double>(y.data(), 1, n));
       EXPECT_TRUE(y.Intact()) << "n=" << n;
-      const Matrix<T> in_place(x.data(), 1, n);
+      const Matrix<double> in_place(x.data(), 1, n);
       run(in_place, in_place);
       EXPECT_EQ(absl::MakeConstSpan(x), y.values()) << "n=" << n;
     }
@@ -72,17 +70,14 @@ class RowEdgesTest : public KernelTest {
 
 class SoftmaxEdgesTest : public RowEdgesTest {
  protected:
-  template <typename T>
   void Check() {
-    ForAllLengths<T>(
-        [](Matrix<const T> x, Matrix<T> y) { Softmax(strategy(), x, y); });
+    ForAllLengths([](Matrix<const double> x, Matrix<double> y) {
+      Softmax(strategy(), x, y);
+    });
   }
 };
 
-TEST_P(SoftmaxEdgesTest, NothingBeyondARowIsTouched) {
-  if (StoresFloat()) Check<float>();
-  Check<double>();
-}
+TEST_P(SoftmaxEdgesTest, NothingBeyondARowIsTouched) { Check(); }
 
 INSTANTIATE_TEST_SUITE_P(
     All, SoftmaxEdgesTest,
@@ -90,12 +85,11 @@ INSTANTIATE_TEST_SUITE_P(
 
 class RmsNormEdgesTest : public RowEdgesTest {
  protected:
-  template <typename T>
   void Check() {
-    ForAllLengths<T>([](Matrix<const T> x, Matrix<T> y) {
+    ForAllLengths([](Matrix<const double> x, Matrix<double> y) {
       const std::vector<double> weight(x.cols, 0.75);
       Parallel serial;
-      RmsNormArgs<T> args;
+      RmsNormArgs args;
       args.x = x;
       args.weight = weight.data();
       args.y = y;
@@ -104,10 +98,7 @@ class RmsNormEdgesTest : public RowEdgesTest {
   }
 };
 
-TEST_P(RmsNormEdgesTest, NothingBeyondARowIsTouched) {
-  if (StoresFloat()) Check<float>();
-  Check<double>();
-}
+TEST_P(RmsNormEdgesTest, NothingBeyondARowIsTouched) { Check(); }
 
 INSTANTIATE_TEST_SUITE_P(
     All, RmsNormEdgesTest,
@@ -115,60 +106,51 @@ INSTANTIATE_TEST_SUITE_P(
 
 class ElementwiseEdgesTest : public RowEdgesTest {
  protected:
-  template <typename T>
   void CheckSwiGlu() {
-    ForAllLengths<T>([](Matrix<const T> x, Matrix<T> y) {
+    ForAllLengths([](Matrix<const double> x, Matrix<double> y) {
       Random random(2);
-      const std::vector<T> up = Draw<T>(x.cols, random);
+      const std::vector<double> up = Draw(x.cols, random);
       Parallel serial;
-      SwiGlu(strategy(), x, Matrix<const T>(up.data(), 1, x.cols), y, serial);
+      SwiGlu(strategy(), x, Matrix<const double>(up.data(), 1, x.cols), y,
+             serial);
     });
   }
 
-  template <typename T>
   void CheckRoundRow() {
     Random random(3);
     for (size_t n = 1; n <= kLongest; ++n) {
-      const std::vector<double> x = Draw<double>(n, random);
-      Guarded<T> y(n);
+      const std::vector<double> x = Draw(n, random);
+      Guarded y(n);
       RoundRow(strategy(), x.data(), n, y.data());
       EXPECT_TRUE(y.Intact()) << "n=" << n;
     }
   }
 
   // Two rows of 2 `half` values; what lies between and after them is guarded.
-  template <typename T>
   void CheckRope() {
     Random random(4);
     for (size_t half = 1; half <= kLongest; ++half) {
-      const std::vector<double> cos = Draw<double>(half, random);
-      const std::vector<double> sin = Draw<double>(half, random);
+      const std::vector<double> cos = Draw(half, random);
+      const std::vector<double> sin = Draw(half, random);
       const size_t stride = 2 * half + kGuards;
-      std::vector<T> x = Draw<T>(stride + 2 * half, random);
-      for (size_t i = 2 * half; i < stride; ++i) x[i] = T{kGuard};
+      std::vector<double> x = Draw(stride + 2 * half, random);
+      for (size_t i = 2 * half; i < stride; ++i) x[i] = kGuard;
       Rope(strategy(), cos.data(), sin.data(),
-           Matrix<T>(x.data(), 2, 2 * half, stride));
+           Matrix<double>(x.data(), 2, 2 * half, stride));
       for (size_t i = 2 * half; i < stride; ++i) {
-        ASSERT_EQ(x[i], T{kGuard}) << "half=" << half;
+        ASSERT_EQ(x[i], kGuard) << "half=" << half;
       }
     }
   }
 };
 
-TEST_P(ElementwiseEdgesTest, SwiGluTouchesNothingBeyondARow) {
-  if (StoresFloat()) CheckSwiGlu<float>();
-  CheckSwiGlu<double>();
-}
+TEST_P(ElementwiseEdgesTest, SwiGluTouchesNothingBeyondARow) { CheckSwiGlu(); }
 
 TEST_P(ElementwiseEdgesTest, RoundRowTouchesNothingBeyondARow) {
-  if (StoresFloat()) CheckRoundRow<float>();
-  CheckRoundRow<double>();
+  CheckRoundRow();
 }
 
-TEST_P(ElementwiseEdgesTest, RopeTouchesNothingBeyondARow) {
-  if (StoresFloat()) CheckRope<float>();
-  CheckRope<double>();
-}
+TEST_P(ElementwiseEdgesTest, RopeTouchesNothingBeyondARow) { CheckRope(); }
 
 INSTANTIATE_TEST_SUITE_P(
     All, ElementwiseEdgesTest,
@@ -176,13 +158,12 @@ INSTANTIATE_TEST_SUITE_P(
 
 class ResidualEdgesTest : public RowEdgesTest {
  protected:
-  template <typename T>
   void Check() {
     Random random(5);
     for (size_t n = 1; n <= kLongest; ++n) {
-      const std::vector<T> update = Draw<T>(n, random);
-      Guarded<T> stream(n);
-      Guarded<double> carry(n);
+      const std::vector<double> update = Draw(n, random);
+      Guarded stream(n);
+      Guarded carry(n);
       AddResidual(strategy(), update.data(), n, stream.data(), carry.data());
       EXPECT_TRUE(stream.Intact()) << "n=" << n;
       EXPECT_TRUE(carry.Intact()) << "n=" << n;
@@ -190,10 +171,7 @@ class ResidualEdgesTest : public RowEdgesTest {
   }
 };
 
-TEST_P(ResidualEdgesTest, NothingBeyondTheStreamIsTouched) {
-  if (StoresFloat()) Check<float>();
-  Check<double>();
-}
+TEST_P(ResidualEdgesTest, NothingBeyondTheStreamIsTouched) { Check(); }
 
 INSTANTIATE_TEST_SUITE_P(
     All, ResidualEdgesTest,

@@ -75,8 +75,6 @@ class KernelTest : public testing::TestWithParam<StrategyOnTarget> {
 
   static Strategy strategy() { return GetParam().strategy; }
   static const StrategyInfo& info() { return GetParam().strategy.info(); }
-  // Whether float activations can hold the strategy's results.
-  static bool StoresFloat() { return info().result != Format::kF64; }
 
  private:
   ScopedTarget scoped_target_;

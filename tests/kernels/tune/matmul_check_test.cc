@@ -47,7 +47,7 @@ class MatMulCheckTest : public testing::Test {
 
   Matrix<const double> a() const { return {a_.data(), kM, kK}; }
   double Worst(const MatMulCheck& check, Strategy strategy) const {
-    return check.WorstOverBound<double>(strategy, {c_.data(), kM, kN});
+    return check.WorstOverBound(strategy, {c_.data(), kM, kN});
   }
 
   Parallel serial_;
@@ -68,7 +68,7 @@ TEST_F(MatMulCheckTest, EveryStrategyStaysWithinItsBound) {
   for (size_t s = 0; s < Strategies().size(); ++s) {
     const Strategy strategy(s);
     if (!strategy.Takes(Kernel::kMatMul)) continue;  // not on this CPU
-    MatMulArgs<double> args;
+    MatMulArgs args;
     args.a = a();
     args.b = panels_.view();
     args.c = {c_.data(), kM, kN};

@@ -1,22 +1,23 @@
-#include "kernels/ops/rmsnorm.h"
+// RMSNorm under a strategy.
+#if defined(KERNELS_OPS_RMSNORM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KERNELS_OPS_RMSNORM_INL_H_
+#undef KERNELS_OPS_RMSNORM_INL_H_
+#else
+#define KERNELS_OPS_RMSNORM_INL_H_
+#endif
 
 #include <algorithm>
 #include <cstddef>
-#include <type_traits>
 
 #include "hwy/base.h"
+#include "hwy/highway.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
-#include "kernels/strategy/strategy.h"
-
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/ops/rmsnorm.cc"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "hwy/highway.h"
+#include "kernels/ops/rmsnorm.h"
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/rounding-inl.h"
+#include "kernels/strategy/strategy.h"
 #include "kernels/strategy/sum_driver-inl.h"
-#include "kernels/strategy/table-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
@@ -24,12 +25,12 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // inverse[r] = 1 / sqrt(mean of squares + eps) of rows [row, row + kRows).
-template <class S, class Sum, size_t kRows, typename T>
-HWY_INLINE void InverseRms(const RmsNormArgs<T>& args, size_t row,
+template <class S, class Sum, size_t kRows>
+HWY_INLINE void InverseRms(const RmsNormArgs& args, size_t row,
                            typename Sum::Lane* inverse) {
   using Lane = typename Sum::Lane;
   const size_t n = args.x.cols;
-  const T* const x = args.x.Row(row);
+  const double* const x = args.x.Row(row);
   const size_t stride = args.x.stride;
   Lane sums[kRows];
   RowSums<Sum>(
@@ -52,13 +53,13 @@ HWY_INLINE void InverseRms(const RmsNormArgs<T>& args, size_t row,
 }
 
 // y = w * (x * inverse) for rows [row, row + kRows).
-template <class S, size_t kRows, typename T, typename Lane>
-HWY_INLINE void ScaleRows(const RmsNormArgs<T>& args, size_t row,
+template <class S, size_t kRows, typename Lane>
+HWY_INLINE void ScaleRows(const RmsNormArgs& args, size_t row,
                           const Lane* inverse) {
   constexpr Format kOperand = S::kInfo.operand;
   constexpr Format kResult = S::kInfo.result;
-  const T* const x = args.x.Row(row);
-  T* const y = args.y.Row(row);
+  const double* const x = args.x.Row(row);
+  double* const y = args.y.Row(row);
   const size_t x_stride = args.x.stride;
   const size_t y_stride = args.y.stride;
   const double* HWY_RESTRICT weight = args.weight;
@@ -78,19 +79,14 @@ HWY_INLINE void ScaleRows(const RmsNormArgs<T>& args, size_t row,
 
 // Rows [row, end): whole groups of kRows. A group is scaled after the next
 // one's squares are summed.
-template <class S, class Sum, size_t kRows, typename T>
-void NormalizeRows(const RmsNormArgs<T>& args, size_t row, size_t end) {
-  if (row == end) return;
-  using Lane = typename Sum::Lane;
-  Lane inverse[kRows];
-  InverseRms<S, Sum, kRows>(args, row, inverse);
-  for (; row + kRows < end; row += kRows) {
-    Lane next[kRows];
-    InverseRms<S, Sum, kRows>(args, row + kRows, next);
-    ScaleRows<S, kRows>(args, row, inverse);
-    for (size_t r = 0; r < kRows; ++r) inverse[r] = next[r];
+template <class S, class Sum, size_t kRows>
+void NormalizeRows(const RmsNormArgs& args, size_t row, size_t end) {
+  typename Sum::Lane inverse[kRows] = {}, next[kRows] = {};
+  for (size_t r = row; r < end + kRows; r += kRows) {
+    if (r < end) InverseRms<S, Sum, kRows>(args, r, next);
+    if (r > row) ScaleRows<S, kRows>(args, r - kRows, inverse);
+    std::copy(next, next + kRows, inverse);
   }
-  ScaleRows<S, kRows>(args, row, inverse);
 }
 
 // A task has at least this many values, which take a microsecond or two: as
@@ -98,9 +94,9 @@ void NormalizeRows(const RmsNormArgs<T>& args, size_t row, size_t end) {
 // decoded token's q_norm and k_norm, are thus normalized by the caller.
 inline constexpr size_t kTaskValues = 8192;
 
-template <class S, typename T>
+template <class S>
 struct RmsNormImpl {
-  static void Run(const RmsNormArgs<T>& args, Parallel& parallel) {
+  static void Run(const RmsNormArgs& args, Parallel& parallel) {
     const size_t rows = args.x.rows;
     ChooseSum<S>(args.x.cols, [&](auto sum) HWY_ATTR {
       using Sum = decltype(sum);
@@ -118,41 +114,8 @@ struct RmsNormImpl {
   }
 };
 
-template <typename T>
-using RmsNormFn = void (*)(const RmsNormArgs<T>&, Parallel&);
-
-const RmsNormFn<float>* RmsNormTableF32() {
-  return TableOf<RmsNormImpl, float, Kernel::kRmsNorm, RmsNormFn<float>>(
-      AllStrategies());
-}
-const RmsNormFn<double>* RmsNormTableF64() {
-  return TableOf<RmsNormImpl, double, Kernel::kRmsNorm, RmsNormFn<double>>(
-      AllStrategies());
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope
 HWY_AFTER_NAMESPACE();
 
-#if HWY_ONCE
-namespace ulpscope {
-
-HWY_EXPORT(RmsNormTableF32);
-HWY_EXPORT(RmsNormTableF64);
-
-template <typename T>
-void RmsNorm(Strategy strategy, const RmsNormArgs<T>& args,
-             Parallel& parallel) {
-  HWY_ASSERT(args.x.rows > 0 && args.x.cols > 0);
-  if constexpr (std::is_same_v<T, float>) {
-    HWY_DYNAMIC_DISPATCH(RmsNormTableF32)()[strategy.index()](args, parallel);
-  } else {
-    HWY_DYNAMIC_DISPATCH(RmsNormTableF64)()[strategy.index()](args, parallel);
-  }
-}
-
-template void RmsNorm<float>(Strategy, const RmsNormArgs<float>&, Parallel&);
-template void RmsNorm<double>(Strategy, const RmsNormArgs<double>&, Parallel&);
-
-}  // namespace ulpscope
-#endif  // HWY_ONCE
+#endif  // per-target include guard

@@ -1,29 +1,31 @@
-#include "kernels/ops/residual.h"
+// The residual stream's addition under a strategy.
+#if defined(KERNELS_OPS_RESIDUAL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KERNELS_OPS_RESIDUAL_INL_H_
+#undef KERNELS_OPS_RESIDUAL_INL_H_
+#else
+#define KERNELS_OPS_RESIDUAL_INL_H_
+#endif
 
 #include <cstddef>
 #include <type_traits>
 
 #include "hwy/base.h"
-#include "kernels/strategy/strategy.h"
-
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/ops/residual.cc"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "kernels/ops/residual.h"
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/error_free-inl.h"
 #include "kernels/strategy/rounding-inl.h"
-#include "kernels/strategy/table-inl.h"
+#include "kernels/strategy/strategy.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class S, typename T>
+template <class S>
 struct AddResidualImpl {
-  static void Run(const T* HWY_RESTRICT update, size_t n,
-                  T* HWY_RESTRICT stream, double* HWY_RESTRICT carry) {
+  static void Run(const double* HWY_RESTRICT update, size_t n,
+                  double* HWY_RESTRICT stream, double* HWY_RESTRICT carry) {
     using Lane = typename S::Sum::Lane;
     constexpr Format kOperand = S::kInfo.operand;
     ForEachVector<Lane>(n, [&](auto d, size_t i, auto... left) HWY_ATTR {
@@ -55,44 +57,8 @@ struct AddResidualImpl {
   }
 };
 
-template <typename T>
-using AddResidualFn = void (*)(const T*, size_t, T*, double*);
-
-const AddResidualFn<float>* AddResidualTableF32() {
-  return TableOf<AddResidualImpl, float, Kernel::kResidual,
-                 AddResidualFn<float>>(AllStrategies());
-}
-const AddResidualFn<double>* AddResidualTableF64() {
-  return TableOf<AddResidualImpl, double, Kernel::kResidual,
-                 AddResidualFn<double>>(AllStrategies());
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope
 HWY_AFTER_NAMESPACE();
 
-#if HWY_ONCE
-namespace ulpscope {
-
-HWY_EXPORT(AddResidualTableF32);
-HWY_EXPORT(AddResidualTableF64);
-
-template <typename T>
-void AddResidual(Strategy strategy, const T* update, size_t n, T* stream,
-                 double* carry) {
-  if constexpr (std::is_same_v<T, float>) {
-    HWY_DYNAMIC_DISPATCH(AddResidualTableF32)
-    ()[strategy.index()](update, n, stream, carry);
-  } else {
-    HWY_DYNAMIC_DISPATCH(AddResidualTableF64)
-    ()[strategy.index()](update, n, stream, carry);
-  }
-}
-
-template void AddResidual<float>(Strategy, const float*, size_t, float*,
-                                 double*);
-template void AddResidual<double>(Strategy, const double*, size_t, double*,
-                                  double*);
-
-}  // namespace ulpscope
-#endif  // HWY_ONCE
+#endif  // per-target include guard

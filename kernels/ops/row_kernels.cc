@@ -1,0 +1,110 @@
+// The kernels of rows and elements for all targets. They are one unit because
+// Highway's headers, which every target reads anew, take the compiler longer
+// than the kernels do.
+#include <cstddef>
+
+#include "hwy/base.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/residual.h"
+#include "kernels/ops/rmsnorm.h"
+#include "kernels/ops/softmax.h"
+#include "kernels/strategy/strategy.h"
+
+#ifndef KERNELS_OPS_ROW_KERNELS_CC_ONCE_
+#define KERNELS_OPS_ROW_KERNELS_CC_ONCE_
+namespace ulpscope {
+
+using RmsNormFn = void (*)(const RmsNormArgs&, Parallel&);
+using SoftmaxFn = void (*)(Matrix<const double>, Matrix<double>);
+using AddResidualFn = void (*)(const double*, size_t, double*, double*);
+using RopeFn = void (*)(const double*, const double*, Matrix<double>);
+using SwiGluFn = void (*)(Matrix<const double>, Matrix<const double>,
+                          Matrix<double>, Parallel&);
+using RoundRowFn = void (*)(const double*, size_t, double*);
+
+// What a target exports: the tables, by strategy.
+struct RowKernels {
+  const RmsNormFn* rms_norm;
+  const SoftmaxFn* softmax;
+  const AddResidualFn* add_residual;
+  const RopeFn* rope;
+  const SwiGluFn* swiglu;
+  const RoundRowFn* round_row;
+};
+
+}  // namespace ulpscope
+#endif
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/ops/row_kernels.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+#include "kernels/ops/elementwise-inl.h"
+#include "kernels/ops/residual-inl.h"
+#include "kernels/ops/rmsnorm-inl.h"
+#include "kernels/ops/softmax-inl.h"
+#include "kernels/strategy/accumulation-inl.h"
+#include "kernels/strategy/table-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ulpscope {
+namespace HWY_NAMESPACE {
+
+RowKernels AllRowKernels() {
+  const AllStrategies all;
+  return {TableOf<RmsNormImpl, Kernel::kRmsNorm, RmsNormFn>(all),
+          TableOf<SoftmaxImpl, Kernel::kSoftmax, SoftmaxFn>(all),
+          TableOf<AddResidualImpl, Kernel::kResidual, AddResidualFn>(all),
+          TableOf<RopeImpl, Kernel::kElementwise, RopeFn>(all),
+          TableOf<SwiGluImpl, Kernel::kElementwise, SwiGluFn>(all),
+          TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all)};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ulpscope
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ulpscope {
+
+HWY_EXPORT(AllRowKernels);
+
+namespace {
+
+RowKernels Kernels() { return HWY_DYNAMIC_DISPATCH(AllRowKernels)(); }
+
+}  // namespace
+
+void RmsNorm(Strategy strategy, const RmsNormArgs& args, Parallel& parallel) {
+  HWY_ASSERT(args.x.rows > 0 && args.x.cols > 0);
+  Kernels().rms_norm[strategy.index()](args, parallel);
+}
+
+void Softmax(Strategy strategy, Matrix<const double> x, Matrix<double> y) {
+  HWY_ASSERT(x.rows > 0 && x.cols > 0);
+  Kernels().softmax[strategy.index()](x, y);
+}
+
+void AddResidual(Strategy strategy, const double* update, size_t n,
+                 double* stream, double* carry) {
+  Kernels().add_residual[strategy.index()](update, n, stream, carry);
+}
+
+void Rope(Strategy strategy, const double* cos, const double* sin,
+          Matrix<double> x) {
+  Kernels().rope[strategy.index()](cos, sin, x);
+}
+
+void SwiGlu(Strategy strategy, Matrix<const double> gate,
+            Matrix<const double> up, Matrix<double> y, Parallel& parallel) {
+  Kernels().swiglu[strategy.index()](gate, up, y, parallel);
+}
+
+void RoundRow(Strategy strategy, const double* x, size_t n, double* y) {
+  Kernels().round_row[strategy.index()](x, n, y);
+}
+
+}  // namespace ulpscope
+#endif  // HWY_ONCE
