@@ -75,18 +75,23 @@ int Generate(const Settings& settings, const ModelSettings& model,
              const Weights& weights, Parallel& parallel) {
   CatchInterrupts();
   const Parallel::Awake awake(parallel);
-  const auto tokens =
+  const auto generated =
       GenerateGreedily(weights, model.plan, model.sweep.prompt,
                        settings.generate_count, parallel, &Interrupted);
-  if (!tokens.ok()) return Fail(tokens.status(), kFailed);
+  if (!generated.ok()) return Fail(generated.status(), kFailed);
+  const std::vector<int32_t>& tokens = generated->tokens;
   const int printed =
-      tokens->empty() ? kDone : Print(absl::StrJoin(*tokens, ",") + "\n");
-  if (printed != kDone || tokens->size() == settings.generate_count) {
+      tokens.empty() ? kDone : Print(absl::StrJoin(tokens, ",") + "\n");
+  if (printed != kDone || generated->end == Generated::End::kCount) {
     return printed;
   }
-  absl::FPrintF(stderr, "explorer: stopped by %s after %d of %d tokens\n",
-                InterruptName(), tokens->size(), settings.generate_count);
-  return InterruptExitCode();
+  const bool is_eos = generated->end == Generated::End::kEosToken;
+  absl::FPrintF(
+      stderr, "explorer: %s after %d of %d tokens\n",
+      is_eos ? absl::StrCat("the model's end token ", tokens.back(), " came")
+             : absl::StrCat("stopped by ", InterruptName()),
+      tokens.size(), settings.generate_count);
+  return is_eos ? kDone : InterruptExitCode();
 }
 
 int Tune(const Settings& settings, const RunInfo& info,
@@ -247,6 +252,7 @@ int DumpTrace(const Settings& settings, const ModelSettings& model,
   const Parallel::Awake awake(parallel);
   Progress progress("tracing", 1);
   TraceDumpOptions options;
+  options.model = settings.model;
   options.last_state_is_normed = settings.last_state_is_normed;
   options.stop = &Interrupted;
   options.progress = [&progress](size_t done, size_t total) {

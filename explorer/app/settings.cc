@@ -1,5 +1,6 @@
 #include "explorer/app/settings.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -317,12 +318,17 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
       settings.mode != Mode::kGenerate && settings.mode != Mode::kTune,
       AvailableMemory());
   if (!memory.ok()) return memory;
-  const int64_t length = static_cast<int64_t>(sweep.prompt.size());
+  // The last token that is generated is not run.
+  const size_t generated = std::max<size_t>(settings.generate_count, 1) - 1;
+  const size_t length = sweep.prompt.size() + generated;
   if (config.max_position_embeddings > 0 &&
-      length > config.max_position_embeddings) {
+      length > static_cast<size_t>(config.max_position_embeddings)) {
     model.warning = absl::StrFormat(
-        "the prompt of %d tokens is longer than the model's %d positions",
-        length, config.max_position_embeddings);
+        "the prompt of %d tokens%s is longer than the model's %d positions",
+        sweep.prompt.size(),
+        generated == 0 ? ""
+                       : absl::StrFormat(" and %d generated ones", generated),
+        config.max_position_embeddings);
   }
   auto plan =
       Plan::Parse(settings.plan.empty() ? "f32" : settings.plan, num_layers);

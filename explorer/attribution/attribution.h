@@ -10,20 +10,12 @@
 #include "absl/types/span.h"
 #include "explorer/error/effect.h"
 #include "explorer/error/run.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
-
-// Where a plan's strategy can be changed alone. Layer 0 for ops in no layer.
-struct Cell {
-  size_t layer = 0;
-  Op op = Op::kEmbed;
-};
-
-// Every cell that the model computes, in the order in which they run.
-std::vector<Cell> CellsOf(const ModelConfig& config);
 
 // The local error of one op: it alone under the plan, the rest of the layer
 // under the oracle, minus the oracle's layer, of the plan's input. 0 where the

@@ -15,6 +15,7 @@
 #include "explorer/error/effects.h"
 #include "kernels/base/matrix.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 

@@ -17,6 +17,7 @@
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"

@@ -13,6 +13,7 @@
 #include "explorer/phenomena/phenomena.h"
 #include "kernels/base/format.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 

@@ -17,6 +17,7 @@
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/lockstep/lockstep.h"

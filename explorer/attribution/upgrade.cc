@@ -10,6 +10,7 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/sweep/axes.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"

@@ -9,6 +9,7 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/phenomena/phenomena.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 

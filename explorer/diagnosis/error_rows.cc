@@ -21,8 +21,8 @@
 #include "model/checkpoint/weights.h"
 #include "model/decoder/activations.h"
 #include "model/lockstep/lockstep.h"
+#include "model/trace/kept_states.h"
 #include "model/trace/reference_trace.h"
-#include "model/trace/trace.h"
 
 namespace ulpscope {
 namespace {
@@ -31,9 +31,9 @@ namespace {
 class Traces : public LockstepObserver {
  public:
   Traces(const ModelConfig& config, size_t streams)
-      : traces_(streams, Trace(config)) {}
+      : traces_(streams, KeptStates(config)) {}
 
-  bool Wants(Op op) const override { return Trace::Keeps(op); }
+  bool Wants(Op op) const override { return KeptStates::Keeps(op); }
 
   void OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
                 size_t first_position, Matrix<const double> rows) override {
@@ -42,17 +42,17 @@ class Traces : public LockstepObserver {
     }
   }
 
-  const Trace& Of(size_t stream) const { return traces_[stream]; }
+  const KeptStates& Of(size_t stream) const { return traces_[stream]; }
 
  private:
-  std::vector<Trace> traces_;
+  std::vector<KeptStates> traces_;
 };
 
 // States between layers alone: those of a trace, or of a run of ours where the
 // trace has one too.
 class GivenStates : public GivenOutputs {
  public:
-  GivenStates(const AlignedTrace& aligned, const Trace* instead)
+  GivenStates(const AlignedTrace& aligned, const KeptStates* instead)
       : aligned_(aligned), instead_(instead) {}
 
   Rows Get(size_t layer, Op op) const override {
@@ -69,7 +69,7 @@ class GivenStates : public GivenOutputs {
 
  private:
   const AlignedTrace& aligned_;
-  const Trace* instead_;
+  const KeptStates* instead_;
 };
 
 double Squares(Matrix<const double> a) {
@@ -99,7 +99,7 @@ Matrix<const double> At(Matrix<const double> rows, const TracedTensor& tensor) {
 
 class RowMaker {
  public:
-  RowMaker(const Traces& runs, const Trace& own_layers,
+  RowMaker(const Traces& runs, const KeptStates& own_layers,
            const ReferenceTrace& trace, const AlignedTrace& aligned,
            const std::set<size_t>& differing)
       : oracle_(runs.Of(0)),
@@ -157,7 +157,7 @@ class RowMaker {
       row.comparison = 1;
       return true;
     }
-    const auto of = [&](const Trace& run) {
+    const auto of = [&](const KeptStates& run) {
       return At(normed != nullptr ? run.FinalNorm() : run.State(layer), *right);
     };
     const Matrix<const double> theirs = right->rows.view();
@@ -200,10 +200,10 @@ class RowMaker {
     return true;
   }
 
-  const Trace& oracle_;
-  const Trace& ours_;
-  const Trace& replay_;      // the oracle's layers of the trace's states
-  const Trace& own_layers_;  // the oracle's layers of our states
+  const KeptStates& oracle_;
+  const KeptStates& ours_;
+  const KeptStates& replay_;      // the oracle's layers of the trace's states
+  const KeptStates& own_layers_;  // the oracle's layers of our states
   const ReferenceTrace& trace_;
   const AlignedTrace& aligned_;
   const std::set<size_t>& differing_;

@@ -13,6 +13,7 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/results.h"
 #include "kernels/base/dtype.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/checkpoint/rounded_tensors.h"
 #include "model/checkpoint/weights.h"

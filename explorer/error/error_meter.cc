@@ -11,7 +11,7 @@
 #include "kernels/base/parallel.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 
 namespace ulpscope {
 
@@ -19,18 +19,18 @@ ErrorMeter::ErrorMeter(const ModelConfig& config, size_t num_sequences,
                        size_t num_plans, Monitor& monitor, Parallel& parallel)
     : monitor_(monitor),
       parallel_(parallel),
-      oracles_(num_sequences, Trace(config)),
+      oracles_(num_sequences, KeptStates(config)),
       references_(num_sequences),
       metrics_(num_plans, std::vector<TraceMetrics>(num_sequences)) {}
 
-bool ErrorMeter::Wants(Op op) const { return Trace::Keeps(op); }
+bool ErrorMeter::Wants(Op op) const { return KeptStates::Keeps(op); }
 
 void ErrorMeter::OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
                           size_t first_position, Matrix<const double> rows) {
   stopped_ = stopped_ || monitor_.stopped();
   if (stopped_) return;
   for (size_t sequence = 0; sequence < oracles_.size(); ++sequence) {
-    Trace& oracle = oracles_[sequence];
+    KeptStates& oracle = oracles_[sequence];
     for (const size_t stream : streams) {
       if (stream != OracleStream(sequence)) continue;
       oracle.OnOutput(layer, op, first_position, rows);

@@ -13,7 +13,7 @@
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/lockstep/lockstep.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 
 namespace ulpscope {
 
@@ -51,7 +51,7 @@ class ErrorMeter : public LockstepObserver {
   Monitor& monitor_;
   bool stopped_ = false;
   Parallel& parallel_;
-  std::vector<Trace> oracles_;  // per sequence
+  std::vector<KeptStates> oracles_;  // per sequence
   // [sequence][layer - 1]: rows without errors.
   std::vector<std::vector<LayerMetrics>> references_;
   std::vector<std::vector<TraceMetrics>> metrics_;

@@ -11,7 +11,7 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/error.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 
 namespace ulpscope {
 

@@ -38,7 +38,7 @@ inline constexpr double kNamedHeadroom = 1;
 inline constexpr double kNamedUnderflow = 0.5;
 
 // A residual add x + u: how much it cancels, (|x| + |u|) / |x + u| in 2-norms
-// over all positions and channels (model/trace/trace.h). A position whose
+// over all positions and channels (model/trace/kept_states.h). A position whose
 // stream is far larger than the others' decides it alone. Infinite where
 // something becomes nothing, NaN where nothing is added to nothing.
 struct CancellingAdd {

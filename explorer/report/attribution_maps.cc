@@ -14,6 +14,7 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/report/figures.h"
 #include "explorer/report/run_info.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {

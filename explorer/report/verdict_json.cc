@@ -7,6 +7,7 @@
 #include "explorer/report/attribution_json.h"
 #include "explorer/report/verdict_text.h"
 #include "kernels/base/format.h"
+#include "model/architecture/cell.h"
 
 namespace ulpscope {
 namespace {

@@ -19,6 +19,7 @@
 #include "explorer/report/figures.h"
 #include "kernels/base/format.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 

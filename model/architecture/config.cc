@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/files/strict_json.h"
 #include "model/files/tensor.h"
+#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 namespace {

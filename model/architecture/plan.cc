@@ -93,16 +93,22 @@ Plan::Plan(size_t num_layers)
     : num_layers_(num_layers), cells_((num_layers + 1) * kNumOps) {}
 
 absl::StatusOr<Plan> Plan::Parse(absl::string_view text, size_t num_layers) {
-  Plan plan(num_layers);
-  if (absl::StripAsciiWhitespace(text).empty()) {
+  return Plan(num_layers).With(text);
+}
+
+Plan Plan::Oracle(size_t num_layers) { return *Parse("oracle", num_layers); }
+
+absl::StatusOr<Plan> Plan::With(absl::string_view entries) const {
+  if (absl::StripAsciiWhitespace(entries).empty()) {
     return absl::InvalidArgumentError(
         "empty plan: expected a preset or entries such as matmul=bf16");
   }
-  for (absl::string_view entry : absl::StrSplit(text, ',')) {
+  Plan plan = *this;
+  for (absl::string_view entry : absl::StrSplit(entries, ',')) {
     const absl::Status status = plan.Apply(absl::StripAsciiWhitespace(entry));
     if (!status.ok()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("plan '", text, "': ", status.message()));
+          absl::StrCat("plan '", entries, "': ", status.message()));
     }
   }
   return plan;

@@ -29,15 +29,21 @@ class Plan {
   // what would be accepted.
   static absl::StatusOr<Plan> Parse(absl::string_view text, size_t num_layers);
 
+  // The preset `oracle`: f64 throughout.
+  static Plan Oracle(size_t num_layers);
+
+  // This plan with more entries, as Parse reads them.
+  absl::StatusOr<Plan> With(absl::string_view entries) const;
+
   size_t num_layers() const { return num_layers_; }
 
   // `layer` is 1 ... num_layers() for ops that are per layer; ignored for the
   // others.
-  Strategy Get(size_t layer, Op op) const { return cells_[Cell(layer, op)]; }
+  Strategy Get(size_t layer, Op op) const { return cells_[Index(layer, op)]; }
 
   // The strategy must take the op's kernel.
   void Set(size_t layer, Op op, Strategy strategy) {
-    cells_[Cell(layer, op)] = strategy;
+    cells_[Index(layer, op)] = strategy;
   }
 
   // The plan's identity: the preset's name if it is one, otherwise the shortest
@@ -50,7 +56,7 @@ class Plan {
   }
 
  private:
-  size_t Cell(size_t layer, Op op) const {
+  size_t Index(size_t layer, Op op) const {
     return (IsPerLayer(op) ? layer : 0) * kNumOps + static_cast<size_t>(op);
   }
   // Calls fn(layer, op) for each cell of the op, layers ascending.

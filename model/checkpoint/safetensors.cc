@@ -9,18 +9,14 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "kernels/base/dtype.h"
 #include "model/files/mapped_file.h"
 #include "model/files/safetensors_file.h"
-#include "model/files/strict_json.h"
 
 namespace ulpscope {
 namespace {
-
-using Json = nlohmann::json;
 
 // Weights of other dtypes cannot be computed with.
 std::optional<DType> ComputedType(absl::string_view stored) {
@@ -69,43 +65,6 @@ class SafetensorsSource : public TensorSource {
   const SafetensorsEntries tensors_;
 };
 
-// File name of each tensor's shard, after model.safetensors.index.json.
-absl::StatusOr<std::map<std::string, std::string>> ReadIndex(
-    absl::string_view path) {
-  const absl::StatusOr<std::shared_ptr<const MappedFile>> file =
-      MappedFile::Open(path);
-  if (!file.ok()) return file.status();
-  if ((*file)->bytes().size() > kMaxSafetensorsHeader) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": expected at most ", kMaxSafetensorsHeader,
-                     " bytes, found ", (*file)->bytes().size()));
-  }
-  const absl::StatusOr<Json> index = ParseJsonObject((*file)->text(), path);
-  if (!index.ok()) return index.status();
-  const auto weight_map = index->find("weight_map");
-  if (weight_map == index->end() || !weight_map->is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": weight_map: expected an object, found ",
-        weight_map == index->end() ? "nothing" : weight_map->type_name()));
-  }
-  std::map<std::string, std::string> shards;
-  for (const auto& [tensor, value] : weight_map->items()) {
-    if (!value.is_string()) {
-      return SafetensorsError(path, tensor, "a file name", value.type_name());
-    }
-    const std::string& name = value.get_ref<const std::string&>();
-    // The index must not lead out of its folder.
-    if (!absl::EndsWith(name, ".safetensors") ||
-        absl::StrContains(name, "..") || absl::StrContains(name, '/') ||
-        absl::StrContains(name, '\0')) {
-      return SafetensorsError(
-          path, tensor, "a .safetensors file in this folder", NameText(name));
-    }
-    shards.emplace(tensor, name);
-  }
-  return shards;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TensorSource>> OpenSafetensors(
@@ -127,7 +86,7 @@ absl::StatusOr<std::unique_ptr<TensorSource>> OpenSafetensorsFolder(
         "neither"));
   }
   const absl::StatusOr<std::map<std::string, std::string>> shard_of =
-      ReadIndex(index);
+      ReadSafetensorsIndex(index);
   if (!shard_of.ok()) return shard_of.status();
   std::map<std::string, SafetensorsEntries> shards;
   SafetensorsEntries tensors;

@@ -17,17 +17,22 @@
 
 namespace ulpscope {
 
-absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
-    const Weights& weights, const Plan& plan,
-    const std::vector<int32_t>& prompt, size_t count, Parallel& parallel,
-    const std::function<bool()>& stop) {
+absl::StatusOr<Generated> GenerateGreedily(const Weights& weights,
+                                           const Plan& plan,
+                                           const std::vector<int32_t>& prompt,
+                                           size_t count, Parallel& parallel,
+                                           const std::function<bool()>& stop) {
   Decoder decoder(weights, plan, prompt.size() + count, parallel);
   decoder.set_stop(stop);
   std::vector<int32_t> next = prompt;
-  std::vector<int32_t> generated;
-  while (generated.size() < count) {
+  const std::vector<int64_t>& eos = weights.config.eos_token_ids;
+  Generated generated;
+  while (generated.tokens.size() < count) {
     const absl::Status status = decoder.Forward(next, Logits::kLast);
-    if (absl::IsCancelled(status)) break;
+    if (absl::IsCancelled(status)) {
+      generated.end = Generated::End::kStopped;
+      break;
+    }
     if (!status.ok()) return status;
     const double* logits = decoder.logits().data;
     const double* end = logits + decoder.logits().cols;
@@ -37,7 +42,11 @@ absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
                                               " are not numbers"));
     }
     next = {static_cast<int32_t>(std::max_element(logits, end) - logits)};
-    generated.push_back(next[0]);
+    generated.tokens.push_back(next[0]);
+    if (std::find(eos.begin(), eos.end(), next[0]) != eos.end()) {
+      generated.end = Generated::End::kEosToken;
+      break;
+    }
   }
   return generated;
 }

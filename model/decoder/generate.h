@@ -13,11 +13,20 @@
 
 namespace ulpscope {
 
-// The `count` tokens after the prompt, each the likeliest (the first of equal
-// ones) under the plan. Does not stop at an end-of-sequence token. An error if
-// a logit is NaN, or the prompt is empty or not in the vocabulary. Fewer
-// tokens, or none, if `stop` is not null and says true on the way.
-absl::StatusOr<std::vector<int32_t>> GenerateGreedily(
+struct Generated {
+  // Why there are no more tokens: there are `count`, the last one is an
+  // eos_token_id of the config, or `stop` said so.
+  enum class End { kCount, kEosToken, kStopped };
+  std::vector<int32_t> tokens;
+  End end = End::kCount;
+};
+
+// At most `count` tokens after the prompt, each the likeliest (the first of
+// equal ones) under the plan. Positions beyond the config's
+// max_position_embeddings are computed like others. An error if a logit is NaN,
+// or the prompt is empty or not in the vocabulary. `stop`, if it is not null,
+// is asked on the way.
+absl::StatusOr<Generated> GenerateGreedily(
     const Weights& weights, const Plan& plan,
     const std::vector<int32_t>& prompt, size_t count, Parallel& parallel,
     const std::function<bool()>& stop = nullptr);

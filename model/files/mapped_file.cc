@@ -1,17 +1,96 @@
 #include "model/files/mapped_file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 namespace ulpscope {
+
+// Places are reused and never freed, so that a handler can walk along them
+// without a lock.
+struct MappedPlace {
+  std::atomic<const uint8_t*> begin{nullptr};  // null: free
+  std::atomic<ptrdiff_t> size{0};
+  std::atomic<const char*> path{nullptr};
+  MappedPlace* next = nullptr;
+};
+
 namespace {
+
+std::mutex places_mutex;  // held to take one
+std::atomic<MappedPlace*> places{nullptr};
+struct sigaction action_before;  // of SIGBUS
+
+void WriteError(const char* text) {
+  // What cannot be written has no other way to be told.
+  const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
+  static_cast<void>(written);
+}
+
+// Whoever reads a file keeps it alive, and with it its path.
+void OnBusError(int signal, siginfo_t* info, void* context) {
+  const auto* const address = static_cast<const uint8_t*>(info->si_addr);
+  const MappedPlace* place =
+      info->si_code == BUS_ADRERR ? places.load() : nullptr;
+  for (; place != nullptr; place = place->next) {
+    const uint8_t* const begin = place->begin;
+    if (begin == nullptr || address < begin || address - begin >= place->size) {
+      continue;
+    }
+    for (const char* const text :
+         {"\n", static_cast<const char*>(program_invocation_short_name), ": ",
+          place->path.load(),
+          ": was truncated while it was read, or its disk failed\n"}) {
+      WriteError(text);
+    }
+    _exit(1);
+  }
+  if ((action_before.sa_flags & SA_SIGINFO) != 0) {
+    action_before.sa_sigaction(signal, info, context);
+  } else if (action_before.sa_handler != SIG_DFL &&
+             action_before.sa_handler != SIG_IGN) {
+    action_before.sa_handler(signal);
+  } else {
+    sigaction(signal, &action_before, nullptr);
+    raise(signal);  // once this returns
+  }
+}
+
+MappedPlace* TakePlace(absl::Span<const uint8_t> bytes, const char* path) {
+  const std::lock_guard<std::mutex> lock(places_mutex);
+  if (places == nullptr) {
+    struct sigaction action = {};
+    action.sa_sigaction = &OnBusError;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, &action_before);
+  }
+  MappedPlace* place = places;
+  while (place != nullptr && place->begin != nullptr) place = place->next;
+  if (place == nullptr) {
+    place = new MappedPlace;
+    place->next = places;
+    places = place;
+  }
+  place->size = static_cast<ptrdiff_t>(bytes.size());
+  place->path = path;
+  place->begin = bytes.data();  // last: now it is found
+  return place;
+}
 
 // Whole pages within [begin, end) of a mapping; none if it covers no page.
 void DropPages(const uint8_t* begin, const uint8_t* end) {
@@ -69,7 +148,11 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(
       path, absl::MakeConstSpan(static_cast<const uint8_t*>(data), size)));
 }
 
+MappedFile::MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes)
+    : path_(path), bytes_(bytes), place_(TakePlace(bytes, path_.c_str())) {}
+
 MappedFile::~MappedFile() {
+  place_->begin = nullptr;
   munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
 }
 

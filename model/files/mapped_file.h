@@ -15,8 +15,12 @@ namespace ulpscope {
 // "a folder", "a FIFO", ...: what a file of that st_mode is, for messages.
 const char* FileKindText(unsigned mode);
 
-// A file mapped for reading. Another process that shortens the file while it is
-// mapped makes reads fault (SIGBUS), as with every mapping.
+struct MappedPlace;
+
+// A file mapped for reading. Where another process shortens the file meanwhile,
+// or its disk fails, reading what is gone ends the process with exit code 1 and
+// a line on stderr that names the file: from the first Open on, SIGBUS has a
+// handler, which leaves other faults to the one before it.
 class MappedFile : public std::enable_shared_from_this<MappedFile> {
  public:
   // Errors name the path: missing, not readable, not a regular file, empty.
@@ -39,11 +43,11 @@ class MappedFile : public std::enable_shared_from_this<MappedFile> {
   std::shared_ptr<const void> Hold(absl::Span<const uint8_t> range) const;
 
  private:
-  MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes)
-      : path_(path), bytes_(bytes) {}
+  MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes);
 
   std::string path_;
   absl::Span<const uint8_t> bytes_;
+  MappedPlace* const place_;  // where the handler finds it
 };
 
 }  // namespace ulpscope

@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/files/strict_json.h"
 #include "model/files/tensor.h"
+#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 namespace {
@@ -222,6 +224,42 @@ absl::StatusOr<SafetensorsEntries> ReadSafetensorsFile(absl::string_view path) {
   const absl::Status status = CheckCoverage(path, tensors, data);
   if (!status.ok()) return status;
   return tensors;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ReadSafetensorsIndex(
+    absl::string_view path) {
+  const absl::StatusOr<std::shared_ptr<const MappedFile>> file =
+      MappedFile::Open(path);
+  if (!file.ok()) return file.status();
+  if ((*file)->bytes().size() > kMaxSafetensorsHeader) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": expected at most ", kMaxSafetensorsHeader,
+                     " bytes, found ", (*file)->bytes().size()));
+  }
+  const absl::StatusOr<Json> index = ParseJsonObject((*file)->text(), path);
+  if (!index.ok()) return index.status();
+  const auto weight_map = index->find("weight_map");
+  if (weight_map == index->end() || !weight_map->is_object()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": weight_map: expected an object, found ",
+        weight_map == index->end() ? "nothing" : weight_map->type_name()));
+  }
+  std::map<std::string, std::string> shards;
+  for (const auto& [tensor, value] : weight_map->items()) {
+    if (!value.is_string()) {
+      return SafetensorsError(path, tensor, "a file name", value.type_name());
+    }
+    const std::string& name = value.get_ref<const std::string&>();
+    // The index must not lead out of its folder.
+    if (!absl::EndsWith(name, ".safetensors") ||
+        absl::StrContains(name, "..") || absl::StrContains(name, '/') ||
+        absl::StrContains(name, '\0')) {
+      return SafetensorsError(
+          path, tensor, "a .safetensors file in this folder", NameText(name));
+    }
+    shards.emplace(tensor, name);
+  }
+  return shards;
 }
 
 }  // namespace ulpscope

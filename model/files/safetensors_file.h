@@ -34,6 +34,10 @@ using SafetensorsEntries = std::map<std::string, SafetensorsEntry, std::less<>>;
 // model/checkpoint/safetensors.h says.
 absl::StatusOr<SafetensorsEntries> ReadSafetensorsFile(absl::string_view path);
 
+// The file name of each tensor's shard, as a model.safetensors.index.json says.
+absl::StatusOr<std::map<std::string, std::string>> ReadSafetensorsIndex(
+    absl::string_view path);
+
 // "FILE: tensor NAME: expected ..., found ..."
 absl::Status SafetensorsError(absl::string_view file, absl::string_view tensor,
                               absl::string_view expected,

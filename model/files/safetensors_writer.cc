@@ -12,15 +12,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/files/output_file.h"
-#include "nlohmann/json.hpp"
+#include "model/files/strict_json.h"
 
 namespace ulpscope {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr size_t kLengthSize = 8;
 
@@ -57,15 +56,22 @@ absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
 }
 
 std::string SafetensorsWriter::Header() const {
-  Json header = Json::object();
-  if (!metadata_.empty()) header["__metadata__"] = metadata_;
-  for (const auto& [name, entry] : entries_) {
-    header[name] = {{"dtype", entry.dtype},
-                    {"shape", entry.shape},
-                    {"data_offsets", {entry.begin, entry.end}}};
+  std::vector<std::string> members;
+  if (!metadata_.empty()) {
+    std::vector<std::string> texts;
+    for (const auto& [key, value] : metadata_) {
+      texts.push_back(absl::StrCat(JsonString(key), ":", JsonString(value)));
+    }
+    members.push_back(
+        absl::StrCat("\"__metadata__\":{", absl::StrJoin(texts, ","), "}"));
   }
-  return header.dump(-1, ' ', /*ensure_ascii=*/true,
-                     Json::error_handler_t::replace);
+  for (const auto& [name, entry] : entries_) {
+    members.push_back(
+        absl::StrCat(JsonString(name), ":{\"data_offsets\":[", entry.begin, ",",
+                     entry.end, "],\"dtype\":\"", entry.dtype, "\",\"shape\":[",
+                     absl::StrJoin(entry.shape, ","), "]}"));
+  }
+  return absl::StrCat("{", absl::StrJoin(members, ","), "}");
 }
 
 template <typename T, typename V>

@@ -37,7 +37,7 @@ KvCache CacheOf(const ModelConfig& config, const Stream& stream, size_t layer,
   const Op last_of_keys = normed_last ? Op::kKNorm : Op::kRope;
   one_layer.Set(1, Op::kRope, stream.plan.Get(layer, last_of_keys));
   one_layer.Set(1, Op::kVProj, stream.plan.Get(layer, Op::kVProj));
-  if (stream.given != nullptr) one_layer = Plan::Parse("oracle", 1).value();
+  if (stream.given != nullptr) one_layer = Plan::Oracle(1);
   const Matrix<double> rope = task.inputs[0].view();
   const Matrix<double> v = task.inputs[1].view();
   KvCache cache(config, one_layer, rope.rows);

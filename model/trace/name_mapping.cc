@@ -70,9 +70,10 @@ absl::StatusOr<NameMapping::Rule> NameMapping::ParseRule(
   }
   auto theirs = ParsePattern(left);
   if (!theirs.ok()) return theirs.status();
+  if (theirs->offset != 0) return Expected("{i} on the left side", left);
+  if (right == "-") return Rule{*std::move(theirs), {}};
   auto ours = ParsePattern(right);
   if (!ours.ok()) return ours.status();
-  if (theirs->offset != 0) return Expected("{i} on the left side", left);
   if (theirs->has_number != ours->has_number) {
     return Expected("{i} on both sides or on none", line);
   }
@@ -135,6 +136,7 @@ std::optional<std::string> NameMapping::Apply(absl::string_view name) const {
         (rule.ours.offset < 0 && i == 0)) {
       continue;
     }
+    if (!rule.ours.has_number) return "";
     return absl::StrCat(rule.ours.before, int64_t{i} + rule.ours.offset,
                         rule.ours.after);
   }

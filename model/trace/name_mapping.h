@@ -15,10 +15,12 @@ namespace ulpscope {
 //
 //   # llama.cpp's names
 //   blk.{i}.attn_q = model.layers.{i}.self_attn.q_proj
-//   l_out-{i} = hidden_states.{i+1}
+//   l_out-{i} = model.layers.{i}
+//   norm = -
 //
 // {i} stands for a number and is on both sides or on none; the right side also
-// knows {i+1} and {i-1}. '#' begins a comment.
+// knows {i+1} and {i-1}. '-' on the right drops the tensor, whose name would
+// otherwise be taken for one of ours. '#' begins a comment.
 class NameMapping {
  public:
   NameMapping() = default;  // renames nothing
@@ -28,7 +30,8 @@ class NameMapping {
                                            absl::string_view file);
   static absl::StatusOr<NameMapping> Load(absl::string_view path);
 
-  // What a rule makes of the name; nothing if no rule matches.
+  // What a rule makes of the name: empty if it drops the tensor. Nothing if no
+  // rule matches.
   std::optional<std::string> Apply(absl::string_view name) const;
 
  private:
@@ -41,7 +44,7 @@ class NameMapping {
   };
   struct Rule {
     Pattern theirs;
-    Pattern ours;
+    Pattern ours;  // of a tensor that is dropped: empty
   };
 
   static absl::StatusOr<Pattern> ParsePattern(absl::string_view text);

@@ -34,6 +34,7 @@ absl::StatusOr<TraceIndex> TraceIndex::Make(absl::string_view path,
   TraceIndex index(num_layers);
   for (const TraceArray& array : arrays) {
     const std::optional<std::string> mapped = mapping.Apply(array.name);
+    if (mapped && mapped->empty()) continue;  // the user has dropped it
     const std::optional<TraceName> name =
         ParseTraceName(mapped ? *mapped : array.name);
     if (!name) {
@@ -58,17 +59,20 @@ absl::Status TraceIndex::Add(absl::string_view path, const TraceName& name,
   if (is_first) return absl::OkStatus();
   Named& kept = it->second;
   const std::string text = TraceNameText(name);
-  if (kept.is_mapped || named.is_mapped) {
+  const auto is_certain = [&text](const Named& n) {
+    return n.is_mapped || n.array->name == text;
+  };
+  if (is_certain(kept) && is_certain(named)) {
     return absl::InvalidArgumentError(absl::StrCat(
         path, ": expected one array for ", text, ", found ",
         NameText(kept.array->name), " and ", NameText(named.array->name),
         " after the rules of --mapping"));
   }
-  // Two spellings of a name: the usual one counts.
-  if (named.array->name == text) std::swap(named, kept);
+  // Two spellings of a name: a rule's or the usual one counts.
+  if (is_certain(named)) std::swap(named, kept);
   AddForeign(named.array->name,
-             absl::StrCat("the same tensor as ", kept.array->name,
-                          ", which is the one that is read"));
+             absl::StrCat("a name of ", text, ", which is read from ",
+                          kept.array->name));
   return absl::OkStatus();
 }
 

@@ -20,8 +20,9 @@ namespace ulpscope {
 // Which array of a trace is which of the model's tensors, by their names.
 class TraceIndex {
  public:
-  // `arrays` must outlive it. An error, which names `path`, if `mapping` gives
-  // two arrays one name.
+  // `arrays` must outlive it. A name that `mapping` gives counts more than
+  // another spelling of it; an error, which names `path`, if `mapping` gives
+  // two arrays one name, or one the name that another has.
   static absl::StatusOr<TraceIndex> Make(absl::string_view path,
                                          absl::Span<const TraceArray> arrays,
                                          const NameMapping& mapping,

@@ -43,6 +43,8 @@ Outcome Diagnosed(const std::string& path, const std::string& flags) {
 TEST(ExplorerDiagnoseTest, OurOwnTraceIsExplained) {
   const std::string trace =
       Dump("own.safetensors", "--plan=f32 --tokens=97,3,200");
+  EXPECT_THAT(Read(trace).substr(0, 400),
+              HasSubstr("\"model\":\"synthetic:tiny\""));
   const std::string folder = absl::StrCat(TestFolder(), "/own");
   const Outcome run =
       Diagnosed(trace, absl::StrCat("--plan=f32 --out='", folder, "'"));

@@ -463,6 +463,25 @@ TEST(ExplorerTest, GenerationThatIsStoppedPrintsTheTokensSoFar) {
   EXPECT_THAT(run.err, HasSubstr(" of 50000 tokens"));
 }
 
+TEST(ExplorerTest, GenerationEndsAtTheModelsEndToken) {
+  const Outcome run =
+      Explorer("--generate=30 --model=synthetic:tiny --tokens=32,");
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_EQ(run.out, "2\n");
+  EXPECT_THAT(run.err, HasSubstr("explorer: the model's end token 2 came "
+                                 "after 1 of 30 tokens\n"));
+}
+
+TEST(ExplorerTest, GenerationBeyondTheModelsPositionsWarns) {
+  const std::string tiny = " --model=synthetic:tiny --tokens=97,3,200";
+  const Outcome beyond = Explorer("--generate=511" + tiny);
+  EXPECT_EQ(beyond.exit_code, 0);
+  EXPECT_THAT(beyond.err,
+              HasSubstr("warning: the prompt of 3 tokens and 510 generated "
+                        "ones is longer than the model's 512 positions\n"));
+  EXPECT_THAT(Explorer("--generate=510" + tiny).err, Not(HasSubstr("warning")));
+}
+
 // (Loading this model takes seconds; the warning comes right before.)
 TEST(ExplorerTest, StoppedWhileLoadingSaysSo) {
   const Outcome run = StopExplorer(

@@ -15,11 +15,12 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 #include "tests/explorer/attribution/attributed.h"
 #include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
@@ -33,11 +34,11 @@ using ::testing::SizeIs;
 constexpr double kUnitRoundoff = 0x1p-53;
 
 // A run by a decoder.
-Trace Traced(const Weights& weights, const Plan& plan,
-             const AttributedWith& options) {
+KeptStates Traced(const Weights& weights, const Plan& plan,
+                  const AttributedWith& options) {
   Parallel parallel;
   Decoder decoder(weights, plan, options.tokens.size(), parallel);
-  Trace trace(weights.config);
+  KeptStates trace(weights.config);
   EXPECT_THAT(decoder.Forward(options.tokens, Logits::kAll, &trace), IsOk());
   return trace;
 }
@@ -59,8 +60,8 @@ double Norm(Matrix<const double> m) {
 
 // What the maps say of a plan is what running it says: n values' squares are
 // summed in another order here.
-void ExpectMeasured(const Effect& effect, const Trace& run,
-                    const Trace& oracle) {
+void ExpectMeasured(const Effect& effect, const KeptStates& run,
+                    const KeptStates& oracle) {
   Parallel parallel;
   TestMonitor monitor;
   const LogitMetrics logits =
@@ -94,7 +95,7 @@ TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
     const Plan oracle = Parsed("oracle", weights);
     const AttributedWith options = TinyPrompt();
     const Attribution result = Attributed(weights, text, options);
-    const Trace reference = Traced(weights, oracle, options);
+    const KeptStates reference = Traced(weights, oracle, options);
     const auto expect_measured = [&](const Effect& effect, const Plan& of) {
       ExpectMeasured(effect, Traced(weights, of, options), reference);
     };
@@ -175,8 +176,8 @@ TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
   const Plan plan = Parsed("torch-bf16", Tiny());
   const Plan oracle = Parsed("oracle", Tiny());
   const Attribution result = Attributed(Tiny(), "torch-bf16", options);
-  const Trace reference = Traced(Tiny(), oracle, options);
-  const Trace run = Traced(Tiny(), plan, options);
+  const KeptStates reference = Traced(Tiny(), oracle, options);
+  const KeptStates run = Traced(Tiny(), plan, options);
   // Of n values: sums of n squares, and five quotients and roots each.
   const auto expect_moved = [](double value, Matrix<const double> repaired,
                                Matrix<const double> from,
@@ -191,7 +192,7 @@ TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
     Plan repaired = plan;
     repaired.Set(repair.cell.layer, repair.cell.op,
                  oracle.Get(repair.cell.layer, repair.cell.op));
-    const Trace trace = Traced(Tiny(), repaired, options);
+    const KeptStates trace = Traced(Tiny(), repaired, options);
     expect_moved(repair.moved, trace.State(last), run.State(last),
                  reference.State(last));
     expect_moved(repair.logits_moved, trace.Logits(), run.Logits(),
@@ -214,7 +215,7 @@ TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
 
 std::vector<double> FinalHidden(const Plan& plan,
                                 const AttributedWith& options) {
-  const Trace trace = Traced(Tiny(), plan, options);
+  const KeptStates trace = Traced(Tiny(), plan, options);
   const Matrix<const double> m = trace.State(trace.num_layers());
   return {m.data, m.data + m.rows * m.cols};
 }

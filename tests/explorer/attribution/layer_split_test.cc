@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"

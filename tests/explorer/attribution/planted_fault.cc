@@ -14,9 +14,10 @@
 #include "gtest/gtest.h"
 #include "kernels/base/matrix.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/decoder/decoder.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 #include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
@@ -71,11 +72,11 @@ bool ResultsDiffer(const Weights& weights, const Plan& a, const Plan& b,
                    const std::vector<int32_t>& tokens, Parallel& parallel) {
   const auto run = [&](const Plan& plan) {
     Decoder decoder(weights, plan, tokens.size(), parallel);
-    Trace trace(weights.config);
+    KeptStates trace(weights.config);
     EXPECT_THAT(decoder.Forward(tokens, Logits::kAll, &trace), IsOk());
     return trace;
   };
-  const Trace first = run(a), second = run(b);
+  const KeptStates first = run(a), second = run(b);
   const size_t last = first.num_layers();
   return !SameBits(first.State(last), second.State(last)) ||
          !SameBits(first.Logits(), second.Logits());

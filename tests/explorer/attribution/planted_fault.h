@@ -10,6 +10,7 @@
 #include "explorer/attribution/attribution.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/random.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 

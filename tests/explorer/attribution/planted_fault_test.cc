@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/random.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "tests/explorer/attribution/attributed.h"

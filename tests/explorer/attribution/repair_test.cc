@@ -25,11 +25,12 @@
 #include "kernels/base/parallel.h"
 #include "kernels/measure/random.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 #include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
@@ -66,14 +67,14 @@ double ErrorAlone(const Weights& weights, const Plan& plan,
                   BudgetMetric metric) {
   Parallel parallel;
   const auto run = [&](const Plan& which) {
-    Trace trace(weights.config);
+    KeptStates trace(weights.config);
     Decoder decoder(weights, which, Tokens().size(), parallel);
     EXPECT_THAT(decoder.Forward(Tokens(), Logits::kAll, &trace), IsOk());
     return trace;
   };
   const auto oracle_plan = Plan::Parse("oracle", weights.layers.size());
   EXPECT_THAT(oracle_plan, IsOk());
-  const Trace value = run(plan), oracle = run(*oracle_plan);
+  const KeptStates value = run(plan), oracle = run(*oracle_plan);
   switch (metric) {
     case BudgetMetric::kRelL2:
       return Compare(value.State(value.num_layers()),

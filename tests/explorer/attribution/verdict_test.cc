@@ -22,6 +22,7 @@
 #include "kernels/base/format.h"
 #include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"

@@ -20,8 +20,8 @@
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
 #include "model/lockstep/lockstep.h"
+#include "model/trace/kept_states.h"
 #include "model/trace/reference_trace.h"
-#include "model/trace/trace.h"
 #include "tests/explorer/diagnosis/diagnosed_model.h"
 #include "tests/model/decoder/kept_outputs.h"
 
@@ -81,7 +81,7 @@ TEST(ErrorRowsTest, SharesAreThoseOfSingleLayers) {
   const auto oracle_plan = Plan::Parse("oracle", num_layers);
   ASSERT_THAT(oracle_plan, IsOk());
   Decoder decoder(weights, *oracle_plan, kTokens.size(), parallel);
-  Trace adds(weights.config);
+  KeptStates adds(weights.config);
   ASSERT_THAT(decoder.Forward(kTokens, Logits::kNone, &adds), IsOk());
 
   // Sums of n < 2^9 squares, a few of them together.

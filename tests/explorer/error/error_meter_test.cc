@@ -11,7 +11,7 @@
 #include "kernels/base/parallel.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 #include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
@@ -47,7 +47,8 @@ TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
   EXPECT_EQ(meter.PlanStream(0, 0), 2u);
   EXPECT_EQ(meter.PlanStream(1, 1), 5u);
   for (size_t i = 0; i < kNumOps; ++i) {
-    EXPECT_EQ(meter.Wants(OpAt(i)), Trace::Keeps(OpAt(i))) << OpName(OpAt(i));
+    EXPECT_EQ(meter.Wants(OpAt(i)), KeptStates::Keeps(OpAt(i)))
+        << OpName(OpAt(i));
   }
   // Sequence 0 has one position and sequence 1 two.
   Show(meter, {0, 2, 4}, 0, Op::kEmbed, {3, 4});

@@ -12,7 +12,7 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/random.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 #include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {

@@ -23,7 +23,7 @@
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
 #include "model/synthetic/synthetic.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 #include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
@@ -66,9 +66,10 @@ class PhenomenaTest : public testing::Test {
   }
 
   // Of the whole prompt in one call, for what must agree with it.
-  Trace TraceOf(absl::string_view plan, const std::vector<int32_t>& tokens) {
+  KeptStates TraceOf(absl::string_view plan,
+                     const std::vector<int32_t>& tokens) {
     Decoder decoder(weights_, PlanOf(plan), tokens.size(), parallel_);
-    Trace trace(weights_.config);
+    KeptStates trace(weights_.config);
     EXPECT_THAT(decoder.Forward(tokens, Logits::kAll, &trace), IsOk());
     return trace;
   }
@@ -90,7 +91,7 @@ TEST_F(PhenomenaTest, FindsThePlantedMassiveActivation) {
   EXPECT_EQ(m.removed, static_cast<size_t>(planted.removal_layer) + 1);
   EXPECT_EQ(m.removed_op, Op::kMlpResidual);
   EXPECT_EQ(m.value_layer, m.removed - 1);
-  const Trace oracle = TraceOf("oracle", {97});
+  const KeptStates oracle = TraceOf("oracle", {97});
   EXPECT_EQ(m.value, oracle.State(m.value_layer).Row(0)[m.channel]);
   EXPECT_EQ(m.left, oracle.State(m.removed).Row(0)[m.channel]);
 }
@@ -108,7 +109,7 @@ TEST_F(PhenomenaTest, MassiveChannelIsAtThePlantedTokensPosition) {
 TEST_F(PhenomenaTest, CancellationsAreTheTraces) {
   const auto found = Find("bf16", LongPrompt());
   ASSERT_THAT(found, IsOk());
-  const Trace oracle = TraceOf("oracle", LongPrompt());
+  const KeptStates oracle = TraceOf("oracle", LongPrompt());
   const auto std_after = [&oracle](size_t layer) {
     return MetricsOfReference(layer, oracle.State(layer), {}).std;
   };
@@ -135,8 +136,8 @@ TEST_F(PhenomenaTest, CancellationsAreTheTraces) {
 TEST_F(PhenomenaTest, ErrorsAreThePlansAgainstTheOracles) {
   const auto found = Find("bf16", LongPrompt());
   ASSERT_THAT(found, IsOk());
-  const Trace plan = TraceOf("bf16", LongPrompt());
-  const Trace oracle = TraceOf("oracle", LongPrompt());
+  const KeptStates plan = TraceOf("bf16", LongPrompt());
+  const KeptStates oracle = TraceOf("oracle", LongPrompt());
   ASSERT_EQ(found->biases.size(), oracle.num_layers() + 1);
   ASSERT_EQ(found->concentrations.size(), oracle.num_layers() + 1);
   for (size_t layer = 0; layer <= oracle.num_layers(); ++layer) {
@@ -179,7 +180,7 @@ TEST_F(PhenomenaTest, TheOracleItselfHasNoError) {
 TEST_F(PhenomenaTest, RangesAreOfAllOpsAsTheyRun) {
   const auto found = Find("bf16", ShortPrompt());
   ASSERT_THAT(found, IsOk());
-  const Trace oracle = TraceOf("oracle", ShortPrompt());
+  const KeptStates oracle = TraceOf("oracle", ShortPrompt());
   // embed, all but q_norm and k_norm in 8 layers, final_norm and lm_head.
   ASSERT_EQ(found->headrooms.size(), 1u + 8 * 16 + 2);
   EXPECT_EQ(found->headrooms[0].op, Op::kEmbed);

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/status_matchers.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -221,6 +222,18 @@ TEST(RopeFrequenciesTest, AreTransformersForLlama3) {
     EXPECT_NEAR(frequencies[row.i], row.expected, 16 * 0x1p-24 * row.expected)
         << row.i;
   }
+}
+
+// As large as a checkpoint's may be.
+TEST(ConfigTest, ReadsAMegabyteOfKeys) {
+  std::string text = Minimal("Qwen3ForCausalLM").dump();
+  text.pop_back();
+  for (int i = 0; text.size() < 1'000'000; ++i) {
+    absl::StrAppend(&text, ",\"", i, "\":{}");
+  }
+  const auto config = ParseConfig(text + "}", "config.json");
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->hidden_size, 896);
 }
 
 }  // namespace

@@ -109,5 +109,23 @@ TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
   EXPECT_THAT(message("f32,"), HasSubstr("not a preset"));
 }
 
+TEST(PlanTest, OracleIsThePreset) {
+  EXPECT_EQ(Plan::Oracle(3), *Plan::Parse("oracle", 3));
+  EXPECT_EQ(Plan::Oracle(3).Text(), "oracle");
+}
+
+TEST(PlanTest, WithReadsMoreEntries) {
+  const Plan plan = *Plan::Parse("matmul=bf16", 4);
+  const auto with = plan.With("down_proj@2=kahan, softmax=f64");
+  ASSERT_THAT(with, IsOk());
+  EXPECT_EQ(*with,
+            *Plan::Parse("matmul=bf16,down_proj@2=kahan,softmax=f64", 4));
+  EXPECT_EQ(plan.Text(), "matmul=bf16");
+  EXPECT_EQ(*plan.With("oracle"), Plan::Oracle(4));
+  EXPECT_THAT(plan.With("down_proj@5=f32"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("down_proj@5=f32"), HasSubstr("<= 4"))));
+}
+
 }  // namespace
 }  // namespace ulpscope

@@ -19,7 +19,7 @@
 #include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -102,7 +102,7 @@ TEST_P(SameBitsTest, HoweverItIsRun) {
         << "token by token";
     EXPECT_TRUE(SameBits(AllLogits(weights, plan, tokens, 7, 3), expected))
         << "in chunks of 7, three threads";
-    Trace trace(weights.config);
+    KeptStates trace(weights.config);
     EXPECT_TRUE(SameBits(
         AllLogits(weights, plan, tokens, tokens.size(), 2, &trace), expected))
         << "observed";

@@ -1,5 +1,6 @@
 #include "model/decoder/generate.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -36,9 +37,10 @@ TEST_P(GenerateTest, EachTokenIsTheLikeliestAfterAllBefore) {
     const std::vector<int32_t> prompt = {97, 3, 200};
     const auto generated = GenerateGreedily(weights, *plan, prompt, 40, two);
     ASSERT_THAT(generated, IsOk());
-    ASSERT_EQ(generated->size(), 40u);
+    ASSERT_EQ(generated->tokens.size(), 40u);
+    EXPECT_EQ(generated->end, Generated::End::kCount);
     std::vector<int32_t> tokens = prompt;
-    for (const int32_t token : *generated) {
+    for (const int32_t token : generated->tokens) {
       Decoder decoder(weights, *plan, tokens.size(), one);
       ASSERT_THAT(decoder.Forward(tokens, Logits::kAll), IsOk());
       const double* logits = decoder.logits().Row(tokens.size() - 1);
@@ -67,7 +69,8 @@ TEST(GenerateErrorTest, NothingToStartFromIsAnError) {
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("token 300")));
   const auto nothing = GenerateGreedily(weights, plan, {5}, 0, parallel);
   ASSERT_THAT(nothing, IsOk());
-  EXPECT_TRUE(nothing->empty());
+  EXPECT_TRUE(nothing->tokens.empty());
+  EXPECT_EQ(nothing->end, Generated::End::kCount);
 }
 
 TEST(GenerateErrorTest, NaNIsNotAToken) {
@@ -78,6 +81,23 @@ TEST(GenerateErrorTest, NaNIsNotAToken) {
       GenerateGreedily(weights, Plan(weights.layers.size()), {5, 6}, 2,
                        parallel),
       StatusIs(absl::StatusCode::kInternal, HasSubstr("after position 1")));
+}
+
+TEST(GenerateEndTest, EndsAfterAnEndToken) {
+  Parallel parallel;
+  Weights weights = LoadedWeights("synthetic:tiny", parallel);
+  const Plan plan(weights.layers.size());
+  const auto all = GenerateGreedily(weights, plan, {97, 3}, 10, parallel);
+  ASSERT_THAT(all, IsOk());
+  ASSERT_EQ(all->tokens.size(), 10u);
+  const auto fourth = all->tokens.begin() + 3;
+  ASSERT_EQ(std::find(all->tokens.begin(), fourth, *fourth), fourth);
+  weights.config.eos_token_ids = {100000, *fourth};
+  const auto ended = GenerateGreedily(weights, plan, {97, 3}, 10, parallel);
+  ASSERT_THAT(ended, IsOk());
+  EXPECT_EQ(ended->tokens,
+            std::vector<int32_t>(all->tokens.begin(), fourth + 1));
+  EXPECT_EQ(ended->end, Generated::End::kEosToken);
 }
 
 TEST(GenerateStopTest, HasTheTokensSoFar) {
@@ -93,11 +113,14 @@ TEST(GenerateStopTest, HasTheTokensSoFar) {
   const auto some = GenerateGreedily(weights, plan, prompt, 10, parallel,
                                      [&asked] { return ++asked > 4 * 9 + 5; });
   ASSERT_THAT(some, IsOk());
-  EXPECT_EQ(*some, std::vector<int32_t>(all->begin(), all->begin() + 4));
+  EXPECT_EQ(some->tokens,
+            std::vector<int32_t>(all->tokens.begin(), all->tokens.begin() + 4));
+  EXPECT_EQ(some->end, Generated::End::kStopped);
   const auto none = GenerateGreedily(weights, plan, prompt, 10, parallel,
                                      [] { return true; });
   ASSERT_THAT(none, IsOk());
-  EXPECT_TRUE(none->empty());
+  EXPECT_TRUE(none->tokens.empty());
+  EXPECT_EQ(none->end, Generated::End::kStopped);
 }
 
 }  // namespace

@@ -66,6 +66,17 @@ TEST(NameMappingTest, TheFirstRuleThatMatchesCounts) {
   EXPECT_EQ(Mapped(rules, "out-1"), "model.layers.0");
 }
 
+TEST(NameMappingTest, DropsNames) {
+  const std::string rules =
+      "norm-0 = norm\n"
+      "norm-{i} = -\n"
+      "norm = -  # before the weight\n";
+  EXPECT_EQ(Mapped(rules, "norm-0"), "norm");
+  EXPECT_EQ(Mapped(rules, "norm-1"), "");
+  EXPECT_EQ(Mapped(rules, "norm"), "");
+  EXPECT_EQ(Mapped(rules, "norm-"), "as it is");
+}
+
 TEST(NameMappingTest, SkipsCommentsAndSpace) {
   const std::string rules =
       "# names of another program\n"
@@ -100,6 +111,8 @@ TEST(NameMappingTest, ErrorsNameTheLine) {
        "\"x.{i} = model.norm\""},
       {"x.{i} = blk.{i}.y", "expected a name that is known on the right side",
        "\"blk.{i}.y\""},
+      {"x = -{i}", "expected {i} on both sides or on none", "\"x = -{i}\""},
+      {"x{i-1} = -", "expected {i} on the left side", "\"x{i-1}\""},
       {"x = y = model.norm", "expected a name that is known on the right side",
        "\"y = model.norm\""},
   };

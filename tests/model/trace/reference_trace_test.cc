@@ -336,6 +336,35 @@ TEST(ReferenceTraceTest, AMappingRenames) {
   EXPECT_EQ(Row(trace->outputs.at({2, Op::kQProj}), 0), AsRow(8, 400));
 }
 
+// llama.cpp calls the final norm before its weight "norm", which is a name of
+// ours for the one after it.
+TEST(ReferenceTraceTest, AMappingBeatsOtherSpellings) {
+  std::map<std::string, RawTensor> tensors = TracedStates();
+  tensors["norm"] = F32Tensor({3, 6}, 500);
+  tensors["result_norm"] = F32Tensor({3, 6}, 600);
+  const std::pair<size_t, Op> final_norm(0, Op::kFinalNorm);
+  const std::string path = WriteTrace(tensors);
+  const auto renamed =
+      LoadTrace(path, TracedTokens(),
+                WriteTestFile("names.txt", "result_norm = model.norm\n"));
+  ASSERT_THAT(renamed, IsOk());
+  EXPECT_EQ(Row(renamed->outputs.at(final_norm), 0), AsRow(6, 600));
+  EXPECT_THAT(NotMeasuredLines(*renamed),
+              ElementsAre("norm: a name of model.norm, which is read from "
+                          "result_norm"));
+  const auto dropped = LoadTrace(
+      path, TracedTokens(),
+      WriteTestFile("names.txt", "norm = -\nresult_norm = model.norm\n"));
+  ASSERT_THAT(dropped, IsOk());
+  EXPECT_EQ(Row(dropped->outputs.at(final_norm), 0), AsRow(6, 600));
+  EXPECT_THAT(NotMeasuredLines(*dropped), IsEmpty());
+  const auto neither =
+      LoadTrace(path, TracedTokens(),
+                WriteTestFile("names.txt", "norm = -\nresult_norm = -\n"));
+  ASSERT_THAT(neither, IsOk());
+  EXPECT_EQ(neither->outputs.count(final_norm), 0u);
+}
+
 TEST(ReferenceTraceTest, AMappingMustNotGiveTwoTensorsOneName) {
   const std::string mapping =
       WriteTestFile("names.txt", "l_out-{i} = hidden_states.{i}\n");

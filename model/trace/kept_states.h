@@ -1,5 +1,5 @@
-#ifndef MODEL_TRACE_TRACE_H_
-#define MODEL_TRACE_TRACE_H_
+#ifndef MODEL_TRACE_KEPT_STATES_H_
+#define MODEL_TRACE_KEPT_STATES_H_
 
 #include <cstddef>
 #include <vector>
@@ -21,9 +21,9 @@ struct Cancellation {
 
 // What one forward pass over fresh positions leaves behind: the residual stream
 // after every layer, the state after the final norm, and the logits, copied.
-class Trace : public Observer {
+class KeptStates : public Observer {
  public:
-  explicit Trace(const ModelConfig& config);
+  explicit KeptStates(const ModelConfig& config);
 
   // Whether it looks at the op's output; others need not be shown.
   static bool Keeps(Op op);
@@ -56,4 +56,4 @@ class Trace : public Observer {
 
 }  // namespace ulpscope
 
-#endif  // MODEL_TRACE_TRACE_H_
+#endif  // MODEL_TRACE_KEPT_STATES_H_

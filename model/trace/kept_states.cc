@@ -1,4 +1,4 @@
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 
 #include <cmath>
 #include <cstddef>
@@ -29,13 +29,13 @@ void Copy(Matrix<const double> from, std::vector<double>& to) {
 
 }  // namespace
 
-Trace::Trace(const ModelConfig& config)
+KeptStates::KeptStates(const ModelConfig& config)
     : hidden_size_(static_cast<size_t>(config.hidden_size)),
       vocab_size_(static_cast<size_t>(config.vocab_size)),
       states_(static_cast<size_t>(config.num_hidden_layers) + 1),
       cancellations_(states_.size()) {}
 
-bool Trace::Keeps(Op op) {
+bool KeptStates::Keeps(Op op) {
   switch (op) {
     case Op::kEmbed:
     case Op::kOProj:
@@ -50,8 +50,8 @@ bool Trace::Keeps(Op op) {
   }
 }
 
-void Trace::OnOutput(size_t layer, Op op, size_t /*first_position*/,
-                     Matrix<const double> rows) {
+void KeptStates::OnOutput(size_t layer, Op op, size_t /*first_position*/,
+                          Matrix<const double> rows) {
   switch (op) {
     case Op::kEmbed:
       positions_ = rows.rows;
@@ -86,15 +86,15 @@ void Trace::OnOutput(size_t layer, Op op, size_t /*first_position*/,
   }
 }
 
-Matrix<const double> Trace::State(size_t layer) const {
+Matrix<const double> KeptStates::State(size_t layer) const {
   return {states_[layer].data(), positions_, hidden_size_};
 }
 
-Matrix<const double> Trace::FinalNorm() const {
+Matrix<const double> KeptStates::FinalNorm() const {
   return {final_norm_.data(), positions_, hidden_size_};
 }
 
-Matrix<const double> Trace::Logits() const {
+Matrix<const double> KeptStates::Logits() const {
   return {logits_.data(), logits_.size() / vocab_size_, vocab_size_};
 }
 

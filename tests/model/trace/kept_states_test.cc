@@ -1,4 +1,4 @@
-#include "model/trace/trace.h"
+#include "model/trace/kept_states.h"
 
 #include <cmath>
 #include <cstddef>
@@ -31,9 +31,9 @@ std::vector<double> Values(Matrix<const double> m) {
   return values;
 }
 
-class TraceTest : public testing::Test {
+class KeptStatesTest : public testing::Test {
  protected:
-  TraceTest() : trace_(Config()) {}
+  KeptStatesTest() : trace_(Config()) {}
 
   static ModelConfig Config() {
     ModelConfig config;
@@ -48,10 +48,10 @@ class TraceTest : public testing::Test {
     trace_.OnOutput(layer, op, 0, {values.data(), values.size() / cols, cols});
   }
 
-  Trace trace_;
+  KeptStates trace_;
 };
 
-TEST_F(TraceTest, KeepsTheStreamTheFinalNormAndTheLogits) {
+TEST_F(KeptStatesTest, KeepsTheStreamTheFinalNormAndTheLogits) {
   See(0, Op::kEmbed, {1, 2, 3, 4});
   See(1, Op::kAttnResidual, {9, 9, 9, 9});
   See(1, Op::kMlpResidual, {5, 6, 7, 8});
@@ -69,7 +69,7 @@ TEST_F(TraceTest, KeepsTheStreamTheFinalNormAndTheLogits) {
   EXPECT_EQ(Values(trace_.Logits()), (std::vector<double>{1, 2, 3}));
 }
 
-TEST_F(TraceTest, CancellationIsTheOperandsNormsOverTheSums) {
+TEST_F(KeptStatesTest, CancellationIsTheOperandsNormsOverTheSums) {
   See(0, Op::kEmbed, {3, 4});         // norm 5
   See(1, Op::kOProj, {0, -4});        // norm 4
   See(1, Op::kAttnResidual, {3, 0});  // (5 + 4) / 3
@@ -85,7 +85,7 @@ TEST_F(TraceTest, CancellationIsTheOperandsNormsOverTheSums) {
   EXPECT_DOUBLE_EQ(trace_.CancellationAt(2).mlp, 2 * std::sqrt(68));
 }
 
-TEST_F(TraceTest, RowsApartAreCopiedTogether) {
+TEST_F(KeptStatesTest, RowsApartAreCopiedTogether) {
   const std::vector<double> padded = {1, 2, -1, 3, 4, -1};
   trace_.OnOutput(0, Op::kEmbed, 0, {padded.data(), 2, 2, 3});
   EXPECT_EQ(Values(trace_.State(0)), (std::vector<double>{1, 2, 3, 4}));
@@ -107,9 +107,9 @@ class Kept : public Observer {
   explicit Kept(const ModelConfig& config) : trace(config) {}
   void OnOutput(size_t layer, Op op, size_t first_position,
                 Matrix<const double> rows) override {
-    if (Trace::Keeps(op)) trace.OnOutput(layer, op, first_position, rows);
+    if (KeptStates::Keeps(op)) trace.OnOutput(layer, op, first_position, rows);
   }
-  Trace trace;
+  KeptStates trace;
 };
 
 TEST(TraceOfDecoderTest, HoldsWhatTheDecoderPutsOut) {
@@ -119,7 +119,7 @@ TEST(TraceOfDecoderTest, HoldsWhatTheDecoderPutsOut) {
   const std::vector<int32_t> tokens = {97, 4, 5};
 
   Decoder decoder(weights, Plan(num_layers), tokens.size(), parallel);
-  Trace trace(weights.config);
+  KeptStates trace(weights.config);
   ASSERT_THAT(decoder.Forward(tokens, Logits::kAll, &trace), IsOk());
   EXPECT_EQ(Values(trace.Logits()), Values(decoder.logits()));
 
