@@ -15,17 +15,13 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 }  // namespace
 
-AlignedBytes AllocateAlignedBytes(size_t bytes) {
+AlignedBytes TryAllocateAlignedBytes(size_t bytes) {
   const bool large = bytes >= kHugePage;
   void* storage = nullptr;
   // posix_memalign may return null for nothing.
   if (posix_memalign(&storage, large ? kHugePage : kAlignment,
                      std::max<size_t>(bytes, 1)) != 0) {
-    storage = nullptr;
-  }
-  if (storage == nullptr) {
-    if (const std::new_handler handler = std::get_new_handler()) handler();
-    std::abort();
+    return nullptr;
   }
   // Advice: where it is not taken, pages are small. Only whole huge pages, so
   // that the last does not take memory that nobody asked for.
@@ -33,6 +29,15 @@ AlignedBytes AllocateAlignedBytes(size_t bytes) {
     (void)madvise(storage, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   }
   return AlignedBytes(static_cast<unsigned char*>(storage));
+}
+
+AlignedBytes AllocateAlignedBytes(size_t bytes) {
+  AlignedBytes storage = TryAllocateAlignedBytes(bytes);
+  if (storage == nullptr) {
+    if (const std::new_handler handler = std::get_new_handler()) handler();
+    std::abort();
+  }
+  return storage;
 }
 
 }  // namespace ulpscope

@@ -19,6 +19,9 @@ using AlignedBytes = std::unique_ptr<unsigned char[], FreeAlignedBytes>;
 // does not return.
 AlignedBytes AllocateAlignedBytes(size_t bytes);
 
+// The same, but null if there is no memory.
+AlignedBytes TryAllocateAlignedBytes(size_t bytes);
+
 }  // namespace ulpscope
 
 #endif  // KERNELS_BASE_ALIGNED_BYTES_H_

@@ -4,7 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "hwy/base.h"
 #include "kernels/base/aligned_bytes.h"
 #include "kernels/base/dtype.h"
@@ -35,22 +39,42 @@ void PackPanel(const Bits* HWY_RESTRICT from, size_t n, size_t k, size_t first,
 
 }  // namespace
 
+absl::StatusOr<Panels> Panels::Pack(DType dtype, const void* data, size_t n,
+                                    size_t k, Parallel& parallel) {
+  Panels panels(dtype, n, k);
+  AlignedBytes storage = TryAllocateAlignedBytes(panels.bytes_);
+  if (storage == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for the ", panels.bytes_, " bytes of ", n,
+                     " x ", k, " ", DTypeName(dtype), " in panels"));
+  }
+  panels.Fill(std::move(storage), data, parallel);
+  return panels;
+}
+
 Panels::Panels(DType dtype, const void* data, size_t n, size_t k,
-               Parallel& parallel) {
-  const size_t num_panels = hwy::DivCeil(n, kPanelWidth);
-  view_ = {dtype, nullptr, n, k, k * kPanelWidth};
-  bytes_ = num_panels * view_.panel_stride * DTypeSize(dtype);
-  storage_ = AllocateAlignedBytes(bytes_);
+               Parallel& parallel)
+    : Panels(dtype, n, k) {
+  Fill(AllocateAlignedBytes(bytes_), data, parallel);
+}
+
+Panels::Panels(DType dtype, size_t n, size_t k)
+    : view_{dtype, nullptr, n, k, k * kPanelWidth},
+      bytes_(hwy::DivCeil(n, kPanelWidth) * view_.panel_stride *
+             DTypeSize(dtype)) {}
+
+void Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel) {
+  storage_ = std::move(storage);
   view_.data = storage_.get();
   const auto pack = [&](auto zero) {
     using Bits = decltype(zero);
-    parallel.For(num_panels, [&](size_t p) {
+    parallel.For(hwy::DivCeil(view_.n, kPanelWidth), [&](size_t p) {
       PackPanel(
-          static_cast<const Bits*>(data), n, k, p * kPanelWidth,
+          static_cast<const Bits*>(data), view_.n, view_.k, p * kPanelWidth,
           reinterpret_cast<Bits*>(storage_.get()) + p * view_.panel_stride);
     });
   };
-  switch (DTypeSize(dtype)) {
+  switch (DTypeSize(view_.dtype)) {
     case 2:
       pack(uint16_t{0});
       break;

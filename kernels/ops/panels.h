@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "absl/status/statusor.h"
 #include "kernels/base/aligned_bytes.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
@@ -31,7 +32,11 @@ class Panels {
  public:
   Panels() = default;
 
-  // From row-major [n][k], `data` aligned to its element.
+  // From row-major [n][k], `data` aligned to its element. ResourceExhausted,
+  // with the size, if there is no memory for them.
+  static absl::StatusOr<Panels> Pack(DType dtype, const void* data, size_t n,
+                                     size_t k, Parallel& parallel);
+  // The same, which ends the process instead, as AllocateAlignedBytes does.
   Panels(DType dtype, const void* data, size_t n, size_t k, Parallel& parallel);
 
   PanelsView view() const { return view_; }
@@ -41,6 +46,9 @@ class Panels {
   void CopyRow(size_t j, double* row) const;
 
  private:
+  Panels(DType dtype, size_t n, size_t k);
+  void Fill(AlignedBytes storage, const void* data, Parallel& parallel);
+
   PanelsView view_;
   size_t bytes_ = 0;
   AlignedBytes storage_;

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/panels.h"
 #include "model/architecture/config.h"
@@ -34,22 +35,16 @@ class Loader {
   void Matrix(const std::string& name, int64_t rows, int64_t cols,
               Panels& panels) {
     const int64_t shape[] = {rows, cols};
-    if (!status_.ok()) return;
-    const auto tensor = source_.Load(name, shape);
-    if (!Count(tensor.status())) return;
-    panels = Panels(tensor->dtype, tensor->data, static_cast<size_t>(rows),
-                    static_cast<size_t>(cols), parallel_);
+    Load(name, shape, rows, cols, panels);
   }
 
   void Vector(const std::string& name, int64_t size,
               std::vector<double>& vector) {
     const int64_t shape[] = {size};
-    if (!status_.ok()) return;
-    const auto tensor = source_.Load(name, shape);
-    if (!Count(tensor.status())) return;
     // A vector is a matrix of one row; reading it back widens it.
-    const Panels panels(tensor->dtype, tensor->data, 1,
-                        static_cast<size_t>(size), parallel_);
+    Panels panels;
+    Load(name, shape, 1, size, panels);
+    if (!status_.ok()) return;
     vector.resize(static_cast<size_t>(size));
     panels.CopyRow(0, vector.data());
   }
@@ -57,10 +52,23 @@ class Loader {
   const absl::Status& status() const { return status_; }
 
  private:
-  bool Count(const absl::Status& status) {
-    status_ = status;
-    if (status.ok()) progress_(++done_, total_);
-    return status.ok();
+  void Load(const std::string& name, absl::Span<const int64_t> shape,
+            int64_t rows, int64_t cols, Panels& panels) {
+    if (!status_.ok()) return;
+    const auto tensor = source_.Load(name, shape);
+    status_ = tensor.status();
+    if (!status_.ok()) return;
+    auto packed =
+        Panels::Pack(tensor->dtype, tensor->data, static_cast<size_t>(rows),
+                     static_cast<size_t>(cols), parallel_);
+    if (!packed.ok()) {
+      status_ = absl::Status(
+          packed.status().code(),
+          absl::StrCat("tensor ", name, ": ", packed.status().message()));
+      return;
+    }
+    panels = *std::move(packed);
+    progress_(++done_, total_);
   }
 
   TensorSource& source_;

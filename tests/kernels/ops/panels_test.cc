@@ -5,6 +5,9 @@
 #include <cstring>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/status_matchers.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "hwy/base.h"
 #include "kernels/base/dtype.h"
@@ -12,6 +15,10 @@
 
 namespace ulpscope {
 namespace {
+
+using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
+using ::testing::HasSubstr;
 
 // Bit patterns that name their place: each is another one.
 template <typename Bits>
@@ -102,6 +109,23 @@ TEST(PanelsTest, DefaultIsEmpty) {
   const Panels panels;
   EXPECT_EQ(panels.bytes(), 0u);
   EXPECT_EQ(panels.view().data, nullptr);
+}
+
+// More than an address space holds; the data is not read.
+TEST(PanelsTest, WithoutMemoryThereIsAnErrorWithTheSize) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers end the process where there is no memory";
+#endif
+  Parallel serial;
+  const float data[] = {1};
+  EXPECT_THAT(Panels::Pack(DType::kF32, data, size_t{1} << 40, 1 << 10, serial),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("4503599627370496 bytes")));
+  const auto one = Panels::Pack(DType::kF32, data, 1, 1, serial);
+  ASSERT_THAT(one, IsOk());
+  double row[1];
+  one->CopyRow(0, row);
+  EXPECT_EQ(row[0], 1.0);
 }
 
 }  // namespace

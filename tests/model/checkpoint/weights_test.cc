@@ -225,5 +225,35 @@ TEST(WeightsOfFileTest, GgufLoads) {
   EXPECT_EQ(weights->layers.size(), 1u);
 }
 
+// Says that it has every tensor, of any size, and shows one value.
+class Boundless : public TensorSource {
+ public:
+  bool Has(absl::string_view) const override { return true; }
+  absl::StatusOr<Tensor> Load(absl::string_view name,
+                              absl::Span<const int64_t> shape) override {
+    static constexpr float kValue = 1;
+    Tensor tensor;
+    tensor.name = std::string(name);
+    tensor.shape.assign(shape.begin(), shape.end());
+    tensor.data = &kValue;
+    return tensor;
+  }
+};
+
+TEST(LoadWeightsTest, WithoutMemoryTheErrorNamesTensorAndSize) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers end the process where there is no memory";
+#endif
+  Checkpoint checkpoint;
+  checkpoint.config.vocab_size = int64_t{1} << 40;
+  checkpoint.config.hidden_size = 1 << 10;
+  checkpoint.tensors = std::make_unique<Boundless>();
+  Parallel serial;
+  EXPECT_THAT(LoadWeights(checkpoint, serial, [](size_t, size_t) {}),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       AllOf(HasSubstr("model.embed_tokens.weight"),
+                             HasSubstr("4503599627370496 bytes"))));
+}
+
 }  // namespace
 }  // namespace ulpscope
