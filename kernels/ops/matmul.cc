@@ -19,6 +19,13 @@
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 
+namespace ulpscope {
+
+// One type for all targets.
+using MatMulFn = void (*)(absl::Span<const MatMulArgs>, Parallel&);
+
+}  // namespace ulpscope
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/matmul.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -419,10 +426,13 @@ struct MatMulImpl {
   }
 };
 
-using MatMulFn = void (*)(absl::Span<const MatMulArgs>, Parallel&);
-
 const MatMulFn* MatMulTable() {
+#if ULPSCOPE_HAS_AVX3_TABLES
+  return TableOver<MatMulImpl, Kernel::kMatMul, MatMulFn>(N_AVX3::MatMulTable(),
+                                                          AllStrategies());
+#else
   return TableOf<MatMulImpl, Kernel::kMatMul, MatMulFn>(AllStrategies());
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

@@ -53,6 +53,9 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 
 RowKernels AllRowKernels() {
+#if ULPSCOPE_HAS_AVX3_TABLES
+  return N_AVX3::AllRowKernels();
+#else
   const AllStrategies all;
   return {TableOf<RmsNormImpl, Kernel::kRmsNorm, RmsNormFn>(all),
           TableOf<SoftmaxImpl, Kernel::kSoftmax, SoftmaxFn>(all),
@@ -60,6 +63,7 @@ RowKernels AllRowKernels() {
           TableOf<RopeImpl, Kernel::kElementwise, RopeFn>(all),
           TableOf<SwiGluImpl, Kernel::kElementwise, SwiGluFn>(all),
           TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all)};
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

@@ -7,12 +7,24 @@
 #define KERNELS_STRATEGY_TABLE_INL_H_
 #endif
 
+#include <array>
 #include <cstddef>
 #include <type_traits>
 
 #include "kernels/base/cpu.h"
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/strategy.h"
+
+// For AVX3_SPR a compiler makes of these kernels what it makes for AVX3 (GCC
+// 12: functions of the very same sizes), unless they use dot products of bf16.
+// Where both are built, it has AVX3's functions: a third less to compile.
+#undef ULPSCOPE_HAS_AVX3_TABLES
+#if HWY_TARGET == HWY_AVX3_SPR && (HWY_TARGETS & HWY_AVX3) && \
+    HWY_STATIC_TARGET != HWY_AVX3
+#define ULPSCOPE_HAS_AVX3_TABLES 1
+#else
+#define ULPSCOPE_HAS_AVX3_TABLES 0
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
@@ -26,6 +38,7 @@ template <template <class> class Implementation, Kernel kKernel, typename Fn,
           class S>
 constexpr Fn EntryOf() {
   if constexpr ((S::kInfo.kernels & KernelBit(kKernel)) != 0 &&
+                (S::kInfo.needs_bf16_dot || !ULPSCOPE_HAS_AVX3_TABLES) &&
                 (!S::kInfo.needs_bf16_dot || HWY_NATIVE_DOT_BF16)) {
     return &Implementation<S>::Run;
   } else {
@@ -38,6 +51,21 @@ template <template <class> class Implementation, Kernel kKernel, typename Fn,
 const Fn* TableOf(StrategyList<S...> /*all*/) {
   static constexpr Fn kTable[] = {EntryOf<Implementation, kKernel, Fn, S>()...};
   return kTable;
+}
+
+// Its table with AVX3's entries where it has none.
+template <template <class> class Implementation, Kernel kKernel, typename Fn,
+          class... S>
+const Fn* TableOver(const Fn* avx3, StrategyList<S...> all) {
+  static const auto table = [&] {
+    std::array<Fn, sizeof...(S)> merged;
+    const Fn* own = TableOf<Implementation, kKernel, Fn>(all);
+    for (size_t i = 0; i < merged.size(); ++i) {
+      merged[i] = own[i] != nullptr ? own[i] : avx3[i];
+    }
+    return merged;
+  }();
+  return table.data();
 }
 
 // The index of strategy S.
