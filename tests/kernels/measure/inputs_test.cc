@@ -1,4 +1,4 @@
-#include "kernels/measure/inputs.h"
+#include "tests/kernels/measure/inputs.h"
 
 #include <algorithm>
 #include <cmath>

@@ -15,11 +15,11 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/exact.h"
-#include "kernels/measure/inputs.h"
 #include "kernels/measure/random.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
 #include "kernels/strategy/strategy.h"
+#include "tests/kernels/measure/inputs.h"
 #include "tests/kernels/ops/textbook.h"
 #include "tests/kernels/strategy/targets.h"
 

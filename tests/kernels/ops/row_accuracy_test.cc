@@ -18,10 +18,10 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/exact.h"
-#include "kernels/measure/inputs.h"
 #include "kernels/ops/rmsnorm.h"
 #include "kernels/ops/softmax.h"
 #include "kernels/strategy/strategy.h"
+#include "tests/kernels/measure/inputs.h"
 #include "tests/kernels/ops/textbook.h"
 #include "tests/kernels/strategy/targets.h"
 

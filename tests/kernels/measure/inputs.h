@@ -1,5 +1,5 @@
-#ifndef KERNELS_MEASURE_INPUTS_H_
-#define KERNELS_MEASURE_INPUTS_H_
+#ifndef TESTS_KERNELS_MEASURE_INPUTS_H_
+#define TESTS_KERNELS_MEASURE_INPUTS_H_
 
 #include <cstdint>
 
@@ -71,4 +71,4 @@ void FillRow(const RowFamily& family, Operands operands, uint64_t seed,
 
 }  // namespace ulpscope
 
-#endif  // KERNELS_MEASURE_INPUTS_H_
+#endif  // TESTS_KERNELS_MEASURE_INPUTS_H_
