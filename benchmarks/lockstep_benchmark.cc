@@ -15,8 +15,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "explorer/attribution/attribution.h"
@@ -25,6 +23,7 @@
 #include "kernels/base/machine_limits.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/base/steady_clock.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -57,9 +56,9 @@ class Reader : public LockstepObserver {
 };
 
 double Seconds(const std::function<void()>& work) {
-  const absl::Time start = absl::Now();
+  const double start = SteadySeconds();
   work();
-  return absl::ToDoubleSeconds(absl::Now() - start);
+  return SteadySeconds() - start;
 }
 
 void Compare(benchmark::State& state, const Weights& weights,

@@ -12,8 +12,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "hwy/cache_control.h"
 #include "kernels/base/aligned_bytes.h"
 #include "kernels/base/machine_limits.h"
@@ -23,6 +21,7 @@
 #define HWY_TARGET_INCLUDE "benchmarks/machine.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "kernels/base/steady_clock.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
@@ -95,9 +94,7 @@ namespace {
 
 constexpr int kRuns = 10;
 
-double SecondsSince(absl::Time start) {
-  return absl::ToDoubleSeconds(absl::Now() - start);
-}
+double SecondsSince(double start) { return SteadySeconds() - start; }
 
 }  // namespace
 
@@ -162,7 +159,7 @@ double MeasureFmaPeak(size_t threads) {
   Parallel parallel(threads);
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
-    const absl::Time start = absl::Now();
+    const double start = SteadySeconds();
     const double flops = DoFmas(parallel, kLongFmaSteps);
     best = std::max(best, flops / SecondsSince(start));
   }
@@ -174,7 +171,7 @@ double MeasureReadBandwidth(size_t threads) {
   const ReadBuffer buffer;
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
-    const absl::Time start = absl::Now();
+    const double start = SteadySeconds();
     buffer.Read(parallel);
     best = std::max(
         best, static_cast<double>(ReadBuffer::kBytes) / SecondsSince(start));

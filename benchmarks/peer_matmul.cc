@@ -9,8 +9,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "benchmark/benchmark.h"
 #include "benchmarks/inputs.h"
 #include "benchmarks/machine.h"
@@ -25,6 +23,7 @@
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/base/steady_clock.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
 #include "kernels/strategy/strategy.h"
@@ -126,9 +125,9 @@ class MatMulCase {
                        [this] { DoFmas(parallel_, kSteps); },
                        DoFmas(parallel_, kSteps)};
     limit.before = [this, panels] {
-      constexpr absl::Duration kLong = absl::Milliseconds(20);
-      const absl::Time start = absl::Now();
-      while (absl::Now() - start < kLong) RunOurs(Strategy(), panels);
+      constexpr double kLong = 20e-3;
+      const double start = SteadySeconds();
+      while (SteadySeconds() - start < kLong) RunOurs(Strategy(), panels);
     };
     StayAwake(limit);
     contenders_.push_back(std::move(limit));

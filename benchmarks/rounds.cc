@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "kernels/base/steady_clock.h"
 #include "kernels/measure/quantile.h"
 
 namespace ulpscope {
@@ -21,9 +22,9 @@ constexpr double kTurnSeconds = 0.02;
 constexpr double kLongTurnSeconds = 0.2;
 
 double SecondsOf(size_t calls, const Contender& contender) {
-  const absl::Time start = absl::Now();
+  const double start = SteadySeconds();
   for (size_t i = 0; i < calls; ++i) contender.call();
-  return absl::ToDoubleSeconds(absl::Now() - start);
+  return SteadySeconds() - start;
 }
 
 std::shared_ptr<void> Held(const Contender& contender) {

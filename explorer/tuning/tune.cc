@@ -2,22 +2,24 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
+#include <iterator>
+#include <map>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "explorer/error/run.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
+#include "kernels/base/steady_clock.h"
 #include "kernels/ops/panels.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
@@ -39,6 +41,7 @@ struct LayerMatrix {
   Panels LayerWeights::*panels;
 };
 
+// In the order in which a layer reads them.
 constexpr LayerMatrix kLayerMatrices[] = {
     {Op::kQProj, &LayerWeights::q_proj},
     {Op::kKProj, &LayerWeights::k_proj},
@@ -49,9 +52,10 @@ constexpr LayerMatrix kLayerMatrices[] = {
     {Op::kDownProj, &LayerWeights::down_proj},
 };
 
-// What decides which ColdWeights it is tuned with.
-auto WeightsOf(const TunableMatMul& matmul) {
-  return std::make_tuple(matmul.key.weights, matmul.n, matmul.k);
+// Whether it has the input of the one before. Under the same strategy both are
+// then in one parallel region (Decoder::Project).
+bool SharesInput(Op op) {
+  return op == Op::kKProj || op == Op::kVProj || op == Op::kUpProj;
 }
 
 std::string NameOf(const TunableMatMul& matmul) {
@@ -65,37 +69,61 @@ std::string NameOf(const TunableMatMul& matmul) {
 std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
                                      const std::vector<Plan>& plans,
                                      size_t prompt_tokens) {
+  struct Member {
+    Op op;
+    PanelsView b;
+  };
   std::vector<TunableMatMul> all;
-  const auto add = [&all](Strategy strategy, Op op, const PanelsView& b,
+  const auto add = [&all](Strategy strategy, const std::vector<Member>& members,
                           size_t m) {
-    const Tunings::Key key = {strategy, kActivations, b.dtype,
-                              ShapeClass::Of(m, b.n, b.k)};
-    auto found = std::find_if(all.begin(), all.end(), [&key](const auto& has) {
-      return !(has.key < key) && !(key < has.key);
-    });
-    if (found == all.end()) {
-      found = all.insert(all.end(), {key, m, b.n, b.k, {}});
+    std::vector<WeightsShape> shapes;
+    std::map<Tunings::Key, std::vector<size_t>> places;
+    for (size_t i = 0; i < members.size(); ++i) {
+      const PanelsView& b = members[i].b;
+      shapes.push_back({b.dtype, b.n, b.k});
+      places[{strategy, kActivations, b.dtype, ShapeClass::Of(m, b.n, b.k)}]
+          .push_back(i);
     }
-    const std::string name(OpName(op));
-    if (std::find(found->ops.begin(), found->ops.end(), name) ==
-        found->ops.end()) {
-      found->ops.push_back(name);
+    for (const auto& [key, at] : places) {
+      auto found = std::find_if(all.begin(), all.end(),
+                                [&key = key](const TunableMatMul& has) {
+                                  return !(has.key < key) && !(key < has.key);
+                                });
+      if (found == all.end()) {
+        const PanelsView& b = members[at.front()].b;
+        found = all.insert(all.end(), {key, m, b.n, b.k, {}, {}});
+      }
+      found->regions.insert({shapes, at});
+      for (const size_t i : at) {
+        const std::string name(OpName(members[i].op));
+        if (!absl::c_linear_search(found->ops, name)) {
+          found->ops.push_back(name);
+        }
+      }
     }
   };
   for (const Plan& plan : plans) {
-    for (const LayerMatrix& matrix : kLayerMatrices) {
-      for (size_t i = 0; i < weights.layers.size(); ++i) {
-        const PanelsView b = (weights.layers[i].*matrix.panels).view();
+    for (size_t i = 0; i < weights.layers.size(); ++i) {
+      std::vector<Member> members;
+      for (const LayerMatrix& matrix : kLayerMatrices) {
         const Strategy strategy = plan.Get(i + 1, matrix.op);
-        add(strategy, matrix.op, b, 1);
-        add(strategy, matrix.op, b, prompt_tokens);
+        members.push_back(
+            {matrix.op, (weights.layers[i].*matrix.panels).view()});
+        const LayerMatrix* const next = &matrix + 1;
+        if (next != std::end(kLayerMatrices) && SharesInput(next->op) &&
+            plan.Get(i + 1, next->op) == strategy) {
+          continue;
+        }
+        add(strategy, members, 1);
+        add(strategy, members, prompt_tokens);
+        members.clear();
       }
     }
-    add(plan.Get(0, Op::kLmHead), Op::kLmHead, weights.LmHead().view(), 1);
+    add(plan.Get(0, Op::kLmHead), {{Op::kLmHead, weights.LmHead().view()}}, 1);
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-    return std::make_tuple(WeightsOf(a), a.m, a.key.strategy) <
-           std::make_tuple(WeightsOf(b), b.m, b.key.strategy);
+    return std::tie(a.regions, a.m, a.key.strategy) <
+           std::tie(b.regions, b.m, b.key.strategy);
   });
   return all;
 }
@@ -121,32 +149,48 @@ absl::StatusOr<std::vector<TunedMatMul>> RunTune(
     Wisdom& wisdom, Monitor& monitor, Parallel& parallel) {
   const Machine machine = Machine::This(parallel.num_threads());
   const Parallel::Awake awake(parallel);  // as plans are timed
-  const absl::Time start = absl::Now();
+  const double start = SteadySeconds();
   constexpr absl::string_view kTask = "tuning";
+  // What the others of a region run with.
+  const Tunings* const before = parallel.tunings();
+  Tunings known = before != nullptr ? *before : Tunings();
+  parallel.set_tunings(&known);
+  const absl::Cleanup restore = [&] { parallel.set_tunings(before); };
   std::vector<TunedMatMul> tuned;
-  std::unique_ptr<ColdWeights> weights;
+  std::map<std::vector<WeightsShape>, ColdWeights> weights;
   double preparing = 0;
   for (size_t i = 0; i < matmuls.size(); ++i) {
     const TunableMatMul& matmul = matmuls[i];
     monitor.OnProgress(kTask, i, matmuls.size(), NameOf(matmul));
-    if (i == 0 || WeightsOf(matmul) != WeightsOf(matmuls[i - 1])) {
-      const absl::Time packing = absl::Now();
-      weights = nullptr;  // before there are others
-      weights =
-          std::make_unique<ColdWeights>(matmul.key.weights, matmul.n, matmul.k,
-                                        options.model_bytes, parallel);
-      preparing += absl::ToDoubleSeconds(absl::Now() - packing);
+    const auto fail = [&matmul](const absl::Status& status) {
+      return absl::Status(status.code(),
+                          absl::StrCat(NameOf(matmul), ": ", status.message()));
+    };
+    const double packing = SteadySeconds();
+    for (auto it = weights.begin(); it != weights.end();) {
+      const bool needed = absl::c_any_of(matmul.regions, [&it](const auto& r) {
+        return r.weights == it->first;
+      });
+      it = needed ? std::next(it) : weights.erase(it);
     }
-    const double spent = absl::ToDoubleSeconds(absl::Now() - start) - preparing;
+    std::vector<TuningRegion> regions;
+    for (const TunableMatMul::Region& region : matmul.regions) {
+      if (weights.count(region.weights) == 0) {
+        auto cold =
+            ColdWeights::Make(region.weights, options.model_bytes, parallel);
+        if (!cold.ok()) return fail(cold.status());
+        weights.emplace(region.weights, *std::move(cold));
+      }
+      regions.push_back({&weights.at(region.weights), region.places});
+    }
+    preparing += SteadySeconds() - packing;
+    const double spent = SteadySeconds() - start - preparing;
     const double share = std::max(0.0, options.seconds - spent) /
                          static_cast<double>(matmuls.size() - i);
     const auto result =
-        TuneMatMul(matmul.key.strategy, matmul.m, *weights, share, parallel);
-    if (!result.ok()) {
-      return absl::Status(
-          result.status().code(),
-          absl::StrCat(NameOf(matmul), ": ", result.status().message()));
-    }
+        TuneMatMul(matmul.key.strategy, matmul.m, regions, share, parallel);
+    if (!result.ok()) return fail(result.status());
+    known.Set(matmul.key, result->best);
     wisdom.Set(machine, matmul.key, result->best);
     if (!options.wisdom_path.empty()) {
       const absl::Status saved = wisdom.Save(options.wisdom_path);

@@ -3,24 +3,26 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "hwy/base.h"
 #include "kernels/base/aligned_bytes.h"
 #include "kernels/base/format.h"
 #include "kernels/base/machine_limits.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/base/steady_clock.h"
 #include "kernels/measure/random.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
@@ -73,22 +75,70 @@ void StoreAs(DType dtype, float value, unsigned char* to) {
   }
 }
 
+// A region of a decoder, called as a decoder calls it.
+class RegionCall {
+ public:
+  RegionCall(Strategy strategy, size_t m, const TuningRegion& region,
+             Parallel& parallel)
+      : strategy_(strategy), region_(region), parallel_(parallel) {
+    const std::vector<Panels>& weights = region.weights->any();
+    const size_t k = weights.front().view().k;
+    a_.resize(m * k);
+    Random random(2);
+    for (double& value : a_) value = double{RandomValue(random, 1)};
+    const Matrix<const double> a(a_.data(), m, k);
+    for (const Panels& b : weights) {
+      c_.emplace_back(m * b.view().n);
+      checks_.emplace_back(a, b, kCheckedOutputs);
+      args_.emplace_back();
+      args_.back().a = a;
+      args_.back().c = {c_.back().data(), m, b.view().n};
+    }
+  }
+
+  void Run(const MatMulTuning& tuning) {
+    const std::vector<Panels>& weights = region_.weights->Next();
+    for (size_t i = 0; i < args_.size(); ++i) args_[i].b = weights[i].view();
+    for (const size_t i : region_.tuned) args_[i].tuning = &tuning;
+    MatMuls(strategy_, args_, parallel_);
+  }
+
+  // An output that is not written stays NaN.
+  void Forget() {
+    for (std::vector<double>& c : c_) {
+      std::fill(c.begin(), c.end(), std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+  bool IsRight() const {
+    for (size_t i = 0; i < checks_.size(); ++i) {
+      if (!(checks_[i].WorstOverBound(strategy_, args_[i].c) <= 1)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  const Strategy strategy_;
+  const TuningRegion& region_;
+  Parallel& parallel_;
+  std::vector<double> a_;
+  std::vector<std::vector<double>> c_;
+  std::vector<MatMulCheck> checks_;
+  std::vector<MatMulArgs> args_;
+};
+
 class MatMulSubject : public TuningSubject {
  public:
-  MatMulSubject(Strategy strategy, size_t m, ColdWeights& weights,
-                Parallel& parallel)
-      : strategy_(strategy),
-        weights_(weights),
-        parallel_(parallel),
-        n_(weights.any().view().n),
-        m_(m),
-        a_(RandomActivations(m * weights.any().view().k)),
-        c_(m * n_),
-        check_(a(), weights.any(), kCheckedOutputs) {}
+  MatMulSubject(Strategy strategy, size_t m,
+                absl::Span<const TuningRegion> regions, Parallel& parallel) {
+    for (const TuningRegion& region : regions) {
+      regions_.emplace_back(strategy, m, region, parallel);
+    }
+  }
 
   bool IsRight(const MatMulTuning& tuning) override {
-    // An output that is not written stays NaN.
-    std::fill(c_.begin(), c_.end(), std::numeric_limits<double>::quiet_NaN());
+    for (RegionCall& region : regions_) region.Forget();
     if (calls_ == 0) Call(tuning);  // its first call gets memory
     const double start = Clock();
     Call(tuning);
@@ -96,7 +146,8 @@ class MatMulSubject : public TuningSubject {
       const double seconds = std::max(Clock() - start, 1e-9);
       calls_ = static_cast<size_t>(std::ceil(kLeastSeconds / seconds));
     }
-    return check_.WorstOverBound(strategy_, {c_.data(), m_, n_}) <= 1;
+    return std::all_of(regions_.begin(), regions_.end(),
+                       [](const RegionCall& r) { return r.IsRight(); });
   }
 
   double Time(const MatMulTuning& tuning) override {
@@ -106,56 +157,53 @@ class MatMulSubject : public TuningSubject {
     return std::max(Clock() - start, 1e-9) / static_cast<double>(calls);
   }
 
-  double Clock() override {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return std::chrono::duration<double>(now).count();
-  }
+  double Clock() override { return SteadySeconds(); }
 
  private:
-  static std::vector<double> RandomActivations(size_t count) {
-    std::vector<double> values(count);
-    Random random(2);
-    for (double& value : values) value = double{RandomValue(random, 1)};
-    return values;
-  }
-
-  Matrix<const double> a() const { return {a_.data(), m_, a_.size() / m_}; }
-
   void Call(const MatMulTuning& tuning) {
-    MatMulArgs args;
-    args.a = a();
-    args.b = weights_.Next().view();
-    args.c = {c_.data(), m_, n_};
-    args.tuning = &tuning;
-    MatMul(strategy_, args, parallel_);
+    for (RegionCall& region : regions_) region.Run(tuning);
   }
 
-  const Strategy strategy_;
-  ColdWeights& weights_;
-  Parallel& parallel_;
-  const size_t n_, m_;
-  const std::vector<double> a_;
-  std::vector<double> c_;
-  const MatMulCheck check_;
+  std::vector<RegionCall> regions_;
   size_t calls_ = 0;  // per time; 0 before the first
 };
 
 }  // namespace
 
-ColdWeights::ColdWeights(DType dtype, size_t n, size_t k, size_t model_bytes,
-                         Parallel& parallel) {
-  const size_t size = DTypeSize(dtype);
-  const AlignedBytes values = AllocateAlignedBytes(n * k * size);
-  Random random(1);
-  for (size_t i = 0; i < n * k; ++i) {
-    StoreAs(dtype, RandomValue(random, 0.04), values.get() + i * size);
+absl::StatusOr<ColdWeights> ColdWeights::Make(
+    absl::Span<const WeightsShape> region, size_t model_bytes,
+    Parallel& parallel) {
+  std::vector<AlignedBytes> values;
+  for (const WeightsShape& shape : region) {
+    const size_t size = DTypeSize(shape.dtype);
+    const size_t count = shape.n * shape.k;
+    values.push_back(TryAllocateAlignedBytes(count * size));
+    if (values.back() == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for ", count * size, " bytes of weights"));
+    }
+    Random random(1);
+    for (size_t i = 0; i < count; ++i) {
+      StoreAs(shape.dtype, RandomValue(random, 0.04),
+              values.back().get() + i * size);
+    }
   }
-  copies_.emplace_back(dtype, values.get(), n, k, parallel);
-  const size_t count =
-      std::max<size_t>(1, ColdBytes(model_bytes) / copies_[0].bytes());
-  while (copies_.size() < count) {
-    copies_.emplace_back(dtype, values.get(), n, k, parallel);
+  ColdWeights weights;
+  size_t copies = 1;
+  while (weights.copies_.size() < copies) {
+    std::vector<Panels> copy;
+    size_t bytes = 0;
+    for (size_t i = 0; i < region.size(); ++i) {
+      auto panels = Panels::Pack(region[i].dtype, values[i].get(), region[i].n,
+                                 region[i].k, parallel);
+      if (!panels.ok()) return panels.status();
+      bytes += panels->bytes();
+      copy.push_back(*std::move(panels));
+    }
+    copies = std::max<size_t>(1, ColdBytes(model_bytes) / bytes);
+    weights.copies_.push_back(std::move(copy));
   }
+  return weights;
 }
 
 std::vector<TuningChoices> MatMulChoices(size_t m, size_t n, size_t k,
@@ -188,10 +236,11 @@ std::vector<TuningChoices> MatMulChoices(size_t m, size_t n, size_t k,
 }
 
 absl::StatusOr<TuningResult> TuneMatMul(Strategy strategy, size_t m,
-                                        ColdWeights& weights, double seconds,
-                                        Parallel& parallel) {
-  const PanelsView b = weights.any().view();
-  MatMulSubject subject(strategy, m, weights, parallel);
+                                        absl::Span<const TuningRegion> regions,
+                                        double seconds, Parallel& parallel) {
+  const TuningRegion& first = regions.front();
+  const PanelsView b = first.weights->any()[first.tuned.front()].view();
+  MatMulSubject subject(strategy, m, regions, parallel);
   return SearchTuning(
       subject, MatMulChoices(m, b.n, b.k, parallel.num_threads()), seconds);
 }

@@ -64,27 +64,37 @@ TEST(AutotunerTest, ValuesBeyondTheShapeAreNotTried) {
   }
 }
 
+ColdWeights Cold(std::vector<WeightsShape> region, size_t model_bytes,
+                 Parallel& parallel) {
+  return ColdWeights::Make(region, model_bytes, parallel).value();
+}
+
 TEST(AutotunerTest, CopiesAreAsManyAsKeepWeightsCold) {
   Parallel serial;
   // 64 x 64 of 4 bytes: 16 KiB.
-  ColdWeights ten(DType::kF32, 64, 64, 160 << 10, serial);
+  ColdWeights ten = Cold({{DType::kF32, 64, 64}}, 160 << 10, serial);
   EXPECT_EQ(ten.num_copies(), 10);
-  EXPECT_EQ(ColdWeights(DType::kF32, 64, 64, 0, serial).num_copies(), 1);
+  EXPECT_EQ(Cold({{DType::kF32, 64, 64}}, 0, serial).num_copies(), 1);
+  // A region is copied as a whole: 32 KiB.
+  EXPECT_EQ(
+      Cold({{DType::kF32, 64, 64}, {DType::kBF16, 128, 64}}, 160 << 10, serial)
+          .num_copies(),
+      5);
   // At least 256 MiB of a model that is larger: 512 KiB each.
   EXPECT_GE(
-      ColdWeights(DType::kBF16, 512, 512, size_t{1} << 40, serial).num_copies(),
+      Cold({{DType::kBF16, 512, 512}}, size_t{1} << 40, serial).num_copies(),
       256);
   // Each has its turn, and all are alike.
   std::set<const void*> seen;
   std::vector<double> first(64), other(64);
-  ten.any().CopyRow(5, first.data());
+  ten.any()[0].CopyRow(5, first.data());
   for (size_t i = 0; i < 10; ++i) {
-    const Panels& panels = ten.Next();
+    const Panels& panels = ten.Next()[0];
     EXPECT_TRUE(seen.insert(panels.view().data).second);
     panels.CopyRow(5, other.data());
     EXPECT_EQ(other, first);
   }
-  EXPECT_EQ(seen.count(ten.Next().view().data), 1);
+  EXPECT_EQ(seen.count(ten.Next()[0].view().data), 1);
 }
 
 // Whatever a tuning says, the results that are timed are right.
@@ -92,12 +102,15 @@ TEST(AutotunerTest, EveryStrategyAndTypeCanBeTuned) {
   Parallel parallel(2);
   for (const DType weights :
        {DType::kF64, DType::kF32, DType::kF16, DType::kBF16}) {
-    ColdWeights cold(weights, 70, 150, 100 << 10, parallel);
+    ColdWeights q = Cold({{weights, 70, 150}, {DType::kBF16, 40, 150}},
+                         100 << 10, parallel);
+    ColdWeights o = Cold({{weights, 70, 150}}, 100 << 10, parallel);
+    const TuningRegion regions[] = {{&q, {0}}, {&o, {0}}};
     for (size_t s = 0; s < Strategies().size(); ++s) {
       const Strategy strategy(s);
       if (!strategy.Takes(Kernel::kMatMul)) continue;  // not on this CPU
       for (const size_t m : {1, 20}) {
-        const auto result = TuneMatMul(strategy, m, cold, 0.002, parallel);
+        const auto result = TuneMatMul(strategy, m, regions, 0.002, parallel);
         ASSERT_THAT(result, IsOk());
         EXPECT_EQ(result->wrong, 0) << strategy.name();
         EXPECT_GT(result->candidates, 1);
