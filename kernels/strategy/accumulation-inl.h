@@ -34,7 +34,7 @@
 #include "hwy/highway.h"
 #include "kernels/strategy/error_free-inl.h"
 #include "kernels/strategy/rounding-inl.h"
-#include "kernels/strategy/strategy.h"
+#include "kernels/strategy/strategy_info.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ulpscope {

@@ -11,7 +11,7 @@
 #include <type_traits>
 
 #include "hwy/highway.h"
-#include "kernels/strategy/strategy.h"
+#include "kernels/base/format.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ulpscope {

@@ -13,7 +13,7 @@
 
 #include "kernels/base/cpu.h"
 #include "kernels/strategy/accumulation-inl.h"
-#include "kernels/strategy/strategy.h"
+#include "kernels/strategy/strategy_info.h"
 
 // For AVX3_SPR a compiler makes of these kernels what it makes for AVX3 (GCC
 // 12: functions of the very same sizes), unless they use dot products of bf16.

@@ -1,0 +1,47 @@
+#ifndef KERNELS_STRATEGY_STRATEGY_INFO_H_
+#define KERNELS_STRATEGY_STRATEGY_INFO_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/base/format.h"
+
+namespace ulpscope {
+
+// The kinds of computation that a strategy can apply to. They are the op groups
+// of a plan, in the order in which plans print them.
+enum class Kernel { kMatMul, kRmsNorm, kSoftmax, kElementwise, kResidual };
+inline constexpr size_t kNumKernels = 5;
+
+constexpr uint32_t KernelBit(Kernel kernel) {
+  return 1u << static_cast<uint32_t>(kernel);
+}
+
+// What is known of a sum of n products a_i b_i when a strategy is chosen.
+struct SumTerms {
+  size_t n = 0;
+  double abs_result = 0;  // |sum a_i b_i|
+  double abs_terms = 0;   // sum |a_i b_i|
+};
+
+struct StrategyInfo {
+  const char* name;     // in plans, flags, reports, benchmarks
+  const char* summary;  // one line for --help
+  uint32_t kernels;     // KernelBit of each kernel that takes it
+  Format operand;       // operands are rounded to it when read
+  Format result;        // the result is rounded to it when written
+  // Whether the same operands give the same bits on every target, row count,
+  // tile and thread count. Tests hold it to the claim.
+  bool fixed_bits;
+  // Vector instructions per product of a MatMul, loads and widening aside.
+  double instructions_per_product;
+  // Largest possible |computed - exact| of a MatMul's output without bias and
+  // scale, for operands that are representable in `operand`, final rounding
+  // included; barring overflow and, of formats but f16, underflow.
+  double (*error_bound)(const SumTerms& terms);
+  bool needs_bf16_dot = false;  // CpuHasBf16Dot of kernels/base/cpu.h
+};
+
+}  // namespace ulpscope
+
+#endif  // KERNELS_STRATEGY_STRATEGY_INFO_H_
