@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <new>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -56,14 +57,28 @@ absl::Status Decoder::Forward(absl::Span<const int32_t> tokens, Logits logits,
   }
   rows_ = tokens.size();
   observer_ = observer;
+  absl::Status status;
+  try {
+    status = Run(tokens, logits);
+  } catch (const std::bad_alloc&) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat("no memory for ", rows_, " tokens after position ",
+                     position_, ": their activations and logits, or the KV ",
+                     "cache of ", cache_.capacity(), " positions"));
+  }
+  observer_ = nullptr;
+  if (status.ok()) position_ += rows_;
+  return status;
+}
+
+absl::Status Decoder::Run(absl::Span<const int32_t> tokens, Logits logits) {
   Embed(tokens);
   size_t layer = 1;
   for (; layer <= plan_.num_layers() && !Stopped(); ++layer) RunLayer(layer);
-  const bool stopped = layer <= plan_.num_layers() || Stopped();
-  if (!stopped) Head(logits);
-  observer_ = nullptr;
-  if (stopped) return absl::CancelledError("stopped");
-  position_ += rows_;
+  if (layer <= plan_.num_layers() || Stopped()) {
+    return absl::CancelledError("stopped");
+  }
+  Head(logits);
   return absl::OkStatus();
 }
 

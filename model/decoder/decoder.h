@@ -35,7 +35,7 @@ class Decoder {
           Parallel& parallel);
 
   // Runs the next tokens. An error, and no change, if a token is not in the
-  // vocabulary or the capacity is exceeded.
+  // vocabulary, the capacity is exceeded, or there is no memory.
   absl::Status Forward(absl::Span<const int32_t> tokens, Logits logits,
                        Observer* observer = nullptr);
 
@@ -55,6 +55,7 @@ class Decoder {
   void Reset() { position_ = 0; }
 
  private:
+  absl::Status Run(absl::Span<const int32_t> tokens, Logits logits);
   bool Stopped() const { return stop_ != nullptr && stop_(); }
   void Embed(absl::Span<const int32_t> tokens);
   void RunLayer(size_t layer);

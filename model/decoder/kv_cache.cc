@@ -47,10 +47,6 @@ KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t capacity)
     // The values are rounded by the ops that made them: storing loses nothing.
     cache.key_type = TypeOf(plan.Get(layer, Op::kRope));
     cache.value_type = TypeOf(plan.Get(layer, Op::kVProj));
-    cache.keys =
-        AllocateZeroed(num_heads_ * key_head_size_ * DTypeSize(cache.key_type));
-    cache.values = AllocateZeroed(num_heads_ * value_head_size_ *
-                                  DTypeSize(cache.value_type));
     layers_.push_back(std::move(cache));
   }
 }
@@ -58,6 +54,12 @@ KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t capacity)
 void KvCache::Store(size_t layer, size_t position, const double* key,
                     const double* value) {
   Layer& cache = layers_[layer - 1];
+  if (cache.values == nullptr) {
+    cache.keys =
+        AllocateZeroed(num_heads_ * key_head_size_ * DTypeSize(cache.key_type));
+    cache.values = AllocateZeroed(num_heads_ * value_head_size_ *
+                                  DTypeSize(cache.value_type));
+  }
   const size_t panel = position / kPanelWidth;
   const size_t lane = position % kPanelWidth;
   for (size_t h = 0; h < num_heads_; ++h) {

@@ -22,7 +22,8 @@ class KvCache {
   size_t capacity() const { return capacity_; }
 
   // Stores the key and value of one position, kv_size values each. Layers are
-  // counted from 1, as in plans.
+  // counted from 1, as in plans. A layer's first takes its memory: bad_alloc if
+  // there is none.
   void Store(size_t layer, size_t position, const double* key,
              const double* value);
 

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/types/span.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/panels.h"
@@ -159,10 +161,19 @@ absl::Status RunLockstep(const Weights& weights,
       bytes.Add(streams[first + count]);
       if (bytes.Max() > static_cast<double>(options.memory)) break;
     }
-    LockstepPass pass(weights, streams.subspan(first, count), first, options,
-                      work_done, work, observer, parallel);
-    const absl::Status status = pass.Run();
-    if (!status.ok()) return status;
+    const absl::Span<const Stream> some = streams.subspan(first, count);
+    try {
+      LockstepPass pass(weights, some, first, options, work_done, work,
+                        observer, parallel);
+      const absl::Status status = pass.Run();
+      if (!status.ok()) return status;
+    } catch (const std::bad_alloc&) {
+      return absl::ResourceExhaustedError(absl::StrFormat(
+          "no memory for the activations of %d runs at once, at most %.0f "
+          "bytes of %d allowed",
+          count, LockstepBytes(weights.config, some, options.logits),
+          options.memory));
+    }
     first += count;
   }
   return absl::OkStatus();

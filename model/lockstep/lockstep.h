@@ -103,6 +103,7 @@ double LockstepBytes(const ModelConfig& config,
 // is not in the vocabulary, no tokens, a start of another shape, or a variant
 // of numbers that are none or of a head that is not loaded; also for a given
 // output of another shape, when it is met. Cancelled if stopped.
+// ResourceExhausted if there is no memory.
 absl::Status RunLockstep(const Weights& weights,
                          absl::Span<const Stream> streams,
                          const LockstepOptions& options,

@@ -208,5 +208,19 @@ TEST(DecoderTest, RefusesTokensThatItCannotRun) {
               IsOk());
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// More than there are addresses.
+TEST(DecoderMemoryTest, ACacheThatIsTooLargeIsAnError) {
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  Parallel parallel;
+  constexpr size_t kCapacity = size_t{1} << 46;
+  Decoder decoder(weights, Plan(weights.layers.size()), kCapacity, parallel);
+  EXPECT_THAT(decoder.Forward({1, 2}, Logits::kLast),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("KV cache of 70368744177664 positions")));
+  EXPECT_EQ(decoder.position(), 0u);
+}
+#endif
+
 }  // namespace
 }  // namespace ulpscope

@@ -1,6 +1,8 @@
 #include "model/lockstep/lockstep.h"
 
 #include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -14,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -435,6 +438,30 @@ TEST(LockstepMemoryTest, LogitsTakeNoMore) {
   // The logits of three streams, and nothing else.
   ExpectNoMoreMemory(OneLayer(64, 1, 8192), 3 * 24 * 8192 * sizeof(double));
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(LockstepMemoryTest, WithoutMemoryItSaysWhatWasTooLarge) {
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const std::vector<int32_t> tokens(size_t{1} << 21, 7);
+  const std::vector<Stream> streams = {{Plan(weights.layers.size()), tokens}};
+  class : public LockstepObserver {
+    bool Wants(Op) const override { return false; }
+    void OnOutput(absl::Span<const size_t>, size_t, Op, size_t,
+                  Matrix<const double>) override {}
+  } nobody;
+  const auto run = [&] {
+    Parallel parallel;
+    const struct rlimit few = {size_t{512} << 20, size_t{512} << 20};
+    if (setrlimit(RLIMIT_AS, &few) != 0) _exit(2);
+    const absl::Status status =
+        RunLockstep(weights, streams, {}, nobody, parallel);
+    absl::FPrintF(stderr, "%s\n", status.message());
+    _exit(absl::IsResourceExhausted(status) ? 0 : 1);
+  };
+  EXPECT_EXIT(run(), testing::ExitedWithCode(0),
+              "no memory for the activations of 1 runs at once");
+}
+#endif
 
 TEST(LockstepPiecesTest, OfColumnsHaveTheSameBitsAndAskForTheStop) {
   // Of 32 rows, half a billion products are 953 of the 1024 panels of the head
