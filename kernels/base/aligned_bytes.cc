@@ -33,10 +33,7 @@ AlignedBytes TryAllocateAlignedBytes(size_t bytes) {
 
 AlignedBytes AllocateAlignedBytes(size_t bytes) {
   AlignedBytes storage = TryAllocateAlignedBytes(bytes);
-  if (storage == nullptr) {
-    if (const std::new_handler handler = std::get_new_handler()) handler();
-    std::abort();
-  }
+  if (storage == nullptr) throw std::bad_alloc();
   return storage;
 }
 

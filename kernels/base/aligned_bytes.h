@@ -14,9 +14,8 @@ using AlignedBytes = std::unique_ptr<unsigned char[], FreeAlignedBytes>;
 
 // Memory aligned for vectors, not initialized; where it is large, in huge pages
 // if the system lends them: a stream through 4 KiB pages waits for addresses,
-// and hardware fetches ahead within a page only. If there is no memory, ends as
-// `new` does without exceptions: calls the new handler, if there is one, and
-// does not return.
+// and hardware fetches ahead within a page only. Throws bad_alloc if there is
+// none.
 AlignedBytes AllocateAlignedBytes(size_t bytes);
 
 // The same, but null if there is no memory.

@@ -38,7 +38,7 @@ Decoder::Decoder(const Weights& weights, const Plan& plan, size_t capacity,
       head_dim_(static_cast<size_t>(config_.head_dim)),
       vocab_size_(static_cast<size_t>(config_.vocab_size)),
       angles_(config_),
-      cache_(config_, plan, capacity) {}
+      capacity_(KvCache::CapacityFor(capacity)) {}
 
 absl::Status Decoder::Forward(absl::Span<const int32_t> tokens, Logits logits,
                               Observer* observer) {
@@ -50,21 +50,22 @@ absl::Status Decoder::Forward(absl::Span<const int32_t> tokens, Logits logits,
                        config_.vocab_size, " tokens"));
     }
   }
-  if (tokens.size() > cache_.capacity() - position_) {
+  if (tokens.size() > capacity_ - position_) {
     return absl::ResourceExhaustedError(
         absl::StrCat(tokens.size(), " tokens after position ", position_,
-                     " exceed the KV cache's capacity of ", cache_.capacity()));
+                     " exceed the KV cache's capacity of ", capacity_));
   }
   rows_ = tokens.size();
   observer_ = observer;
   absl::Status status;
   try {
+    if (!cache_) cache_.emplace(config_, plan_, capacity_);
     status = Run(tokens, logits);
   } catch (const std::bad_alloc&) {
     status = absl::ResourceExhaustedError(
         absl::StrCat("no memory for ", rows_, " tokens after position ",
                      position_, ": their activations and logits, or the KV ",
-                     "cache of ", cache_.capacity(), " positions"));
+                     "cache of ", capacity_, " positions"));
   }
   observer_ = nullptr;
   if (status.ok()) position_ += rows_;
@@ -137,7 +138,7 @@ void Decoder::RunLayer(size_t layer) {
   }
   Observe(layer, Op::kRope, {qkv_.data(), rows_, q_size_ + kv_size_, qkv_size});
   for (size_t r = 0; r < rows_; ++r) {
-    cache_.Store(layer, position_ + r, k.Row(r), v.Row(r));
+    cache_->Store(layer, position_ + r, k.Row(r), v.Row(r));
   }
   Attend(layer);
   const Matrix<double> attn(attn_.data(), rows_, q_size_);
@@ -162,7 +163,7 @@ void Decoder::RunLayer(size_t layer) {
 void Decoder::Attend(size_t layer) {
   AttentionArgs args;
   args.q = {qkv_.data(), rows_, q_size_, q_size_ + 2 * kv_size_};
-  args.cache = &cache_;
+  args.cache = &*cache_;
   args.layer = layer;
   args.first_position = position_;
   args.kv_heads = kv_size_ / head_dim_;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -78,7 +79,8 @@ class Decoder {
   std::function<bool()> stop_;
   size_t hidden_size_, q_size_, kv_size_, head_dim_, vocab_size_;
   RopeAngles angles_;
-  KvCache cache_;
+  size_t capacity_;
+  std::optional<KvCache> cache_;  // from the first Forward on
   size_t position_ = 0;
   Observer* observer_ = nullptr;  // during Forward
 

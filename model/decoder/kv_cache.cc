@@ -36,8 +36,12 @@ void Put(DType type, unsigned char* data, size_t index, double value) {
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t capacity)
-    : capacity_(hwy::RoundUpTo(std::max<size_t>(capacity, 1), kPanelWidth)),
+size_t KvCache::CapacityFor(size_t positions) {
+  return hwy::RoundUpTo(std::max<size_t>(positions, 1), kPanelWidth);
+}
+
+KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t positions)
+    : capacity_(CapacityFor(positions)),
       num_heads_(static_cast<size_t>(config.num_key_value_heads)),
       head_dim_(static_cast<size_t>(config.head_dim)),
       key_head_size_(capacity_ * head_dim_),
@@ -47,6 +51,10 @@ KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t capacity)
     // The values are rounded by the ops that made them: storing loses nothing.
     cache.key_type = TypeOf(plan.Get(layer, Op::kRope));
     cache.value_type = TypeOf(plan.Get(layer, Op::kVProj));
+    cache.keys =
+        AllocateZeroed(num_heads_ * key_head_size_ * DTypeSize(cache.key_type));
+    cache.values = AllocateZeroed(num_heads_ * value_head_size_ *
+                                  DTypeSize(cache.value_type));
     layers_.push_back(std::move(cache));
   }
 }
@@ -54,12 +62,6 @@ KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t capacity)
 void KvCache::Store(size_t layer, size_t position, const double* key,
                     const double* value) {
   Layer& cache = layers_[layer - 1];
-  if (cache.values == nullptr) {
-    cache.keys =
-        AllocateZeroed(num_heads_ * key_head_size_ * DTypeSize(cache.key_type));
-    cache.values = AllocateZeroed(num_heads_ * value_head_size_ *
-                                  DTypeSize(cache.value_type));
-  }
   const size_t panel = position / kPanelWidth;
   const size_t lane = position % kPanelWidth;
   for (size_t h = 0; h < num_heads_; ++h) {

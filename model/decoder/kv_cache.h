@@ -17,13 +17,16 @@ namespace ulpscope {
 // computes it in f64.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, const Plan& plan, size_t capacity);
+  // Of CapacityFor(positions). Throws bad_alloc if there is no memory.
+  KvCache(const ModelConfig& config, const Plan& plan, size_t positions);
+
+  // The least capacity that a cache can have for so many positions.
+  static size_t CapacityFor(size_t positions);
 
   size_t capacity() const { return capacity_; }
 
   // Stores the key and value of one position, kv_size values each. Layers are
-  // counted from 1, as in plans. A layer's first takes its memory: bad_alloc if
-  // there is none.
+  // counted from 1, as in plans.
   void Store(size_t layer, size_t position, const double* key,
              const double* value);
 
