@@ -3,10 +3,8 @@
 load("@rules_cc//cc:defs.bzl", "cc_test")
 
 _DEPS = [
-    "@com_google_absl//absl/status",
-    "@com_google_absl//absl/status:status_matchers",
-    "@com_google_absl//absl/status:statusor",
-    "@com_google_absl//absl/strings",
+    "@abseil",
+    "@abseil//:status_matchers",
     "@com_google_googletest//:gtest_main",
 ]
 
@@ -14,7 +12,7 @@ def room_tests(deps, data = {}, large = [], shards = {}):
     """Makes them.
 
     Args:
-      deps: what they need, all together, besides GoogleTest and absl::Status.
+      deps: what they need, all together, besides GoogleTest and Abseil.
       data: the fixtures and programs that a test reads, by its name.
       large: tests that run a model of real size: minutes, and more than a GiB.
       shards: into how many processes a test is divided, by its name.
