@@ -153,7 +153,8 @@ int Sweep(const Settings& settings, RunInfo info, const SweepOptions& options,
   monitor.Clear();
   if (!result.ok()) return Fail(result.status(), kFailed);
   if (result->stopped_in.empty()) {
-    return ReportSweep(settings, info, options, *result);
+    const int reported = ReportSweep(settings, info, options, *result);
+    return result->failed.ok() ? reported : Fail(result->failed, kFailed);
   }
   info.stopped_by = InterruptName();
   absl::FPrintF(stderr,

@@ -203,12 +203,15 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
 
   if (causes_known) {
     verdict.ops = SharesOfOps(attribution.causes);
-    verdict.source = FindSource(plan, attribution, phenomena);
     verdict.head = FindHead(attribution.causes);
-    verdict.interaction = {
-        attribution.sum_cosine, attribution.sum_norm, attribution.sum_rest,
-        NormOfSquares(attribution.causes) / attribution.plan.rel_l2,
-        attribution.sum_rest < kLeavesLittle};
+    // Without an error of the final hidden state there is none to share out.
+    if (attribution.plan.rel_l2 > 0) {
+      verdict.source = FindSource(plan, attribution, phenomena);
+      verdict.interaction = {
+          attribution.sum_cosine, attribution.sum_norm, attribution.sum_rest,
+          NormOfSquares(attribution.causes) / attribution.plan.rel_l2,
+          attribution.sum_rest < kLeavesLittle};
+    }
   }
   if (phenomena == nullptr) return verdict;
   const size_t from =

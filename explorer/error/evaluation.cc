@@ -1,5 +1,6 @@
 #include "explorer/error/evaluation.h"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -10,8 +11,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "explorer/error/error_meter.h"
 #include "explorer/error/metrics.h"
@@ -75,15 +74,20 @@ absl::Status TimePlan(const Run& run, const Plan& plan,
                   run.parallel);
   decoder.set_stop(StopOf(run.monitor));
   const Parallel::Awake awake(run.parallel);
-  absl::Time start = absl::Now();
+  // Not the wall clock, which may be set while it runs.
+  using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  Clock::time_point start = Clock::now();
   absl::Status status = decoder.Forward(prompt, Logits::kLast);
   if (!status.ok()) return status;
-  timing.prefill.push_back(absl::ToDoubleSeconds(absl::Now() - start));
+  timing.prefill.push_back(since(start));
   for (size_t i = 0; i < decode_steps; ++i) {
-    start = absl::Now();
+    start = Clock::now();
     status = decoder.Forward({prompt[i % prompt.size()]}, Logits::kLast);
     if (!status.ok()) return status;
-    timing.decode.push_back(absl::ToDoubleSeconds(absl::Now() - start));
+    timing.decode.push_back(since(start));
   }
   return absl::OkStatus();
 }

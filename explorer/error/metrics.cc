@@ -206,13 +206,12 @@ LayerMetrics MetricsOfReference(size_t layer, Matrix<const double> reference,
 
 void TraceMetrics::AddLayer(LayerMetrics row) {
   const double previous = layers.empty() ? 0 : layers.back().error.mean_abs;
-  row.growth = previous > 0 ? row.error.mean_abs / previous : kNaN;
+  if (previous != 0) row.growth = row.error.mean_abs / previous;
   layers.push_back(std::move(row));
   const double first = layers.front().error.mean_abs;
   const double last = layers.back().error.mean_abs;
   const double steps = static_cast<double>(layers.size()) - 1;
-  mean_growth =
-      steps > 0 && first > 0 ? std::pow(last / first, 1 / steps) : kNaN;
+  if (steps > 0 && first != 0) mean_growth = std::pow(last / first, 1 / steps);
 }
 
 std::string StatusOf(double mean_abs_error) {

@@ -2,7 +2,6 @@
 #define EXPLORER_ERROR_METRICS_H_
 
 #include <cstddef>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,9 +62,9 @@ std::optional<LogitMetrics> CompareLogits(Matrix<const double> value,
 struct LayerMetrics {
   size_t layer = 0;
   ErrorMetrics error;
-  // Ratio of mean_abs to the previous layer's; NaN for the first layer and
+  // Ratio of mean_abs to the previous layer's; none for the first layer and
   // after a layer without error.
-  double growth = 0;
+  std::optional<double> growth;
   double std = 0;             // of the reference's stream
   double max_activation = 0;  // the reference's largest, signed; NaN if any is
   size_t max_position = 0, max_channel = 0;
@@ -82,10 +81,11 @@ struct TraceMetrics {
   std::vector<LayerMetrics> layers;  // [1 ... num_layers]
   std::optional<ErrorMetrics> final_norm;
   std::optional<LogitMetrics> logits;
-  // Geometric mean of the growths from the first layer to the last, NaN for
-  // less than two. (The seed report's "average growth rate" is their arithmetic
-  // mean, which one jump dominates: 2.632 where this is 1.438.)
-  double mean_growth = std::numeric_limits<double>::quiet_NaN();
+  // Geometric mean of the growths from the first layer to the last, none for
+  // less than two, or if the first has no error. (The seed report's "average
+  // growth rate" is their arithmetic mean, which one jump dominates: 2.632
+  // where this is 1.438.)
+  std::optional<double> mean_growth;
 
   // Nothing is missing: the logits come last.
   bool complete() const { return logits.has_value(); }

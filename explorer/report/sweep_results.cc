@@ -57,16 +57,7 @@ std::optional<double> OfLogits(const TraceMetrics& metrics) {
 }
 
 std::optional<double> MeanGrowth(const TraceMetrics& metrics) {
-  if (metrics.layers.empty()) return std::nullopt;
   return metrics.mean_growth;
-}
-
-// None in the first layer and after a layer without error.
-std::optional<double> GrowthOf(const LayerMetrics& metrics) {
-  if (std::isnan(metrics.growth) && !std::isnan(metrics.error.mean_abs)) {
-    return std::nullopt;
-  }
-  return metrics.growth;
 }
 
 Fields<PlanResult> PlanFields() {
@@ -80,9 +71,8 @@ Fields<PlanResult> PlanFields() {
       {"pareto", " ", n, "On the Pareto front of the metric and decode speed.",
        &P::pareto},
       {"plan", "Plan", n, kPlanAbout, &P::plan},
-      {"score", "Score", n, "The metric's value.", [](const P& p) {
-         return p.measured() ? std::optional<double>(p.score) : std::nullopt;
-       }}};
+      {"score", "Score", n, "The metric's value.",
+       [](const P& p) { return p.score; }}};
   AppendSpread(fields, "decode_tokens_per_second", "Decode tok/s",
                Unit::kTokensPerSecond, "Speed of decoding a token",
                [](const P& p) { return p.decode_rate; });
@@ -168,7 +158,7 @@ Fields<Layer> LayerFields() {
   const Fields<LayerMetrics> more = {
       {"growth", "Growth Rate", Unit::kRatio,
        "Ratio of mean_abs to the previous layer's; null where that has none.",
-       GrowthOf},
+       &LayerMetrics::growth},
       {"status", "Status", n, "The seed report's verdict on mean_abs.",
        [](const LayerMetrics& m) { return StatusOf(m.error.mean_abs); }},
       {"std", "Std", Unit::kActivation,

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,35 +18,35 @@ namespace {
 
 constexpr RankMetric kRankMetrics[] = {
     {"rmse", "RMSE of the final hidden state (before the final norm), prompt",
-     [](const TraceMetrics&, const TraceMetrics& prompt) {
-       return prompt.final_hidden().rmse;
-     }},
+     [](const TraceMetrics&, const TraceMetrics& prompt)
+         -> std::optional<double> { return prompt.final_hidden().rmse; }},
     {"rel_l2", "relative L2 error of the final hidden state, prompt",
-     [](const TraceMetrics&, const TraceMetrics& prompt) {
-       return prompt.final_hidden().rel_l2;
-     }},
+     [](const TraceMetrics&, const TraceMetrics& prompt)
+         -> std::optional<double> { return prompt.final_hidden().rel_l2; }},
     {"mean_abs", "mean absolute error of the final hidden state, prompt",
-     [](const TraceMetrics&, const TraceMetrics& prompt) {
-       return prompt.final_hidden().mean_abs;
-     }},
+     [](const TraceMetrics&, const TraceMetrics& prompt)
+         -> std::optional<double> { return prompt.final_hidden().mean_abs; }},
     {"max_abs", "largest absolute error of the final hidden state, prompt",
-     [](const TraceMetrics&, const TraceMetrics& prompt) {
-       return prompt.final_hidden().max_abs;
-     }},
+     [](const TraceMetrics&, const TraceMetrics& prompt)
+         -> std::optional<double> { return prompt.final_hidden().max_abs; }},
     {"growth",
      "geometric mean growth of the mean absolute error per layer, "
      "prompt",
      [](const TraceMetrics&, const TraceMetrics& prompt) {
-       return prompt.mean_growth;
+       const auto is_exact = [](const LayerMetrics& layer) {
+         return layer.error.mean_abs == 0;
+       };
+       // What has no error anywhere has none that could grow.
+       return std::all_of(prompt.layers.begin(), prompt.layers.end(), is_exact)
+                  ? std::optional<double>(0)
+                  : prompt.mean_growth;
      }},
     {"kl", "mean KL divergence of the next-token distributions, prompt",
-     [](const TraceMetrics&, const TraceMetrics& prompt) {
-       return prompt.logits->kl;
-     }},
+     [](const TraceMetrics&, const TraceMetrics& prompt)
+         -> std::optional<double> { return prompt.logits->kl; }},
     {"token_rmse", "RMSE of the final hidden state, token at position 0",
-     [](const TraceMetrics& token, const TraceMetrics&) {
-       return token.final_hidden().rmse;
-     }},
+     [](const TraceMetrics& token, const TraceMetrics&)
+         -> std::optional<double> { return token.final_hidden().rmse; }},
 };
 
 // Share of the variance of `values` that lies between the groups.
@@ -99,6 +100,13 @@ double DecodeSpeed(const PlanResult& plan) {
   return std::isnan(rate) ? kUntimed : rate;
 }
 
+// The order of plans whose scores are no numbers to compare.
+int ClassOf(const PlanResult& plan) {
+  if (!plan.measured()) return 4;
+  if (!plan.score.has_value()) return 1;
+  return std::isfinite(*plan.score) ? 0 : std::isnan(*plan.score) ? 3 : 2;
+}
+
 }  // namespace
 
 absl::Span<const RankMetric> RankMetrics() { return kRankMetrics; }
@@ -106,15 +114,11 @@ absl::Span<const RankMetric> RankMetrics() { return kRankMetrics; }
 void RankPlans(std::vector<PlanResult>& plans) {
   std::stable_sort(plans.begin(), plans.end(),
                    [](const PlanResult& a, const PlanResult& b) {
-                     if (a.measured() != b.measured()) return a.measured();
+                     const int of_a = ClassOf(a), of_b = ClassOf(b);
+                     if (of_a != of_b) return of_a < of_b;
                      if (!a.measured()) return false;
-                     // NaN, of a plan that broke down, ranks last.
-                     if (std::isnan(a.score) || std::isnan(b.score)) {
-                       if (std::isnan(a.score) != std::isnan(b.score)) {
-                         return std::isnan(b.score);
-                       }
-                     } else if (a.score != b.score) {
-                       return a.score < b.score;
+                     if (of_a == 0 && *a.score != *b.score) {
+                       return *a.score < *b.score;
                      }
                      return DecodeSpeed(a) > DecodeSpeed(b);
                    });
@@ -130,8 +134,8 @@ void RankPlans(std::vector<PlanResult>& plans) {
     // directly before it.
     const bool has_equal = i > 0 && plan.score == plans[i - 1].score &&
                            speed == DecodeSpeed(plans[i - 1]);
-    plan.pareto = has_equal ? plans[i - 1].pareto
-                            : speed > fastest && std::isfinite(plan.score);
+    plan.pareto =
+        has_equal ? plans[i - 1].pareto : speed > fastest && ClassOf(plan) == 0;
     fastest = std::max(fastest, speed);
   }
 }
@@ -139,8 +143,13 @@ void RankPlans(std::vector<PlanResult>& plans) {
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans) {
   std::vector<double> error, decode, prefill;
-  for (const PlanResult& plan : plans) {
-    error.push_back(std::log(plan.score));
+  std::vector<size_t> scored;  // the plans of `error`
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const PlanResult& plan = plans[i];
+    if (plan.score.has_value()) {
+      error.push_back(std::log(*plan.score));
+      scored.push_back(i);
+    }
     decode.push_back(std::log(plan.decode_rate.median));
     prefill.push_back(std::log(plan.prefill_rate.median));
   }
@@ -151,21 +160,29 @@ std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
     std::vector<size_t> group;
     group.reserve(plans.size());
     for (const PlanResult& plan : plans) group.push_back(plan.levels[a]);
+    std::vector<size_t> scored_group;
+    for (const size_t i : scored) scored_group.push_back(group[i]);
     MainEffect effect;
     effect.selector = axes[a].selector;
     for (size_t level = 0; level < num_levels; ++level) {
-      double count = 0, e = 0, d = 0, p = 0;
+      double count = 0, d = 0, p = 0, e = 0, num_scored = 0;
       for (size_t i = 0; i < plans.size(); ++i) {
         if (group[i] != level) continue;
         count += 1;
-        e += error[i];
         d += decode[i];
         p += prefill[i];
       }
-      effect.levels.push_back({axes[a].levels[level], std::exp(e / count),
-                               std::exp(d / count), std::exp(p / count)});
+      for (size_t i = 0; i < error.size(); ++i) {
+        if (scored_group[i] != level) continue;
+        num_scored += 1;
+        e += error[i];
+      }
+      std::optional<double> mean;
+      if (num_scored > 0) mean = std::exp(e / num_scored);
+      effect.levels.push_back({axes[a].levels[level], mean, std::exp(d / count),
+                               std::exp(p / count)});
     }
-    effect.error_share = EtaSquared(finite_error, group, num_levels);
+    effect.error_share = EtaSquared(finite_error, scored_group, num_levels);
     effect.decode_share = EtaSquared(decode, group, num_levels);
     effect.prefill_share = EtaSquared(prefill, group, num_levels);
     effects.push_back(std::move(effect));

@@ -2,6 +2,7 @@
 #define EXPLORER_SWEEP_RANKING_H_
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,11 +13,13 @@
 
 namespace ulpscope {
 
-// What plans can be ranked by; smaller is better for all of them.
+// What plans can be ranked by; smaller is better for all of them. None where it
+// has no meaning, which is something else than NaN, of a plan that broke down.
 struct RankMetric {
   const char* name;
   const char* summary;
-  double (*of)(const TraceMetrics& token, const TraceMetrics& prompt);
+  std::optional<double> (*of)(const TraceMetrics& token,
+                              const TraceMetrics& prompt);
 };
 
 absl::Span<const RankMetric> RankMetrics();  // the first is the default
@@ -27,7 +30,7 @@ struct PlanResult {
   TraceMetrics token, prompt;  // errors
   PlanTiming timing;
   Spread decode_rate, prefill_rate;  // tokens per second; NaN without times
-  double score = 0;                  // the metric; only if measured
+  std::optional<double> score;       // the metric; none unless measured
   size_t rank = 0;                   // by score, from 1; 0 unless measured
   // Its score is finite, and no other plan is as good in score and decode speed
   // and better in one of them. Not without times.
@@ -42,7 +45,9 @@ struct MainEffect {
   std::string selector;
   struct Level {
     std::string strategy;
-    double error = 0;        // geometric mean of the metric; may be NaN or inf
+    // Geometric mean of the metric over plans that have one; may be NaN or
+    // infinite.
+    std::optional<double> error;
     double decode_rate = 0;  // geometric means, tokens per second
     double prefill_rate = 0;
   };
@@ -56,8 +61,9 @@ struct MainEffect {
   double prefill_share = 0;
 };
 
-// Sorts plans by score, of equal ones the fastest first, infinite ones, then
-// NaN and then those that were not measured last, and sets rank and pareto.
+// Sorts plans by score, of equal ones the fastest first; behind the finite
+// ones those without a score, infinite ones, NaN and those that were not
+// measured. Sets rank and pareto.
 void RankPlans(std::vector<PlanResult>& plans);
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans);

@@ -1,19 +1,17 @@
 #include "explorer/sweep/sweep.h"
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
 #include "explorer/sweep/axes.h"
@@ -76,9 +74,9 @@ absl::StatusOr<bool> MeasurePlans(const Run& run, const SweepOptions& options,
     result.token = std::move((*errors)[i][0]);
     result.prompt = std::move((*errors)[i][1]);
     all = all && result.measured();
-    result.score = result.measured()
-                       ? options.metric->of(result.token, result.prompt)
-                       : std::numeric_limits<double>::quiet_NaN();
+    if (result.measured()) {
+      result.score = options.metric->of(result.token, result.prompt);
+    }
   }
   return all;
 }
@@ -91,10 +89,12 @@ absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
                                  std::vector<PlanResult>& results) {
   constexpr absl::string_view kTask = "timing";
   constexpr size_t kLeastRounds = 2;
-  const absl::Time start = absl::Now();
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
   const size_t total = options.max_rounds * plans.size();
   for (size_t round = 0; round < options.max_rounds; ++round) {
-    const double spent = absl::ToDoubleSeconds(absl::Now() - start);
+    const double spent =
+        std::chrono::duration<double>(Clock::now() - start).count();
     if (round >= kLeastRounds && spent > options.timing_seconds) break;
     for (size_t i = 0; i < plans.size(); ++i) {
       run.monitor.OnProgress(kTask, round * plans.size() + i, total,
@@ -123,8 +123,9 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
   return plans;
 }
 
-absl::StatusOr<SweepResult> RunSweep(const Run& run,
-                                     const SweepOptions& options) {
+absl::StatusOr<SweepResult> RunSweep(
+    const Run& run, const SweepOptions& options,
+    absl::FunctionRef<void(const SweepResult&)> on_measured) {
   const size_t num_layers = run.weights.layers.size();
   auto candidates = Candidates(options, num_layers);
   if (!candidates.ok()) return candidates.status();
@@ -140,23 +141,28 @@ absl::StatusOr<SweepResult> RunSweep(const Run& run,
 
   const auto all = MeasurePlans(run, options, plans, result.plans);
   if (!all.ok()) return all.status();
+  // Sorts the plans of a copy: those that are timed keep their places.
+  const auto ranked = [&](SweepResult of) {
+    for (PlanResult& plan : of.plans) {
+      plan.decode_rate = RateOf(plan.timing.decode, 1);
+      plan.prefill_rate = RateOf(plan.timing.prefill,
+                                 static_cast<double>(options.prompt.size()));
+    }
+    if (*all) of.effects = MainEffects(options.axes, of.plans);
+    RankPlans(of.plans);
+    return of;
+  };
   if (*all) {
+    on_measured(ranked(result));
     const auto round = TimePlans(run, options, plans, result.plans);
-    if (!round.ok()) return round.status();
-    if (*round > 0) {
+    result.failed = round.status();
+    if (round.ok() && *round > 0) {
       result.stopped_in = absl::StrCat("in round ", *round, " of timing");
     }
   } else {
     result.stopped_in = StoppedInErrors(result.plans, num_layers);
   }
-  for (PlanResult& plan : result.plans) {
-    plan.decode_rate = RateOf(plan.timing.decode, 1);
-    plan.prefill_rate =
-        RateOf(plan.timing.prefill, static_cast<double>(options.prompt.size()));
-  }
-  if (*all) result.effects = MainEffects(options.axes, result.plans);
-  RankPlans(result.plans);
-  return result;
+  return ranked(std::move(result));
 }
 
 absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
@@ -171,7 +177,9 @@ absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
   if (!all.ok()) return all.status();
   if (!*all) return absl::CancelledError("while looking for the worst plan");
   RankPlans(results);
-  return Plan::Parse(results.back().plan, num_layers);
+  size_t worst = results.size() - 1;
+  while (worst > 0 && !results[worst].score.has_value()) --worst;
+  return Plan::Parse(results[worst].plan, num_layers);
 }
 
 }  // namespace ulpscope

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "explorer/error/run.h"
 #include "explorer/sweep/axes.h"
@@ -30,6 +32,8 @@ struct SweepResult {
   std::vector<MainEffect> effects;  // none unless all plans are measured
   // "while measuring errors, after layer 7 of 24", if the sweep was stopped.
   std::string stopped_in;
+  // Why it ended before all rounds of timing, unless it was stopped.
+  absl::Status failed;
 };
 
 // The plans that RunSweep measures.
@@ -39,11 +43,15 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
 // Measures every plan's errors, in lockstep, then times the plans in
 // interleaved rounds. If it is stopped the result has what was measured until
 // then, and no plan is timed whose errors were not all measured.
-absl::StatusOr<SweepResult> RunSweep(const Run& run,
-                                     const SweepOptions& options);
+// `on_measured` is given the result before the timing, so that what happens to
+// the program then takes no error away.
+absl::StatusOr<SweepResult> RunSweep(
+    const Run& run, const SweepOptions& options,
+    absl::FunctionRef<void(const SweepResult&)> on_measured =
+        [](const SweepResult&) {});
 
-// The plan that a sweep with these options would rank last, without timing
-// any. Cancelled if stopped.
+// Of the plans that have a score, the one that a sweep with these options would
+// rank last, without timing any. Cancelled if stopped.
 absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options);
 
 }  // namespace ulpscope

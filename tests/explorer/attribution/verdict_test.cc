@@ -693,6 +693,25 @@ TEST(VerdictTest, PlantedCellIsTheSource) {
   }
 }
 
+// The final hidden state is the oracle's: nothing is divided by its error.
+TEST(VerdictTest, AnErrorOfTheHeadAloneHasNoInteraction) {
+  Parallel parallel;
+  const Weights& weights = LoadedOnce("synthetic:tiny");
+  const auto plan = Plan::Parse("oracle,lm_head=bf16", weights.layers.size());
+  ASSERT_THAT(plan, IsOk());
+  const std::vector<int32_t> tokens = {97};
+  const auto attribution = Attribute(RunOf(weights, parallel), *plan, tokens);
+  ASSERT_THAT(attribution, IsOk());
+  const Verdict v = Judge(*plan, *attribution, nullptr);
+  EXPECT_EQ(v.rel_l2, 0);
+  EXPECT_GT(v.logits_rel_l2, 0);
+  EXPECT_FALSE(v.interaction.has_value());
+  EXPECT_FALSE(v.source.has_value());
+  ASSERT_TRUE(v.head.has_value());
+  EXPECT_EQ(v.head->op, Op::kLmHead);
+  EXPECT_EQ(v.head->squared_share, 1);
+}
+
 // A source by hand: the cures are its op, where it can be better.
 TEST(CureTest, UpgradesOfTheSourceAreRun) {
   Parallel parallel;

@@ -283,32 +283,32 @@ TEST(TraceMetricsTest, GrowthIsTheRatioToTheLayerBefore) {
   const TraceMetrics m = Grown({0.5, 2, 4});
   ASSERT_EQ(m.layers.size(), 3u);
   EXPECT_EQ(m.layers[0].layer, 1u);
-  EXPECT_TRUE(std::isnan(m.layers[0].growth));
+  EXPECT_FALSE((m.layers[0].growth).has_value());
   EXPECT_EQ(m.layers[1].growth, 4);
   EXPECT_EQ(m.layers[2].growth, 2);
-  EXPECT_DOUBLE_EQ(m.mean_growth, std::sqrt(8));
+  EXPECT_DOUBLE_EQ(*m.mean_growth, std::sqrt(8));
   EXPECT_EQ(&m.final_hidden(), &m.layers[2].error);
 }
 
 TEST(TraceMetricsTest, NoGrowthAfterNoError) {
   const TraceMetrics m = Grown({0, 1, 0});
-  EXPECT_TRUE(std::isnan(m.layers[1].growth));
+  EXPECT_FALSE((m.layers[1].growth).has_value());
   EXPECT_EQ(m.layers[2].growth, 0);
-  EXPECT_TRUE(std::isnan(m.mean_growth));
+  EXPECT_FALSE((m.mean_growth).has_value());
 }
 
 TEST(TraceMetricsTest, LessThanTwoLayersHaveNoGrowth) {
   const TraceMetrics m = Grown({1});
-  EXPECT_TRUE(std::isnan(m.layers[0].growth));
-  EXPECT_TRUE(std::isnan(m.mean_growth));
-  EXPECT_TRUE(std::isnan(TraceMetrics().mean_growth));
+  EXPECT_FALSE((m.layers[0].growth).has_value());
+  EXPECT_FALSE((m.mean_growth).has_value());
+  EXPECT_FALSE((TraceMetrics().mean_growth).has_value());
 }
 
 TEST(TraceMetricsTest, BrokenStreamShows) {
   const TraceMetrics m = Grown({0.5, kNaN, 1});
-  EXPECT_TRUE(std::isnan(m.layers[1].growth));
-  EXPECT_TRUE(std::isnan(m.layers[2].growth));
-  EXPECT_TRUE(std::isnan(Grown({0.5, kNaN}).mean_growth));
+  EXPECT_TRUE(std::isnan(m.layers[1].growth.value()));
+  EXPECT_TRUE(std::isnan(m.layers[2].growth.value()));
+  EXPECT_TRUE(std::isnan(Grown({0.5, kNaN}).mean_growth.value()));
 }
 
 TEST(MetricsOfReferenceTest, AreTheReferencesOwn) {
@@ -384,12 +384,12 @@ TEST(TraceMetricsTest, GrowsAsTheSeedReportSays) {
   for (size_t i = 1; i < m.layers.size(); ++i) {
     const double half_digit =
         0.5e-6 / kSeedRows[i - 1].mean_abs + 0.5e-6 / kSeedRows[i].mean_abs;
-    EXPECT_NEAR(m.layers[i].growth, kSeedRows[i].growth,
+    EXPECT_NEAR(*m.layers[i].growth, kSeedRows[i].growth,
                 0.5e-3 + half_digit * kSeedRows[i].growth);
-    sum += m.layers[i].growth;
+    sum += *m.layers[i].growth;
   }
   EXPECT_NEAR(sum / 23, 2.632, 1e-3);
-  EXPECT_NEAR(m.mean_growth, 1.438, 1e-3);
+  EXPECT_NEAR(*m.mean_growth, 1.438, 1e-3);
 }
 
 }  // namespace

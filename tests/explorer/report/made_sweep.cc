@@ -114,7 +114,7 @@ void MadeSweep::Stop(size_t layers) {
     }
     plan.timing = {};
     plan.decode_rate = plan.prefill_rate = {kNaN, kNaN};
-    plan.score = kNaN;
+    plan.score.reset();
   }
   RankPlans(result.plans);
 }

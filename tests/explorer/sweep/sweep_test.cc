@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -94,7 +95,7 @@ TEST(ParseAxesTest, NumberOfPlansIsLimited) {
   EXPECT_THAT(ParseAxes(absl::StrJoin(axes, ";"), 8), IsOk());
 }
 
-PlanResult Result(std::string plan, double score, double rate) {
+PlanResult Result(std::string plan, std::optional<double> score, double rate) {
   PlanResult result;
   result.plan = std::move(plan);
   result.token.logits.emplace();
@@ -109,7 +110,8 @@ TEST(RankPlansTest, SmallestScoreFirstThenTheFastest) {
   std::vector<PlanResult> plans = {
       Result("nan", kNaN, 90),  Result("c", 2, 10),
       Result("inf", kInf, 80),  Result("b", 1, 10),
-      Result("nan2", kNaN, 95), Result("a", 1, 20)};
+      Result("nan2", kNaN, 95), Result("none", std::nullopt, 99),
+      Result("a", 1, 20)};
   RankPlans(plans);
   std::vector<std::string> order;
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -118,7 +120,7 @@ TEST(RankPlansTest, SmallestScoreFirstThenTheFastest) {
     // Faster than all, but nothing to choose.
     EXPECT_EQ(plans[i].pareto, plans[i].plan == "a") << plans[i].plan;
   }
-  EXPECT_THAT(order, ElementsAre("a", "b", "c", "inf", "nan2", "nan"));
+  EXPECT_THAT(order, ElementsAre("a", "b", "c", "none", "inf", "nan2", "nan"));
 }
 
 TEST(RankPlansTest, WhatIsMissingHasNoRank) {
@@ -141,6 +143,30 @@ TEST(RankPlansTest, WhatIsMissingHasNoRank) {
   EXPECT_THAT(ranks, ElementsAre(1, 2, 3, 4, 0));
 }
 
+// A metric without a meaning is no breakdown.
+TEST(RankMetricsTest, GrowthTellsNoErrorFromABrokenPlan) {
+  const auto score_of = [](const std::vector<double>& mean_abs) {
+    TraceMetrics prompt;
+    for (size_t i = 0; i < mean_abs.size(); ++i) {
+      LayerMetrics row;
+      row.layer = i + 1;
+      row.error.mean_abs = mean_abs[i];
+      prompt.AddLayer(row);
+    }
+    for (const RankMetric& metric : RankMetrics()) {
+      if (absl::string_view(metric.name) == "growth") {
+        return metric.of({}, prompt);
+      }
+    }
+    return std::optional<double>();
+  };
+  EXPECT_EQ(score_of({0, 0, 0}), 0);
+  EXPECT_EQ(score_of({0, 1, 2}), std::nullopt);
+  EXPECT_EQ(score_of({1, 2, 4}), 2);
+  ASSERT_TRUE(score_of({1, kNaN, kNaN}).has_value());
+  EXPECT_TRUE(std::isnan(*score_of({1, kNaN, kNaN})));
+}
+
 // Few different values, so that there are ties in one or both.
 TEST(RankPlansTest, ParetoMarksAreTheDefinition) {
   Random random(4);
@@ -155,7 +181,7 @@ TEST(RankPlansTest, ParetoMarksAreTheDefinition) {
     }
     RankPlans(plans);
     for (const PlanResult& a : plans) {
-      bool beaten = std::isnan(a.score);
+      bool beaten = std::isnan(*a.score);
       for (const PlanResult& b : plans) {
         const bool as_good =
             b.score <= a.score && b.decode_rate.median >= a.decode_rate.median;
@@ -163,7 +189,7 @@ TEST(RankPlansTest, ParetoMarksAreTheDefinition) {
             b.score < a.score || b.decode_rate.median > a.decode_rate.median;
         beaten = beaten || (as_good && better);
       }
-      EXPECT_EQ(a.pareto, !beaten) << a.score << " " << a.decode_rate.median;
+      EXPECT_EQ(a.pareto, !beaten) << *a.score << " " << a.decode_rate.median;
     }
   }
 }
@@ -200,10 +226,10 @@ TEST(MainEffectsTest, TwoByTwoWorkedByHand) {
   const double tolerance = 100 * 0x1p-53;
   EXPECT_NEAR(effects[0].error_share, 16.0 / 29, tolerance);
   EXPECT_NEAR(effects[1].error_share, 9.0 / 29, tolerance);
-  EXPECT_NEAR(effects[0].levels[0].error, std::exp2(0.5), 8 * tolerance);
-  EXPECT_NEAR(effects[0].levels[1].error, std::exp2(4.5), 32 * tolerance);
-  EXPECT_NEAR(effects[1].levels[0].error, 2, 8 * tolerance);
-  EXPECT_NEAR(effects[1].levels[1].error, 16, 32 * tolerance);
+  EXPECT_NEAR(*effects[0].levels[0].error, std::exp2(0.5), 8 * tolerance);
+  EXPECT_NEAR(*effects[0].levels[1].error, std::exp2(4.5), 32 * tolerance);
+  EXPECT_NEAR(*effects[1].levels[0].error, 2, 8 * tolerance);
+  EXPECT_NEAR(*effects[1].levels[1].error, 16, 32 * tolerance);
   EXPECT_NEAR(effects[0].decode_share, 0, tolerance);
   EXPECT_NEAR(effects[1].decode_share, 1, tolerance);
   EXPECT_NEAR(effects[0].levels[1].decode_rate, 50, 50 * tolerance);
@@ -237,14 +263,14 @@ TEST(MainEffectsTest, AdditiveEffectsAreFoundAsPlanted) {
   EXPECT_NEAR(
       effects[0].error_share + effects[1].error_share + effects[2].error_share,
       1, 3 * tolerance);
-  EXPECT_NEAR(effects[0].levels[2].error / effects[0].levels[0].error,
+  EXPECT_NEAR(*effects[0].levels[2].error / *effects[0].levels[0].error,
               std::exp(4), 100 * tolerance);
 }
 
 TEST(MainEffectsTest, InteractionsBelongToNoAxis) {
   const double none[3][3] = {};
   std::vector<PlanResult> plans = Planted(none);
-  plans[26].score *= 2;
+  *plans[26].score *= 2;
   double sum = 0;
   for (const MainEffect& e : MainEffects(Axes({3, 3, 3}), plans)) {
     // 9 (1/9 - 1/27)^2 + 18 / 27^2 = 2/27 of a total of 1 - 1/27.
@@ -277,7 +303,7 @@ TEST(MainEffectsTest, PerfectAndBrokenPlansShowAndLeaveShares) {
   }
   const std::vector<MainEffect> effects = MainEffects(Axes({2, 2}), plans);
   EXPECT_EQ(effects[0].levels[0].error, 0);
-  EXPECT_TRUE(std::isnan(effects[0].levels[1].error));
+  EXPECT_TRUE(std::isnan(*effects[0].levels[1].error));
   // As 1, 1, 4, 4.
   EXPECT_NEAR(effects[0].error_share, 1, 10 * 0x1p-53);
   EXPECT_NEAR(effects[1].error_share, 0, 10 * 0x1p-53);
@@ -313,10 +339,13 @@ const PlanResult& Find(const SweepResult& result, const std::string& plan) {
 
 // Every figure of the errors, to compare bit for bit.
 std::vector<double> Figures(const TraceMetrics& m) {
-  std::vector<double> all = {
-      m.final_norm->rmse, m.logits->max_abs,        m.logits->kl,
-      m.logits->kl_max,   m.logits->top1_agreement, m.logits->top10_overlap,
-      m.mean_growth};
+  std::vector<double> all = {m.final_norm->rmse,
+                             m.logits->max_abs,
+                             m.logits->kl,
+                             m.logits->kl_max,
+                             m.logits->top1_agreement,
+                             m.logits->top10_overlap,
+                             m.mean_growth.value_or(kNaN)};
   for (const LayerMetrics& row : m.layers) {
     for (const double x :
          {row.error.mean_abs, row.error.rmse, row.error.max_abs,
@@ -400,7 +429,7 @@ TEST(RunSweepTest, SoftmaxIsNothingAtPositionZero) {
     if (!is_new) {
       EXPECT_EQ(at->second, Figures(plan.token)) << plan.plan;
     }
-    const auto [rmse, is_first] = prompt_rmse.emplace(others, plan.score);
+    const auto [rmse, is_first] = prompt_rmse.emplace(others, *plan.score);
     prompt_differs =
         prompt_differs || (!is_first && rmse->second != plan.score);
   }
@@ -504,7 +533,7 @@ TEST(RunSweepTest, StoppedAnywhereHasWhatItMeasuredUntilThen) {
           EXPECT_EQ(Figures(plan.token), Figures(whole.token));
         } else {
           EXPECT_EQ(plan.rank, 0u);
-          EXPECT_TRUE(std::isnan(plan.score));
+          EXPECT_FALSE(plan.score.has_value());
           EXPECT_FALSE(plan.pareto);
         }
         ASSERT_LE(plan.prompt.layers.size(), whole.prompt.layers.size());
@@ -552,6 +581,47 @@ TEST(RunSweepTest, BadTokensAreAnError) {
   EXPECT_THAT(RunSweep(RunOf(Tiny(), parallel), options),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("not in the vocabulary")));
+}
+
+TEST(RunSweepTest, ByGrowthAnExactPlanIsTheBest) {
+  SweepOptions options = DefaultOptions();
+  options.axes.clear();
+  options.plans = {"bf16", "oracle", "f32"};
+  for (const RankMetric& metric : RankMetrics()) {
+    if (absl::string_view(metric.name) == "growth") options.metric = &metric;
+  }
+  Parallel parallel;
+  const auto result = RunSweep(RunOf(Tiny(), parallel), options);
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(result->plans[0].plan, "oracle");
+  EXPECT_EQ(result->plans[0].score, 0);
+  const auto worst = WorstPlan(RunOf(Tiny(), parallel), options);
+  ASSERT_THAT(worst, IsOk());
+  EXPECT_NE(worst->Text(), "oracle");
+}
+
+// What is measured is there before anything is timed.
+TEST(RunSweepTest, ErrorsAreHandedOutBeforeTheTiming) {
+  SweepOptions options = DefaultOptions();
+  Parallel parallel;
+  TestMonitor monitor;
+  size_t handed_out = 0;
+  const auto result = RunSweep(
+      RunOf(Tiny(), parallel, monitor), options, [&](const SweepResult& part) {
+        ++handed_out;
+        EXPECT_THAT(monitor.ended(), ElementsAre("errors"));
+        ASSERT_EQ(part.plans.size(), 27u);
+        EXPECT_EQ(part.effects.size(), 3u);
+        for (size_t i = 0; i < part.plans.size(); ++i) {
+          EXPECT_EQ(part.plans[i].rank, i + 1);
+          EXPECT_TRUE(part.plans[i].score.has_value());
+          EXPECT_TRUE(part.plans[i].timing.prefill.empty());
+        }
+      });
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(handed_out, 1u);
+  EXPECT_THAT(result->failed, IsOk());
+  EXPECT_THAT(monitor.ended(), ElementsAre("errors", "timing"));
 }
 
 TEST(RateOfTest, IsTheMedianAndHalfTheInterquartileRange) {
