@@ -21,13 +21,9 @@
 namespace ulpscope {
 namespace {
 
-absl::Status RunParts(const Run& run, const Plan& plan,
-                      absl::Span<const int32_t> tokens,
+absl::Status RunParts(const Run& run, const Baseline& baseline,
                       const AttributionParts& parts, Attribution& result) {
-  Baseline baseline(run, plan, tokens);
-  absl::Status status = RunBaseline(run, baseline);
-  result.plan = OutcomeOfPlan(run, baseline).effect;
-  if (!status.ok()) return status;
+  absl::Status status;
   if (parts.layers) status = SplitLayers(run, baseline, result.layers);
   if (!status.ok()) return status;
   if (parts.causes) status = MapCauses(run, baseline, result);
@@ -36,30 +32,16 @@ absl::Status RunParts(const Run& run, const Plan& plan,
   return status;
 }
 
-// Of the oracle's and the plan's run, which are kept: the stream before and
-// after each layer, carries, and logits.
-size_t BytesOfBaseline(const ModelConfig& config, size_t positions) {
-  const size_t per_position =
-      2 * static_cast<size_t>(config.num_hidden_layers + 1) *
-          static_cast<size_t>(config.hidden_size) +
-      static_cast<size_t>(config.vocab_size);
-  return 2 * positions * per_position * sizeof(double);
-}
-
 }  // namespace
 
-absl::StatusOr<Attribution> Attribute(const Run& run, const Plan& plan,
-                                      absl::Span<const int32_t> tokens,
+absl::StatusOr<Attribution> Attribute(const Run& run, const Baseline& baseline,
                                       const AttributionParts& parts) {
-  if (plan.num_layers() != run.weights.layers.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
-                     run.weights.layers.size()));
-  }
   Attribution result;
+  result.plan = OutcomeOfPlan(run, baseline).effect;
+  result.stopped_in = baseline.stopped_in;
+  if (!result.stopped_in.empty()) return result;
   const absl::Status status =
-      RunParts(run.Without(BytesOfBaseline(run.weights.config, tokens.size())),
-               plan, tokens, parts, result);
+      RunParts(run.Without(baseline.bytes), baseline, parts, result);
   if (absl::IsCancelled(status)) {
     result.stopped_in = std::string(status.message());
   } else if (!status.ok()) {

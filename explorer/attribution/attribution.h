@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/effect.h"
 #include "explorer/error/run.h"
 #include "model/architecture/cell.h"
@@ -104,11 +104,9 @@ struct AttributionParts {
   bool repairs = true;
 };
 
-// InvalidArgument for tokens that the model does not take, none, or a plan of
-// another number of layers. Being stopped is no error: `stopped_in` says what
-// is missing.
-absl::StatusOr<Attribution> Attribute(const Run& run, const Plan& plan,
-                                      absl::Span<const int32_t> tokens,
+// What is in the baseline counts among what the memory holds. Being stopped is
+// no error: `stopped_in` says what is missing.
+absl::StatusOr<Attribution> Attribute(const Run& run, const Baseline& baseline,
                                       const AttributionParts& parts = {});
 
 }  // namespace ulpscope

@@ -9,11 +9,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "absl/strings/string_view.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/attribution/verdict.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"
 #include "kernels/strategy/strategy.h"
@@ -24,11 +25,11 @@
 
 namespace ulpscope {
 
-absl::Status TryCures(const Run& run, const Plan& plan,
-                      absl::Span<const int32_t> tokens,
+absl::Status TryCures(const Run& run, const Baseline& baseline,
                       const std::vector<Strategy>& strategies,
                       Verdict& verdict) {
   const ModelConfig& config = run.weights.config;
+  const Plan& plan = baseline.plan;
   if (!verdict.source.has_value()) return absl::OkStatus();
   ErrorSource& source = *verdict.source;
   const auto is_in = [](const std::vector<Op>& ops, Op op) {
@@ -83,7 +84,7 @@ absl::Status TryCures(const Run& run, const Plan& plan,
   const size_t num_cures = plans.size();
   // The source's ops as a plan has them, the oracle elsewhere.
   const auto isolated = [&](const Plan& of) {
-    Plan alone = *Plan::Parse("oracle", plan.num_layers());
+    Plan alone = baseline.oracle_plan;
     for (const Cell& cell : CellsOf(config)) {
       if (of_ops(cell)) {
         alone.Set(cell.layer, cell.op, of.Get(cell.layer, cell.op));
@@ -98,11 +99,13 @@ absl::Status TryCures(const Run& run, const Plan& plan,
     of_source.upgraded.push_back({cures[i].strategy, 0});
     plans.push_back(isolated(plans[i]));
   }
-  BudgetMeter meter(run, BudgetMetric::kRelL2, {tokens.begin(), tokens.end()});
-  const absl::Status status = meter.RunOracle();
-  const auto errors = status.ok() ? meter.Measure(plans) : status;
+  constexpr absl::string_view kTask = "attribution: upgrades of the source";
+  BudgetMeter meter(run.Without(baseline.bytes), baseline, BudgetMetric::kRelL2,
+                    kTask, [] { return ""; });
+  const auto errors = meter.Measure(plans);
   if (absl::IsCancelled(errors.status())) return absl::OkStatus();
   if (!errors.ok()) return errors.status();
+  run.monitor.OnProgress(kTask, 1, 1, "");
   for (size_t i = 0; i < num_cures; ++i) {
     cures[i].rel_l2 = (*errors)[i];
     source.cures.push_back(std::move(cures[i]));

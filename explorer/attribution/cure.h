@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/types/span.h"
 #include "explorer/attribution/verdict.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/plan.h"
@@ -18,8 +18,7 @@ namespace ulpscope {
 // each of them, for its cures: its ops in its layers, its ops in all layers,
 // and these with the ops that make and remove its massive activation. Being
 // stopped is no error.
-absl::Status TryCures(const Run& run, const Plan& plan,
-                      absl::Span<const int32_t> tokens,
+absl::Status TryCures(const Run& run, const Baseline& baseline,
                       const std::vector<Strategy>& strategies,
                       Verdict& verdict);
 

@@ -12,6 +12,7 @@
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/repair_cost.h"
 #include "explorer/attribution/verdict.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 #include "explorer/phenomena/phenomena.h"
 #include "model/architecture/plan.h"
@@ -19,13 +20,12 @@
 namespace ulpscope {
 namespace {
 
-absl::Status Repairs(const Run& run, const ExplainOptions& options,
-                     Explanation& explanation) {
+absl::Status Repairs(const Run& run, const Baseline& baseline,
+                     const ExplainOptions& options, Explanation& explanation) {
   RepairOptions search;
   search.budget = options.budget;
   search.strategies = options.strategies;
-  search.tokens = options.tokens;
-  auto repair = FindRepair(run, explanation.plan, search);
+  auto repair = FindRepair(run, baseline, search);
   if (!repair.ok()) return repair.status();
   explanation.repair = *std::move(repair);
   if (!explanation.repair->stopped_in.empty()) {
@@ -53,11 +53,13 @@ absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
   explanation.plan = plan;
   explanation.tokens = options.tokens;
 
-  auto phenomena = FindPhenomena(run, plan, options.tokens);
-  if (!phenomena.ok()) return phenomena.status();
-  explanation.phenomena = *std::move(phenomena);
+  // The one run of the oracle.
+  PhenomenaWatch watch(run.weights.layers.size());
+  const auto baseline = MakeBaseline(run, plan, options.tokens, &watch);
+  if (!baseline.ok()) return baseline.status();
+  explanation.phenomena = watch.Found(*baseline);
 
-  auto attribution = Attribute(run, plan, options.tokens);
+  auto attribution = Attribute(run, *baseline);
   if (!attribution.ok()) return attribution.status();
   explanation.attribution = *std::move(attribution);
   explanation.verdict =
@@ -65,14 +67,14 @@ absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
   explanation.stopped_in = explanation.attribution.stopped_in;
   if (!explanation.stopped_in.empty()) return explanation;
 
-  const absl::Status cured = TryCures(run, plan, options.tokens,
-                                      options.strategies, explanation.verdict);
+  const absl::Status cured =
+      TryCures(run, *baseline, options.strategies, explanation.verdict);
   if (!cured.ok()) return cured;
   if (run.monitor.stopped()) {
     explanation.stopped_in = "the upgrades of the source";
     return explanation;
   }
-  const absl::Status repaired = Repairs(run, options, explanation);
+  const absl::Status repaired = Repairs(run, *baseline, options, explanation);
   if (!repaired.ok()) return repaired;
   return explanation;
 }

@@ -36,9 +36,6 @@ absl::Status Confirm(RepairSearch& search) {
 
 absl::Status RunSteps(RepairSearch& search) {
   RepairResult& result = search.result();
-  absl::Status status = search.RunOracle();
-  if (!status.ok()) return status;
-  search.Begin("the plan itself");
   const auto before = search.Measure({{}});
   if (!before.ok()) return before.status();
   result.error_before = (*before)[0];
@@ -50,7 +47,7 @@ absl::Status RunSteps(RepairSearch& search) {
 
   search.Begin("ops to upgrade");
   std::vector<UpgradeSet> working;
-  status = FindOps(search, working);
+  absl::Status status = FindOps(search, working);
   if (!status.ok() || working.empty()) return status;
   search.Begin("layers to upgrade");
   for (UpgradeSet& set : working) {
@@ -82,18 +79,16 @@ absl::Status RunSteps(RepairSearch& search) {
 
 }  // namespace
 
-absl::StatusOr<RepairResult> FindRepair(const Run& run, const Plan& plan,
+absl::StatusOr<RepairResult> FindRepair(const Run& run,
+                                        const Baseline& baseline,
                                         const RepairOptions& options) {
   RepairResult result;
   result.budget = options.budget;
   result.strategies = options.strategies;
   result.error_before = std::numeric_limits<double>::quiet_NaN();
   result.best_error = result.error_before;
-  result.repair.plan = plan;
-  if (options.tokens.empty()) {
-    return absl::InvalidArgumentError("no tokens to run");
-  }
-  RepairSearch search(run, plan, options, result);
+  result.repair.plan = baseline.plan;
+  RepairSearch search(run.Without(baseline.bytes), baseline, options, result);
   const absl::Status status = RunSteps(search);
   search.Count();
   if (absl::IsCancelled(status)) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "explorer/attribution/upgrade.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
@@ -49,7 +50,6 @@ struct RepairResult {
 struct RepairOptions {
   Budget budget;
   std::vector<Strategy> strategies;
-  std::vector<int32_t> tokens;
 };
 
 // Finds the smallest set of upgrades that keeps the budget: of the fewest ops,
@@ -65,7 +65,8 @@ struct RepairOptions {
 // keeps the budget together with every range that holds it.
 //
 // Being stopped is no error: `stopped_in` says what is missing.
-absl::StatusOr<RepairResult> FindRepair(const Run& run, const Plan& plan,
+absl::StatusOr<RepairResult> FindRepair(const Run& run,
+                                        const Baseline& baseline,
                                         const RepairOptions& options);
 
 }  // namespace ulpscope

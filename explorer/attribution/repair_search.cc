@@ -15,14 +15,14 @@
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
-RepairSearch::RepairSearch(const Run& run, const Plan& plan,
+RepairSearch::RepairSearch(const Run& run, const Baseline& baseline,
                            const RepairOptions& options, RepairResult& result)
     : options_(options),
-      plan_(plan),
+      plan_(baseline.plan),
       result_(result),
-      meter_(run, options.budget.metric, options.tokens, kTask,
+      meter_(run, baseline, options.budget.metric, kTask,
              [this] { return std::string(step_); }),
-      choices_(UpgradesOf(run.weights.config, plan, options.strategies)) {
+      choices_(UpgradesOf(run.weights.config, plan_, options.strategies)) {
   if (options.budget.metric != BudgetMetric::kRelL2) return;
   // They come after what the metric compares.
   choices_.erase(std::remove_if(choices_.begin(), choices_.end(),

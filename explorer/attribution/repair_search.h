@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/upgrade.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"
 #include "model/architecture/plan.h"
@@ -22,8 +23,8 @@ class RepairSearch {
  public:
   static constexpr absl::string_view kTask = "smallest repair";  // Monitor's
 
-  RepairSearch(const Run& run, const Plan& plan, const RepairOptions& options,
-               RepairResult& result);
+  RepairSearch(const Run& run, const Baseline& baseline,
+               const RepairOptions& options, RepairResult& result);
   RepairSearch(const RepairSearch&) = delete;
   RepairSearch& operator=(const RepairSearch&) = delete;
 
@@ -37,8 +38,6 @@ class RepairSearch {
   void Begin(absl::string_view step) { step_ = step; }
   absl::string_view step() const { return step_; }
 
-  // Once, before the rest.
-  absl::Status RunOracle() { return meter_.RunOracle(); }
   // Each plan's error with these upgrades.
   absl::StatusOr<std::vector<double>> Measure(
       const std::vector<std::vector<Upgrade>>& candidates);
@@ -55,7 +54,7 @@ class RepairSearch {
   const RepairOptions& options_;
   const Plan& plan_;
   RepairResult& result_;
-  absl::string_view step_ = "oracle";
+  absl::string_view step_ = "the plan itself";
   BudgetMeter meter_;
   std::vector<OpUpgrades> choices_;
 };

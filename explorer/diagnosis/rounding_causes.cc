@@ -20,6 +20,7 @@
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/search.h"
+#include "explorer/error/baseline.h"
 #include "explorer/phenomena/phenomena.h"
 #include "kernels/base/format.h"
 #include "kernels/strategy/strategy.h"
@@ -103,20 +104,21 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
   if (!IsCoarse(plan)) return result;
   const Run run = {weights.original(), setting.memory, setting.monitor,
                    setting.parallel};
-  const auto phenomena = FindPhenomena(run, plan, setting.tokens);
-  if (!phenomena.ok()) return phenomena.status();
   AttributionParts parts;
   parts.repairs = false;
-  const auto attribution = Attribute(run, plan, setting.tokens, parts);
+  PhenomenaWatch watch(run.weights.layers.size());
+  const auto baseline = MakeBaseline(run, plan, setting.tokens, &watch);
+  if (!baseline.ok()) return baseline.status();
+  const Phenomena phenomena = watch.Found(*baseline);
+  const auto attribution = Attribute(run, *baseline, parts);
   if (!attribution.ok()) return attribution.status();
   if (!attribution->stopped_in.empty()) {
     return absl::CancelledError(attribution->stopped_in);
   }
   Verdict& verdict =
-      result.verdict.emplace(Judge(plan, *attribution, &*phenomena));
+      result.verdict.emplace(Judge(plan, *attribution, &phenomena));
   const std::vector<Strategy> strategies = {Strategy()};  // f32
-  const absl::Status cured =
-      TryCures(run, plan, setting.tokens, strategies, verdict);
+  const absl::Status cured = TryCures(run, *baseline, strategies, verdict);
   if (!cured.ok()) return cured;
   Belief in_f32 = search.belief;
   in_f32.plan = Plan(plan.num_layers());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -24,28 +25,45 @@
 namespace ulpscope {
 namespace {
 
-double Norm2(const std::vector<double>& values) {
+double Squares(const std::vector<double>& values) {
   double sum = 0;
   for (const double v : values) sum += v * v;
-  return std::sqrt(sum);
+  return sum;
 }
 
-// Copies what runs leave behind, [streams].
+// Of the oracle's and the plan's run, which are kept: the stream before and
+// after each layer, carries, and logits.
+size_t BytesOfBaseline(const ModelConfig& config, size_t positions) {
+  const size_t per_position =
+      2 * static_cast<size_t>(config.num_hidden_layers + 1) *
+          static_cast<size_t>(config.hidden_size) +
+      static_cast<size_t>(config.vocab_size);
+  return 2 * positions * per_position * sizeof(double);
+}
+
+// Copies what runs leave behind, [streams], and passes on what it sees.
 class Recorder : public LockstepObserver {
  public:
-  explicit Recorder(std::vector<RunResults*> results)
-      : results_(std::move(results)) {}
+  Recorder(std::vector<RunResults*> results, LockstepObserver* watch)
+      : results_(std::move(results)), watch_(watch) {}
 
-  bool Wants(Op op) const override { return op == Op::kLmHead; }
+  bool Wants(Op op) const override {
+    return op == Op::kLmHead || (watch_ != nullptr && watch_->Wants(op));
+  }
 
-  void OnOutput(absl::Span<const size_t> streams, size_t, Op, size_t,
-                Matrix<const double> rows) override {
+  void OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
+                size_t first_position, Matrix<const double> rows) override {
+    if (watch_ != nullptr && watch_->Wants(op)) {
+      watch_->OnOutput(streams, layer, op, first_position, rows);
+    }
+    if (op != Op::kLmHead) return;
     for (const size_t s : streams) results_[s]->logits = Copied(rows);
   }
 
-  void OnState(absl::Span<const size_t> streams, size_t,
+  void OnState(absl::Span<const size_t> streams, size_t layer,
                Matrix<const double> stream,
                Matrix<const double> carry) override {
+    if (watch_ != nullptr) watch_->OnState(streams, layer, stream, carry);
     StreamState state = {Copied(stream), Copied(carry)};
     const auto is_zero = [](double x) { return x == 0; };
     if (std::all_of(state.carry.begin(), state.carry.end(), is_zero)) {
@@ -56,6 +74,7 @@ class Recorder : public LockstepObserver {
 
  private:
   std::vector<RunResults*> results_;
+  LockstepObserver* const watch_;
 };
 
 // Passes on what it sees, and remembers how far that came.
@@ -85,11 +104,6 @@ class Follower : public LockstepObserver {
   std::string where_ = "at its start";
 };
 
-Plan OraclePlan(size_t num_layers) {
-  // A preset is fixed text: it applies to any number of layers.
-  return *Plan::Parse("oracle", num_layers);
-}
-
 }  // namespace
 
 std::vector<double> Copied(Matrix<const double> m) {
@@ -101,31 +115,46 @@ std::vector<double> Copied(Matrix<const double> m) {
   return values;
 }
 
-Baseline::Baseline(const Run& setting, const Plan& plan_in,
-                   absl::Span<const int32_t> tokens_in)
-    : oracle_plan(OraclePlan(plan_in.num_layers())),
-      plan(plan_in),
-      tokens(tokens_in),
-      positions(tokens.size()),
-      hidden_size(static_cast<size_t>(setting.weights.config.hidden_size)),
-      vocab_size(static_cast<size_t>(setting.weights.config.vocab_size)) {}
-
-absl::Status RunBaseline(const Run& run, Baseline& baseline) {
-  Recorder recorder({&baseline.oracle, &baseline.run});
+absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
+                                      absl::Span<const int32_t> tokens,
+                                      LockstepObserver* watch) {
+  const ModelConfig& config = run.weights.config;
+  if (plan.num_layers() != run.weights.layers.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
+                     run.weights.layers.size()));
+  }
+  Baseline baseline;
+  const auto oracle = Plan::Parse("oracle", plan.num_layers());
+  if (!oracle.ok()) return oracle.status();
+  baseline.oracle_plan = *oracle;
+  baseline.plan = plan;
+  baseline.tokens.assign(tokens.begin(), tokens.end());
+  baseline.positions = tokens.size();
+  baseline.hidden_size = static_cast<size_t>(config.hidden_size);
+  baseline.vocab_size = static_cast<size_t>(config.vocab_size);
+  baseline.bytes = BytesOfBaseline(config, tokens.size());
+  Recorder recorder({&baseline.oracle, &baseline.run}, watch);
   const absl::Status status =
-      RunPlans(run, "oracle and the plan", baseline.tokens,
-               {baseline.oracle_plan, baseline.plan}, recorder);
+      RunPlans(run.Without(baseline.bytes), "oracle and the plan", tokens,
+               {baseline.oracle_plan, plan}, recorder);
   for (const StreamState& state : baseline.oracle.states) {
-    baseline.state_norms.push_back(Norm2(state.stream));
+    baseline.final_squares = Squares(state.stream);
+    baseline.state_norms.push_back(std::sqrt(baseline.final_squares));
+  }
+  if (absl::IsCancelled(status)) {
+    baseline.stopped_in = std::string(status.message());
+    return baseline;
   }
   if (!status.ok()) return status;
-  baseline.logits_norm = Norm2(baseline.oracle.logits);
+  baseline.logits_squares = Squares(baseline.oracle.logits);
+  baseline.logits_norm = std::sqrt(baseline.logits_squares);
   baseline.log_sum_exps.resize(baseline.positions);
   const Matrix<const double> logits = baseline.LogitsOf(baseline.oracle);
   run.parallel.For(baseline.positions, [&](size_t r) {
     baseline.log_sum_exps[r] = LogSumExp(logits.Row(r), logits.cols);
   });
-  return status;
+  return baseline;
 }
 
 absl::Status RunPlans(const Run& run, absl::string_view part,

@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/error/run.h"
@@ -23,23 +25,24 @@ struct RunResults {
 };
 
 // The oracle's run, against which errors are, and that of the plan that is
-// explained.
+// explained: made once, for all that is said of the plan.
 struct Baseline {
-  Plan oracle_plan;
-  Plan plan;
-  absl::Span<const int32_t> tokens;
-  size_t positions;
-  size_t hidden_size;
-  size_t vocab_size;
+  Plan oracle_plan{0};
+  Plan plan{0};
+  std::vector<int32_t> tokens;
+  size_t positions = 0;
+  size_t hidden_size = 0;
+  size_t vocab_size = 0;
   RunResults oracle = {};
   RunResults run = {};  // the plan's
-  // Of the oracle's results.
-  std::vector<double> state_norms = {};   // [0 ... num_layers], 2-norms
-  double logits_norm = 0;                 // 2-norm of all positions' logits
+  // Of the oracle's results: sums of squares, and their roots, the 2-norms.
+  std::vector<double> state_norms = {};  // [0 ... num_layers]
+  double final_squares = 0;              // of the last state
+  double logits_squares = 0;             // of all positions' logits
+  double logits_norm = 0;
   std::vector<double> log_sum_exps = {};  // [positions], of the logits
-
-  Baseline(const Run& setting, const Plan& plan_in,
-           absl::Span<const int32_t> tokens_in);
+  size_t bytes = 0;        // that it takes: others have so much less memory
+  std::string stopped_in;  // where the runs were stopped, or empty
 
   size_t num_layers() const { return plan.num_layers(); }
   Matrix<const double> State(const RunResults& of, size_t layer) const {
@@ -50,9 +53,13 @@ struct Baseline {
   }
 };
 
-// Runs the oracle and the plan. Cancelled, with a message that says where, if
-// stopped.
-absl::Status RunBaseline(const Run& run, Baseline& baseline);
+// Runs the oracle and the plan. InvalidArgument for tokens that the model does
+// not take, none, or a plan of another number of layers. Being stopped is no
+// error: the runs are then there as far as they came. `watch`, unless null,
+// sees both runs too: stream 0 is the oracle's, 1 the plan's.
+absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
+                                      absl::Span<const int32_t> tokens,
+                                      LockstepObserver* watch = nullptr);
 
 // Runs plans in lockstep, with the logits of all positions and a progress bar.
 // `part` names them all, there and in the message of Cancelled, which also says

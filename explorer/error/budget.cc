@@ -1,6 +1,5 @@
 #include "explorer/error/budget.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -16,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/error/baseline.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
@@ -37,14 +37,21 @@ constexpr MetricRow kMetrics[] = {
     {BudgetMetric::kKl, "kl"},
 };
 
-// Hands on the rows that a metric compares: the stream after the last layer, or
-// the logits.
-class RowsObserver : public LockstepObserver {
+// Sums up the errors of the rows that a metric compares: of the stream after
+// the last layer, or of the logits.
+class Errors : public LockstepObserver {
  public:
-  RowsObserver(BudgetMetric metric, size_t num_layers)
-      : of_state_(metric == BudgetMetric::kRelL2), num_layers_(num_layers) {}
+  Errors(const Baseline& baseline, BudgetMetric metric, Monitor& monitor,
+         size_t num_streams)
+      : baseline_(baseline),
+        metric_(metric),
+        reference_(OfState()
+                       ? baseline.State(baseline.oracle, baseline.num_layers())
+                       : baseline.LogitsOf(baseline.oracle)),
+        monitor_(monitor),
+        sums_(num_streams, 0) {}
 
-  bool Wants(Op op) const override { return !of_state_ && op == Op::kLmHead; }
+  bool Wants(Op op) const override { return !OfState() && op == Op::kLmHead; }
 
   void OnOutput(absl::Span<const size_t> streams, size_t /*layer*/, Op op,
                 size_t first_position, Matrix<const double> rows) override {
@@ -54,65 +61,20 @@ class RowsObserver : public LockstepObserver {
   void OnState(absl::Span<const size_t> streams, size_t layer,
                Matrix<const double> stream,
                Matrix<const double> /*carry*/) override {
-    if (of_state_ && layer == num_layers_) OnRows(streams, 0, stream);
-  }
-
- private:
-  virtual void OnRows(absl::Span<const size_t> streams, size_t first_position,
-                      Matrix<const double> rows) = 0;
-
-  bool of_state_;
-  size_t num_layers_;
-};
-
-class Reference : public RowsObserver {
- public:
-  Reference(BudgetMetric metric, size_t num_layers, size_t positions,
-            std::vector<double>& rows)
-      : RowsObserver(metric, num_layers), positions_(positions), rows_(&rows) {}
-
- private:
-  void OnRows(absl::Span<const size_t> /*streams*/, size_t first_position,
-              Matrix<const double> rows) override {
-    rows_->resize(positions_ * rows.cols);
-    for (size_t r = 0; r < rows.rows; ++r) {
-      std::copy(rows.Row(r), rows.Row(r) + rows.cols,
-                rows_->data() + (first_position + r) * rows.cols);
+    if (OfState() && layer == baseline_.num_layers()) {
+      OnRows(streams, 0, stream);
     }
   }
-
-  size_t positions_;
-  std::vector<double>* rows_;
-};
-
-class Errors : public RowsObserver {
- public:
-  // `norms` are the LogSumExps of the reference's rows, for the KL divergence.
-  Errors(BudgetMetric metric, size_t num_layers, Matrix<const double> reference,
-         const std::vector<double>& norms, Monitor& monitor, size_t num_streams)
-      : RowsObserver(metric, num_layers),
-        metric_(metric),
-        reference_(reference),
-        norms_(norms),
-        monitor_(monitor),
-        sums_(num_streams, 0) {}
 
   std::vector<double> Finish() const {
-    double size = static_cast<double>(reference_.rows);
-    if (metric_ != BudgetMetric::kKl) {
-      size = 0;
-      for (size_t r = 0; r < reference_.rows; ++r) {
-        for (size_t c = 0; c < reference_.cols; ++c) {
-          size += reference_.Row(r)[c] * reference_.Row(r)[c];
-        }
-      }
-    }
+    const bool of_kl = metric_ == BudgetMetric::kKl;
+    const double size = of_kl       ? static_cast<double>(reference_.rows)
+                        : OfState() ? baseline_.final_squares
+                                    : baseline_.logits_squares;
     std::vector<double> errors;
     for (const double sum : sums_) {
-      // 0 / 0 is 0: no error, relative to nothing.
-      const double ratio = sum == 0 ? 0 : sum / size;
-      const double error =
-          metric_ == BudgetMetric::kKl ? ratio : std::sqrt(ratio);
+      const double ratio = RatioOrZero(sum, size);
+      const double error = of_kl ? ratio : std::sqrt(ratio);
       errors.push_back(
           std::isnan(error) ? std::numeric_limits<double>::infinity() : error);
     }
@@ -120,8 +82,10 @@ class Errors : public RowsObserver {
   }
 
  private:
+  bool OfState() const { return metric_ == BudgetMetric::kRelL2; }
+
   void OnRows(absl::Span<const size_t> streams, size_t first_position,
-              Matrix<const double> rows) override {
+              Matrix<const double> rows) {
     double sum = 0;
     constexpr size_t kBlock = 64;  // of logits: a fraction of a second
     for (size_t r = 0; r < rows.rows; ++r) {
@@ -135,7 +99,8 @@ class Errors : public RowsObserver {
   double Sum(const double* row, size_t position) const {
     const double* const reference = reference_.Row(position);
     if (metric_ == BudgetMetric::kKl) {
-      return KlDivergence(row, reference, reference_.cols, norms_[position]);
+      return KlDivergence(row, reference, reference_.cols,
+                          baseline_.log_sum_exps[position]);
     }
     double sum = 0;
     for (size_t i = 0; i < reference_.cols; ++i) {
@@ -144,9 +109,9 @@ class Errors : public RowsObserver {
     return sum;
   }
 
-  BudgetMetric metric_;
-  Matrix<const double> reference_;
-  const std::vector<double>& norms_;
+  const Baseline& baseline_;
+  const BudgetMetric metric_;
+  const Matrix<const double> reference_;
   Monitor& monitor_;
   std::vector<double> sums_;  // [streams]
 };
@@ -185,50 +150,23 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
       " and a finite X > 0, such as rel_l2<=1e-3"));
 }
 
-absl::Status BudgetMeter::RunAll(absl::Span<const Plan> plans,
-                                 LockstepObserver& observer) {
+absl::StatusOr<std::vector<double>> BudgetMeter::Measure(
+    absl::Span<const Plan> plans) {
   const bool of_state = metric_ == BudgetMetric::kRelL2;
   LockstepOptions options = LockstepOptionsOf(run_, task_, what_);
   options.logits = of_state ? Logits::kNone : Logits::kAll;
   std::vector<Stream> streams;
   for (const Plan& plan : plans) {
-    Stream stream = {plan, tokens_};
-    if (of_state) stream.last_layer = run_.weights.layers.size();
+    Stream stream = {plan, baseline_.tokens};
+    if (of_state) stream.last_layer = baseline_.num_layers();
     streams.push_back(std::move(stream));
   }
+  Errors observer(baseline_, metric_, run_.monitor, plans.size());
   const absl::Status status =
       RunLockstep(run_.weights, streams, options, observer, run_.parallel);
   if (!status.ok()) return status;
   num_streams_ += plans.size();
   ++num_passes_;
-  return absl::OkStatus();
-}
-
-absl::Status BudgetMeter::RunOracle() {
-  const auto oracle = Plan::Parse("oracle", run_.weights.layers.size());
-  if (!oracle.ok()) return oracle.status();
-  Reference observer(metric_, run_.weights.layers.size(), tokens_.size(),
-                     reference_);
-  const absl::Status status = RunAll({*oracle}, observer);
-  if (!status.ok()) return status;
-  width_ = reference_.size() / tokens_.size();
-  if (metric_ == BudgetMetric::kKl) {
-    for (size_t r = 0; r < tokens_.size(); ++r) {
-      norms_.push_back(LogSumExp(reference_.data() + r * width_, width_));
-    }
-  }
-  // What is kept here leaves less for the runs.
-  run_.memory -= std::min(run_.memory, reference_.size() * sizeof(double));
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<double>> BudgetMeter::Measure(
-    absl::Span<const Plan> plans) {
-  Errors observer(metric_, run_.weights.layers.size(),
-                  {reference_.data(), tokens_.size(), width_}, norms_,
-                  run_.monitor, plans.size());
-  const absl::Status status = RunAll(plans, observer);
-  if (!status.ok()) return status;
   return observer.Finish();
 }
 

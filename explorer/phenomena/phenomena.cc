@@ -3,30 +3,25 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "explorer/error/run.h"
+#include "explorer/error/baseline.h"
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
-#include "model/architecture/plan.h"
-#include "model/decoder/decoder.h"
-#include "model/decoder/observer.h"
 
 namespace ulpscope {
 namespace {
 
-// Rows of one call: enough to share the reading of weights, few enough that
-// logits take little memory and a stop is soon seen.
+// Positions of which a breakdown is the first whatever comes in an earlier
+// layer at later positions: as a run sees them that takes so many at a time.
 constexpr size_t kPositionsAtOnce = 8;
 
 bool IsStream(Op op) {
@@ -38,14 +33,18 @@ class BreakdownWatch {
  public:
   void Add(size_t layer, Op op, size_t first_position,
            Matrix<const double> rows) {
-    if (found_.has_value()) return;
     // qk and softmax show one position, with a row per head.
     const bool one_position = op == Op::kQk || op == Op::kSoftmax;
     for (size_t r = 0; r < rows.rows; ++r) {
+      const size_t position = first_position + (one_position ? 0 : r);
+      if (found_.has_value() &&
+          position / kPositionsAtOnce >= found_->position / kPositionsAtOnce) {
+        return;
+      }
       for (size_t c = 0; c < rows.cols; ++c) {
         if (std::isfinite(rows.Row(r)[c])) continue;
-        found_ = {layer, op, first_position + (one_position ? 0 : r),
-                  one_position ? r * rows.cols + c : c, rows.Row(r)[c]};
+        found_ = {layer, op, position, one_position ? r * rows.cols + c : c,
+                  rows.Row(r)[c]};
         return;
       }
     }
@@ -83,32 +82,26 @@ class Moments {
   double count_ = 0, sum_ = 0, squares_ = 0;
 };
 
-// Gathers from the oracle's run what Phenomena says of it, and keeps the stream
-// of the latest positions.
-class OracleWatch : public Observer {
+}  // namespace
+
+// Gathers from the oracle's run what Phenomena says of it.
+class PhenomenaWatch::OracleWatch {
  public:
-  explicit OracleWatch(size_t num_layers)
-      : stream_(num_layers + 1), states_(num_layers + 1) {}
+  explicit OracleWatch(size_t num_layers) : stream_(num_layers + 1) {}
 
   void OnOutput(size_t layer, Op op, size_t first_position,
-                Matrix<const double> rows) override {
+                Matrix<const double> rows) {
     breakdown_.Add(layer, op, first_position, rows);
     AddRange(layer, op, rows);
     if (IsStream(op)) {
       massive_.Add(layer, op, first_position, rows);
       (op == Op::kAttnResidual ? stream_[layer].middle : stream_[layer].end)
           .Add(rows);
-      if (op != Op::kAttnResidual) Keep(rows, states_[layer]);
     } else if (op == Op::kOProj) {
       stream_[layer].attn_update.Add(rows);
     } else if (op == Op::kDownProj) {
       stream_[layer].mlp_update.Add(rows);
     }
-  }
-
-  // [positions of the latest call, hidden].
-  Matrix<const double> State(size_t layer, size_t rows) const {
-    return {states_[layer].data(), rows, states_[layer].size() / rows};
   }
 
   void Report(Phenomena& phenomena) const {
@@ -131,13 +124,6 @@ class OracleWatch : public Observer {
     Moments attn_update, middle, mlp_update, end;
   };
 
-  static void Keep(Matrix<const double> from, std::vector<double>& to) {
-    to.clear();
-    for (size_t r = 0; r < from.rows; ++r) {
-      to.insert(to.end(), from.Row(r), from.Row(r) + from.cols);
-    }
-  }
-
   static CancellingAdd Cancelling(size_t layer, Op op, const Moments& x,
                                   const Moments& u, const Moments& sum) {
     return {layer, op, (x.Norm() + u.Norm()) / sum.Norm(), x.Std(), sum.Std()};
@@ -153,24 +139,30 @@ class OracleWatch : public Observer {
   MassiveChannels massive_;
   BreakdownWatch breakdown_;
   std::vector<LayerStream> stream_;  // [num_layers + 1]; of 0 the end alone
-  std::vector<std::vector<double>> states_;  // the same
   std::vector<Headroom> headrooms_;
   std::map<std::pair<size_t, Op>, size_t> headroom_at_;
 };
 
-// Compares the plan's run with the oracle's, which is to have run the same
-// positions last.
-class PlanWatch : public Observer {
+// Compares the plan's run with the oracle's.
+class PhenomenaWatch::PlanWatch {
  public:
-  explicit PlanWatch(const OracleWatch& oracle, size_t num_layers)
-      : oracle_(oracle), errors_(num_layers + 1) {}
+  explicit PlanWatch(size_t num_layers)
+      : states_(num_layers + 1), errors_(num_layers + 1) {}
 
   void OnOutput(size_t layer, Op op, size_t first_position,
-                Matrix<const double> rows) override {
+                Matrix<const double> rows) {
     breakdown_.Add(layer, op, first_position, rows);
-    if (op == Op::kEmbed || op == Op::kMlpResidual) {
-      errors_[layer].Add(rows, oracle_.State(layer, rows.rows));
-    }
+  }
+
+  void OnOraclesState(size_t layer, Matrix<const double> stream) {
+    states_[layer] = Copied(stream);
+  }
+
+  // After the oracle's.
+  void OnState(size_t layer, Matrix<const double> stream) {
+    errors_[layer].Add(stream,
+                       {states_[layer].data(), stream.rows, stream.cols});
+    states_[layer] = std::vector<double>();
   }
 
   void Report(Phenomena& phenomena) const {
@@ -182,39 +174,41 @@ class PlanWatch : public Observer {
   }
 
  private:
-  const OracleWatch& oracle_;
   BreakdownWatch breakdown_;
-  std::vector<ChannelErrors> errors_;  // [num_layers + 1]
+  std::vector<std::vector<double>> states_;  // [num_layers + 1], the oracle's
+  std::vector<ChannelErrors> errors_;        // [num_layers + 1]
 };
 
-}  // namespace
+PhenomenaWatch::PhenomenaWatch(size_t num_layers)
+    : oracle_(std::make_unique<OracleWatch>(num_layers)),
+      plan_(std::make_unique<PlanWatch>(num_layers)) {}
 
-absl::StatusOr<Phenomena> FindPhenomena(const Run& run, const Plan& plan,
-                                        absl::Span<const int32_t> tokens) {
-  if (tokens.empty()) {
-    return absl::InvalidArgumentError("no tokens to find phenomena in");
+PhenomenaWatch::~PhenomenaWatch() = default;
+
+void PhenomenaWatch::OnOutput(absl::Span<const size_t> streams, size_t layer,
+                              Op op, size_t first_position,
+                              Matrix<const double> rows) {
+  for (const size_t stream : streams) {
+    if (stream == 0) oracle_->OnOutput(layer, op, first_position, rows);
+    if (stream == 1) plan_->OnOutput(layer, op, first_position, rows);
   }
-  const size_t num_layers = run.weights.layers.size();
-  const auto oracle_plan = Plan::Parse("oracle", num_layers);
-  if (!oracle_plan.ok()) return oracle_plan.status();
-  Decoder oracle(run.weights, *oracle_plan, tokens.size(), run.parallel);
-  Decoder decoder(run.weights, plan, tokens.size(), run.parallel);
-  OracleWatch oracle_watch(num_layers);
-  PlanWatch plan_watch(oracle_watch, num_layers);
+}
 
+void PhenomenaWatch::OnState(absl::Span<const size_t> streams, size_t layer,
+                             Matrix<const double> stream,
+                             Matrix<const double> /*carry*/) {
+  for (const size_t s : streams) {
+    if (s == 0) plan_->OnOraclesState(layer, stream);
+    if (s == 1) plan_->OnState(layer, stream);
+  }
+}
+
+Phenomena PhenomenaWatch::Found(const Baseline& baseline) const {
   Phenomena phenomena;
-  while (phenomena.positions < tokens.size()) {
-    if (run.monitor.stopped()) break;
-    const auto some = tokens.subspan(phenomena.positions, kPositionsAtOnce);
-    absl::Status status = oracle.Forward(some, Logits::kAll, &oracle_watch);
-    if (!status.ok()) return status;
-    status = decoder.Forward(some, Logits::kAll, &plan_watch);
-    if (!status.ok()) return status;
-    phenomena.positions += some.size();
-  }
-  if (phenomena.positions == 0) return phenomena;
-  oracle_watch.Report(phenomena);
-  plan_watch.Report(phenomena);
+  if (!baseline.stopped_in.empty()) return phenomena;
+  phenomena.positions = baseline.positions;
+  oracle_->Report(phenomena);
+  plan_->Report(phenomena);
   return phenomena;
 }
 

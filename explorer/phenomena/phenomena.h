@@ -2,18 +2,18 @@
 #define EXPLORER_PHENOMENA_PHENOMENA_H_
 
 #include <cstddef>
-#include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "explorer/error/run.h"
+#include "explorer/error/baseline.h"
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
+#include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
-#include "model/architecture/plan.h"
+#include "model/lockstep/lockstep.h"
 
 namespace ulpscope {
 
@@ -68,8 +68,8 @@ struct Breakdown {
 // What is peculiar about a plan's run, and about the oracle's, which does not
 // depend on the plan. Layer 0 is the embedding.
 struct Phenomena {
-  // The positions that all of it is of: the first ones, fewer than tokens if
-  // it was stopped. If there are none, there is nothing else.
+  // The positions that all of it is of. If there are none, as the run was
+  // stopped, there is nothing else.
   size_t positions = 0;
   // Of the oracle's run.
   std::vector<MassiveChannel> massive;       // the largest first
@@ -88,12 +88,30 @@ struct Phenomena {
   bool softmax_over_one() const { return positions == 1; }
 };
 
-// Runs the oracle and the plan side by side, a few positions at a time: what is
-// kept does not grow with the prompt, but for their KV caches. Being stopped is
-// no error: the result has what was found so far. InvalidArgument for no
-// tokens, or one that is not in the vocabulary.
-absl::StatusOr<Phenomena> FindPhenomena(const Run& run, const Plan& plan,
-                                        absl::Span<const int32_t> tokens);
+// Finds them while a baseline is made (MakeBaseline). What it keeps does not
+// grow with the prompt, but for states of the oracle that the plan's run has
+// not come to yet.
+class PhenomenaWatch : public LockstepObserver {
+ public:
+  explicit PhenomenaWatch(size_t num_layers);
+  ~PhenomenaWatch() override;
+
+  bool Wants(Op) const override { return true; }
+  void OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
+                size_t first_position, Matrix<const double> rows) override;
+  void OnState(absl::Span<const size_t> streams, size_t layer,
+               Matrix<const double> stream,
+               Matrix<const double> carry) override;
+
+  // Of the baseline that it watched; no positions if that was stopped.
+  Phenomena Found(const Baseline& baseline) const;
+
+ private:
+  class OracleWatch;
+  class PlanWatch;
+  std::unique_ptr<OracleWatch> oracle_;
+  std::unique_ptr<PlanWatch> plan_;
+};
 
 }  // namespace ulpscope
 

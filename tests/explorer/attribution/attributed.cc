@@ -33,10 +33,19 @@ Attribution Attributed(const Weights& weights, const std::string& plan,
                        const AttributedWith& options, size_t threads) {
   Parallel parallel(threads);
   TestMonitor monitor(options.stop);
-  auto result = Attribute(RunOf(weights, parallel, monitor, options.memory),
-                          Parsed(plan, weights), options.tokens, options.parts);
+  const Run run = RunOf(weights, parallel, monitor, options.memory);
+  auto result =
+      Attribute(run, BaselineOf(run, Parsed(plan, weights), options.tokens),
+                options.parts);
   EXPECT_THAT(result, IsOk());
   return result.ok() ? *std::move(result) : Attribution();
+}
+
+Baseline BaselineOf(const Run& run, const Plan& plan,
+                    const std::vector<int32_t>& tokens) {
+  auto baseline = MakeBaseline(run, plan, tokens);
+  EXPECT_THAT(baseline, IsOk());
+  return baseline.ok() ? *std::move(baseline) : Baseline();
 }
 
 double Norm2(const std::vector<double>& v) {

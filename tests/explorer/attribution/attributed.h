@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "explorer/attribution/attribution.h"
+#include "explorer/error/baseline.h"
+#include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
@@ -37,6 +39,10 @@ AttributedWith TinyPrompt();
 
 Attribution Attributed(const Weights& weights, const std::string& plan,
                        const AttributedWith& options, size_t threads = 2);
+
+// The plan's run and the oracle's, of any tokens.
+Baseline BaselineOf(const Run& run, const Plan& plan,
+                    const std::vector<int32_t>& tokens);
 
 double Norm2(const std::vector<double>& v);
 

@@ -387,7 +387,7 @@ TEST(AttributeTest, WhatCannotBeRunIsAnError) {
   const auto attributed = [](const Plan& of,
                              const std::vector<int32_t>& tokens) {
     Parallel parallel;
-    return Attribute(RunOf(Tiny(), parallel), of, tokens).status();
+    return MakeBaseline(RunOf(Tiny(), parallel), of, tokens).status();
   };
   EXPECT_THAT(attributed(plan, {}),
               StatusIs(absl::StatusCode::kInvalidArgument));

@@ -18,6 +18,7 @@
 #include "model/architecture/op.h"
 #include "model/decoder/decoder.h"
 #include "model/trace/kept_states.h"
+#include "tests/explorer/attribution/attributed.h"
 #include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
@@ -122,8 +123,8 @@ std::vector<std::string> SmallestRepair(const Weights& weights,
   options.budget = {BudgetMetric::kLogitsRelL2,
                     std::sqrt(f32_error * plan_error)};
   options.strategies = {Strategy(), *FindStrategy("f64", Kernel::kMatMul)};
-  options.tokens = tokens;
-  const auto result = FindRepair(RunOf(weights, parallel), plan, options);
+  const auto run = RunOf(weights, parallel);
+  const auto result = FindRepair(run, BaselineOf(run, plan, tokens), options);
   EXPECT_THAT(result, IsOk());
   std::vector<std::string> cells;
   if (!result.ok()) return cells;

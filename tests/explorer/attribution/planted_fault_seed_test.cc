@@ -40,7 +40,8 @@ TEST(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepairOfSeed) {
   const auto attributed = [&](const Plan& plan, bool causes, bool repairs) {
     parts.causes = causes;
     parts.repairs = repairs;
-    auto result = Attribute(RunOf(weights, parallel), plan, tokens, parts);
+    const auto run = RunOf(weights, parallel);
+    auto result = Attribute(run, BaselineOf(run, plan, tokens), parts);
     EXPECT_THAT(result, IsOk());
     return result.ok() ? *std::move(result) : Attribution();
   };

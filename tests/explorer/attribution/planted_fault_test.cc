@@ -35,7 +35,8 @@ class PlantedFaultTest : public testing::Test {
   }
 
   Attribution Attributed(const Plan& plan) {
-    auto result = Attribute(RunOf(Tiny(), parallel_), plan, options_.tokens);
+    const auto run = RunOf(Tiny(), parallel_);
+    auto result = Attribute(run, BaselineOf(run, plan, options_.tokens));
     EXPECT_THAT(result, IsOk());
     return result.ok() ? *std::move(result) : Attribution();
   }

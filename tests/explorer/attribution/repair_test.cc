@@ -31,6 +31,7 @@
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
 #include "model/trace/kept_states.h"
+#include "tests/explorer/attribution/attributed.h"
 #include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
@@ -95,7 +96,6 @@ class RepairTest : public testing::Test {
   RepairTest() : weights_(Tiny()), layers_(weights_.layers.size()) {
     options_.budget = {BudgetMetric::kLogitsRelL2, 0};
     options_.strategies = {Strategy(), Named("kahan")};
-    options_.tokens = Tokens();
   }
 
   Plan PlanOf(const std::string& text) const {
@@ -108,8 +108,10 @@ class RepairTest : public testing::Test {
   }
   RepairResult Find(const Plan& plan) {
     TestMonitor monitor(stop_);
-    auto result =
-        FindRepair(RunOf(weights_, parallel_, monitor), plan, options_);
+    const auto run = RunOf(weights_, parallel_, monitor);
+    // Made before anybody stops.
+    auto result = FindRepair(
+        run, BaselineOf(RunOf(weights_, parallel_), plan, Tokens()), options_);
     EXPECT_THAT(result, IsOk());
     return *std::move(result);
   }
@@ -331,15 +333,15 @@ TEST_F(RepairTest, NanKeepsNoBudget) {
   weights.layers[0].input_norm[0] = 1e60;
   options_.strategies = {Named("oracle")};
   options_.budget = {BudgetMetric::kRelL2, 1e-3};
-  const auto result =
-      FindRepair(RunOf(weights, parallel_), Plan(layers_), options_);
+  const auto run = RunOf(weights, parallel_);
+  const Baseline baseline = BaselineOf(run, Plan(layers_), Tokens());
+  const auto result = FindRepair(run, baseline, options_);
   ASSERT_THAT(result, IsOk());
   EXPECT_EQ(result->error_before, kInf);
   EXPECT_TRUE(result->reached);
   EXPECT_LE(result->repair.error, 1e-3);
   options_.strategies = {Named("kahan")};
-  const auto none =
-      FindRepair(RunOf(weights, parallel_), Plan(layers_), options_);
+  const auto none = FindRepair(run, baseline, options_);
   ASSERT_THAT(none, IsOk());
   EXPECT_FALSE(none->reached);
   EXPECT_EQ(none->best_error, kInf);
@@ -374,16 +376,6 @@ TEST_F(RepairTest, StoppedSearchSaysWhereAndWhatItFound) {
     }
   }
   ADD_FAILURE() << "the search does not end";
-}
-
-TEST_F(RepairTest, BadTokensAreAnError) {
-  options_.budget.limit = 1;
-  options_.tokens = {};
-  EXPECT_THAT(FindRepair(RunOf(weights_, parallel_), Plan(layers_), options_),
-              StatusIs(absl::StatusCode::kInvalidArgument));
-  options_.tokens = {-1};
-  EXPECT_THAT(FindRepair(RunOf(weights_, parallel_), Plan(layers_), options_),
-              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(RepairTest, CostIsOfThePlansThatWereTimed) {
@@ -511,14 +503,14 @@ TEST(BudgetTest, LongPromptsCanBeStoppedWithinOneRunsLogits) {
   Parallel parallel;
   const auto count = [&](size_t positions) {
     TestMonitor monitor;
-    // One run after the other.
-    BudgetMeter meter(RunOf(Tiny(), parallel, monitor, 1), BudgetMetric::kKl,
-                      std::vector<int32_t>(positions, 3));
-    EXPECT_THAT(meter.RunOracle(), IsOk());
-    const size_t asked = monitor.asked();
     const std::vector<Plan> plans(3, Plan(Tiny().layers.size()));
+    const Baseline baseline = BaselineOf(RunOf(Tiny(), parallel), plans[0],
+                                         std::vector<int32_t>(positions, 3));
+    // One run after the other.
+    BudgetMeter meter(RunOf(Tiny(), parallel, monitor, 1), baseline,
+                      BudgetMetric::kKl);
     EXPECT_THAT(meter.Measure(plans), IsOk());
-    return monitor.asked() - asked;
+    return monitor.asked();
   };
   EXPECT_EQ(count(130) - count(64), 3u * 2u);
 }
@@ -526,10 +518,12 @@ TEST(BudgetTest, LongPromptsCanBeStoppedWithinOneRunsLogits) {
 TEST(BudgetTest, MeterMeasuresWhatCompareDoes) {
   const Weights& weights = Tiny();
   Parallel parallel;
+  const auto run = RunOf(weights, parallel);
+  const Baseline baseline =
+      BaselineOf(run, Plan(weights.layers.size()), Tokens());
   for (const BudgetMetric metric :
        {BudgetMetric::kRelL2, BudgetMetric::kLogitsRelL2, BudgetMetric::kKl}) {
-    BudgetMeter meter(RunOf(weights, parallel), metric, Tokens());
-    ASSERT_THAT(meter.RunOracle(), IsOk());
+    BudgetMeter meter(run, baseline, metric);
     std::vector<Plan> plans;
     for (const char* text : {"f32", "torch-bf16", "oracle"}) {
       plans.push_back(*Plan::Parse(text, weights.layers.size()));

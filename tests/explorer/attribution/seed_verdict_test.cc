@@ -21,7 +21,9 @@
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
+#include "tests/explorer/attribution/attributed.h"
 #include "tests/explorer/error/test_monitor.h"
+#include "tests/explorer/phenomena/found_phenomena.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -38,14 +40,15 @@ Verdict VerdictOn(const std::string& plan_text) {
   EXPECT_THAT(plan, IsOk());
   const std::vector<int32_t> tokens = {9707};
   const auto run = RunOf(weights, parallel);
-  const auto attribution = Attribute(run, *plan, tokens);
+  const Baseline baseline = BaselineOf(run, *plan, tokens);
+  const auto attribution = Attribute(run, baseline);
   EXPECT_THAT(attribution, IsOk());
   const auto phenomena = FindPhenomena(run, *plan, tokens);
   EXPECT_THAT(phenomena, IsOk());
   Verdict verdict = Judge(*plan, *attribution, &*phenomena);
   const std::vector<Strategy> strategies = {
       Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
-  EXPECT_THAT(TryCures(run, *plan, tokens, strategies, verdict), IsOk());
+  EXPECT_THAT(TryCures(run, baseline, strategies, verdict), IsOk());
 
   return verdict;
 }

@@ -27,7 +27,9 @@
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
+#include "tests/explorer/attribution/attributed.h"
 #include "tests/explorer/error/test_monitor.h"
+#include "tests/explorer/phenomena/found_phenomena.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
 namespace ulpscope {
@@ -676,7 +678,8 @@ TEST(VerdictTest, PlantedCellIsTheSource) {
         Cell{2, Op::kSwiGlu}, Cell{3, Op::kInputNorm}}) {
     Plan plan(weights.layers.size());
     plan.Set(cell.layer, cell.op, bf16);
-    const auto attribution = Attribute(run, plan, tokens);
+    const Baseline baseline = BaselineOf(run, plan, tokens);
+    const auto attribution = Attribute(run, baseline);
     ASSERT_THAT(attribution, IsOk());
     const auto phenomena = FindPhenomena(run, plan, tokens);
     ASSERT_THAT(phenomena, IsOk());
@@ -700,7 +703,8 @@ TEST(VerdictTest, AnErrorOfTheHeadAloneHasNoInteraction) {
   const auto plan = Plan::Parse("oracle,lm_head=bf16", weights.layers.size());
   ASSERT_THAT(plan, IsOk());
   const std::vector<int32_t> tokens = {97};
-  const auto attribution = Attribute(RunOf(weights, parallel), *plan, tokens);
+  const auto run = RunOf(weights, parallel);
+  const auto attribution = Attribute(run, BaselineOf(run, *plan, tokens));
   ASSERT_THAT(attribution, IsOk());
   const Verdict v = Judge(*plan, *attribution, nullptr);
   EXPECT_EQ(v.rel_l2, 0);
@@ -726,13 +730,14 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
   const std::vector<Strategy> strategies = {
       Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
   const std::vector<int32_t> tokens = {97, 3, 5};
-  TestMonitor stops(0);
-  ASSERT_THAT(TryCures(RunOf(weights, parallel, stops), *plan, tokens,
-                       strategies, verdict),
-              IsOk());
-  EXPECT_THAT(verdict.source->cures, IsEmpty());
   const auto run = RunOf(weights, parallel);
-  ASSERT_THAT(TryCures(run, *plan, tokens, strategies, verdict), IsOk());
+  const Baseline baseline = BaselineOf(run, *plan, tokens);
+  TestMonitor stops(0);
+  ASSERT_THAT(
+      TryCures(RunOf(weights, parallel, stops), baseline, strategies, verdict),
+      IsOk());
+  EXPECT_THAT(verdict.source->cures, IsEmpty());
+  ASSERT_THAT(TryCures(run, baseline, strategies, verdict), IsOk());
   // f32 can be taken in layer 2 alone, kahan in all layers too.
   ASSERT_EQ(verdict.source->cures.size(), 3u);
   EXPECT_THAT(verdict.source->cures[0].entries, ElementsAre("o_proj@2=f32"));
@@ -744,7 +749,7 @@ TEST(CureTest, UpgradesOfTheSourceAreRun) {
   }
   // Nothing to cure.
   Verdict none;
-  ASSERT_THAT(TryCures(run, *plan, tokens, strategies, none), IsOk());
+  ASSERT_THAT(TryCures(run, baseline, strategies, none), IsOk());
   EXPECT_FALSE(none.source.has_value());
 }
 
@@ -763,7 +768,8 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
   verdict.source->makes = SourcePart{1, {Op::kVProj}, 0.1};
   const auto run = RunOf(weights, parallel);
   const std::vector<int32_t> tokens = {97, 3, 5};
-  ASSERT_THAT(TryCures(run, *plan, tokens, {Strategy()}, verdict), IsOk());
+  const Baseline baseline = BaselineOf(run, *plan, tokens);
+  ASSERT_THAT(TryCures(run, baseline, {Strategy()}, verdict), IsOk());
   const ErrorSource& source = *verdict.source;
   ASSERT_EQ(source.cures.size(), 3u);
   EXPECT_THAT(source.cures[0].entries, ElementsAre("o_proj@2=f32"));
@@ -771,7 +777,8 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
   EXPECT_THAT(source.cures[2].entries,
               testing::UnorderedElementsAre("o_proj=f32", "v_proj@1=f32"));
   const auto error_of = [&](const std::string& text) {
-    return Attribute(run, *Plan::Parse(text, num_layers), tokens,
+    return Attribute(run,
+                     BaselineOf(run, *Plan::Parse(text, num_layers), tokens),
                      {false, false, false})
         ->plan.rel_l2;
   };

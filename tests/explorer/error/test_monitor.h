@@ -16,7 +16,7 @@
 namespace ulpscope {
 
 // Stops once it has been asked some number of times, or when a test says so,
-// and remembers what it was told.
+// and remembers the tasks that ended.
 class TestMonitor : public Monitor {
  public:
   // Says false `allowed` times.
@@ -30,33 +30,19 @@ class TestMonitor : public Monitor {
   }
 
   void OnProgress(absl::string_view task, size_t done, size_t total,
-                  absl::string_view what) override {
-    told_.push_back({std::string(task), done, total, std::string(what)});
+                  absl::string_view /*what*/) override {
+    if (done == total) ended_.emplace_back(task);
   }
-
-  struct Told {
-    std::string task;
-    size_t done, total;
-    std::string what;
-  };
 
   size_t asked() const { return asked_; }
-  const std::vector<Told>& told() const { return told_; }
-
   // The tasks that ended well, as they did.
-  std::vector<std::string> ended() const {
-    std::vector<std::string> tasks;
-    for (const Told& t : told_) {
-      if (t.done == t.total) tasks.push_back(t.task);
-    }
-    return tasks;
-  }
+  const std::vector<std::string>& ended() const { return ended_; }
 
  private:
   size_t allowed_ = SIZE_MAX;
   std::function<bool()> stop_;
   size_t asked_ = 0;
-  std::vector<Told> told_;
+  std::vector<std::string> ended_;
 };
 
 // A run that nobody stops, or that this monitor does.
