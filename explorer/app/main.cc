@@ -32,9 +32,8 @@
 #include "explorer/error/run.h"
 #include "explorer/report/attribution_report.h"
 #include "explorer/report/attribution_results.h"
-#include "explorer/report/diagnosis_csv.h"
-#include "explorer/report/diagnosis_json.h"
 #include "explorer/report/diagnosis_report.h"
+#include "explorer/report/diagnosis_results.h"
 #include "explorer/report/run_info.h"
 #include "explorer/report/schema.h"
 #include "explorer/report/sweep_report.h"
@@ -215,10 +214,10 @@ int Attribute(const Settings& settings, const ModelSettings& model,
 
 int ReportDiagnosis(const Settings& settings, const RunInfo& info,
                     const Diagnosis& diagnosis) {
-  return WriteReport(settings.out,
-                     DiagnosisText(info, settings.reference, diagnosis),
-                     DiagnosisJson(info, settings.reference, diagnosis),
-                     DiagnosisCsv(info, settings.reference, diagnosis));
+  const Results results = DiagnosisResults(info, settings.reference, diagnosis);
+  return WriteReport(
+      settings.out,
+      DiagnosisReport(info, settings.reference, diagnosis, results), results);
 }
 
 int Diagnose(const Settings& settings, const ModelSettings& model, RunInfo info,

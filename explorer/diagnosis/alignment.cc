@@ -8,10 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -30,6 +32,10 @@ constexpr double kMuchBetter = 0.5;
 // An embedding is another token's if it is farther away than any rounding of
 // it could be: twice the unit roundoff of bf16.
 constexpr double kOtherEmbedding = 0x1p-7;
+// Values that are compared between two questions whether to stop, on each
+// thread: some tens of milliseconds.
+constexpr double kValuesAtOnce = 0x1p22;
+
 double SquaredDistance(const double* a, const double* b, size_t n) {
   double sum = 0;
   for (size_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
@@ -55,14 +61,12 @@ double Median(std::vector<double> values) {
 class Aligner {
  public:
   Aligner(const ReplaySetting& setting, const Weights& weights,
-          const ReferenceTrace& trace)
+          const TracedValues& values)
       : setting_(setting),
         weights_(weights),
-        trace_(trace),
-        num_layers_(weights.layers.size()) {
-    states_.tokens = trace.tokens;
-    states_.states = trace.states;
-  }
+        values_(values),
+        trace_(values.trace()),
+        num_layers_(weights.layers.size()) {}
 
   absl::StatusOr<Alignment> Run() {
     for (const int shift : kShifts) {
@@ -90,11 +94,23 @@ class Aligner {
       alignment_.others.push_back({open_shift, false});
       alignment_.others.push_back({open_shift, true});
     }
-    FindTokens();
+    status = FindTokens();
+    if (!status.ok()) return status;
     return std::move(alignment_);
   }
 
  private:
+  // The trace's list of states alone.
+  AlignedTrace States(int shift, bool last_is_normed) const {
+    return AlignedTrace(values_, num_layers_, shift, last_is_normed, true);
+  }
+
+  // All of a trace's states are computed by a replay.
+  static double DistanceOf(const AlignedTrace& aligned,
+                           const std::vector<Residual>& residuals, size_t at) {
+    return RelativeDistance(aligned.points()[at], residuals[at]).value();
+  }
+
   absl::StatusOr<std::vector<Residual>> Replay(const AlignedTrace& aligned) {
     const auto oracle = Plan::Parse("oracle", num_layers_);
     if (!oracle.ok()) return oracle.status();
@@ -109,10 +125,10 @@ class Aligner {
   absl::StatusOr<Alignment::Shift> MismatchOf(int shift) {
     Alignment::Shift found;
     found.shift = shift;
-    const AlignedTrace aligned(states_, num_layers_, shift, false);
+    const AlignedTrace aligned = States(shift, false);
     std::vector<std::pair<size_t, double>> updates;  // by point
     const TracedTensor* before = nullptr;            // the nearest
-    for (const auto& [index, tensor] : states_.states) {
+    for (const auto& [index, tensor] : trace_.states) {
       const TracedTensor* const previous = std::exchange(before, &tensor);
       const int64_t layer = static_cast<int64_t>(index) + shift;
       if (previous == nullptr || layer < 1 ||
@@ -126,10 +142,10 @@ class Aligner {
         updates.emplace_back(static_cast<size_t>(at), update);
       }
     }
-    const int embedding = aligned.Find(0, Op::kEmbed);
-    if (embedding >= 0) {
-      const size_t at = static_cast<size_t>(embedding);
-      updates.emplace_back(at, std::sqrt(aligned.points()[at].squares));
+    for (size_t at = 0; at < aligned.points().size(); ++at) {
+      const Point& point = aligned.points()[at];
+      if (point.op != Op::kEmbed || point.nonfinite > 0) continue;
+      updates.emplace_back(at, std::sqrt(point.squares));
     }
     if (updates.empty()) return found;
     const auto residuals = Replay(aligned);
@@ -137,7 +153,9 @@ class Aligner {
     std::vector<double> mismatches;
     for (const auto& [at, update] : updates) {
       const Residual& r = (*residuals)[at];
-      double mismatch = r.nonfinite > 0 ? 1 : std::sqrt(r.all.squares) / update;
+      double mismatch = r.nonfinite > 0
+                            ? std::numeric_limits<double>::infinity()
+                            : std::sqrt(r.all.squares) / update;
       if (aligned.points()[at].layer == num_layers_) {
         const auto normed = NormedDistance(shift);
         if (!normed.ok()) return normed.status();
@@ -152,38 +170,28 @@ class Aligner {
 
   // Of the last state, if it is after the final norm: relative to itself.
   absl::StatusOr<double> NormedDistance(int shift) {
-    const AlignedTrace aligned(states_, num_layers_, shift, true);
+    const AlignedTrace aligned = States(shift, true);
     const int at = aligned.Find(0, Op::kFinalNorm);
     if (at < 0) return std::numeric_limits<double>::infinity();
     const auto residuals = Replay(aligned);
     if (!residuals.ok()) return residuals.status();
-    const Residual& r = (*residuals)[static_cast<size_t>(at)];
-    if (r.nonfinite > 0) return std::numeric_limits<double>::infinity();
-    return std::sqrt(r.all.squares /
-                     aligned.points()[static_cast<size_t>(at)].squares);
+    return DistanceOf(aligned, *residuals, static_cast<size_t>(at));
   }
 
   absl::Status FindLastState() {
     const int64_t index =
         static_cast<int64_t>(num_layers_) - alignment_.state_shift;
-    if (index < 0 || states_.states.count(static_cast<size_t>(index)) == 0) {
+    if (index < 0 || trace_.states.count(static_cast<size_t>(index)) == 0) {
       return absl::OkStatus();
     }
     Alignment::LastState last;
     last.index = static_cast<size_t>(index);
-    const AlignedTrace aligned(states_, num_layers_, alignment_.state_shift,
-                               false);
+    const AlignedTrace aligned = States(alignment_.state_shift, false);
     const int at = aligned.Find(num_layers_, Op::kMlpResidual);
     if (at < 0) return absl::OkStatus();
     const auto residuals = Replay(aligned);
     if (!residuals.ok()) return residuals.status();
-    const Residual& r = (*residuals)[static_cast<size_t>(at)];
-    last.raw =
-        r.nonfinite > 0 ? std::numeric_limits<double>::infinity()
-        : r.all.squares > 0
-            ? std::sqrt(r.all.squares /
-                        aligned.points()[static_cast<size_t>(at)].squares)
-            : 0;
+    last.raw = DistanceOf(aligned, *residuals, static_cast<size_t>(at));
     const auto normed = NormedDistance(alignment_.state_shift);
     if (!normed.ok()) return normed.status();
     last.normed = *normed;
@@ -198,54 +206,112 @@ class Aligner {
     return absl::OkStatus();
   }
 
-  // Positions whose embedding is not their token's, and whose it is.
-  void FindTokens() {
-    const AlignedTrace aligned(trace_, num_layers_, alignment_.state_shift,
+  // Positions whose embedding is not their token's, and whose it is. What is
+  // not finite is no token's, and found as such elsewhere.
+  absl::Status FindTokens() {
+    const AlignedTrace aligned(values_, num_layers_, alignment_.state_shift,
                                alignment_.last_state_normed);
     const int at = aligned.Find(0, Op::kEmbed);
-    if (at < 0) return;
+    if (at < 0) return absl::OkStatus();
     const TracedTensor& tensor =
         *aligned.points()[static_cast<size_t>(at)].tensor;
     const Matrix<double> rows = tensor.rows.view();
     std::vector<double> embedding(rows.cols);
+    std::vector<Sought> missing;
     for (size_t r = 0; r < rows.rows; ++r) {
       const size_t position = tensor.first_position + r;
       const int32_t token = trace_.tokens[position];
       weights_.embed.CopyRow(static_cast<size_t>(token), embedding.data());
-      if (!IsEmbedding(embedding, rows.Row(r))) {
-        alignment_.other_tokens.push_back({position, token, -1});
+      const double* const row = rows.Row(r);
+      if (IsEmbedding(embedding, Bound(embedding), row) ||
+          !std::all_of(row, row + rows.cols,
+                       [](double x) { return std::isfinite(x); })) {
+        continue;
       }
+      missing.push_back({row, alignment_.other_tokens.size()});
+      alignment_.other_tokens.push_back({position, token, -1});
     }
-    size_t missing = alignment_.other_tokens.size();
-    for (size_t t = 0; missing > 0 && t < weights_.embed.view().n; ++t) {
-      weights_.embed.CopyRow(t, embedding.data());
-      for (Alignment::OtherToken& other : alignment_.other_tokens) {
-        if (other.found >= 0) continue;
-        const double* const row =
-            rows.Row(other.position - tensor.first_position);
-        if (!IsEmbedding(embedding, row)) continue;
-        other.found = static_cast<int32_t>(t);
-        --missing;
-      }
-    }
+    return FindEmbeddings(std::move(missing), rows.cols);
   }
 
-  static bool IsEmbedding(const std::vector<double>& embedding,
+  // A row of the trace that is to be some token's embedding.
+  struct Sought {
+    const double* row;
+    size_t other;  // index into other_tokens
+  };
+
+  // The first token that each is of. A few tokens at a time on each thread;
+  // between them whoever waits is asked.
+  absl::Status FindEmbeddings(std::vector<Sought> missing, size_t hidden) {
+    const size_t vocab = weights_.embed.view().n;
+    const size_t threads = setting_.parallel.num_threads();
+    for (size_t begin = 0; begin < vocab && !missing.empty();) {
+      if (setting_.monitor.stopped()) return absl::CancelledError("stopped");
+      const double values_per_token =
+          static_cast<double>(hidden) * static_cast<double>(missing.size() + 1);
+      const size_t tokens = std::max<size_t>(
+          1, static_cast<size_t>(kValuesAtOnce / values_per_token));
+      // [thread][missing]: the first of its tokens, or vocab.
+      std::vector<std::vector<size_t>> found(threads);
+      setting_.parallel.For(threads, [&](size_t thread) {
+        found[thread].assign(missing.size(), vocab);
+        std::vector<double> embedding(hidden);
+        const size_t first = begin + thread * tokens;
+        for (size_t t = first; t < std::min(first + tokens, vocab); ++t) {
+          weights_.embed.CopyRow(t, embedding.data());
+          const double bound = Bound(embedding);
+          for (size_t i = 0; i < missing.size(); ++i) {
+            size_t& of = found[thread][i];
+            if (of == vocab && IsEmbedding(embedding, bound, missing[i].row)) {
+              of = t;
+            }
+          }
+        }
+      });
+      begin += threads * tokens;
+      std::vector<Sought> rest;
+      for (size_t i = 0; i < missing.size(); ++i) {
+        size_t token = vocab;
+        for (const auto& of_thread : found) {
+          token = std::min(token, of_thread[i]);
+        }
+        if (token == vocab) {
+          rest.push_back(missing[i]);
+        } else {
+          alignment_.other_tokens[missing[i].other].found =
+              static_cast<int32_t>(token);
+        }
+      }
+      missing = std::move(rest);
+    }
+    return absl::OkStatus();
+  }
+
+  // How large the squared distance from an embedding may be.
+  static double Bound(const std::vector<double>& embedding) {
+    double size = 0;
+    for (const double x : embedding) size += x * x;
+    return kOtherEmbedding * kOtherEmbedding * size;
+  }
+
+  // The sum only grows, and of others than the right token it is beyond the
+  // bound after a few terms. NaN is beyond it.
+  static bool IsEmbedding(const std::vector<double>& embedding, double bound,
                           const double* row) {
-    double distance = 0, size = 0;
+    double distance = 0;
     for (size_t i = 0; i < embedding.size(); ++i) {
       const double d = row[i] - embedding[i];
       distance += d * d;
-      size += embedding[i] * embedding[i];
+      if (!(distance <= bound)) return false;
     }
-    return distance <= kOtherEmbedding * kOtherEmbedding * size;
+    return true;
   }
 
   const ReplaySetting& setting_;
   const Weights& weights_;
+  const TracedValues& values_;
   const ReferenceTrace& trace_;
   const size_t num_layers_;
-  ReferenceTrace states_;  // the trace's list of states alone
   Alignment alignment_;
 };
 
@@ -253,7 +319,7 @@ class Aligner {
 
 absl::StatusOr<Alignment> Align(const ReplaySetting& setting,
                                 const Weights& weights,
-                                const ReferenceTrace& trace) {
+                                const TracedValues& trace) {
   return Aligner(setting, weights, trace).Run();
 }
 

@@ -4,8 +4,8 @@
 #include "absl/status/statusor.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "model/checkpoint/weights.h"
-#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 
@@ -14,7 +14,7 @@ namespace ulpscope {
 // make the next state out of the one before it, whatever the arithmetic.
 absl::StatusOr<Alignment> Align(const ReplaySetting& setting,
                                 const Weights& weights,
-                                const ReferenceTrace& trace);
+                                const TracedValues& trace);
 
 }  // namespace ulpscope
 

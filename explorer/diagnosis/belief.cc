@@ -221,11 +221,15 @@ absl::StatusOr<const Weights*> WeightSets::Get(
   rounded.synthetic = checkpoint_.synthetic;
   rounded.config = checkpoint_.config;
   rounded.tensors = RoundedTensors(*checkpoint_.tensors, *rounding);
-  auto loaded =
-      LoadWeights(rounded, run_.parallel, [&](size_t done, size_t total) {
+  LoadOptions options;
+  options.stop = StopOf(run_.monitor);
+  auto loaded = LoadWeights(
+      rounded, run_.parallel,
+      [&](size_t done, size_t total) {
         run_.monitor.OnProgress("loading rounded weights", done, total,
                                 "tensors");
-      });
+      },
+      options);
   if (!loaded.ok()) return loaded.status();
   rounded_ = *std::move(loaded);
   rounding_ = rounding;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/search.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/trace/reference_trace.h"
@@ -27,13 +29,16 @@
 namespace ulpscope {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 // A cause concerns the points whose distance it changes by this.
 constexpr double kConcerns = 0.5;  // log2
 
-double Removed(double without, double with) {
-  return without == 0 ? 0 : 1 - (with / without) * (with / without);
+// Of a distance that is infinite all is removed by what makes it finite.
+std::optional<double> Removed(std::optional<double> without,
+                              std::optional<double> with) {
+  if (!without.has_value() || !with.has_value() || !std::isfinite(*with)) {
+    return std::nullopt;
+  }
+  return *without == 0 ? 0 : 1 - (*with / *without) * (*with / *without);
 }
 
 class Confirming {
@@ -100,8 +105,8 @@ class Confirming {
       identical_with += static_cast<double>(with.identical);
       elements += static_cast<double>(with.elements);
     }
-    const double points =
-        static_cast<double>(std::max<size_t>(1, cause.points));
+    if (cause.points == 0) return absl::OkStatus();
+    const double points = static_cast<double>(cause.points);
     cause.replay_without = std::sqrt(squares_without / points);
     cause.replay_with = std::sqrt(squares_with / points);
     if (elements > 0) {
@@ -111,32 +116,27 @@ class Confirming {
     return absl::OkStatus();
   }
 
-  // The last point that runs reach: all causes have had their effect there.
+  // The last point: all causes have had their effect there. What is not finite
+  // in the trace says nothing, nor what a belief does not compute.
   absl::Status Runs(const Belief& without, DiagnosedCause& cause) {
-    cause.run_without = cause.run_with = cause.removed = kNaN;
-    const Point& last = trace_.points().back();
-    const auto distance = [&](const Belief& belief) -> absl::StatusOr<double> {
+    size_t last = trace_.points().size() - 1;
+    while (last > 0 && trace_.points()[last].nonfinite > 0) --last;
+    if (trace_.points()[last].nonfinite > 0) return absl::OkStatus();
+    const auto distance = [&](const Belief& belief,
+                              std::optional<double>& to) -> absl::Status {
       const auto set = weights_.Get(belief.weights());
       if (!set.ok()) return set.status();
       const auto residuals = MeasureCandidates(
           setting_, **set, trace_, {{belief.plan, belief.variant(), nullptr}},
           "confirming a cause by a run");
       if (!residuals.ok()) return residuals.status();
-      const Residual& r = residuals->front().back();
-      if (r.nonfinite > 0) return std::numeric_limits<double>::infinity();
-      return r.all.squares == 0 ? 0 : std::sqrt(r.all.squares / last.squares);
+      to = RelativeDistance(trace_.points()[last], residuals->front()[last]);
+      return absl::OkStatus();
     };
-    const auto run_without = distance(without);
-    if (!run_without.ok()) return run_without.status();
-    const auto run_with = distance(search_.belief);
-    if (!run_with.ok()) return run_with.status();
-    cause.run_without = *run_without;
-    cause.run_with = *run_with;
-    if (std::isfinite(*run_with)) {
-      cause.removed =
-          std::isinf(*run_without) ? 1 : Removed(*run_without, *run_with);
-    }
-    return absl::OkStatus();
+    absl::Status status = distance(without, cause.run_without);
+    if (status.ok()) status = distance(search_.belief, cause.run_with);
+    cause.removed = Removed(cause.run_without, cause.run_with);
+    return status;
   }
 
   const ReplaySetting& setting_;
@@ -149,11 +149,12 @@ class Confirming {
 class Comparisons {
  public:
   Comparisons(const ReplaySetting& setting, WeightSets& weights,
-              const ReferenceTrace& trace, const AlignedTrace& aligned,
+              const TracedValues& values, const AlignedTrace& aligned,
               const Belief& belief, const Alignment& alignment)
       : setting_(setting),
         weights_(weights),
-        trace_(trace),
+        values_(values),
+        trace_(values.trace()),
         aligned_(aligned),
         belief_(belief),
         alignment_(alignment),
@@ -172,7 +173,6 @@ class Comparisons {
     DiagnosedCause cause;
     cause.id = id;
     cause.kind = CauseKind::kComparison;
-    cause.run_without = cause.run_with = cause.removed = kNaN;
     return cause;
   }
 
@@ -186,7 +186,6 @@ class Comparisons {
         "position %d of the trace has the embedding of token %d, not of %d",
         first.position, first.found, first.token);
     cause.advice = "run the tokens of the trace";
-    cause.replay_without = cause.replay_with = kNaN;
     cause.points = alignment_.other_tokens.size();
     causes_.push_back(std::move(cause));
   }
@@ -209,7 +208,7 @@ class Comparisons {
       }
     }
     // As the list has them, none of which is taken for normed.
-    const AlignedTrace as_listed(trace_, num_layers_, 0, false);
+    const AlignedTrace as_listed(values_, num_layers_, 0, false);
     return Runs(
         as_listed, [](const Point&) { return true; }, cause);
   }
@@ -233,7 +232,7 @@ class Comparisons {
     cause.replay_without = alignment_.last_state->raw;
     cause.replay_with = alignment_.last_state->normed;
     cause.points = 1;
-    const AlignedTrace as_listed(trace_, num_layers_, alignment_.state_shift,
+    const AlignedTrace as_listed(values_, num_layers_, alignment_.state_shift,
                                  false);
     const TracedTensor* const last =
         &trace_.states.at(alignment_.last_state->index);
@@ -257,7 +256,7 @@ class Comparisons {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<double> RunDistance(
+  absl::StatusOr<std::optional<double>> RunDistance(
       const AlignedTrace& compared,
       absl::FunctionRef<bool(const Point&)> concerns) {
     const auto set = weights_.Get(belief_.weights());
@@ -272,15 +271,23 @@ class Comparisons {
       const bool is_state = point.op == Op::kEmbed ||
                             point.op == Op::kMlpResidual ||
                             point.op == Op::kFinalNorm;
-      if (!is_state || point.squares == 0 || !concerns(point)) continue;
-      sum += residuals->front()[i].all.squares / point.squares;
+      if (!is_state || point.squares == 0 || point.nonfinite > 0 ||
+          !concerns(point)) {
+        continue;
+      }
+      const Residual& r = residuals->front()[i];
+      if (r.elements == 0) continue;
+      sum += r.nonfinite > 0 ? std::numeric_limits<double>::infinity()
+                             : r.all.squares / point.squares;
       ++points;
     }
-    return points == 0 ? kNaN : std::sqrt(sum / points);
+    if (points == 0) return std::nullopt;
+    return std::sqrt(sum / points);
   }
 
   const ReplaySetting& setting_;
   WeightSets& weights_;
+  const TracedValues& values_;
   const ReferenceTrace& trace_;
   const AlignedTrace& aligned_;
   const Belief& belief_;
@@ -293,7 +300,7 @@ class Comparisons {
 
 absl::StatusOr<std::vector<DiagnosedCause>> CausesOf(
     const ReplaySetting& setting, WeightSets& weights,
-    const ReferenceTrace& trace, const AlignedTrace& aligned,
+    const TracedValues& trace, const AlignedTrace& aligned,
     const SearchResult& search, const Alignment& alignment) {
   auto found =
       Comparisons(setting, weights, trace, aligned, search.belief, alignment)

@@ -9,7 +9,7 @@
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/search.h"
-#include "model/trace/reference_trace.h"
+#include "explorer/diagnosis/traced_values.h"
 
 namespace ulpscope {
 
@@ -17,7 +17,7 @@ namespace ulpscope {
 // same, and what the search accepted.
 absl::StatusOr<std::vector<DiagnosedCause>> CausesOf(
     const ReplaySetting& setting, WeightSets& weights,
-    const ReferenceTrace& trace, const AlignedTrace& aligned,
+    const TracedValues& trace, const AlignedTrace& aligned,
     const SearchResult& search, const Alignment& alignment);
 
 }  // namespace ulpscope

@@ -19,11 +19,13 @@
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/error_rows.h"
+#include "explorer/diagnosis/free_runs.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/rounding_causes.h"
 #include "explorer/diagnosis/search.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
@@ -35,23 +37,14 @@
 namespace ulpscope {
 namespace {
 
-// One is nearer to the oracle if it is this many times as near, at this share
-// of the states.
-constexpr double kNearer = 2;
 // Hypotheses that an unlikelier arithmetic may need to explain everything.
 constexpr size_t kFewCauses = 2;
 // Of a step, in the progress bar.
 constexpr size_t kStepParts = 100;
-constexpr double kMostStates = 0.75;
 
-double Relative(double squares, const Point& point) {
-  return squares == 0 ? 0 : std::sqrt(squares / point.squares);
-}
-
-double ShareIdentical(const Residual& r) {
-  return r.elements == 0 ? 0
-                         : static_cast<double>(r.identical) /
-                               static_cast<double>(r.elements);
+std::optional<double> ShareIdentical(const Residual& r) {
+  if (r.elements == 0) return std::nullopt;
+  return static_cast<double>(r.identical) / static_cast<double>(r.elements);
 }
 
 class Diagnosing {
@@ -118,7 +111,10 @@ class Diagnosing {
   }
 
   absl::Status AlignTrace() {
-    auto alignment = Align(setting_, weights_, trace_);
+    auto values = TracedValues::Of(trace_, setting_.monitor, setting_.parallel);
+    if (!values.ok()) return values.status();
+    values_.emplace(*std::move(values));
+    auto alignment = Align(setting_, weights_, *values_);
     if (!alignment.ok()) return alignment.status();
     d_.alignment = *std::move(alignment);
     // With the tokens that were run, all else can still be compared.
@@ -154,6 +150,9 @@ class Diagnosing {
     d_.arithmetic.name = belief.preset;
     d_.arithmetic.plan = belief.plan.Text();
     d_.arithmetic.stored_rounded = belief.stored_rounded;
+    for (const Point& point : attempt_.aligned->points()) {
+      if (point.tells_format()) ++d_.arithmetic.points_that_tell;
+    }
     FillPoints();
     return absl::OkStatus();
   }
@@ -197,7 +196,7 @@ class Diagnosing {
   // explains everything.
   absl::Status Try(Attempt& attempt) {
     attempt.aligned = std::make_unique<AlignedTrace>(
-        trace_, d_.num_layers, attempt.reading.state_shift,
+        *values_, d_.num_layers, attempt.reading.state_shift,
         attempt.reading.last_state_normed);
     const AlignedTrace& aligned = *attempt.aligned;
     auto found = FindArithmetic(setting_, sets_, aligned, {});
@@ -262,11 +261,14 @@ class Diagnosing {
       result.op = point.op;
       result.name = point.tensor->name;
       result.stored_as = point.tensor->stored_as;
-      result.held_by = point.held_by;
+      if (point.any_finite) result.held_by = point.held_by;
       result.elements = r.elements;
-      result.distance = before.distance;
-      result.distance_with_causes = after.distance;
-      result.allowed = before.allowed;
+      result.judged = point.judged;
+      if (point.judged) {
+        result.allowed = before.allowed;
+        if (r.elements > 0) result.distance = before.distance;
+        if (with.elements > 0) result.distance_with_causes = after.distance;
+      }
       result.without_outstanding = before.usual;
       result.tolerance = before.tolerance;
       result.identical = ShareIdentical(r);
@@ -279,7 +281,9 @@ class Diagnosing {
         d_.first_not_reproduced = i;
       }
       result.nonfinite = point.nonfinite;
-      if (i < attempt_.closest.size()) result.closest = attempt_.closest[i];
+      result.nan = point.nan;
+      Count(point.nonfinite, i, d_.trace_nonfinite);
+      if (point.any_finite) result.closest = attempt_.closest[i];
       if (result.differs && !d_.first_difference.has_value()) {
         d_.first_difference = i;
       }
@@ -290,66 +294,18 @@ class Diagnosing {
     }
   }
 
-  // Runs of their own: the oracle, ours, the trace's arithmetic with all
-  // causes, and that without each of them.
   absl::Status CompareRuns() {
-    const auto oracle = Plan::Parse("oracle", d_.num_layers);
-    if (!oracle.ok()) return oracle.status();
-    const Belief& belief = attempt_.search.belief;
-    const auto set = sets_.Get(belief.weights());
-    if (!set.ok()) return set.status();
-    std::vector<Candidate> candidates = {
-        {*oracle, {}, nullptr},
-        {plan_, {}, nullptr},
-        {belief.plan, belief.variant(), nullptr}};
-    // The oracle and ours are of the checkpoint's own weights.
-    const auto own = MeasureCandidates(
-        setting_, weights_, *attempt_.aligned,
-        absl::MakeConstSpan(candidates).subspan(0, 2), "free runs");
-    if (!own.ok()) return own.status();
-    candidates.erase(candidates.begin() + 1);
-    const auto emulated =
-        MeasureCandidates(setting_, **set, *attempt_.aligned, candidates,
-                          "run of the trace's arithmetic");
-    if (!emulated.ok()) return emulated.status();
-    for (size_t i = 0; i < attempt_.aligned->points().size(); ++i) {
-      const Point& point = attempt_.aligned->points()[i];
-      if (point.op != Op::kEmbed && point.op != Op::kMlpResidual &&
-          point.op != Op::kFinalNorm) {
-        continue;
-      }
-      StateDistance state;
-      state.normed = point.op == Op::kFinalNorm;
-      state.layer = state.normed ? d_.num_layers : point.layer;
-      state.trace_to_oracle = Relative((*own)[0][i].all.squares, point);
-      state.ours_to_oracle = Relative((*own)[1][i].all.own_squares, point);
-      state.trace_to_ours = Relative((*own)[1][i].all.squares, point);
-      state.emulation_to_oracle =
-          Relative((*emulated)[1][i].all.own_squares, point);
-      state.trace_to_emulation = Relative((*emulated)[1][i].all.squares, point);
-      d_.states.push_back(state);
-    }
-    size_t trace_nearer = 0, ours_nearer = 0, states = 0;
-    for (const StateDistance& state : d_.states) {
-      if (state.layer == 0) continue;
-      ++states;
-      if (state.trace_to_oracle * kNearer <= state.ours_to_oracle) {
-        ++trace_nearer;
-      }
-      if (state.ours_to_oracle * kNearer <= state.trace_to_oracle) {
-        ++ours_nearer;
-      }
-    }
-    const auto most = [states](size_t count) {
-      return states > 0 && static_cast<double>(count) >=
-                               kMostStates * static_cast<double>(states);
-    };
-    d_.nearer_to_oracle = most(trace_nearer) ? 1 : most(ours_nearer) ? -1 : 0;
+    auto runs = CompareFreeRuns(setting_, sets_, plan_, *attempt_.aligned,
+                                attempt_.search.belief);
+    if (!runs.ok()) return runs.status();
+    d_.states = std::move(runs->states);
+    d_.ours_nonfinite = runs->ours_nonfinite;
+    d_.nearer_to_oracle = runs->nearer_to_oracle;
     return absl::OkStatus();
   }
 
   absl::Status NameCauses() {
-    auto causes = CausesOf(setting_, sets_, trace_, *attempt_.aligned,
+    auto causes = CausesOf(setting_, sets_, *values_, *attempt_.aligned,
                            attempt_.search, d_.alignment);
     if (!causes.ok()) return causes.status();
     d_.causes = *std::move(causes);
@@ -407,6 +363,7 @@ class Diagnosing {
   std::vector<int32_t> tokens_;  // that the trace was run on
   const ReplaySetting setting_;
   WeightSets sets_;
+  std::optional<TracedValues> values_;
   Attempt attempt_;  // that was taken
   Diagnosis d_;
   size_t num_steps_ = 0;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <set>
 #include <utility>
 #include <vector>
@@ -111,15 +110,16 @@ class RowMaker {
         differing_(differing),
         num_layers_(oracle_.num_layers()) {}
 
-  std::vector<ErrorRow> Make() {
+  absl::StatusOr<std::vector<ErrorRow>> Make(Monitor& monitor) {
     std::vector<ErrorRow> rows;
     for (size_t layer = 1; layer <= num_layers_; ++layer) {
+      if (monitor.stopped()) return absl::CancelledError("stopped");
       ErrorRow row;
       row.layer = layer;
       if (!Fill(row)) continue;
-      row.growth = rows.empty() || rows.back().error.mean_abs == 0
-                       ? std::numeric_limits<double>::quiet_NaN()
-                       : row.error.mean_abs / rows.back().error.mean_abs;
+      if (!rows.empty() && rows.back().error.mean_abs != 0) {
+        row.growth = row.error.mean_abs / rows.back().error.mean_abs;
+      }
       rows.push_back(row);
     }
     return rows;
@@ -154,7 +154,7 @@ class RowMaker {
     if (right == nullptr) {
       // The list has something else in its place, and nothing of this layer.
       row.error_aligned = row.error;
-      row.comparison = 1;
+      if (std::isfinite(row.error.rmse)) row.shares.emplace().comparison = 1;
       return true;
     }
     const auto of = [&](const KeptStates& run) {
@@ -165,9 +165,10 @@ class RowMaker {
     const double elements = static_cast<double>(theirs.rows * theirs.cols);
     const double as_given = row.error.rmse * row.error.rmse;
     const double as_aligned = row.error_aligned.rmse * row.error_aligned.rmse;
+    ErrorShares shares;
     // Not the same tensor, or of ours not the same place.
     if ((given != right || normed != nullptr) && as_given > 0) {
-      row.comparison = std::max(0.0, 1 - as_aligned / as_given);
+      shares.comparison = std::max(0.0, 1 - as_aligned / as_given);
     }
     const double traces_own = SquaredDistance(theirs, of(replay_));
     const double our_own = SquaredDistance(of(ours_), of(own_layers_));
@@ -176,6 +177,7 @@ class RowMaker {
     if (!(all > 0) || !std::isfinite(all)) {
       distance_ = std::sqrt(as_aligned * elements);
       norm_ = std::sqrt(Squares(of(oracle_)));
+      if (all == 0 && std::isfinite(as_given)) row.shares = shares;
       return true;
     }
     const double norm = std::sqrt(Squares(of(oracle_)));
@@ -186,14 +188,15 @@ class RowMaker {
     if (std::max(adds.attn, adds.mlp) >= kNamedCancellation && growth > 1) {
       exposed += (1 - exposed) * (1 - 1 / (growth * growth));
     }
-    const double rest = 1 - row.comparison;
+    const double rest = 1 - shares.comparison;
     const bool differs =
         differing_.count(layer) > 0 ||
         (normed != nullptr && differing_.count(num_layers_ + 1) > 0);
-    (differs ? row.difference : row.rounding) = rest * traces_own / all;
-    row.own = rest * our_own / all;
-    row.inherited = rest * inherited / all * (1 - exposed);
-    row.cancellation = rest * inherited / all * exposed;
+    (differs ? shares.difference : shares.rounding) = rest * traces_own / all;
+    shares.own = rest * our_own / all;
+    shares.inherited = rest * inherited / all * (1 - exposed);
+    shares.cancellation = rest * inherited / all * exposed;
+    if (std::isfinite(as_given)) row.shares = shares;
     exposed_ = exposed * inherited / all;
     distance_ = std::sqrt(as_aligned * elements);
     norm_ = norm;
@@ -239,7 +242,8 @@ absl::StatusOr<std::vector<ErrorRow>> MakeErrorRows(
   Traces own(weights.config, 1);
   status = run({stream}, own);
   if (!status.ok()) return status;
-  return RowMaker(runs, own.Of(0), trace, aligned, differing).Make();
+  return RowMaker(runs, own.Of(0), trace, aligned, differing)
+      .Make(setting.monitor);
 }
 
 }  // namespace ulpscope

@@ -17,111 +17,27 @@
 #include "model/trace/reference_trace.h"
 
 namespace ulpscope {
-namespace {
-
-// Whether `x` is a multiple of the spacing that a format with so many bits of
-// precision and this smallest spacing has at it, and not too large for it.
-bool Holds(double x, int precision, int least_exponent, double largest) {
-  if (x == 0) return true;
-  if (std::fabs(x) > largest) return false;
-  int exponent = 0;
-  std::frexp(x, &exponent);
-  const int spacing = std::max(exponent - precision, least_exponent);
-  const double multiple = std::ldexp(x, -spacing);
-  return multiple == std::trunc(multiple);
-}
-
-bool HoldsBF16(double x) { return Holds(x, 8, -133, 0x1.FEp127); }
-bool HoldsF16(double x) { return Holds(x, 11, -24, 65504); }
-bool HoldsF32(double x) {
-  return static_cast<double>(static_cast<float>(x)) == x;
-}
-
-// kStandsOut. Scores and probabilities have no scale of their own.
-double StandsOutFrom(Op op, const double* row, size_t n) {
-  std::vector<double> magnitudes;
-  for (size_t i = 0; i < n; ++i) {
-    if (std::isfinite(row[i])) magnitudes.push_back(std::fabs(row[i]));
-  }
-  if (IsScores(op) || magnitudes.empty()) {
-    return std::numeric_limits<double>::infinity();
-  }
-  const auto middle =
-      magnitudes.begin() + static_cast<ptrdiff_t>(magnitudes.size() / 2);
-  std::nth_element(magnitudes.begin(), middle, magnitudes.end());
-  return *middle > 0 ? kStandsOut * *middle
-                     : std::numeric_limits<double>::infinity();
-}
-
-}  // namespace
-
-HeldBy FormatHolding(Matrix<const double> rows) {
-  bool bf16 = true, f16 = true;
-  for (size_t r = 0; r < rows.rows; ++r) {
-    const double* const row = rows.Row(r);
-    for (size_t c = 0; c < rows.cols; ++c) {
-      const double x = row[c];
-      if (!std::isfinite(x)) continue;
-      if (!HoldsF32(x)) return HeldBy::kF64;
-      bf16 = bf16 && HoldsBF16(x);
-      f16 = f16 && HoldsF16(x);
+AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
+                           int state_shift, bool last_state_normed,
+                           bool states_only)
+    : positions_(values.trace().tokens.size()) {
+  const ReferenceTrace& trace = values.trace();
+  if (!states_only) {
+    for (const auto* tensors : {&trace.outputs, &trace.scores}) {
+      for (const auto& [place, tensor] : *tensors) {
+        Add(values, place.first, place.second, tensor);
+      }
     }
-  }
-  return bf16 && f16 ? HeldBy::kBF16AndF16
-         : bf16      ? HeldBy::kBF16
-         : f16       ? HeldBy::kF16
-                     : HeldBy::kF32;
-}
-
-double UnitRoundoffOf(HeldBy held_by) {
-  switch (held_by) {
-    case HeldBy::kBF16AndF16:
-    case HeldBy::kBF16:
-      return 0x1p-8;
-    case HeldBy::kF16:
-      return 0x1p-11;
-    case HeldBy::kF32:
-      return 0x1p-24;
-    case HeldBy::kF64:
-      return 0x1p-53;
-  }
-  return 0;
-}
-
-bool Holds(Format format, HeldBy held_by) {
-  switch (held_by) {
-    case HeldBy::kBF16AndF16:
-      return true;
-    case HeldBy::kBF16:
-      return format != Format::kF16;
-    case HeldBy::kF16:
-      return format != Format::kBF16;
-    case HeldBy::kF32:
-      return format == Format::kF32 || format == Format::kF64;
-    case HeldBy::kF64:
-      return format == Format::kF64;
-  }
-  return false;
-}
-
-AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
-                           int state_shift, bool last_state_normed)
-    : positions_(trace.tokens.size()) {
-  for (const auto& [place, tensor] : trace.outputs) {
-    Add(place.first, place.second, tensor);
-  }
-  for (const auto& [place, tensor] : trace.scores) {
-    Add(place.first, place.second, tensor);
   }
   for (const auto& [index, tensor] : trace.states) {
     const int64_t layer = static_cast<int64_t>(index) + state_shift;
     if (layer < 0 || layer > static_cast<int64_t>(num_layers)) continue;
     if (layer == 0) {
-      Add(0, Op::kEmbed, tensor);
+      Add(values, 0, Op::kEmbed, tensor);
     } else if (last_state_normed && layer == static_cast<int64_t>(num_layers)) {
-      Add(0, Op::kFinalNorm, tensor);
+      Add(values, 0, Op::kFinalNorm, tensor);
     } else {
-      Add(static_cast<size_t>(layer), Op::kMlpResidual, tensor);
+      Add(values, static_cast<size_t>(layer), Op::kMlpResidual, tensor);
     }
   }
   // Ops in no layer come before the first and after the last.
@@ -147,29 +63,13 @@ AlignedTrace::AlignedTrace(const ReferenceTrace& trace, size_t num_layers,
   }
 }
 
-void AlignedTrace::Add(size_t layer, Op op, const TracedTensor& tensor) {
+void AlignedTrace::Add(const TracedValues& values, size_t layer, Op op,
+                       const TracedTensor& tensor) {
   if (!index_.emplace(std::make_pair(layer, op), points_.size()).second) return;
-  Point point;
+  Point& point = points_.emplace_back(Point{values.Of(tensor)});
   point.layer = layer;
   point.op = op;
   point.tensor = &tensor;
-  const Matrix<double> rows = tensor.rows.view();
-  point.held_by = FormatHolding(rows);
-  for (size_t r = 0; r < rows.rows; ++r) {
-    point.stands_out_from.push_back(StandsOutFrom(op, rows.Row(r), rows.cols));
-    for (size_t c = 0; c < rows.cols; ++c) {
-      const double x = rows.Row(r)[c];
-      if (!std::isfinite(x)) {
-        ++point.nonfinite;
-        continue;
-      }
-      point.squares += x * x;
-      if (std::fabs(x) < point.stands_out_from.back()) {
-        point.usual_squares += x * x;
-      }
-    }
-  }
-  points_.push_back(point);
 }
 
 bool AlignedTrace::HasInputs(const Point& point, size_t num_layers) const {
@@ -229,7 +129,7 @@ bool AlignedTrace::HasInputs(const Point& point, size_t num_layers) const {
 double AlignedTrace::ShareHeld(Format format) const {
   size_t held = 0, all = 0;
   for (const Point& point : points_) {
-    if (point.op == Op::kEmbed || IsScores(point.op)) continue;
+    if (!point.tells_format()) continue;
     ++all;
     if (Holds(format, point.held_by)) ++held;
   }

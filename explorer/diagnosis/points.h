@@ -6,9 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "explorer/diagnosis/results.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "kernels/base/format.h"
-#include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 #include "model/decoder/activations.h"
 #include "model/lockstep/lockstep.h"
@@ -16,61 +15,48 @@
 
 namespace ulpscope {
 
-// The coarsest format that holds every finite value of the rows; f64 is what
-// nothing else does.
-HeldBy FormatHolding(Matrix<const double> rows);
-
-// Its unit roundoff: bf16's of what both 16-bit formats hold.
-double UnitRoundoffOf(HeldBy held_by);
-
-bool Holds(Format format, HeldBy held_by);
-
 // Of points, the share that the format of a trace's arithmetic holds: some ops
 // may run in another.
 inline constexpr double kMostPoints = 0.75;
 
-// An element stands out from its row if it is this many times the median
-// magnitude. Where a massive activation is in a row, its rounding is all that a
-// norm over the row sees: the other elements are judged by themselves too.
-inline constexpr double kStandsOut = 32;
+inline bool IsScores(Op op) { return op == Op::kQk || op == Op::kSoftmax; }
 
 // An op's output that a trace has.
-struct Point {
+struct Point : TensorValues {
   size_t layer = 0;
   Op op = Op::kEmbed;
   const TracedTensor* tensor = nullptr;
-  HeldBy held_by = HeldBy::kF64;
-  double squares = 0;  // of its finite values, summed
-  // Of those that do not stand out, and per row the magnitude from which one
-  // does.
-  double usual_squares = 0;
-  std::vector<double> stands_out_from;
-  size_t nonfinite = 0;  // of its values
   // Whether a replay computes it from values of the trace alone.
   bool has_inputs = false;
   // Where some of its values are not finite, and some before it were not
   // either, how far they spread depends on how zeros are multiplied with them.
   bool judged = true;
-};
 
-inline bool IsScores(Op op) { return op == Op::kQk || op == Op::kSoftmax; }
+  // Whether its values say what they were computed in: the embedding is the
+  // checkpoint's, scores are often exact, and NaN and infinities are in every
+  // format.
+  bool tells_format() const {
+    return op != Op::kEmbed && !IsScores(op) && any_finite;
+  }
+};
 
 // A trace with each of its tensors in its place: what is compared with what.
 class AlignedTrace : public GivenOutputs {
  public:
   // hidden_states[n] is the stream after layer n + state_shift, but with
   // `last_state_normed` the last layer's is after the final norm. A module's
-  // own output goes before a state of the same place. `trace` must outlive it.
-  AlignedTrace(const ReferenceTrace& trace, size_t num_layers, int state_shift,
-               bool last_state_normed);
+  // own output goes before a state of the same place. The trace must outlive
+  // it. With `states_only`, it is the list of states alone.
+  AlignedTrace(const TracedValues& trace, size_t num_layers, int state_shift,
+               bool last_state_normed, bool states_only = false);
 
   // In the order in which they run.
   const std::vector<Point>& points() const { return points_; }
   // The coarsest format that holds the values of most points: that of the
   // arithmetic, or one that they were rounded to when they were written.
   Format format() const { return format_; }
-  // The share of points whose values a format holds, but of those that say
-  // little: the embedding is the checkpoint's, and scores are often exact.
+  // The share of the points that tell a format whose values this one holds; 1
+  // if there are none.
   double ShareHeld(Format format) const;
   // Index into points(), or -1.
   int Find(size_t layer, Op op) const;
@@ -79,7 +65,8 @@ class AlignedTrace : public GivenOutputs {
   Rows Get(size_t layer, Op op) const override;
 
  private:
-  void Add(size_t layer, Op op, const TracedTensor& tensor);
+  void Add(const TracedValues& trace, size_t layer, Op op,
+           const TracedTensor& tensor);
   bool HasInputs(const Point& point, size_t num_layers) const;
 
   size_t positions_;

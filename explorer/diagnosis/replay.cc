@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +30,10 @@ namespace {
 // Residual::rows_hit.
 constexpr double kNearlyAll = 0.9;
 
+// Values that are compared between two questions whether to stop: some tens of
+// milliseconds.
+constexpr size_t kValuesAtOnce = size_t{1} << 20;
+
 // The same number, infinity or NaN.
 bool Same(double a, double b) {
   return a == b || (std::isnan(a) && std::isnan(b));
@@ -45,6 +51,14 @@ void AddPart(const Residual::Part& part, Residual::Part& all) {
   all.own_squares += part.own_squares;
   all.noise_squares += part.noise_squares;
   all.noise_quartic += part.noise_quartic;
+}
+
+std::optional<double> Relative(double squares, size_t nonfinite,
+                               const Point& point, const Residual& residual) {
+  if (residual.elements == 0) return std::nullopt;
+  if (point.nonfinite > 0) return std::numeric_limits<double>::quiet_NaN();
+  if (nonfinite > 0) return std::numeric_limits<double>::infinity();
+  return squares == 0 ? 0 : std::sqrt(squares / point.squares);
 }
 
 // How likely an error makes x round the other way, to a format of so many bits
@@ -99,8 +113,11 @@ void CompareElements(const double* theirs, const double* ours,
     } else {
       ++r.nonfinite;
     }
+    if (!std::isfinite(ours[i])) ++r.ours_nonfinite;
     const double own = ours[i] - first[i];
-    if (std::isfinite(own)) {
+    if (!std::isfinite(own)) {
+      if (!Same(ours[i], first[i])) ++r.own_nonfinite;
+    } else {
       const double rounding = written.unit_roundoff * ours[i];
       AddOwn(own, rounding, r.all);
       if (usual) AddOwn(own, rounding, r.usual);
@@ -119,8 +136,10 @@ void CompareElements(const double* theirs, const double* ours,
 
 class Comparer : public LockstepObserver {
  public:
-  Comparer(const AlignedTrace& trace, std::vector<Candidate> candidates)
+  Comparer(const AlignedTrace& trace, std::vector<Candidate> candidates,
+           Monitor& monitor)
       : trace_(trace),
+        monitor_(monitor),
         candidates_(std::move(candidates)),
         residuals_(candidates_.size(),
                    std::vector<Residual>(trace.points().size())) {
@@ -150,6 +169,7 @@ class Comparer : public LockstepObserver {
     // What streams share may have been rounded to different formats.
     std::map<std::pair<double, bool>, Residual> parts;
     for (const size_t s : streams) {
+      if (stopped_) return;
       Written written;
       if (op != Op::kEmbed) {
         written.unit_roundoff =
@@ -171,7 +191,11 @@ class Comparer : public LockstepObserver {
     }
   }
 
-  Residuals Take() { return std::move(residuals_); }
+  // Cancelled if it was stopped before all was compared.
+  absl::StatusOr<Residuals> Take() {
+    if (stopped_) return absl::CancelledError("stopped");
+    return std::move(residuals_);
+  }
 
  private:
   // Rows by position; of scores one entry per position with all heads.
@@ -205,10 +229,11 @@ class Comparer : public LockstepObserver {
   // Rows are positions.
   void CompareRows(size_t first_position, Matrix<const double> rows,
                    const Kept& first, const Kept& second,
-                   const Written& written, Residual& residual) const {
+                   const Written& written, Residual& residual) {
     const TracedTensor& tensor = *point().tensor;
     const Matrix<double> theirs = tensor.rows.view();
     for (size_t r = 0; r < rows.rows; ++r) {
+      if (Stopped(rows.cols)) return;
       const size_t position = first_position + r;
       if (position < tensor.first_position) continue;
       const size_t row = position - tensor.first_position;
@@ -224,7 +249,8 @@ class Comparer : public LockstepObserver {
   // position has no meaning; after it, a causal decoder has zeros there.
   void CompareScores(Op op, size_t position, Matrix<const double> rows,
                      const Kept& kept_first, const Kept& kept_second,
-                     const Written& written, Residual& residual) const {
+                     const Written& written, Residual& residual) {
+    if (Stopped(rows.rows * rows.cols)) return;
     const Matrix<double> theirs = point().tensor->rows.view();
     const size_t positions = theirs.cols;
     const size_t shown = op == Op::kQk ? position + 1 : positions;
@@ -254,11 +280,23 @@ class Comparer : public LockstepObserver {
     }
   }
 
+  // Before so many more values are compared.
+  bool Stopped(size_t values) {
+    compared_ += values;
+    if (compared_ >= kValuesAtOnce) {
+      compared_ = 0;
+      stopped_ = stopped_ || monitor_.stopped();
+    }
+    return stopped_;
+  }
+
   static void Add(const Residual& part, Residual& all) {
     all.elements += part.elements;
     AddPart(part.all, all.all);
     AddPart(part.usual, all.usual);
     all.nonfinite += part.nonfinite;
+    all.own_nonfinite += part.own_nonfinite;
+    all.ours_nonfinite += part.ours_nonfinite;
     all.identical += part.identical;
     all.rows_moved += part.rows_moved;
     all.rows_hit += part.rows_hit;
@@ -267,16 +305,30 @@ class Comparer : public LockstepObserver {
   }
 
   const AlignedTrace& trace_;
+  Monitor& monitor_;
   const std::vector<Candidate> candidates_;
   bool wanted_[kNumOps] = {};
   size_t point_ = 0;  // that is being shown
   size_t layer_ = 0;
+  size_t compared_ = 0;  // values since it was asked whether to stop
+  bool stopped_ = false;
   // By point, of the first two candidates.
   std::map<size_t, std::pair<Kept, Kept>> kept_;
   Residuals residuals_;
 };
 
 }  // namespace
+
+std::optional<double> RelativeDistance(const Point& point,
+                                       const Residual& residual) {
+  return Relative(residual.all.squares, residual.nonfinite, point, residual);
+}
+
+std::optional<double> RelativeOwnDistance(const Point& point,
+                                          const Residual& residual) {
+  return Relative(residual.all.own_squares, residual.own_nonfinite, point,
+                  residual);
+}
 
 absl::StatusOr<Residuals> MeasureCandidates(
     const ReplaySetting& setting, const Weights& weights,
@@ -334,13 +386,15 @@ absl::StatusOr<Residuals> MeasureCandidates(
         compared_candidates.end(),
         candidates.begin() + static_cast<ptrdiff_t>(begin),
         candidates.begin() + static_cast<ptrdiff_t>(next));
-    Comparer comparer(trace, std::move(compared_candidates));
+    Comparer comparer(trace, std::move(compared_candidates), setting.monitor);
     const absl::Status status =
         RunLockstep(weights, pass, options, comparer, setting.parallel);
     if (!status.ok()) return status;
-    Residuals part = comparer.Take();
+    const auto part = comparer.Take();
+    if (!part.ok()) return part.status();
     residuals.insert(residuals.end(),
-                     part.begin() + static_cast<ptrdiff_t>(known), part.end());
+                     part->begin() + static_cast<ptrdiff_t>(known),
+                     part->end());
   }
   return residuals;
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -49,6 +50,9 @@ struct Residual {
   Part all, usual;
   size_t nonfinite = 0;  // elements of which just one is finite, or that are
                          // not the same infinity or NaN
+  // The same of ours and the first candidate's; and of ours all that are not
+  // finite.
+  size_t own_nonfinite = 0, ours_nonfinite = 0;
   size_t identical = 0;  // elements that are the same
   // Rows in which ours and the second candidate differ, and those of them in
   // which at least nine of ten elements where they do are theirs in ours. None
@@ -59,6 +63,16 @@ struct Residual {
   // candidate's (no less than one rounding): 2 e / spacing each.
   double flips_bf16 = 0, flips_f16 = 0;
 };
+
+// The relative L2 distance of a candidate from the trace at a point, and of the
+// candidate from the first one by the trace's norm; 0 / 0 is 0. None if the
+// candidate does not compute the point. NaN if values of the trace are not
+// finite: it has no norm then, and what is left of it is no measure of the
+// rest. Infinite if one of the two is finite where the other is not.
+std::optional<double> RelativeDistance(const Point& point,
+                                       const Residual& residual);
+std::optional<double> RelativeOwnDistance(const Point& point,
+                                          const Residual& residual);
 
 // [candidate][point]
 using Residuals = std::vector<std::vector<Residual>>;

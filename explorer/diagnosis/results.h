@@ -35,8 +35,8 @@ struct Alignment {
   std::vector<Shift> shifts;
   // Whether the last state is the one after the final norm (what transformers'
   // output_hidden_states has), and relative L2 distances of it from a replay
-  // of its layer, as it is and with the final norm; absent without such a
-  // state.
+  // of its layer, as it is and with the final norm (NaN if it is not finite);
+  // absent without such a state.
   bool last_state_normed = false;
   struct LastState {
     size_t index = 0;
@@ -68,31 +68,35 @@ enum class HeldBy { kBF16AndF16, kBF16, kF16, kF32, kF64 };
 struct PointResult {
   size_t layer = 0;
   Op op = Op::kEmbed;
-  std::string name;       // T's
-  std::string stored_as;  // "BF16"
-  HeldBy held_by = HeldBy::kF64;
+  std::string name;               // T's
+  std::string stored_as;          // "BF16"
+  std::optional<HeldBy> held_by;  // none if no value is finite
   size_t elements = 0;
+  // Behind the first values of T that are not finite, no others are judged:
+  // how far they spread depends on how zeros are multiplied with them.
+  bool judged = true;
   // Of T minus a replay under the arithmetic found, by T's 2-norm; the same of
   // the replay with all causes found; and what rounding explains: how far that
   // arithmetic's own rounding takes the replay from the oracle's, times the
-  // tolerance.
-  double distance = 0;
-  double distance_with_causes = 0;
-  double allowed = 0;
+  // tolerance. Infinite where one of the two is finite and the other is not;
+  // none if the point is not judged, or a cause leaves its op out.
+  std::optional<double> distance, distance_with_causes, allowed;
   double tolerance = 0;  // factor on that rounding error
   // Distance and allowed are of the elements that do not stand out from their
   // rows, which fit worse than all of them.
   bool without_outstanding = false;
-  double identical = 0;  // share of elements with the same bits
-  double identical_with_causes = 0;
+  // Shares of elements with the same bits; none of no elements.
+  std::optional<double> identical, identical_with_causes;
   bool differs = false;        // distance > allowed
   bool still_differs = false;  // distance_with_causes > allowed
   // Within rounding, but not bit for bit, where the replay of most points is
   // (belief.h, Flips), all causes included: something rounds elsewhere there,
   // or differs by less than a rounding.
   bool not_reproduced = false;
-  size_t nonfinite = 0;  // elements of T
-  std::string closest;   // the preset whose replay is nearest
+  size_t nonfinite = 0;  // elements of T that are infinite or NaN
+  size_t nan = 0;        // of these
+  // The preset whose replay is nearest; empty if no value is finite.
+  std::string closest;
 };
 
 // 2. What T was computed in.
@@ -112,16 +116,32 @@ struct Arithmetic {
   // The values are rounded further than the arithmetic rounds: a trace in f32
   // that was kept in bf16.
   bool stored_rounded = false;
+  // Points that tell what it is: the embedding is the checkpoint's, scores are
+  // often exact, and values that are not finite are in every format. Without
+  // any, the one taken says nothing.
+  size_t points_that_tell = 0;
+};
+
+// Values that are infinite or NaN, of T or of a run of our plan.
+struct NonFinite {
+  size_t first = 0;     // point that has any: an index into the points
+  size_t points = 0;    // that have any
+  size_t elements = 0;  // of these points
 };
 
 // 3. Who is nearer to the oracle, at a state of the stream.
 struct StateDistance {
   size_t layer = 0;     // 0 is the embedding
   bool normed = false;  // after the final norm
-  // Relative L2 distances of free runs.
+  // L2 distances of free runs, relative to T: NaN if T is not finite, infinite
+  // if it is and a run is not.
   double trace_to_oracle = 0, ours_to_oracle = 0, trace_to_ours = 0;
-  // The emulation of T's arithmetic, with causes, on our own inputs.
-  double emulation_to_oracle = 0, trace_to_emulation = 0;
+  // The emulation of T's arithmetic, with causes, on our own inputs; none if it
+  // does not compute this state.
+  std::optional<double> emulation_to_oracle, trace_to_emulation;
+
+  // Whether it says who is nearer to the oracle.
+  bool is_finite() const;
 };
 
 // 5. What was tried. `id` is a name of the catalogue (hypotheses.h).
@@ -152,8 +172,8 @@ struct DiagnosedCause {
   std::string advice;      // what to change
   size_t first_layer = 0;  // the first point that it concerns
   Op first_op = Op::kEmbed;
-  // The two confirmations, without the cause and with it; NaN where there is
-  // none. By kind and id:
+  // The two confirmations, without the cause and with it; absent where
+  // there is none, infinite where only one side is finite. By kind and id:
   //   implementation, arithmetic   replay: RMS over the points concerned of
   //     distance / allowed. Run: relative L2 distance of T from a run of its
   //     arithmetic from the tokens on, with all other causes, at T's last
@@ -167,30 +187,37 @@ struct DiagnosedCause {
   //     source's ops make alone, in T's arithmetic and in f32.
   //   cancellation relative L2 error before the layer and after it: of what the
   //     layer inherits, and of T itself.
-  double replay_without = 0, replay_with = 0;
-  double run_without = 0, run_with = 0;
-  double removed = 0;  // 1 - (run_with / run_without)^2
+  std::optional<double> replay_without, replay_with;
+  std::optional<double> run_without, run_with;
+  std::optional<double> removed;  // 1 - (run_with / run_without)^2
   // Of the points concerned, the share of elements that have T's bits in the
   // replay, without it and with it; of implementation and arithmetic.
-  double identical_without = 0, identical_with = 0;
+  std::optional<double> identical_without, identical_with;
   // Others of the catalogue that no point of T can tell from it.
   std::vector<std::string> same_as;
   size_t points = 0;  // concerned
 };
 
-// A row of the seed report's table: ours minus T as it was given, with the
-// shares of the squared error that each origin has; they add up to 1.
+// The shares of a squared error that each origin has; they add up to 1, or are
+// all 0 if there is no error.
+struct ErrorShares {
+  double comparison = 0;    // things compared that are not the same
+  double rounding = 0;      // of T, in this layer, within what is explained
+  double difference = 0;    // of T, in this layer, beyond that
+  double own = 0;           // our plan's, in this layer
+  double inherited = 0;     // from before the layer
+  double cancellation = 0;  // inherited, and exposed by a cancellation
+};
+
+// A row of the seed report's table: ours minus T as it was given.
 struct ErrorRow {
   size_t layer = 0;
   ErrorMetrics error;          // as given
   ErrorMetrics error_aligned;  // of the things that belong together
-  double growth = 0;           // of the mean absolute error as given
-  double comparison = 0;       // things compared that are not the same
-  double rounding = 0;         // of T, in this layer, within what is explained
-  double difference = 0;       // of T, in this layer, beyond that
-  double own = 0;              // our plan's, in this layer
-  double inherited = 0;        // from before the layer
-  double cancellation = 0;     // inherited, and exposed by a cancellation
+  // Of the mean absolute error as given, by the row's before; none for the
+  // first row and after one without error.
+  std::optional<double> growth;
+  std::optional<ErrorShares> shares;  // none of what is not finite
 };
 
 struct Diagnosis {
@@ -215,8 +242,10 @@ struct Diagnosis {
   // arithmetic; absent if there is another cause or it is f64.
   std::optional<Verdict> rounding;
   std::vector<ErrorRow> rows;
-  // Largest advantage: whether T is nearer to the oracle than ours at most
-  // states, or farther; 0 if neither.
+  // The first values that are not finite; none if all are.
+  std::optional<NonFinite> trace_nonfinite, ours_nonfinite;
+  // Whether T is nearer to the oracle than ours at most of the states that say
+  // so, or farther; 0 if neither.
   int nearer_to_oracle = 0;  // 1: T, -1: ours
   // The part that was not finished when it was stopped; empty if all was.
   std::string stopped_in;

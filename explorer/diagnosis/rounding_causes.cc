@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -30,8 +30,6 @@
 namespace ulpscope {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 double Removed(double without, double with) {
   return 1 - (with / without) * (with / without);
 }
@@ -47,8 +45,9 @@ bool IsCoarse(const Plan& plan) {
 }
 
 // RMS over the states after these layers of the relative distance.
-double StateDistanceOf(const AlignedTrace& aligned, const Fit& fit,
-                       size_t first_layer, size_t last_layer) {
+std::optional<double> StateDistanceOf(const AlignedTrace& aligned,
+                                      const Fit& fit, size_t first_layer,
+                                      size_t last_layer) {
   double sum = 0, count = 0;
   for (size_t i = 0; i < aligned.points().size(); ++i) {
     const Point& point = aligned.points()[i];
@@ -59,7 +58,23 @@ double StateDistanceOf(const AlignedTrace& aligned, const Fit& fit,
     sum += fit.residuals[i].all.squares / point.squares;
     ++count;
   }
-  return count == 0 ? kNaN : std::sqrt(sum / count);
+  if (count == 0) return std::nullopt;
+  return std::sqrt(sum / count);
+}
+
+// Infinities or NaN of the trace, from a point on, that its arithmetic gives.
+DiagnosedCause BreakdownOf(const Point& point, const Belief& belief) {
+  DiagnosedCause cause;
+  cause.kind = CauseKind::kRounding;
+  cause.id = "breakdown";
+  cause.what = absl::StrCat("the trace's arithmetic, `", belief.preset,
+                            "`, gives infinities or NaN");
+  cause.advice =
+      "run what overflows in a format of a wider range, as bf16 or f32";
+  cause.first_layer = point.layer;
+  cause.first_op = point.op;
+  cause.points = 1;
+  return cause;
 }
 
 DiagnosedCause CancellationOf(const Verdict& verdict,
@@ -81,7 +96,6 @@ DiagnosedCause CancellationOf(const Verdict& verdict,
   cause.first_op = exposure.op;
   cause.replay_without = exposure.error_before;
   cause.replay_with = exposure.inherited_after;
-  cause.run_without = cause.run_with = cause.removed = kNaN;
   for (const StateDistance& state : states) {
     if (state.normed) continue;
     if (state.layer + 1 == exposure.layer) {
@@ -120,6 +134,13 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
   const std::vector<Strategy> strategies = {Strategy()};  // f32
   const absl::Status cured = TryCures(run, *baseline, strategies, verdict);
   if (!cured.ok()) return cured;
+  // What is not finite is no rounding, and has no size to be explained.
+  for (const Point& point : aligned.points()) {
+    if (point.nonfinite == 0) continue;
+    result.causes.push_back(BreakdownOf(point, search.belief));
+    return result;
+  }
+  if (!std::isfinite(verdict.rel_l2)) return result;
   Belief in_f32 = search.belief;
   in_f32.plan = Plan(plan.num_layers());
   const auto f32 =
@@ -136,7 +157,6 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
       "this arithmetic's rounding";
   rounding.first_layer = 1;
   rounding.first_op = Op::kInputNorm;
-  rounding.run_without = rounding.run_with = rounding.removed = kNaN;
   size_t last_layer = plan.num_layers();
   if (verdict.source.has_value()) {
     const ErrorSource& source = *verdict.source;
@@ -155,7 +175,7 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
     if (source.isolated.has_value() && !source.isolated->upgraded.empty()) {
       rounding.run_without = source.isolated->rel_l2;
       rounding.run_with = source.isolated->upgraded.front().rel_l2;
-      rounding.removed = Removed(rounding.run_without, rounding.run_with);
+      rounding.removed = Removed(*rounding.run_without, *rounding.run_with);
     }
   }
   rounding.replay_without =

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,35 +25,42 @@ Counts MostFirst(const std::map<std::string, size_t>& counts) {
   return sorted;
 }
 
-// Distance by what is allowed. NaN is beyond everything.
-double Tightness(const PointResult& point) {
-  if (std::isnan(point.distance)) return HUGE_VAL;
-  if (point.distance == 0) return 0;
-  return point.distance / point.allowed;
+Outcome OutcomeOf(const Diagnosis& d) {
+  const auto is = [&d](CauseKind kind) {
+    return std::any_of(d.causes.begin(), d.causes.end(),
+                       [kind](const auto& c) { return c.kind == kind; });
+  };
+  if (is(CauseKind::kImplementation)) return Outcome::kDiffers;
+  if (is(CauseKind::kArithmetic)) return Outcome::kRoundsElsewhere;
+  if (!d.explained()) return Outcome::kUnexplained;
+  if (!d.stopped_in.empty()) return Outcome::kStopped;
+  return d.points.empty() ? Outcome::kNothingMeasured : Outcome::kNoDifference;
 }
 
 }  // namespace
 
 DiagnosisFigures FiguresOf(const Diagnosis& d) {
   DiagnosisFigures figures;
+  figures.outcome = OutcomeOf(d);
   std::map<std::string, size_t> held_by, closest;
   for (size_t i = 0; i < d.points.size(); ++i) {
     const PointResult& point = d.points[i];
     figures.differing += point.differs;
     figures.still_differing += point.still_differs;
     figures.not_reproduced += point.not_reproduced;
-    figures.nonfinite += point.nonfinite;
-    ++held_by[std::string(HeldByName(point.held_by))];
+    figures.not_judged += !point.judged;
+    if (point.held_by) ++held_by[std::string(HeldByName(*point.held_by))];
     if (!point.closest.empty()) ++closest[point.closest];
-    if (Tightness(point) > Tightness(d.points[figures.tightest])) {
+    if (TightnessOf(point) > TightnessOf(d.points[figures.tightest])) {
       figures.tightest = i;
     }
   }
   figures.held_by = MostFirst(held_by);
   figures.closest = MostFirst(closest);
   for (const StateDistance& state : d.states) {
-    figures.nearer_trace += state.trace_to_oracle < state.ours_to_oracle;
-    figures.nearer_ours += state.ours_to_oracle < state.trace_to_oracle;
+    figures.nearer_trace += NearerAt(state) > 0;
+    figures.nearer_ours += NearerAt(state) < 0;
+    figures.states_not_finite += !state.is_finite();
   }
   if (d.rows.size() < 2) return figures;
   const double first = d.rows.front().error.mean_abs;
@@ -61,18 +69,68 @@ DiagnosisFigures FiguresOf(const Diagnosis& d) {
   const double steps = static_cast<double>(d.rows.size() - 1);
   figures.total_growth = last / first;
   figures.mean_growth = std::pow(last / first, 1 / steps);
-  figures.average_growth = 0;
+  double average = 0;
   for (size_t i = 1; i < d.rows.size(); ++i) {
-    figures.average_growth += d.rows[i].growth / steps;
+    if (!d.rows[i].growth.has_value()) return figures;
+    average += *d.rows[i].growth / steps;
   }
+  figures.average_growth = average;
   return figures;
 }
 
-std::vector<ErrorPart> PartsOf(const ErrorRow& row) {
-  return {
-      {"comparison", row.comparison}, {"rounding of the trace", row.rounding},
-      {"difference", row.difference}, {"rounding of ours", row.own},
-      {"inherited", row.inherited},   {"cancellation", row.cancellation}};
+Confirmation ConfirmationOf(const DiagnosedCause& c) {
+  Confirmation of;
+  of.replayed = c.points > 0 && c.replay_without > 0;
+  of.run = c.run_without > 0 && c.run_with.has_value();
+  of.by_replay =
+      of.replayed && c.replay_with < c.replay_without &&
+      (c.replay_without > 1 || c.identical_with > c.identical_without);
+  of.by_run = of.run && c.run_with < c.run_without;
+  return of;
+}
+
+bool IsOfProgram(const DiagnosedCause& cause) {
+  return cause.kind == CauseKind::kImplementation ||
+         cause.kind == CauseKind::kArithmetic;
+}
+
+double TightnessOf(const PointResult& point) {
+  if (!point.distance.has_value() || *point.distance == 0) return 0;
+  if (std::isnan(*point.distance)) return HUGE_VAL;
+  return *point.distance / point.allowed.value_or(0);
+}
+
+absl::string_view StatusOf(const PointResult& point) {
+  return point.still_differs    ? "unexplained"
+         : point.differs        ? "differs"
+         : point.not_reproduced ? "not bit for bit"
+         : !point.judged        ? "not judged"
+                                : "";
+}
+
+int NearerAt(const StateDistance& state) {
+  if (!state.is_finite()) return 0;
+  return state.trace_to_oracle < state.ours_to_oracle   ? 1
+         : state.ours_to_oracle < state.trace_to_oracle ? -1
+                                                        : 0;
+}
+
+absl::string_view OutcomeName(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kNothingMeasured:
+      return "nothing_measured";
+    case Outcome::kStopped:
+      return "stopped";
+    case Outcome::kUnexplained:
+      return "unexplained";
+    case Outcome::kDiffers:
+      return "differs";
+    case Outcome::kRoundsElsewhere:
+      return "rounds_elsewhere";
+    case Outcome::kNoDifference:
+      return "no_difference";
+  }
+  return "";
 }
 
 absl::string_view HeldByName(HeldBy held_by) {

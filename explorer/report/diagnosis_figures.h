@@ -2,7 +2,7 @@
 #define EXPLORER_REPORT_DIAGNOSIS_FIGURES_H_
 
 #include <cstddef>
-#include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,38 +12,63 @@
 
 namespace ulpscope {
 
+// What a diagnosis comes to.
+enum class Outcome {
+  kNothingMeasured,  // no output of the trace
+  kStopped,          // before anything was found
+  kUnexplained,      // nothing explains a point, and there is no cause
+  kDiffers,          // the trace's program computes something else
+  kRoundsElsewhere,  // it rounds at other places, and nothing else
+  kNoDifference,     // the arithmetic explains everything
+};
+
 // What follows from a diagnosis and its reports say beside it.
 struct DiagnosisFigures {
+  Outcome outcome = Outcome::kNothingMeasured;
   size_t differing = 0;        // points
   size_t still_differing = 0;  // with all causes
   size_t not_reproduced = 0;   // PointResult
-  size_t nonfinite = 0;        // elements of T
+  size_t not_judged = 0;       // PointResult
   // The point that comes nearest to what it is allowed: an index into points,
   // only if there are any.
   size_t tightest = 0;
   // How many points hold nothing finer than a format, and to how many a preset
   // comes nearest: the most first.
   std::vector<std::pair<std::string, size_t>> held_by, closest;
-  // States at which one of the two is nearer to the oracle.
-  size_t nearer_trace = 0, nearer_ours = 0;
-  // Of the error table, NaN where it has less than two rows: the arithmetic
-  // mean of the growths as in the seed report, their geometric mean, and the
-  // last row's mean absolute error by the first one's.
-  double average_growth = std::numeric_limits<double>::quiet_NaN();
-  double mean_growth = std::numeric_limits<double>::quiet_NaN();
-  double total_growth = std::numeric_limits<double>::quiet_NaN();
+  // States at which one of the two is nearer to the oracle, and states that do
+  // not say it: something is not finite there.
+  size_t nearer_trace = 0, nearer_ours = 0, states_not_finite = 0;
+  // Of the error table, none where it has less than two rows or the first has
+  // no error: the arithmetic mean of the growths as in the seed report, their
+  // geometric mean, and the last row's mean absolute error by the first one's.
+  std::optional<double> average_growth, mean_growth, total_growth;
 };
 
 DiagnosisFigures FiguresOf(const Diagnosis& diagnosis);
 
-// A part of a row of the error table.
-struct ErrorPart {
-  const char* name;
-  double share = 0;
+// Which of a cause's confirmations were made, and which confirm it. Less than
+// what rounding allows needs no cause, unless it gives the trace's bits.
+struct Confirmation {
+  bool replayed = false, run = false;
+  bool by_replay = false, by_run = false;
 };
 
-// In the order of their names: "comparison", "rounding of the trace", ...
-std::vector<ErrorPart> PartsOf(const ErrorRow& row);
+Confirmation ConfirmationOf(const DiagnosedCause& cause);
+
+// Whether the cause is of the trace's program.
+bool IsOfProgram(const DiagnosedCause& cause);
+
+// By what is allowed; 0 if there is no distance, infinite for NaN.
+double TightnessOf(const PointResult& point);
+
+// "unexplained", "differs", "not bit for bit", "not judged"; else empty.
+absl::string_view StatusOf(const PointResult& point);
+
+// -1 if ours is nearer to the oracle at the state, 1 if the trace is, 0 if
+// neither is or something is not finite.
+int NearerAt(const StateDistance& state);
+
+absl::string_view OutcomeName(Outcome outcome);  // "no_difference"
 
 absl::string_view HeldByName(HeldBy held_by);     // "bf16 and f16"
 absl::string_view CauseKindName(CauseKind kind);  // "comparison"

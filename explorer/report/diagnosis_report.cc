@@ -1,9 +1,12 @@
 #include "explorer/report/diagnosis_report.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <set>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -11,15 +14,15 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "explorer/diagnosis/results.h"
-#include "explorer/report/cause_text.h"
 #include "explorer/report/diagnosis_figures.h"
 #include "explorer/report/diagnosis_text.h"
-#include "explorer/report/error_table.h"
+#include "explorer/report/error_fields.h"
 #include "explorer/report/figures.h"
+#include "explorer/report/frame.h"
+#include "explorer/report/markdown.h"
 #include "explorer/report/run_info.h"
+#include "explorer/report/schema.h"
 #include "explorer/report/verdict_text.h"
-#include "model/architecture/op.h"
-#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 namespace {
@@ -33,94 +36,41 @@ constexpr size_t kMostOtherPoints = 5;
 
 constexpr size_t kMostHypotheses = 10;
 
-// A share of a row that is not worth a word.
-constexpr double kSmallShare = 0.01;
+using Row = std::vector<Value>;
 
-std::string Header(const RunInfo& info, absl::string_view reference,
-                   const Diagnosis& d) {
+std::string Compared(const Diagnosis& d) {
   const std::string tokens =
       d.tokens.size() <= kMostTokens
           ? absl::StrCat(d.tokens.size() == 1 ? "token " : "tokens ",
                          absl::StrJoin(d.tokens, ","))
           : absl::StrCat(d.tokens.size(), " tokens");
-  return absl::StrFormat(
-      "# Diagnosis of `%s`\n\n%s\n\nCompared with `%s` on %s (%s). Run on %s, "
-      "target %s, %d threads.\n",
-      reference, ModelLine(info), d.plan, tokens,
-      d.tokens_are_traces ? "the trace's" : "given", info.cpu, info.target,
-      info.threads);
+  return absl::StrFormat(". Compared with `%s` on %s (%s).", d.plan, tokens,
+                         d.tokens_are_traces ? "the trace's" : "given");
 }
 
-// The parts of the squared error that are worth a word, the largest first.
-std::string ComesFrom(const ErrorRow& row) {
-  std::vector<ErrorPart> parts;
-  for (const ErrorPart& part : PartsOf(row)) {
-    if (std::fabs(part.share) >= kSmallShare) parts.push_back(part);
-  }
-  if (parts.empty() || row.error.max_abs == 0) return "-";
-  std::stable_sort(
-      parts.begin(), parts.end(),
-      [](const ErrorPart& a, const ErrorPart& b) { return a.share > b.share; });
-  return absl::StrJoin(parts, ", ", [](std::string* out, const ErrorPart& p) {
-    absl::StrAppendFormat(out, "%s %.0f %%", p.name, 100 * p.share);
-  });
+// The rows of these indices.
+Table Of(Table table, const std::vector<size_t>& rows) {
+  std::vector<Row> kept;
+  for (const size_t row : rows) kept.push_back(std::move(table.rows[row]));
+  table.rows = std::move(kept);
+  return table;
 }
 
-std::string ErrorTable(const RunInfo& info, const Diagnosis& d) {
-  std::string text = absl::StrFormat(
-      "\n## Error table\n\n"
-      "`%s` minus the trace, as the trace was given. \"Comes from\" has the "
-      "shares of the squared error: of comparing what is not the same, of the "
-      "trace's rounding in that layer, of a difference beyond that, of our "
-      "rounding, of what the layer inherits, and of what it inherits and a "
-      "cancellation exposes.\n\n%s Comes from |\n%s------------|\n",
-      d.plan, kErrorTableHead, kErrorTableRule);
-  for (const ErrorRow& row : d.rows) {
-    if (!info.IsShown(row.layer)) continue;
-    absl::StrAppendFormat(&text, "%s %s |\n",
-                          ErrorTableCells(row.layer, row.error, row.growth),
-                          ComesFrom(row));
-  }
+std::string Growths(const Diagnosis& d) {
   const DiagnosisFigures figures = FiguresOf(d);
-  if (std::isnan(figures.total_growth)) return text;
+  if (!figures.total_growth || !figures.average_growth) return "";
   const ErrorRow& first = d.rows.front();
   const ErrorRow& last = d.rows.back();
-  absl::StrAppendFormat(
-      &text,
+  return absl::StrFormat(
       "\n- Average growth rate per layer: %s (the arithmetic mean, as in the "
       "seed report; the geometric one is %s)\n"
       "- Total error growth (layer %d -> %d): %.1fx\n"
-      "- Initial error (layer %d): %s\n"
-      "- Final error (layer %d): %s; of what belongs together %s\n",
-      Growth(figures.average_growth), Growth(figures.mean_growth), first.layer,
-      last.layer, figures.total_growth, first.layer,
-      ErrorDigits(first.error.mean_abs), last.layer,
-      ErrorDigits(last.error.mean_abs),
-      ErrorDigits(last.error_aligned.mean_abs));
-  return text;
-}
-
-std::string WhoIsRight(const RunInfo& info, const Diagnosis& d) {
-  std::string text = absl::StrFormat(
-      "\n## Who is right\n\n"
-      "Relative L2 distances of runs from the tokens on; the emulation is ours "
-      "in the arithmetic found, with the causes.\n\n"
-      "| After | Trace to oracle | Ours to oracle | Trace to ours | Emulation "
-      "to oracle | Trace to emulation | Nearer |\n"
-      "|-------|------:|------:|------:|------:|------:|--------|\n");
-  for (const StateDistance& s : d.states) {
-    if (s.layer > 0 && !info.IsShown(s.layer)) continue;
-    absl::StrAppendFormat(
-        &text, "| %s%s | %s | %s | %s | %s | %s | %s |\n",
-        s.layer == 0 ? "embedding" : absl::StrCat("layer ", s.layer),
-        s.normed ? " and the final norm" : "", Scientific(s.trace_to_oracle),
-        Scientific(s.ours_to_oracle), Scientific(s.trace_to_ours),
-        Scientific(s.emulation_to_oracle), Scientific(s.trace_to_emulation),
-        s.trace_to_oracle < s.ours_to_oracle   ? "trace"
-        : s.ours_to_oracle < s.trace_to_oracle ? "ours"
-                                               : "-");
-  }
-  return text;
+      "- Initial error (layer %d): %.6f\n"
+      "- Final error (layer %d): %.6f; of what belongs together %.6f\n",
+      Growth(*figures.average_growth), Growth(*figures.mean_growth),
+      first.layer, last.layer, *figures.total_growth, first.layer,
+      first.error.mean_abs, last.layer, last.error.mean_abs,
+      last.error_aligned.mean_abs);
 }
 
 // Which points are listed, in their order.
@@ -128,20 +78,14 @@ std::vector<size_t> ShownPoints(const Diagnosis& d) {
   std::vector<size_t> shown, others;
   const bool all = d.points.size() <= kMostPoints;
   for (size_t i = 0; i < d.points.size(); ++i) {
-    const PointResult& point = d.points[i];
-    if (all || point.differs || point.still_differs || point.not_reproduced) {
-      if (shown.size() < kMostPoints) shown.push_back(i);
-    } else {
+    if (!all && StatusOf(d.points[i]).empty()) {
       others.push_back(i);
+    } else if (shown.size() < kMostPoints) {
+      shown.push_back(i);
     }
   }
-  const auto tightness = [&d](size_t i) {
-    const PointResult& point = d.points[i];
-    // 0 / 0 is a point without any error.
-    return point.distance == 0 ? 0 : point.distance / point.allowed;
-  };
   std::stable_sort(others.begin(), others.end(), [&](size_t i, size_t j) {
-    return tightness(i) > tightness(j);
+    return TightnessOf(d.points[i]) > TightnessOf(d.points[j]);
   });
   if (others.size() > kMostOtherPoints) others.resize(kMostOtherPoints);
   shown.insert(shown.end(), others.begin(), others.end());
@@ -149,95 +93,32 @@ std::vector<size_t> ShownPoints(const Diagnosis& d) {
   return shown;
 }
 
-std::string Points(const Diagnosis& d) {
-  const std::vector<size_t> shown = ShownPoints(d);
-  std::string text = absl::StrFormat(
-      "\n## Points\n\n"
-      "Each op's output in the trace against a replay from the trace's own "
-      "values before it, under `%s`: relative L2 distances, what that "
-      "arithmetic allows, and the distance with all causes found.%s\n\n"
-      "| Layer | Op | Stored | Fits | Distance | Allowed | With causes | Same "
-      "bits | Nearest | |\n"
-      "|------:|----|--------|------|---------:|--------:|------------:|----:"
-      "|---------|-|\n",
-      d.arithmetic.name,
-      shown.size() < d.points.size()
-          ? absl::StrFormat(
-                " Of %d points these are the ones that differ, up to %d, and "
-                "those that come nearest to it; results.json has all.",
-                d.points.size(), kMostPoints)
-          : "");
-  for (const size_t i : shown) {
-    const PointResult& p = d.points[i];
-    absl::StrAppendFormat(
-        &text, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
-        p.layer == 0 ? "-" : absl::StrCat(p.layer), OpName(p.op), p.stored_as,
-        HeldByName(p.held_by), Scientific(p.distance), Scientific(p.allowed),
-        Scientific(p.distance_with_causes), Percent(p.identical), p.closest,
-        p.still_differs    ? "unexplained"
-        : p.differs        ? "differs"
-        : p.not_reproduced ? "not bit for bit"
-                           : "");
-  }
-  return text;
-}
-
-std::string Presets(const Diagnosis& d) {
-  std::string text =
-      "\n## Arithmetic\n\n"
-      "How many points each preset's replay explains, and the mean over points "
-      "of log2 of its relative distance.\n\n"
-      "| Preset | Holds the values | Points explained | Mean log2 distance |\n"
-      "|--------|------------------|-----------------:|-------------------:|"
-      "\n";
-  for (const Arithmetic::Preset& preset : d.arithmetic.presets) {
-    absl::StrAppendFormat(&text, "| %s | %s | %d of %d | %.2f |\n", preset.name,
-                          preset.holds_values ? "yes" : "no",
-                          preset.points_explained, d.points.size(),
-                          preset.mean_log2_distance);
-  }
-  return text;
-}
-
-std::string Hypotheses(const Diagnosis& d) {
-  std::string text =
-      "\n## Hypotheses\n\n"
-      "Points that each explains and that it spoils; bits are the sum over "
-      "points of log2 of the distance without it by that with it. Rows are of "
-      "points that are within rounding: those that it moves, and those that "
-      "become the trace's bits.\n\n"
-      "| Hypothesis | Explains | Spoils | Bits | Rows moved | Hit |\n"
-      "|------------|---------:|-------:|-----:|-----------:|----:|"
-      "\n";
-  size_t shown = 0, count = 0;
+// The best that come nearer, how many there are, and what was not tried.
+std::string Hypotheses(const Diagnosis& d, const Table& table) {
+  std::vector<size_t> nearer;
   std::vector<std::string> not_tried;
-  for (const Tried& tried : d.tried) {
+  for (size_t i = 0; i < d.tried.size(); ++i) {
+    const Tried& tried = d.tried[i];
     if (!tried.not_tried.empty()) {
       not_tried.push_back(
           absl::StrCat("`", tried.id, "` (", tried.not_tried, ")"));
-      continue;
+    } else if (tried.bits > 0 || tried.explained > 0 || tried.rows_hit > 0) {
+      nearer.push_back(i);
     }
-    ++count;
-    if (tried.bits <= 0 && tried.explained == 0 && tried.rows_hit == 0) {
-      continue;
-    }
-    if (shown++ >= kMostHypotheses) continue;
-    absl::StrAppendFormat(&text, "| %s | %d | %d | %.1f | %d | %d |\n",
-                          tried.id, tried.explained, tried.spoiled, tried.bits,
-                          tried.rows_moved, tried.rows_hit);
   }
-  if (shown == 0) {
-    text = absl::StrFormat(
-        "\n## Hypotheses\n\nNone of the %d that were tried brings the replay "
-        "nearer to the trace.\n",
-        count);
-  } else if (shown > kMostHypotheses) {
-    absl::StrAppendFormat(
-        &text, "\nThe best %d of %d that come nearer, of %d that were tried.\n",
-        kMostHypotheses, shown, count);
-  } else if (shown < count) {
-    absl::StrAppendFormat(
-        &text, "\n%d were tried; the others do not come nearer.\n", count);
+  std::string text = absl::StrFormat(
+      "Of %d that were tried, %d bring the replay nearer to the trace.\n",
+      d.tried.size() - not_tried.size(), nearer.size());
+  if (!nearer.empty()) {
+    nearer.resize(std::min(nearer.size(), kMostHypotheses));
+    absl::StrAppend(
+        &text,
+        "These are the best. Bits are the sum over points of log2 of the "
+        "distance without it by that with it. Rows are of points that are "
+        "within rounding: those that it moves, and those that become the "
+        "trace's bits.\n\n",
+        Markdown(Of(table, nearer), {"id", "explained", "spoiled", "bits",
+                                     "rows_moved", "rows_hit"}));
   }
   if (!not_tried.empty()) {
     absl::StrAppend(&text, "\nNot tried: ", absl::StrJoin(not_tried, "; "),
@@ -248,41 +129,108 @@ std::string Hypotheses(const Diagnosis& d) {
 
 }  // namespace
 
-std::string DiagnosisText(const RunInfo& info, absl::string_view reference,
-                          const Diagnosis& d) {
-  std::string text = Header(info, reference, d);
-  if (!d.stopped_in.empty()) {
-    absl::StrAppend(&text, "\n**Stopped by ", info.stopped_by, " in ",
-                    d.stopped_in, ".** What is missing is not shown.\n");
-  }
-  text += "\n## Verdict\n\n";
-  for (const std::string& sentence : Sentences(d)) {
-    absl::StrAppend(&text, "- ", sentence, "\n");
-  }
-  if (!d.rows.empty()) text += ErrorTable(info, d);
-  if (!d.states.empty()) text += WhoIsRight(info, d);
-  if (!d.arithmetic.presets.empty()) text += Presets(d);
-  if (!d.points.empty()) text += Points(d);
-  if (!d.tried.empty()) text += Hypotheses(d);
-  if (d.rounding.has_value()) {
-    absl::StrAppend(&text, "\n## Where `", d.rounding->plan,
-                    "` loses accuracy\n\n");
-    for (const std::string& sentence : Sentences(*d.rounding, nullptr)) {
+std::string DiagnosisReport(const RunInfo& info, absl::string_view reference,
+                            const Diagnosis& d, const Results& results) {
+  std::string text = ReportHead(absl::StrCat("Diagnosis of `", reference, "`"),
+                                info, Compared(d), d.stopped_in);
+  const auto list = [&text](absl::string_view title,
+                            const std::vector<std::string>& sentences) {
+    absl::StrAppend(&text, "\n## ", title, "\n\n");
+    for (const std::string& sentence : sentences) {
       absl::StrAppend(&text, "- ", sentence, "\n");
     }
+  };
+  // A table with rows.
+  const auto section =
+      [&](absl::string_view title, absl::string_view about, const Table& table,
+          const std::vector<std::string>& columns,
+          const std::function<bool(const Row&)>& shown = nullptr) {
+        if (table.rows.empty()) return;
+        absl::StrAppend(&text, "\n## ", title, "\n\n", about, "\n\n",
+                        Markdown(table, columns, shown));
+      };
+  const auto is_shown = [&info](const Table& table) {
+    return [&info, layer = table.Find("layer")](const Row& row) {
+      const size_t n = static_cast<size_t>(std::get<int64_t>(row[layer]));
+      return n == 0 || info.IsShown(n);
+    };
+  };
+  list("Verdict", Sentences(d));
+  section("Causes",
+          "Relative distances from the trace without each cause and with it. "
+          "Replays: of the trace's program, by what rounding allows.",
+          results.Find("causes"),
+          {"id", "kind", "first_layer", "points", "replay_without",
+           "replay_with", "run_without", "run_with", "removed",
+           "identical_without", "identical_with"});
+  const Table& errors = results.Find("error_table");
+  std::vector<std::string> columns = SeedReportColumns();
+  columns.push_back("comes_from");
+  section(
+      "Error table",
+      absl::StrFormat(
+          "`%s` minus the trace, as the trace was given. \"Comes from\" has "
+          "the shares of the squared error: of comparing what is not the same, "
+          "of the trace's rounding in that layer, of a difference beyond that, "
+          "of our rounding, of what the layer inherits, and of what it "
+          "inherits and a cancellation exposes.",
+          d.plan),
+      errors, columns, is_shown(errors));
+  text += Growths(d);
+  const Table& states = results.Find("states");
+  section(
+      "Who is right",
+      "Relative L2 distances of runs from the tokens on; the emulation is "
+      "ours in the arithmetic found, with the causes.",
+      states,
+      {"layer", "normed", "trace_to_oracle", "ours_to_oracle", "trace_to_ours",
+       "emulation_to_oracle", "trace_to_emulation", "nearer"},
+      is_shown(states));
+  section("Arithmetic",
+          absl::StrFormat("Replays under each preset, of %d points.",
+                          d.points.size()),
+          results.Find("presets"),
+          {"name", "holds_values", "points_explained", "points_closest",
+           "mean_log2_distance"});
+  section("Alignment",
+          "How far replays of each layer from the state before are from state "
+          "n, if that is the one after layer n + shift, in units of the "
+          "layer's update.",
+          results.Find("shifts"), {"shift", "mismatch", "layers"});
+  const std::vector<size_t> points = ShownPoints(d);
+  section(
+      "Points",
+      absl::StrFormat(
+          "Each op's output in the trace against a replay from the trace's "
+          "own values before it, under `%s`: relative L2 distances, what "
+          "that arithmetic allows, and the distance with all causes "
+          "found.%s",
+          d.arithmetic.name,
+          points.size() == d.points.size()
+              ? ""
+              : absl::StrFormat(
+                    " Of %d points these are the ones that differ, up to "
+                    "%d, and those that come nearest to it; results.json "
+                    "has all.",
+                    d.points.size(), kMostPoints)),
+      Of(results.Find("points"), points),
+      {"layer", "op", "stored_as", "held_by", "nonfinite", "distance",
+       "allowed", "distance_with_causes", "identical", "closest", "status"});
+  if (!d.tried.empty()) {
+    absl::StrAppend(&text, "\n## Hypotheses\n\n",
+                    Hypotheses(d, results.Find("hypotheses")));
   }
-  if (!d.not_measured.empty()) {
-    text += "\n## Not measured\n\n";
-    for (const ReferenceTrace::NotMeasured& missing : d.not_measured) {
-      absl::StrAppend(&text, "- `", Printable(missing.name),
-                      "`: ", Printable(missing.reason), "\n");
-    }
+  if (d.rounding.has_value()) {
+    list(absl::StrCat("Where `", d.rounding->plan, "` loses accuracy"),
+         Sentences(*d.rounding, nullptr));
   }
-  if (info.synthetic) {
-    absl::StrAppend(&text, "\nAll figures are of SYNTHETIC weights (",
-                    info.model, "), not of a trained model.\n");
+  std::vector<std::string> missing;
+  for (const auto& [name, reason] : d.not_measured) {
+    missing.push_back(
+        absl::StrCat("`", Printable(name), "`: ", Printable(reason)));
   }
-  return text;
+  if (!missing.empty()) list("Not measured", missing);
+  return text + ReportTail(info);
 }
 
 }  // namespace ulpscope

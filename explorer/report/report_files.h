@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "explorer/report/schema.h"
 
 namespace ulpscope {
@@ -18,10 +17,6 @@ struct ReportFile {
 // a CSV file for each table that has rows, "plans.csv".
 std::vector<ReportFile> ReportFiles(const std::string& text,
                                     const Results& results);
-
-// A field of a CSV file (RFC 4180): with a comma, quote or line break it is
-// quoted.
-std::string CsvField(absl::string_view text);
 
 }  // namespace ulpscope
 

@@ -8,7 +8,6 @@
 
 #include "explorer/tuning/wisdom_file.h"
 #include "model/architecture/config.h"
-#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 
@@ -32,15 +31,6 @@ struct RunInfo {
     return layers.empty() || layers.count(layer) > 0;
   }
 };
-
-// "Model: ...".
-std::string ModelLine(const RunInfo& info);
-
-// The same for a report's JSON: "model" ... "vocab_size".
-nlohmann::ordered_json ModelJson(const RunInfo& info);
-
-// The text of a results.json.
-std::string JsonText(const nlohmann::ordered_json& json);
 
 }  // namespace ulpscope
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -26,11 +27,13 @@ namespace {
 class Loader {
  public:
   Loader(TensorSource& source, Parallel& parallel, size_t total,
-         absl::FunctionRef<void(size_t, size_t)> progress)
+         absl::FunctionRef<void(size_t, size_t)> progress,
+         const std::function<bool()>& stop)
       : source_(source),
         parallel_(parallel),
         total_(total),
-        progress_(progress) {}
+        progress_(progress),
+        stop_(stop) {}
 
   void Matrix(const std::string& name, int64_t rows, int64_t cols,
               Panels& panels) {
@@ -69,12 +72,14 @@ class Loader {
     }
     panels = *std::move(packed);
     progress_(++done_, total_);
+    if (stop_ && stop_()) status_ = absl::CancelledError("stopped");
   }
 
   TensorSource& source_;
   Parallel& parallel_;
   size_t total_;
   absl::FunctionRef<void(size_t, size_t)> progress_;
+  const std::function<bool()>& stop_;
   size_t done_ = 0;
   absl::Status status_;
 };
@@ -140,7 +145,7 @@ absl::StatusOr<Weights> LoadWeights(
   const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
   const size_t total =
       num_layers * TensorsPerLayer(config) + 2 + (own_head ? 1 : 0);
-  Loader loader(*checkpoint.tensors, parallel, total, progress);
+  Loader loader(*checkpoint.tensors, parallel, total, progress, options.stop);
 
   Weights weights;
   weights.config = config;

@@ -2,6 +2,7 @@
 #define MODEL_CHECKPOINT_WEIGHTS_H_
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -54,6 +55,8 @@ struct LoadOptions {
   // Loads lm_head.weight, if there is one, though the config ties the head to
   // the embedding: LmHead is the embedding still.
   bool keep_untied_head = false;
+  // Asked after each tensor; true ends it, Cancelled. Null is never.
+  std::function<bool()> stop;
 };
 
 // Loads and repacks tensor by tensor: beside the result, memory holds at most

@@ -7,9 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/status_matchers.h"
+#include "absl/status/statusor.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/format.h"
@@ -25,6 +28,7 @@ namespace ulpscope {
 namespace {
 
 using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
 using ::testing::IsEmpty;
 
 constexpr const char* kModel = "synthetic:tiny";
@@ -40,11 +44,17 @@ class AlignmentTest : public testing::Test {
  protected:
   Alignment AlignmentOf(const ReferenceTrace& trace) {
     TestMonitor monitor;
-    const ReplaySetting setting = {trace.tokens, SIZE_MAX, monitor, nullptr,
-                                   parallel_};
-    auto alignment = Align(setting, Opened(kModel).weights, trace);
+    auto alignment = AlignmentOf(trace, monitor);
     EXPECT_THAT(alignment, IsOk());
     return alignment.ok() ? *std::move(alignment) : Alignment();
+  }
+  absl::StatusOr<Alignment> AlignmentOf(const ReferenceTrace& trace,
+                                        TestMonitor& monitor) {
+    const ReplaySetting setting = {trace.tokens, SIZE_MAX, monitor, nullptr,
+                                   parallel_};
+    const auto values = TracedValues::Of(trace, monitor, parallel_);
+    if (!values.ok()) return values.status();
+    return Align(setting, Opened(kModel).weights, *values);
   }
 
   static double MismatchOf(const Alignment& alignment, int shift) {
@@ -132,6 +142,42 @@ TEST_F(AlignmentTest, FindsTheTokensThatWereRun) {
     EXPECT_EQ(other[i - 1].position, i);
     EXPECT_EQ(other[i - 1].token, static_cast<int32_t>(i) + 100);
     EXPECT_EQ(other[i - 1].found, static_cast<int32_t>(i));
+  }
+}
+
+// Which looks at all of the vocabulary: whoever waits is asked on the way, and
+// nothing more is looked at once told to stop.
+TEST_F(AlignmentTest, LookingForTokensStops) {
+  constexpr size_t kPositions = 512;
+  std::vector<int32_t> tokens(kPositions);
+  for (size_t i = 0; i < kPositions; ++i) {
+    tokens[i] = static_cast<int32_t>(i % 300);
+  }
+  ReferenceTrace trace =
+      TraceOf(kModel, "f32", tokens, TraceKind::kStatesFile, false);
+  // Without other states there is little else to do.
+  trace.states.erase(std::next(trace.states.begin()), trace.states.end());
+  TestMonitor as_it_is;
+  ASSERT_THAT(AlignmentOf(trace, as_it_is), IsOk());
+  const Matrix<double> rows = trace.states.at(0).rows.view();
+  for (size_t r = 0; r < rows.rows; ++r) {
+    for (size_t c = 0; c < rows.cols; ++c) rows.Row(r)[c] *= 8;
+  }
+  TestMonitor scaled;
+  const auto alignment = AlignmentOf(trace, scaled);
+  ASSERT_THAT(alignment, IsOk());
+  EXPECT_EQ(alignment->other_tokens.size(), kPositions);
+  // 2^22 values at once on each of two threads, of 300 tokens with 64 channels
+  // against each position and once more.
+  const size_t at_once = 2 * ((size_t{1} << 22) / (64 * (kPositions + 1)));
+  const size_t pieces = (300 + at_once - 1) / at_once;
+  ASSERT_GT(pieces, 1u);
+  EXPECT_EQ(scaled.asked(), as_it_is.asked() + pieces);
+  for (size_t piece = 0; piece < pieces; ++piece) {
+    TestMonitor stops(as_it_is.asked() + piece);
+    EXPECT_THAT(AlignmentOf(trace, stops),
+                StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_EQ(stops.asked(), as_it_is.asked() + piece + 1);
   }
 }
 

@@ -141,16 +141,16 @@ TEST_P(BugZooTest, ConfirmsItTwice) {
   for (const DiagnosedCause& cause : d.causes) {
     SCOPED_TRACE(cause.id);
     if (cause.kind == CauseKind::kRounding) continue;
-    EXPECT_LT(cause.replay_with, cause.replay_without);
+    EXPECT_LT(cause.replay_with.value(), cause.replay_without.value());
     EXPECT_GT(cause.points, 0u);
     EXPECT_FALSE(cause.what.empty());
     EXPECT_FALSE(cause.advice.empty());
     if (cause.kind == CauseKind::kComparison) continue;
-    EXPECT_LE(cause.replay_with, 1);
+    EXPECT_LE(cause.replay_with.value(), 1);
     // Positions that are all one too large cancel in the run.
     if (cause.id == "positions_plus_one") continue;
-    EXPECT_LT(cause.run_with, cause.run_without);
-    EXPECT_GT(cause.removed, 0.9);
+    EXPECT_LT(cause.run_with.value(), cause.run_without.value());
+    EXPECT_GT(cause.removed.value(), 0.9);
   }
 }
 
@@ -159,15 +159,17 @@ TEST_P(BugZooTest, SharesOfARowAddUp) {
   const Diagnosis d = Diagnosed(Traced::kAllOps);
   ASSERT_FALSE(d.rows.empty());
   for (const ErrorRow& row : d.rows) {
-    const double shares[] = {row.comparison, row.rounding,  row.difference,
-                             row.own,        row.inherited, row.cancellation};
+    EXPECT_EQ(row.shares.has_value(), std::isfinite(row.error.rmse));
+    if (!row.shares.has_value()) continue;
+    const ErrorShares& s = *row.shares;
     double sum = 0;
-    for (const double share : shares) {
+    for (const double share : {s.comparison, s.rounding, s.difference, s.own,
+                               s.inherited, s.cancellation}) {
       EXPECT_GE(share, 0) << row.layer;
       sum += share;
     }
-    // Of NaN, and of no error, there are no shares.
-    if (!(row.error.rmse > 0)) continue;
+    // Of no error there are none.
+    if (row.error.rmse == 0) continue;
     EXPECT_NEAR(sum, 1, 16 * 0x1p-53) << row.layer;
   }
 }

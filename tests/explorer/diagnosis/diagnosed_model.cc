@@ -14,6 +14,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/results.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/matrix.h"
@@ -68,7 +71,11 @@ const OpenedModel& Opened(const std::string& name) {
   static auto* const all = new std::map<std::string, OpenedModel>();
   const auto found = all->find(name);
   if (found != all->end()) return found->second;
-  OpenedModel& model = (*all)[name];
+  return (*all)[name] = Open(name);
+}
+
+OpenedModel Open(const std::string& name) {
+  OpenedModel model;
   auto checkpoint = OpenCheckpoint(name);
   EXPECT_THAT(checkpoint, IsOk());
   model.checkpoint = *std::move(checkpoint);
@@ -109,7 +116,13 @@ ReferenceTrace TraceOfVariant(const std::string& model,
                               absl::string_view plan_text,
                               const std::vector<int32_t>& tokens,
                               const Variant& variant) {
-  const OpenedModel& opened = Opened(model);
+  return TraceOfVariant(Opened(model), plan_text, tokens, variant);
+}
+
+ReferenceTrace TraceOfVariant(const OpenedModel& opened,
+                              absl::string_view plan_text,
+                              const std::vector<int32_t>& tokens,
+                              const Variant& variant) {
   auto plan = Plan::Parse(plan_text, opened.weights.layers.size());
   EXPECT_THAT(plan, IsOk());
   ReferenceTrace trace;
@@ -126,10 +139,24 @@ ReferenceTrace TraceOfVariant(const std::string& model,
   return trace;
 }
 
+AlignedTrace Aligned(const ReferenceTrace& trace, size_t num_layers,
+                     int state_shift, bool last_state_normed) {
+  TestMonitor monitor;
+  Parallel parallel(2);
+  const auto values = TracedValues::Of(trace, monitor, parallel);
+  EXPECT_THAT(values, IsOk());
+  return AlignedTrace(*values, num_layers, state_shift, last_state_normed);
+}
+
 Diagnosis DiagnosisOf(const std::string& model, const ReferenceTrace& trace,
                       const DiagnosedWith& options,
                       absl::string_view plan_text) {
-  const OpenedModel& opened = Opened(model);
+  return DiagnosisOf(Opened(model), trace, options, plan_text);
+}
+
+Diagnosis DiagnosisOf(const OpenedModel& opened, const ReferenceTrace& trace,
+                      const DiagnosedWith& options,
+                      absl::string_view plan_text) {
   const auto plan = Plan::Parse(plan_text, opened.weights.layers.size());
   EXPECT_THAT(plan, IsOk());
   Parallel parallel(2);

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/results.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
@@ -22,6 +23,8 @@ struct OpenedModel {
   Weights weights;
 };
 const OpenedModel& Opened(const std::string& name);
+// The same, for a test that changes its weights.
+OpenedModel Open(const std::string& name);
 
 enum class TraceKind {
   kOps,         // a .safetensors file: the states, and every op
@@ -39,6 +42,13 @@ ReferenceTrace TraceOf(const std::string& model, absl::string_view plan,
 ReferenceTrace TraceOfVariant(const std::string& model, absl::string_view plan,
                               const std::vector<int32_t>& tokens,
                               const Variant& variant);
+ReferenceTrace TraceOfVariant(const OpenedModel& model, absl::string_view plan,
+                              const std::vector<int32_t>& tokens,
+                              const Variant& variant);
+
+// The trace under a reading, as AlignedTrace's constructor has it.
+AlignedTrace Aligned(const ReferenceTrace& trace, size_t num_layers,
+                     int state_shift, bool last_state_normed);
 
 struct DiagnosedWith {
   size_t memory = SIZE_MAX;
@@ -48,6 +58,9 @@ struct DiagnosedWith {
 
 // Against our plan.
 Diagnosis DiagnosisOf(const std::string& model, const ReferenceTrace& trace,
+                      const DiagnosedWith& options = {},
+                      absl::string_view plan = "f32");
+Diagnosis DiagnosisOf(const OpenedModel& model, const ReferenceTrace& trace,
                       const DiagnosedWith& options = {},
                       absl::string_view plan = "f32");
 

@@ -99,11 +99,12 @@ TEST(ErrorRowsTest, SharesAreThoseOfSingleLayers) {
     const double own = SquaredDistance(p, of_p);
     const double inherited = SquaredDistance(of_p, of_t);
     const double all = traces + own + inherited;
-    EXPECT_NEAR(row.rounding, traces / all, tolerance);
-    EXPECT_EQ(row.difference, 0);
-    EXPECT_NEAR(row.own, own / all, tolerance);
-    EXPECT_GT(row.own, 0);
-    EXPECT_NEAR(row.inherited + row.cancellation, inherited / all, tolerance);
+    EXPECT_NEAR(row.shares->rounding, traces / all, tolerance);
+    EXPECT_EQ(row.shares->difference, 0);
+    EXPECT_NEAR(row.shares->own, own / all, tolerance);
+    EXPECT_GT(row.shares->own, 0);
+    EXPECT_NEAR(row.shares->inherited + row.shares->cancellation,
+                inherited / all, tolerance);
     // What grows where the oracle's own adds cancel at least two-fold.
     const double before = std::sqrt(SquaredDistance(t_before, p_before)) /
                           Norm(ValuesOf(oracle, n - 1));
@@ -115,12 +116,12 @@ TEST(ErrorRowsTest, SharesAreThoseOfSingleLayers) {
       exposed += (1 - exposed) * (1 - grown * grown);
       ++exposures;
     }
-    EXPECT_NEAR(row.cancellation, inherited / all * exposed, tolerance);
+    EXPECT_NEAR(row.shares->cancellation, inherited / all * exposed, tolerance);
     // Of what comes to the next layer it is the share that was exposed.
     exposed *= inherited / all;
   }
   EXPECT_GE(exposures, 1);
-  EXPECT_GT(d.rows[5].cancellation, 0.3);
+  EXPECT_GT(d.rows[5].shares->cancellation, 0.3);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -18,8 +17,6 @@
 
 namespace ulpscope {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 constexpr Op kTracedOps[] = {Op::kInputNorm, Op::kRope, Op::kMlpResidual};
 
@@ -45,7 +42,7 @@ PointResult MadePoint(size_t layer, Op op, Random& random) {
   point.elements = 896;
   point.allowed = 0.01 + Any(random) / 100;
   point.tolerance = 6 + Any(random);
-  point.distance = point.allowed * random.Uniform(0.1, 0.9);
+  point.distance = *point.allowed * random.Uniform(0.1, 0.9);
   point.distance_with_causes = point.distance;
   point.identical = random.Uniform(0.9, 1);
   point.identical_with_causes = point.identical;
@@ -108,15 +105,18 @@ Diagnosis CleanDiagnosis(size_t num_layers, Random& random) {
     row.layer = layer;
     row.error = AnyError(random);
     row.error_aligned = row.error;
-    row.growth =
-        layer == 1 ? kNaN : row.error.mean_abs / d.rows.back().error.mean_abs;
-    row.rounding = random.Uniform(0.5, 0.9);
-    row.own = 0.005;
-    row.inherited = 1 - row.rounding - row.own;
+    if (layer > 1) {
+      row.growth = row.error.mean_abs / d.rows.back().error.mean_abs;
+    }
+    ErrorShares& shares = row.shares.emplace();
+    shares.rounding = random.Uniform(0.5, 0.9);
+    shares.own = 0.005;
+    shares.inherited = 1 - shares.rounding - shares.own;
     d.rows.push_back(row);
   }
   d.points.push_back(MadePoint(0, Op::kLmHead, random));
   d.arithmetic.presets[0].points_explained = d.points.size();
+  d.arithmetic.points_that_tell = d.points.size() - 1;
   d.nearer_to_oracle = -1;
   return d;
 }
@@ -131,24 +131,23 @@ Diagnosis SeedDiagnosis(Random& random) {
   row(3).growth = 15.01;
   row(3).error.max_abs = 4.107605;
   row(22).error.max_abs = 10.253304;
-  row(22).inherited = 0.125;
-  row(22).cancellation = 0.8125;
-  row(22).rounding = 0.0575;
+  row(22).shares->inherited = 0.125;
+  row(22).shares->cancellation = 0.8125;
+  row(22).shares->rounding = 0.0575;
   row(23).growth = 3.8126;
   row(23).error.max_abs = 3.379961;
   row(24).growth = 20.187;
   row(24).error.mean_abs = 3.405869;
   row(24).error.max_abs = 49.161961;
   row(24).error_aligned.mean_abs = 0.023875;
-  row(24).comparison = 0.9971;
-  row(24).rounding = row(24).inherited = 0.00145;
-  row(24).own = 0;
+  row(24).shares->comparison = 0.9971;
+  row(24).shares->rounding = row(24).shares->inherited = 0.00145;
+  row(24).shares->own = 0;
   d.causes.resize(3);
   d.causes[0].id = "rounding_of_massive_activation";
   d.causes[0].kind = CauseKind::kRounding;
   d.causes[0].what = "the trace rounds a massive activation to bf16";
   d.causes[0].run_without = 0.015625;
-  d.causes[0].run_with = d.causes[0].removed = kNaN;
   d.causes[0].first_layer = 3;
   d.causes[0].first_op = Op::kMlpResidual;
   d.causes[1].id = "cancellation";
@@ -193,6 +192,39 @@ Diagnosis SeedDiagnosis(Random& random) {
   return d;
 }
 
+void MakeNotFinite(Diagnosis& d, size_t layer, Op op) {
+  bool behind = false;
+  d.trace_nonfinite.reset();
+  for (size_t i = 0; i < d.points.size(); ++i) {
+    PointResult& point = d.points[i];
+    const bool first = point.layer == layer && point.op == op;
+    if (!first && !behind) continue;
+    point.nonfinite = point.nan = point.elements;
+    point.held_by.reset();
+    point.closest.clear();
+    if (first) {
+      point.distance = point.distance_with_causes = HUGE_VAL;
+      point.differs = point.still_differs = true;
+      d.trace_nonfinite = NonFinite{i, 0, 0};
+    } else {
+      point.judged = false;
+      point.distance.reset();
+      point.distance_with_causes.reset();
+      point.allowed.reset();
+    }
+    behind = true;
+    ++d.trace_nonfinite->points;
+    d.trace_nonfinite->elements += point.elements;
+  }
+  for (StateDistance& state : d.states) {
+    if (state.layer < layer) continue;
+    state.trace_to_oracle = state.ours_to_oracle = state.trace_to_ours = NAN;
+    state.emulation_to_oracle = state.trace_to_emulation = NAN;
+  }
+  d.nearer_to_oracle = 0;
+  SetFirsts(d);
+}
+
 void MakeUnexplained(Diagnosis& d, size_t layer, Op op) {
   PointResult& point = *FindPoint(d, layer, op);
   point.distance = point.distance_with_causes = 0.8312;
@@ -213,7 +245,7 @@ DiagnosedCause MadeCause(const char* id, size_t layer, Op op, Random& random) {
   cause.replay_with = 0.3 + Any(random);
   cause.run_without = 0.8 + Any(random);
   cause.run_with = 0.01 + Any(random) / 100;
-  cause.removed = 1 - std::pow(cause.run_with / cause.run_without, 2);
+  cause.removed = 1 - std::pow(*cause.run_with / *cause.run_without, 2);
   return cause;
 }
 

@@ -20,6 +20,10 @@ Diagnosis CleanDiagnosis(size_t num_layers, Random& random);
 // growth.
 Diagnosis SeedDiagnosis(Random& random);
 
+// The trace is NaN at the point and at all behind it, of which only the first
+// is judged. (The table of errors stays.)
+void MakeNotFinite(Diagnosis& diagnosis, size_t layer, Op op);
+
 // The point differs, and no cause explains it.
 void MakeUnexplained(Diagnosis& diagnosis, size_t layer, Op op);
 

@@ -10,20 +10,28 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
 #include "kernels/measure/random.h"
 #include "model/architecture/op.h"
 #include "model/architecture/rounding.h"
 #include "model/decoder/activations.h"
 #include "model/trace/reference_trace.h"
+#include "tests/explorer/diagnosis/diagnosed_model.h"
+#include "tests/explorer/error/test_monitor.h"
 
 namespace ulpscope {
 namespace {
 
+using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
 using ::testing::ElementsAre;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -165,7 +173,7 @@ TEST(AlignedTraceTest, PointsAreInTheOrderInWhichTheyRun) {
   trace.outputs[{2, Op::kInputNorm}] = TensorOf("in2");
   trace.outputs[{1, Op::kDownProj}] = TensorOf("down1");
   trace.scores[{1, Op::kSoftmax}] = TensorOf("p1", kPositions, {1, 0, 0});
-  const AlignedTrace aligned(trace, kLayers, 0, false);
+  const AlignedTrace aligned = Aligned(trace, kLayers, 0, false);
   EXPECT_THAT(
       NamesOf(aligned),
       ElementsAre("s0=embed@0", "p1=softmax@1", "down1=down_proj@1",
@@ -181,16 +189,16 @@ TEST(AlignedTraceTest, PointsAreInTheOrderInWhichTheyRun) {
 
 TEST(AlignedTraceTest, StatesAreWhereTheShiftPutsThem) {
   const ReferenceTrace trace = TraceOfStates();
-  EXPECT_THAT(NamesOf(AlignedTrace(trace, kLayers, 1, false)),
+  EXPECT_THAT(NamesOf(Aligned(trace, kLayers, 1, false)),
               ElementsAre("s0=mlp_residual@1", "s1=mlp_residual@2"));
-  EXPECT_THAT(NamesOf(AlignedTrace(trace, kLayers, -1, false)),
+  EXPECT_THAT(NamesOf(Aligned(trace, kLayers, -1, false)),
               ElementsAre("s1=embed@0", "s2=mlp_residual@1"));
-  EXPECT_THAT(NamesOf(AlignedTrace(trace, kLayers, -1, true)),
+  EXPECT_THAT(NamesOf(Aligned(trace, kLayers, -1, true)),
               ElementsAre("s1=embed@0", "s2=mlp_residual@1"));
   EXPECT_THAT(
-      NamesOf(AlignedTrace(trace, kLayers, 0, true)),
+      NamesOf(Aligned(trace, kLayers, 0, true)),
       ElementsAre("s0=embed@0", "s1=mlp_residual@1", "s2=final_norm@0"));
-  EXPECT_THAT(NamesOf(AlignedTrace(trace, kLayers, 1, true)),
+  EXPECT_THAT(NamesOf(Aligned(trace, kLayers, 1, true)),
               ElementsAre("s0=mlp_residual@1", "s1=final_norm@0"));
 }
 
@@ -198,7 +206,7 @@ TEST(AlignedTraceTest, AModulesOutputGoesBeforeAState) {
   ReferenceTrace trace = TraceOfStates();
   trace.outputs[{2, Op::kMlpResidual}] = TensorOf("layer2");
   trace.outputs[{0, Op::kFinalNorm}] = TensorOf("norm");
-  EXPECT_THAT(NamesOf(AlignedTrace(trace, kLayers, 0, true)),
+  EXPECT_THAT(NamesOf(Aligned(trace, kLayers, 0, true)),
               ElementsAre("s0=embed@0", "s1=mlp_residual@1",
                           "layer2=mlp_residual@2", "norm=final_norm@0"));
 }
@@ -211,7 +219,7 @@ TEST(AlignedTraceTest, GivesWhatHasAllPositions) {
   TracedTensor last = TensorOf("norm", 1, {1, 2});
   last.first_position = kPositions - 1;
   trace.outputs[{0, Op::kFinalNorm}] = last;
-  const AlignedTrace aligned(trace, kLayers, 0, false);
+  const AlignedTrace aligned = Aligned(trace, kLayers, 0, false);
   EXPECT_EQ(aligned.Get(1, Op::kSoftmax).rows(), 0u);
   EXPECT_EQ(aligned.Get(0, Op::kFinalNorm).rows(), 0u);
   EXPECT_EQ(aligned.Get(1, Op::kQProj).rows(), 0u);
@@ -232,7 +240,7 @@ TEST(AlignedTraceTest, TheFormatIsThatOfMostPoints) {
       trace.outputs[{1, OpAt(static_cast<size_t>(Op::kGateProj) + i++)}] =
           TensorOf("x", kPositions, row);
     }
-    const AlignedTrace all(trace, kLayers, 0, false);
+    const AlignedTrace all = Aligned(trace, kLayers, 0, false);
     return std::make_pair(all.format(), all.ShareHeld(Format::kBF16));
   };
   EXPECT_EQ(aligned({bf16, bf16, bf16, f32}),
@@ -254,7 +262,7 @@ TEST(AlignedTraceTest, SumsWhatDoesNotStandOut) {
       TensorOf("n", 1, {1, kNaN, -kInfinity, 1, 40});
   trace.outputs[{2, Op::kOProj}] = TensorOf("z", 1, {0, 0, 5});
   trace.scores[{1, Op::kQk}] = TensorOf("qk", 1, {1, 1, 1, 100});
-  const AlignedTrace aligned(trace, kLayers, 0, false);
+  const AlignedTrace aligned = Aligned(trace, kLayers, 0, false);
   const auto point = [&](size_t layer, Op op) {
     return aligned.points()[static_cast<size_t>(aligned.Find(layer, op))];
   };
@@ -274,6 +282,24 @@ TEST(AlignedTraceTest, SumsWhatDoesNotStandOut) {
   EXPECT_THAT(point(1, Op::kQk).stands_out_from, ElementsAre(kInfinity));
 }
 
+TEST(TracedValuesTest, StopsBetweenPieces) {
+  ReferenceTrace trace = EmptyTrace();
+  // Of 2^20 values at once: two pieces, and one of the other tensor.
+  const std::vector<double> row((size_t{1} << 20) / 4, 1.5);
+  trace.outputs[{1, Op::kOProj}] = TensorOf("o", 8, row);
+  trace.outputs[{2, Op::kOProj}] = TensorOf("o", 4, row);
+  Parallel parallel(2);
+  TestMonitor never;
+  EXPECT_THAT(TracedValues::Of(trace, never, parallel), IsOk());
+  EXPECT_EQ(never.asked(), 3u);
+  for (size_t allowed = 0; allowed < 3; ++allowed) {
+    TestMonitor monitor(allowed);
+    EXPECT_THAT(TracedValues::Of(trace, monitor, parallel),
+                StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_EQ(monitor.asked(), allowed + 1);
+  }
+}
+
 // Behind the first values that are not finite, others are not judged, but what
 // is finite is.
 TEST(AlignedTraceTest, JudgesWhatIsFiniteAndTheFirstThatIsNot) {
@@ -281,7 +307,7 @@ TEST(AlignedTraceTest, JudgesWhatIsFiniteAndTheFirstThatIsNot) {
   for (const Op op : {Op::kQProj, Op::kOProj, Op::kUpProj}) {
     trace.outputs[{2, op}] = TensorOf("x", kPositions, {1, kNaN});
   }
-  const AlignedTrace aligned(trace, kLayers, 0, false);
+  const AlignedTrace aligned = Aligned(trace, kLayers, 0, false);
   std::vector<bool> judged;
   for (const Point& point : aligned.points()) judged.push_back(point.judged);
   EXPECT_THAT(judged, ElementsAre(true, true, true, false, false, true));
@@ -301,7 +327,7 @@ TEST(PerturbedTraceTest, MovesByHalfASpacing) {
   row[3] = 1;
   trace.outputs[{1, Op::kOProj}] = TensorOf("o", kPositions, row);
   trace.outputs[{2, Op::kOProj}] = TensorOf("o", kPositions, row);
-  const AlignedTrace aligned(trace, kLayers, 0, false);
+  const AlignedTrace aligned = Aligned(trace, kLayers, 0, false);
   const double unit = UnitRoundoff(Format::kBF16);
   const PerturbedTrace perturbed(aligned, unit);
   const Rows moved = perturbed.Get(1, Op::kOProj);

@@ -165,7 +165,7 @@ TEST_F(ReplayTest, IsWhatAPlainLoopFinds) {
   for (const size_t logits : {size_t{1}, size_t{2}, kTokens.size()}) {
     SCOPED_TRACE(logits);
     const ReferenceTrace trace = SpoiledTrace(logits);
-    const AlignedTrace aligned(trace, 8, 0, true);
+    const AlignedTrace aligned = Aligned(trace, 8, 0, true);
     const std::vector<Candidate> candidates = Candidates(aligned);
     const auto residuals = Measure(aligned, candidates, SIZE_MAX);
     ASSERT_THAT(residuals, IsOk());
@@ -235,7 +235,7 @@ TEST_F(ReplayTest, IsWhatAPlainLoopFinds) {
 // However many passes it takes, all are compared with the first two.
 TEST_F(ReplayTest, PassesDoNotMatter) {
   const ReferenceTrace trace = SpoiledTrace(2);
-  const AlignedTrace aligned(trace, 8, 0, true);
+  const AlignedTrace aligned = Aligned(trace, 8, 0, true);
   const std::vector<Candidate> candidates = Candidates(aligned);
   const auto at_once = Measure(aligned, candidates, SIZE_MAX);
   ASSERT_THAT(at_once, IsOk());
@@ -255,7 +255,7 @@ TEST_F(ReplayTest, PassesDoNotMatter) {
 
 TEST_F(ReplayTest, OneOrTwoCandidatesAreEnough) {
   const ReferenceTrace trace = SpoiledTrace(2);
-  const AlignedTrace aligned(trace, 8, 0, true);
+  const AlignedTrace aligned = Aligned(trace, 8, 0, true);
   const std::vector<Candidate> all = Candidates(aligned);
   for (const size_t memory : {size_t{1}, SIZE_MAX}) {
     const auto one = Measure(aligned, {all[2]}, memory);
@@ -272,7 +272,7 @@ TEST_F(ReplayTest, OneOrTwoCandidatesAreEnough) {
 
 TEST_F(ReplayTest, Stops) {
   const ReferenceTrace trace = SpoiledTrace(2);
-  const AlignedTrace aligned(trace, 8, 0, true);
+  const AlignedTrace aligned = Aligned(trace, 8, 0, true);
   const std::vector<Candidate> candidates = Candidates(aligned);
   TestMonitor stops(0);
   const ReplaySetting setting = {kTokens, SIZE_MAX, stops, nullptr, parallel_};
@@ -284,7 +284,7 @@ TEST_F(ReplayTest, Stops) {
 // Of all passes together, from 0 to 1.
 TEST_F(ReplayTest, ProgressOnlyGrows) {
   const ReferenceTrace trace = SpoiledTrace(2);
-  const AlignedTrace aligned(trace, 8, 0, true);
+  const AlignedTrace aligned = Aligned(trace, 8, 0, true);
   std::vector<double> shares;
   TestMonitor monitor;
   const ReplaySetting setting = {

@@ -60,7 +60,7 @@ double Median(const Fn& of) {
 }
 
 double GrowthAt(const Diagnosis& d, size_t layer) {
-  return d.rows[layer - 1].growth;
+  return d.rows[layer - 1].growth.value();
 }
 
 TEST(SeedDiagnosisTest, TheTableHasTheSeedsShape) {
@@ -107,16 +107,21 @@ TEST(SeedDiagnosisTest, NothingIsWrongButTheComparison) {
     EXPECT_EQ(d.rounding.has_value(), token == kSeedsToken);
     const DiagnosedCause& last = d.causes.back();
     EXPECT_EQ(last.id, "last_state_normed");
-    EXPECT_GE(last.removed, 0.95);
-    EXPECT_LT(last.replay_with, last.replay_without / 10);
+    EXPECT_GE(last.removed.value(), 0.95);
+    EXPECT_LT(last.replay_with.value(), last.replay_without.value() / 10);
   }
   // What it explains of the last row, of which the rest is the reference's
   // rounding.
-  EXPECT_GE(Median([](const Diagnosis& d) { return d.rows.back().comparison; }),
+  EXPECT_GE(Median([](const Diagnosis& d) {
+              return d.rows.back().shares.value().comparison;
+            }),
             0.9);
-  EXPECT_GE(DiagnosisOfToken(kSeedsToken).rows.back().comparison, 0.9);
+  EXPECT_GE(DiagnosisOfToken(kSeedsToken).rows.back().shares.value().comparison,
+            0.9);
   for (size_t layer = 1; layer < kLayers; ++layer) {
-    EXPECT_EQ(DiagnosisOfToken(kSeedsToken).rows[layer - 1].comparison, 0);
+    EXPECT_EQ(
+        DiagnosisOfToken(kSeedsToken).rows[layer - 1].shares.value().comparison,
+        0);
   }
 }
 
@@ -129,9 +134,9 @@ TEST(SeedDiagnosisTest, NamesTheThreeCausesInOrder) {
   EXPECT_EQ(rounding.first_layer, 3u);
   EXPECT_THAT(rounding.what, HasSubstr("to bf16 of channel 62"));
   EXPECT_THAT(rounding.what, HasSubstr("born in layer 3"));
-  EXPECT_LT(rounding.replay_with, rounding.replay_without);
-  EXPECT_LT(rounding.run_with, rounding.run_without);
-  EXPECT_GT(rounding.removed, 0.9);
+  EXPECT_LT(rounding.replay_with.value(), rounding.replay_without.value());
+  EXPECT_LT(rounding.run_with.value(), rounding.run_without.value());
+  EXPECT_GT(rounding.removed.value(), 0.9);
   const DiagnosedCause& cancellation = d.causes[1];
   EXPECT_EQ(cancellation.id, "cancellation");
   EXPECT_EQ(cancellation.kind, CauseKind::kRounding);
@@ -140,8 +145,10 @@ TEST(SeedDiagnosisTest, NamesTheThreeCausesInOrder) {
   EXPECT_THAT(cancellation.what, HasSubstr("in mlp_residual of layer 22"));
   EXPECT_THAT(cancellation.what, HasSubstr("layer 23 spreads it"));
   // The relative error before the layer and after it.
-  EXPECT_GT(cancellation.replay_with, 10 * cancellation.replay_without);
-  EXPECT_GT(cancellation.run_with, 10 * cancellation.run_without);
+  EXPECT_GT(cancellation.replay_with.value(),
+            10 * cancellation.replay_without.value());
+  EXPECT_GT(cancellation.run_with.value(),
+            10 * cancellation.run_without.value());
   const DiagnosedCause& comparison = d.causes[2];
   EXPECT_EQ(comparison.id, "last_state_normed");
   EXPECT_EQ(comparison.kind, CauseKind::kComparison);

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "explorer/report/attribution_results.h"
+#include "explorer/report/diagnosis_results.h"
 #include "explorer/report/results_json.h"
 #include "explorer/report/schema.h"
 #include "explorer/report/sweep_results.h"
@@ -31,7 +32,7 @@ std::vector<Results> Modes() {
   SweepOptions sweep;
   sweep.metric = &RankMetrics()[0];
   return {SweepResults({}, sweep, {}), AttributionTables({}, {}),
-          TuneResults({}, {})};
+          DiagnosisResults({}, "", {}), TuneResults({}, {})};
 }
 
 std::string ReadFile(const std::string& path) {
