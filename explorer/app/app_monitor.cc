@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "explorer/app/interrupt.h"
 
@@ -24,6 +26,12 @@ void AppMonitor::OnProgress(absl::string_view task, size_t done, size_t total,
     progress.Finish();
     tasks_.erase(found);
   }
+}
+
+std::string AppMonitor::Tasks() const {
+  return absl::StrJoin(tasks_, ", ", [](std::string* text, const auto& task) {
+    absl::StrAppend(text, task.first);
+  });
 }
 
 }  // namespace ulpscope

@@ -19,6 +19,9 @@ class AppMonitor : public Monitor {
   void OnProgress(absl::string_view task, size_t done, size_t total,
                   absl::string_view what) override;
 
+  // Those that have begun and not ended: "errors".
+  std::string Tasks() const;
+
   // Takes tasks that have not ended off the terminal: before anything else is
   // written there.
   void Clear() { tasks_.clear(); }

@@ -1,18 +1,18 @@
 #include "explorer/app/console.h"
 
 #include <cstdio>
+#include <new>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "explorer/app/app_monitor.h"
 #include "explorer/report/report_files.h"
-#include "explorer/report/schema.h"
-#include "model/files/output_file.h"
 
 namespace ulpscope {
 
@@ -33,41 +33,35 @@ int Print(absl::string_view text) {
   return kDone;
 }
 
-namespace {
-
-int WriteReport(const std::string& folder, const std::string& text,
+int WriteReport(const std::string& folder,
                 const std::vector<ReportFile>& files) {
   int written = kDone;
   if (!folder.empty()) {
-    std::vector<std::string> names;
-    for (const ReportFile& file : files) {
-      const absl::Status status =
-          WriteFile(absl::StrCat(folder, "/", file.name), file.text);
-      if (!status.ok()) written = Fail(status, kFailed);
-      names.push_back(file.name);
-    }
-    if (written == kDone) {
-      absl::FPrintF(stderr, "wrote %s/%s\n", folder,
-                    absl::StrJoin(names, ", "));
+    const absl::Status status = WriteReportFiles(folder, files);
+    if (!status.ok()) {
+      written = Fail(status, kFailed);
+    } else {
+      absl::FPrintF(
+          stderr, "wrote %s/%s\n", folder,
+          absl::StrJoin(files, ", ", [](auto* text, const auto& file) {
+            text->append(file.name);
+          }));
     }
   }
-  const int printed = Print(text);
+  const int printed = Print(files.front().text);
   return written != kDone ? written : printed;
 }
 
-}  // namespace
-
-int WriteReport(const std::string& folder, const std::string& text,
-                const std::string& json, const std::string& csv) {
-  return WriteReport(
-      folder, text,
-      std::vector<ReportFile>{
-          {"report.md", text}, {"results.json", json}, {"results.csv", csv}});
-}
-
-int WriteReport(const std::string& folder, const std::string& text,
-                const Results& results) {
-  return WriteReport(folder, text, ReportFiles(text, results));
+absl::Status WithinMemory(const AppMonitor& monitor,
+                          absl::FunctionRef<absl::Status()> compute) {
+  try {
+    return compute();
+  } catch (const std::bad_alloc&) {
+    const std::string tasks = monitor.Tasks();
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "out of memory", tasks.empty() ? "" : " in ", tasks,
+        ": fewer --tokens, fewer plans or a smaller --memory need less"));
+  }
 }
 
 }  // namespace ulpscope

@@ -2,10 +2,13 @@
 #define EXPLORER_APP_CONSOLE_H_
 
 #include <string>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "explorer/report/schema.h"
+#include "explorer/app/app_monitor.h"
+#include "explorer/report/report_files.h"
 
 namespace ulpscope {
 
@@ -22,15 +25,15 @@ void Warn(absl::string_view text);
 // To stdout, which may be a full disk.
 int Print(absl::string_view text);
 
-// Prints a report, and writes it to report.md, results.json and results.csv in
-// the folder, unless that is empty. The files are first: printing fails where
-// the reader is gone.
-int WriteReport(const std::string& folder, const std::string& text,
-                const std::string& json, const std::string& csv);
+// Writes the files of a report to the folder, unless that is empty, and prints
+// the first. In this order: printing fails where the reader is gone.
+int WriteReport(const std::string& folder,
+                const std::vector<ReportFile>& files);
 
-// The same, with the files that ReportFiles makes of the results.
-int WriteReport(const std::string& folder, const std::string& text,
-                const Results& results);
+// What `compute` returns, or ResourceExhausted if there was not enough memory
+// for one of the monitor's tasks.
+absl::Status WithinMemory(const AppMonitor& monitor,
+                          absl::FunctionRef<absl::Status()> compute);
 
 }  // namespace ulpscope
 

@@ -16,7 +16,6 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "explorer/app/command_line.h"
 #include "kernels/measure/random.h"
 #include "model/architecture/config.h"
 #include "model/checkpoint/checkpoint.h"
@@ -51,6 +50,12 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text,
 }
 
 }  // namespace
+
+absl::Status BadFlag(absl::string_view flag, absl::string_view value,
+                     absl::string_view expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, "=", value, ": expected ", expected));
+}
 
 absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,
                                              size_t num_layers) {
@@ -119,10 +124,11 @@ absl::StatusOr<std::vector<int32_t>> TokensOfTrace(const std::string& tokens,
   return ParseIds(tokens, config);
 }
 
-absl::StatusOr<size_t> ParseMemory(const std::string& text, size_t available) {
+bool ReadMemory(absl::string_view text, size_t available, size_t& bytes) {
   absl::string_view number = text;
   double unit = 1;
-  if (absl::ConsumeSuffix(&number, "%")) {
+  const bool is_share = absl::ConsumeSuffix(&number, "%");
+  if (is_share) {
     unit = static_cast<double>(available) / 100;
   } else if (absl::ConsumeSuffix(&number, "K")) {
     unit = 0x1p10;
@@ -131,20 +137,16 @@ absl::StatusOr<size_t> ParseMemory(const std::string& text, size_t available) {
   } else if (absl::ConsumeSuffix(&number, "G")) {
     unit = 0x1p30;
   }
-  const bool is_share = absl::EndsWith(text, "%");
   double value = 0;
   // A number and nothing else: no spaces, no "inf".
-  const bool is_number =
-      number.find_first_not_of("0123456789.") == absl::string_view::npos &&
-      absl::SimpleAtod(number, &value);
-  const double bytes = value * unit;
-  if (!is_number || (is_share && value > 100) ||
-      !(bytes >= 1 && bytes < 0x1p63)) {
-    return BadFlag("memory", text,
-                   "bytes, such as 4096, 512M or 1.5G, or a share of the "
-                   "memory that this process may use, up to 100%");
+  if (number.find_first_not_of("0123456789.") != absl::string_view::npos ||
+      !absl::SimpleAtod(number, &value) || (is_share && value > 100)) {
+    return false;
   }
-  return static_cast<size_t>(bytes);
+  value *= unit;
+  if (!(value >= 1 && value < 0x1p63)) return false;
+  bytes = static_cast<size_t>(value);
+  return true;
 }
 
 absl::Status CheckMemory(const ModelConfig& config, size_t tokens,

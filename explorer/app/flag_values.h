@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/architecture/config.h"
 #include "model/checkpoint/checkpoint.h"
 
@@ -16,6 +17,10 @@ namespace ulpscope {
 
 // Values of flags, read. All errors are InvalidArgument and name the flag, what
 // it was given and what it takes.
+
+// "--flag=value: expected ...".
+absl::Status BadFlag(absl::string_view flag, absl::string_view value,
+                     absl::string_view expected);
 
 // --layers: "1-4,22" -> {1, 2, 3, 4, 22}.
 absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,
@@ -37,8 +42,9 @@ absl::StatusOr<std::vector<int32_t>> TokensOfTrace(const std::string& tokens,
                                                    const std::string& token,
                                                    const ModelConfig& config);
 
-// --memory: "50%" (of `available` bytes), "8G", "1.5M", "4096"; bytes.
-absl::StatusOr<size_t> ParseMemory(const std::string& text, size_t available);
+// --memory: "50%" (of `available` bytes), "8G", "1.5M", "4096". False if it is
+// none of these; else `bytes` has it.
+bool ReadMemory(absl::string_view text, size_t available, size_t& bytes);
 
 // What a sequence of tokens takes at least, beside the weights: keys and
 // values, and where errors are measured the logits of all positions, in f64, of

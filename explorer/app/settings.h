@@ -17,16 +17,32 @@
 
 namespace ulpscope {
 
-enum class Mode { kSweep, kGenerate, kTune, kAttribute, kDiagnose, kDumpTrace };
+enum class Mode {
+  kSweep,
+  kPlan,
+  kGenerate,
+  kAttribute,
+  kDiagnose,
+  kDumpTrace,
+  kTune
+};
+inline constexpr size_t kNumModes = 7;
+
+constexpr unsigned ModeBit(Mode mode) {
+  return 1u << static_cast<unsigned>(mode);
+}
 
 // What the flags say, as far as it does not depend on the model. Paths are the
 // caller's.
 struct Settings {
-  Mode mode = Mode::kSweep;  // of --axes, or of the --plan alone
-  bool of_axes = false;      // all modes but --generate: not of a --plan
-  std::string plan;          // --plan, or empty
+  Mode mode = Mode::kSweep;
+  unsigned chosen = 0;  // bits of the modes whose flags are given
+  std::string plan;     // or empty
   std::string model;
-  std::string wisdom;  // --wisdom: a path, "none", or empty for the default
+  std::string axes;                   // read with the model
+  std::string layers, token, tokens;  // the same, or empty for their defaults
+  bool has_tokens = false;            // whether --tokens or --token is given
+  std::string wisdom;  // a path, "none", or empty for the default
   std::string out;     // or empty
   size_t generate_count = 0;
   bool retune = false;
@@ -38,14 +54,15 @@ struct Settings {
   Budget budget;                   // of a repair
   bool on_prompt = false;          // --on: whether --attribute runs the prompt
   std::string reference, mapping;  // of --diagnose
-  bool has_tokens = false;         // whether --tokens or --token is given
   std::string dump_trace;
   bool last_state_is_normed = true;  // of --dump_trace
-};
 
-// Reads the flags, of which `given` are on the command line. InvalidArgument
-// names one that cannot be read, and one that the mode would ignore.
-absl::StatusOr<Settings> ParseSettings(const std::set<std::string>& given);
+  // Whether it is about the plans of --axes, not about a --plan.
+  bool of_axes() const {
+    return plan.empty() && (mode == Mode::kSweep || mode == Mode::kAttribute ||
+                            mode == Mode::kTune);
+  }
+};
 
 // What the flags say of a model.
 struct ModelSettings {

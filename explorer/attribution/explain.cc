@@ -1,12 +1,13 @@
 #include "explorer/attribution/explain.h"
 
-#include <cstddef>
+#include <functional>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/cure.h"
 #include "explorer/attribution/repair.h"
@@ -20,8 +21,20 @@
 namespace ulpscope {
 namespace {
 
+using OnStage = std::function<void(const Explanation&)>;
+
+// Tells what there is before the next part.
+void Tell(absl::string_view next, const OnStage& on_stage,
+          Explanation& explanation) {
+  if (!on_stage) return;
+  explanation.stopped_in = std::string(next);
+  on_stage(explanation);
+  explanation.stopped_in.clear();
+}
+
 absl::Status Repairs(const Run& run, const Baseline& baseline,
-                     const ExplainOptions& options, Explanation& explanation) {
+                     const ExplainOptions& options, const OnStage& on_stage,
+                     Explanation& explanation) {
   RepairOptions search;
   search.budget = options.budget;
   search.strategies = options.strategies;
@@ -33,22 +46,19 @@ absl::Status Repairs(const Run& run, const Baseline& baseline,
         absl::StrCat("the smallest repair, ", explanation.repair->stopped_in);
     return absl::OkStatus();
   }
-  if (options.timing_rounds == 0) return absl::OkStatus();
-  RepairTiming timing;
-  timing.prompt = options.timing_prompt;
-  timing.rounds = options.timing_rounds;
+  constexpr char kTiming[] = "the timing of the repair";
+  Tell(kTiming, on_stage, explanation);
   const absl::Status timed =
-      TimeRepair(run, explanation.plan, timing, *explanation.repair);
-  if (timed.ok() && run.monitor.stopped()) {
-    explanation.stopped_in = "the timing of the repair";
-  }
+      TimeRepair(run, explanation.plan, options.timing, *explanation.repair);
+  if (timed.ok() && run.monitor.stopped()) explanation.stopped_in = kTiming;
   return timed;
 }
 
 }  // namespace
 
 absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
-                                    const ExplainOptions& options) {
+                                    const ExplainOptions& options,
+                                    const OnStage& on_stage) {
   Explanation explanation;
   explanation.plan = plan;
   explanation.tokens = options.tokens;
@@ -67,14 +77,18 @@ absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
   explanation.stopped_in = explanation.attribution.stopped_in;
   if (!explanation.stopped_in.empty()) return explanation;
 
+  constexpr char kCures[] = "the upgrades of the source";
+  Tell(kCures, on_stage, explanation);
   const absl::Status cured =
       TryCures(run, *baseline, options.strategies, explanation.verdict);
   if (!cured.ok()) return cured;
   if (run.monitor.stopped()) {
-    explanation.stopped_in = "the upgrades of the source";
+    explanation.stopped_in = kCures;
     return explanation;
   }
-  const absl::Status repaired = Repairs(run, *baseline, options, explanation);
+  Tell("the smallest repair", on_stage, explanation);
+  const absl::Status repaired =
+      Repairs(run, *baseline, options, on_stage, explanation);
   if (!repaired.ok()) return repaired;
   return explanation;
 }

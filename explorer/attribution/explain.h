@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/repair.h"
+#include "explorer/attribution/repair_cost.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"
@@ -23,9 +25,7 @@ struct ExplainOptions {
   std::vector<int32_t> tokens;
   Budget budget;
   std::vector<Strategy> strategies;  // that repairs may choose from
-  // What a repair costs is timed on this prompt, in so many rounds; 0 for none.
-  std::vector<int32_t> timing_prompt;
-  size_t timing_rounds = 5;
+  RepairTiming timing;               // of what a repair costs
 };
 
 // Where a plan's error comes from, all that --attribute says of it.
@@ -43,9 +43,11 @@ struct Explanation {
 
 // Runs the phenomena, the attribution, the verdict's cures, the search of the
 // smallest repair, and its timing. InvalidArgument for tokens that the model
-// does not take. Being stopped is no error.
-absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
-                                    const ExplainOptions& options);
+// does not take. Being stopped is no error. `on_stage`, unless null, gets what
+// there is between the parts: later failures do not take that away.
+absl::StatusOr<Explanation> Explain(
+    const Run& run, const Plan& plan, const ExplainOptions& options,
+    const std::function<void(const Explanation&)>& on_stage = nullptr);
 
 }  // namespace ulpscope
 

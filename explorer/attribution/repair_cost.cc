@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/evaluation.h"
@@ -14,13 +16,19 @@ namespace ulpscope {
 
 absl::Status TimeRepair(const Run& run, const Plan& plan,
                         const RepairTiming& timing, RepairResult& result) {
-  if (result.repair.upgrades.empty()) return absl::OkStatus();
+  if (result.repair.upgrades.empty() || timing.seconds == 0) {
+    return absl::OkStatus();
+  }
+  constexpr size_t kLeastRounds = 2;
+  const absl::Time start = absl::Now();
   std::vector<UpgradeSet> sets = {result.repair};
   sets.insert(sets.end(), result.alternatives.begin(),
               result.alternatives.end());
   PlanTiming of_plan;
   std::vector<PlanTiming> of_sets(sets.size());
-  for (size_t round = 0; round < timing.rounds; ++round) {
+  for (size_t round = 0; round < timing.max_rounds; ++round) {
+    const double spent = absl::ToDoubleSeconds(absl::Now() - start);
+    if (round >= kLeastRounds && spent > timing.seconds) break;
     // A round counts when it is whole.
     PlanTiming plan_times;
     std::vector<PlanTiming> times(sets.size());

@@ -14,13 +14,15 @@ namespace ulpscope {
 
 struct RepairTiming {
   std::vector<int32_t> prompt;
-  size_t rounds = 5;
+  size_t max_rounds = 5;    // at least 2 are made
+  double seconds = 60;      // no further round starts after that; 0: no timing
   size_t decode_steps = 3;  // per round
 };
 
 // Times the plan, the repair and its alternatives in alternating rounds, makes
 // that of the fastest decoding the repair, and sets its cost. No cost if
-// stopped in the first round, or if there is nothing to repair.
+// stopped in the first round, if there is nothing to repair, or if no time is
+// to be taken.
 absl::Status TimeRepair(const Run& run, const Plan& plan,
                         const RepairTiming& timing, RepairResult& result);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -63,7 +64,8 @@ class Diagnosing {
                  run.parallel},
         sets_(run, checkpoint) {}
 
-  absl::StatusOr<Diagnosis> Make() {
+  absl::StatusOr<Diagnosis> Make(
+      const std::function<void(const Diagnosis&)>& on_stage) {
     d_.plan = plan_.Text();
     d_.tokens = trace_.tokens;
     d_.tokens_are_traces = trace_.has_tokens;
@@ -89,8 +91,11 @@ class Diagnosing {
         break;
       }
       if (!status.ok()) return status;
-      ++steps_done_;
       share_ = 0;
+      if (++steps_done_ == num_steps_ || !on_stage) continue;
+      d_.stopped_in = std::string(steps[steps_done_].name);
+      on_stage(d_);
+      d_.stopped_in.clear();
     }
     if (d_.stopped_in.empty()) {
       setting_.monitor.OnProgress("diagnosis", 1, 1, "");
@@ -373,17 +378,18 @@ class Diagnosing {
 
 }  // namespace
 
-absl::StatusOr<Diagnosis> Diagnose(const Run& run, const Checkpoint& checkpoint,
-                                   const Plan& plan,
-                                   const ReferenceTrace& trace,
-                                   bool explain_rounding) {
+absl::StatusOr<Diagnosis> Diagnose(
+    const Run& run, const Checkpoint& checkpoint, const Plan& plan,
+    const ReferenceTrace& trace, bool explain_rounding,
+    const std::function<void(const Diagnosis&)>& on_stage) {
   if (plan.num_layers() != run.weights.layers.size()) {
     return absl::InvalidArgumentError("a plan for another number of layers");
   }
   if (trace.tokens.empty() || trace.empty()) {
     return absl::InvalidArgumentError("a trace without tokens or tensors");
   }
-  return Diagnosing(run, checkpoint, plan, trace, explain_rounding).Make();
+  return Diagnosing(run, checkpoint, plan, trace, explain_rounding)
+      .Make(on_stage);
 }
 
 }  // namespace ulpscope

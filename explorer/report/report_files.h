@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "explorer/report/schema.h"
 
 namespace ulpscope {
@@ -17,6 +18,13 @@ struct ReportFile {
 // a CSV file for each table that has rows, "plans.csv".
 std::vector<ReportFile> ReportFiles(const std::string& text,
                                     const Results& results);
+
+// Writes all of them to the folder, or if one cannot be written none: what was
+// there before stays. They take their places one after the other once all are
+// on the disk; who is killed in between leaves some of the new ones, each of
+// them whole.
+absl::Status WriteReportFiles(const std::string& folder,
+                              const std::vector<ReportFile>& files);
 
 }  // namespace ulpscope
 

@@ -153,7 +153,9 @@ absl::StatusOr<SweepResult> RunSweep(
     return of;
   };
   if (*all) {
+    result.stopped_in = "before plans were timed";
     on_measured(ranked(result));
+    result.stopped_in.clear();
     const auto round = TimePlans(run, options, plans, result.plans);
     result.failed = round.status();
     if (round.ok() && *round > 0) {

@@ -12,11 +12,11 @@
 #include "absl/algorithm/container.h"
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "explorer/error/run.h"
+#include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
 #include "kernels/base/steady_clock.h"
@@ -25,7 +25,6 @@
 #include "kernels/strategy/strategy.h"
 #include "kernels/tune/autotuner.h"
 #include "kernels/tune/tuning_search.h"
-#include "kernels/tune/wisdom.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
@@ -128,14 +127,6 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
   return all;
 }
 
-size_t CountKnown(const Tunings& tunings,
-                  const std::vector<TunableMatMul>& matmuls) {
-  return static_cast<size_t>(std::count_if(
-      matmuls.begin(), matmuls.end(), [&tunings](const TunableMatMul& matmul) {
-        return tunings.known().count(matmul.key) > 0;
-      }));
-}
-
 void EraseKnown(const Tunings& tunings, std::vector<TunableMatMul>& matmuls) {
   matmuls.erase(std::remove_if(matmuls.begin(), matmuls.end(),
                                [&tunings](const TunableMatMul& matmul) {
@@ -144,10 +135,23 @@ void EraseKnown(const Tunings& tunings, std::vector<TunableMatMul>& matmuls) {
                 matmuls.end());
 }
 
-absl::StatusOr<std::vector<TunedMatMul>> RunTune(
-    const std::vector<TunableMatMul>& matmuls, const TuneOptions& options,
-    Wisdom& wisdom, Monitor& monitor, Parallel& parallel) {
-  const Machine machine = Machine::This(parallel.num_threads());
+WisdomUse UseOf(const WisdomFile& file,
+                const std::vector<TunableMatMul>& matmuls) {
+  WisdomUse use = {file.path(), 0, matmuls.size(), file.reason()};
+  if (file.tunings() == nullptr) return use;
+  std::vector<TunableMatMul> unknown = matmuls;
+  EraseKnown(*file.tunings(), unknown);
+  use.known = matmuls.size() - unknown.size();
+  if (use.known == 0) {
+    use.reason = absl::StrCat(file.path(), " knows none of these MatMuls");
+  }
+  return use;
+}
+
+absl::Status RunTune(const std::vector<TunableMatMul>& matmuls,
+                     const TuneOptions& options, WisdomFile& file,
+                     Monitor& monitor, Parallel& parallel,
+                     std::vector<TunedMatMul>& tuned) {
   const Parallel::Awake awake(parallel);  // as plans are timed
   const double start = SteadySeconds();
   constexpr absl::string_view kTask = "tuning";
@@ -156,10 +160,11 @@ absl::StatusOr<std::vector<TunedMatMul>> RunTune(
   Tunings known = before != nullptr ? *before : Tunings();
   parallel.set_tunings(&known);
   const absl::Cleanup restore = [&] { parallel.set_tunings(before); };
-  std::vector<TunedMatMul> tuned;
+  absl::Status kept;
   std::map<std::vector<WeightsShape>, ColdWeights> weights;
   double preparing = 0;
   for (size_t i = 0; i < matmuls.size(); ++i) {
+    if (monitor.stopped()) return absl::CancelledError();
     const TunableMatMul& matmul = matmuls[i];
     monitor.OnProgress(kTask, i, matmuls.size(), NameOf(matmul));
     const auto fail = [&matmul](const absl::Status& status) {
@@ -191,15 +196,11 @@ absl::StatusOr<std::vector<TunedMatMul>> RunTune(
         TuneMatMul(matmul.key.strategy, matmul.m, regions, share, parallel);
     if (!result.ok()) return fail(result.status());
     known.Set(matmul.key, result->best);
-    wisdom.Set(machine, matmul.key, result->best);
-    if (!options.wisdom_path.empty()) {
-      const absl::Status saved = wisdom.Save(options.wisdom_path);
-      if (!saved.ok()) return saved;
-    }
     tuned.push_back({matmul, *result});
+    kept = file.Keep(matmul.key, result->best);
   }
   monitor.OnProgress(kTask, matmuls.size(), matmuls.size(), "");
-  return tuned;
+  return kept;
 }
 
 }  // namespace ulpscope

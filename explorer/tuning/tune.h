@@ -7,13 +7,13 @@
 #include <tuple>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "explorer/error/run.h"
+#include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/tune/autotuner.h"
 #include "kernels/tune/tuning_search.h"
-#include "kernels/tune/wisdom.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 
@@ -45,17 +45,16 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
                                      const std::vector<Plan>& plans,
                                      size_t prompt_tokens);
 
-// How many of them the tunings know.
-size_t CountKnown(const Tunings& tunings,
-                  const std::vector<TunableMatMul>& matmuls);
-
 // Leaves those that they do not know.
 void EraseKnown(const Tunings& tunings, std::vector<TunableMatMul>& matmuls);
 
+// What a report says of the tunings of these MatMuls.
+WisdomUse UseOf(const WisdomFile& file,
+                const std::vector<TunableMatMul>& matmuls);
+
 struct TuneOptions {
-  double seconds = 60;      // for all
-  size_t model_bytes = 0;   // that a decode step reads
-  std::string wisdom_path;  // to save to after each; empty for nowhere
+  double seconds = 60;     // for all
+  size_t model_bytes = 0;  // that a decode step reads
 };
 
 struct TunedMatMul {
@@ -64,11 +63,14 @@ struct TunedMatMul {
 };
 
 // Tunes one after the other, each in the regions in which it occurs, with what
-// is known of the others there; what it finds is added to `wisdom`. An error
-// names what could not be tuned or saved.
-absl::StatusOr<std::vector<TunedMatMul>> RunTune(
-    const std::vector<TunableMatMul>& matmuls, const TuneOptions& options,
-    Wisdom& wisdom, Monitor& monitor, Parallel& parallel);
+// is known of the others there, and keeps it in the file. `tuned` gets those
+// that were, whatever ends it; one that could not be kept is kept with the
+// next. An error names what could not be tuned, or what at the end is not kept;
+// Cancelled if stopped.
+absl::Status RunTune(const std::vector<TunableMatMul>& matmuls,
+                     const TuneOptions& options, WisdomFile& file,
+                     Monitor& monitor, Parallel& parallel,
+                     std::vector<TunedMatMul>& tuned);
 
 }  // namespace ulpscope
 

@@ -3,13 +3,28 @@
 
 #include <cstddef>
 #include <string>
-#include <vector>
 
-#include "explorer/tuning/tune.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "explorer/tuning/wisdom.h"
 #include "kernels/ops/tuning.h"
-#include "kernels/tune/wisdom.h"
 
 namespace ulpscope {
+
+// Reads a file; one that does not exist is empty wisdom. DataLoss, naming the
+// file and what is wrong with it, for a regular file that is not intact wisdom.
+absl::StatusOr<Wisdom> LoadWisdom(const std::string& path);
+
+// Adds `wisdom` to the file, where it replaces what both know; what the file
+// knows besides stays. PATH.lock keeps other processes that do the same away
+// meanwhile. The file is replaced as a whole, so that it is never seen half
+// written, and on an error is as it was. One that is not intact wisdom is kept
+// as PATH.bad. Missing folders are created.
+absl::Status AddToWisdom(const Wisdom& wisdom, const std::string& path);
+
+// Where wisdom is kept unless the user says otherwise: ulpscope/wisdom.json
+// under $XDG_CACHE_HOME, or under $HOME/.cache; "" if neither is set.
+std::string DefaultWisdomPath();
 
 // Whether kernels were tuned, and by what.
 struct WisdomUse {
@@ -38,14 +53,19 @@ class WisdomFile {
   // There is a file, but no wisdom in it.
   bool damaged() const { return damaged_; }
 
-  Wisdom& wisdom() { return wisdom_; }
+  // Whether Keep can write the file, as far as can be seen now. OK if there is
+  // no path.
+  absl::Status CheckKeeps() const;
 
-  // What a report says of the tunings of these MatMuls.
-  WisdomUse UseFor(const std::vector<TunableMatMul>& matmuls) const;
+  // Adds a tuning of this machine to the file, and those that it could not add
+  // before; what the file knew when it was read is left to others to change.
+  // Nothing if there is no path. tunings() is as it was read.
+  absl::Status Keep(const Tunings::Key& key, const MatMulTuning& tuning);
 
  private:
   std::string path_;
-  Wisdom wisdom_;
+  Machine machine_;
+  Wisdom read_, tuned_;
   const Tunings* tunings_ = nullptr;
   std::string reason_;
   bool ignored_ = false;

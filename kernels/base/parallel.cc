@@ -1,7 +1,9 @@
 #include "kernels/base/parallel.h"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 
 #include "absl/functional/function_ref.h"
@@ -23,17 +25,27 @@ void Parallel::For(size_t count, size_t threads,
     for (size_t i = 0; i < count; ++i) task(i);
     return;
   }
+  std::atomic<bool> failed{false};
+  std::exception_ptr thrown;
+  // No exception may leave a thread of the pool, nor the caller's while others
+  // are at work.
+  const auto run = [&](size_t begin, size_t end) {
+    try {
+      for (size_t i = begin; i < end && !failed; ++i) task(i);
+    } catch (...) {
+      if (!failed.exchange(true)) thrown = std::current_exception();
+    }
+  };
   if (threads < num_threads_ && threads < count) {
     // The pool divides tasks among all its threads: give it one for each.
     pool_->Run(0, threads, [&](uint64_t t, size_t /*thread*/) {
-      const size_t end = count * (t + 1) / threads;
-      for (size_t i = count * t / threads; i < end; ++i) task(i);
+      run(count * t / threads, count * (t + 1) / threads);
     });
-    return;
+  } else {
+    pool_->Run(0, count,
+               [&run](uint64_t i, size_t /*thread*/) { run(i, i + 1); });
   }
-  pool_->Run(0, count, [&task](uint64_t i, size_t /*thread*/) {
-    task(static_cast<size_t>(i));
-  });
+  if (thrown != nullptr) std::rethrow_exception(thrown);
 }
 
 Parallel::Awake::Awake(Parallel& parallel) : pool_(parallel.pool_.get()) {

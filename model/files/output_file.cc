@@ -134,8 +134,13 @@ absl::StatusOr<Output> Output::Create(absl::string_view path, bool folder) {
   return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot create"));
 }
 
+absl::Status Output::Sync() {
+  return fsync(descriptor_) == 0 ? absl::OkStatus() : Error("cannot write");
+}
+
 absl::Status Output::Commit() {
-  if (fsync(descriptor_) != 0) return Error("cannot write");
+  const absl::Status synced = Sync();
+  if (!synced.ok()) return synced;
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
     return Error("cannot replace");
   }

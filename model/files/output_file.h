@@ -37,6 +37,10 @@ class Output {
   Output& operator=(Output&&) = delete;
   ~Output();
 
+  // Waits until it is on the disk, so that Commit does not fail for lack of
+  // space.
+  absl::Status Sync();
+
   // Puts it in its place, once.
   absl::Status Commit();
 

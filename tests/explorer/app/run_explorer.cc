@@ -4,8 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -35,14 +37,19 @@ std::string Read(const std::string& path) {
   return text.str();
 }
 
-Outcome Explorer(const std::string& arguments, const std::string& out_path) {
+Outcome Explorer(const std::string& arguments, const std::string& out_path,
+                 const std::string& before) {
+  // Of its own: threads run several programs at once.
+  static std::atomic<int> runs{0};
+  const std::string folder = absl::StrCat(TestFolder(), "/run", ++runs);
+  std::filesystem::create_directory(folder);
   const std::string out =
-      out_path.empty() ? absl::StrCat(TestFolder(), "/out") : out_path;
-  const std::string err = absl::StrCat(TestFolder(), "/err");
+      out_path.empty() ? absl::StrCat(folder, "/out") : out_path;
+  const std::string err = absl::StrCat(folder, "/err");
   const int status = std::system(
-      absl::StrCat("unset BUILD_WORKING_DIRECTORY XDG_CACHE_HOME HOME; '",
-                   Program(), "' ", arguments, " </dev/null >'", out, "' 2>'",
-                   err, "'")
+      absl::StrCat("unset BUILD_WORKING_DIRECTORY XDG_CACHE_HOME HOME; ",
+                   before, "; '", Program(), "' ", arguments, " </dev/null >'",
+                   out, "' 2>'", err, "'")
           .c_str());
   EXPECT_TRUE(WIFEXITED(status)) << arguments;
   return {WEXITSTATUS(status), out_path.empty() ? Read(out) : "", Read(err)};
@@ -85,8 +92,8 @@ Outcome StopExplorer(const std::vector<std::string>& arguments,
     absl::SleepFor(absl::Milliseconds(5));
   }
   EXPECT_TRUE(sent) << Read(err);
-  EXPECT_TRUE(WIFEXITED(status)) << Read(err);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Read(out), Read(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
+          Read(out), Read(err)};
 }
 
 }  // namespace ulpscope

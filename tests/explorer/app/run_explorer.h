@@ -11,15 +11,20 @@ namespace ulpscope {
 // The file's bytes; none if it is not there.
 std::string Read(const std::string& path);
 
+// Little of everything that has to run.
+inline constexpr char kQuick[] =
+    " --model=synthetic:tiny --tokens=3 --timing_seconds=0 --threads=2 ";
+
 struct Outcome {
-  int exit_code = -1;
+  int exit_code = -1;  // of a program that a signal ended, minus its number
   std::string out, err;
 };
 
 // Runs the program, which finds no user's wisdom; `arguments` as for a shell.
 // Its output goes to files, or stdout to `out_path`, which is not read back.
-Outcome Explorer(const std::string& arguments,
-                 const std::string& out_path = "");
+// `before` is a shell's command before it, as "ulimit -f 8".
+Outcome Explorer(const std::string& arguments, const std::string& out_path = "",
+                 const std::string& before = ":");
 
 // Starts the program as from a terminal, waits until `marker` is on its stderr
 // and then for `delay`, and sends it the signal.

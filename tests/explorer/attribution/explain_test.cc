@@ -35,7 +35,7 @@ ExplainOptions Options() {
   options.budget = ParseBudget("rel_l2<=1e-4").value();
   options.strategies =
       StrategiesOf(ParseAxes(kDefaultAxes, Tiny().layers.size()).value());
-  options.timing_rounds = 0;
+  options.timing.seconds = 0;
   return options;
 }
 
@@ -46,8 +46,8 @@ Plan Parsed(const std::string& text) {
 TEST(ExplainTest, HasEveryPart) {
   Parallel parallel;
   ExplainOptions options = Options();
-  options.timing_rounds = 1;
-  options.timing_prompt = options.tokens;
+  options.timing.max_rounds = 1;
+  options.timing.prompt = options.tokens;
   const auto explanation =
       Explain(RunOf(Tiny(), parallel), Parsed("down_proj@2=bf16"), options);
   ASSERT_THAT(explanation, IsOk());

@@ -387,7 +387,7 @@ TEST_F(RepairTest, CostIsOfThePlansThatWereTimed) {
   const size_t num_sets = 1 + result.alternatives.size();
   RepairTiming timing;
   timing.prompt = Tokens();
-  timing.rounds = 2;
+  timing.max_rounds = 2;
   // Stopped in the first round: no cost.
   TestMonitor stops(1);
   ASSERT_THAT(

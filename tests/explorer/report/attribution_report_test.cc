@@ -55,7 +55,7 @@ Explanation Explained(size_t asked = SIZE_MAX) {
   options.budget = ParseBudget("rel_l2<=1e-4").value();
   options.strategies =
       StrategiesOf(ParseAxes(kDefaultAxes, Tiny().layers.size()).value());
-  options.timing_rounds = 0;
+  options.timing.seconds = 0;
   TestMonitor monitor(asked);
   auto explanation =
       Explain(RunOf(Tiny(), parallel, monitor),

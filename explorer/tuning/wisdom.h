@@ -1,5 +1,5 @@
-#ifndef KERNELS_TUNE_WISDOM_H_
-#define KERNELS_TUNE_WISDOM_H_
+#ifndef EXPLORER_TUNING_WISDOM_H_
+#define EXPLORER_TUNING_WISDOM_H_
 
 #include <cstddef>
 #include <map>
@@ -29,8 +29,8 @@ struct Machine {
   }
 };
 
-// What a program has learned about the speed of kernels and keeps in a file:
-// JSON, as nlohmann::json prints it with an indent of 1, of
+// What was learned about the speed of kernels, and its text in a file: JSON, as
+// nlohmann::json prints it with an indent of 1, of
 //   {"checksum": "<16 hex digits>",  of all that follows this line
 //    "format": "ulpscope wisdom 1",
 //    "machines": [{"cpu":, "target":, "threads":, "kernel_version":,
@@ -43,10 +43,8 @@ class Wisdom {
   // Of no machine.
   Wisdom() = default;
 
-  // Reads a file; one that does not exist is empty wisdom. DataLoss, naming the
-  // file and what is wrong with it, for anything but intact wisdom.
-  static absl::StatusOr<Wisdom> Load(const std::string& path);
-  // The same from a file's text.
+  // Reads a file's text. DataLoss, naming `path` and what is wrong, for
+  // anything but intact wisdom.
   static absl::StatusOr<Wisdom> Parse(absl::string_view text,
                                       absl::string_view path);
 
@@ -57,16 +55,13 @@ class Wisdom {
     tunings_[machine].Set(key, tuning);
   }
 
+  // Adds what `other` knows of this kernel version, which wins where both know
+  // a kernel.
+  void Add(const Wisdom& other);
+
   size_t num_machines() const { return tunings_.size() + others_.size(); }
 
   std::string Text() const;
-
-  // Adds what is known here to the file, or replaces it where both know a
-  // kernel; what the file knows besides stays. The file is replaced as a whole
-  // by a rename, so that it is never seen half written, and on an error is as
-  // it was. A file that is not intact wisdom is kept as PATH.bad. Missing
-  // folders are created.
-  absl::Status Save(const std::string& path) const;
 
  private:
   // Of this kernel version.
@@ -75,10 +70,6 @@ class Wisdom {
   std::map<Machine, std::string> others_;
 };
 
-// Where wisdom is kept unless the user says otherwise: ulpscope/wisdom.json
-// under $XDG_CACHE_HOME, or under $HOME/.cache; "" if neither is set.
-std::string DefaultWisdomPath();
-
 }  // namespace ulpscope
 
-#endif  // KERNELS_TUNE_WISDOM_H_
+#endif  // EXPLORER_TUNING_WISDOM_H_

@@ -1,20 +1,10 @@
-#include "kernels/tune/wisdom.h"
+#include "explorer/tuning/wisdom.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
 #include <iterator>
 #include <map>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -31,6 +21,7 @@
 #include "kernels/base/format.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
+#include "model/files/strict_json.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
@@ -43,8 +34,6 @@ constexpr size_t kMostBytes = size_t{4} << 20;
 constexpr uint32_t kMostThreads = 1024;
 constexpr int kMostVersion = 1 << 20;
 constexpr uint32_t kMostOfParameter = 1 << 20;
-// Of JSON, in what another version wrote: nlohmann's dump recurses.
-constexpr int kMostDepth = 16;
 
 constexpr DType kDTypes[] = {DType::kF64, DType::kF32, DType::kF16,
                              DType::kBF16};
@@ -194,95 +183,10 @@ bool ParseMachine(const Json& json, Machine& machine) {
   return true;
 }
 
-// Nothing if it is nested too deeply or is no JSON.
-Json ParseJson(absl::string_view text) {
-  bool too_deep = false;
-  const auto watch = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep |= depth > kMostDepth;
-    return !too_deep;
-  };
-  Json json = Json::parse(text.begin(), text.end(), watch,
-                          /*allow_exceptions=*/false);
-  return too_deep ? Json(Json::value_t::discarded) : json;
-}
-
-absl::Status FileError(absl::string_view path, absl::string_view what) {
-  return absl::UnavailableError(
-      absl::StrCat(path, ": ", what, ": ", std::strerror(errno)));
-}
-
-// Of a whole regular file. NotFound if there is none.
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  // Does not wait for the other end of a pipe.
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) {
-    if (errno == ENOENT) return absl::NotFoundError(path);
-    return FileError(path, "cannot open");
-  }
-  struct stat info = {};
-  std::string text;
-  absl::Status status;
-  if (fstat(file, &info) != 0) {
-    status = FileError(path, "cannot read");
-  } else if (!S_ISREG(info.st_mode)) {
-    status = absl::FailedPreconditionError(
-        absl::StrCat(path, ": not a regular file"));
-  } else {
-    char buffer[1 << 16];
-    while (text.size() <= kMostBytes) {
-      const ssize_t count = read(file, buffer, sizeof(buffer));
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) status = FileError(path, "cannot read");
-      if (count <= 0) break;
-      text.append(buffer, static_cast<size_t>(count));
-    }
-  }
-  close(file);
-  if (!status.ok()) return status;
-  return text;
-}
-
-absl::Status WriteAll(int file, absl::string_view text,
-                      const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t count = write(file, text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return FileError(path, "cannot write");
-    text.remove_prefix(static_cast<size_t>(count));
-  }
-  if (fsync(file) != 0) return FileError(path, "cannot write");
-  return absl::OkStatus();
-}
-
-// Through a file beside it, which takes its place when it is complete.
-absl::Status ReplaceFile(const std::string& path, absl::string_view text) {
-  const std::string temporary = absl::StrCat(path, ".tmp.", getpid());
-  const int file =
-      open(temporary.c_str(),
-           O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-  if (file < 0) return FileError(temporary, "cannot create");
-  absl::Status status = WriteAll(file, text, temporary);
-  if (close(file) != 0 && status.ok()) {
-    status = FileError(temporary, "cannot write");
-  }
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
-    status = FileError(path, "cannot replace");
-  }
-  if (!status.ok()) unlink(temporary.c_str());
-  return status;
-}
-
 }  // namespace
 
 Machine Machine::This(size_t threads) {
   return {CpuName(), KernelTarget(), threads, Tunings::kKernelVersion};
-}
-
-absl::StatusOr<Wisdom> Wisdom::Load(const std::string& path) {
-  const auto text = ReadFile(path);
-  if (absl::IsNotFound(text.status())) return Wisdom();
-  if (!text.ok()) return text.status();
-  return Parse(*text, path);
 }
 
 absl::StatusOr<Wisdom> Wisdom::Parse(absl::string_view text,
@@ -304,14 +208,17 @@ absl::StatusOr<Wisdom> Wisdom::Parse(absl::string_view text,
       checksum != Checksum(rest)) {
     return bad("the checksum is wrong");
   }
-  const Json json = ParseJson(text);
-  if (!json.is_object()) return bad("not a JSON object");
-  const auto format = json.find("format");
-  if (format == json.end() || *format != kFormat) {
+  const auto json = ParseJsonObject(text, path);
+  if (!json.ok()) {
+    return absl::DataLossError(
+        absl::StrCat(json.status().message(), " (not wisdom)"));
+  }
+  const auto format = json->find("format");
+  if (format == json->end() || *format != kFormat) {
     return bad(absl::StrCat("expected the format '", kFormat, "'"));
   }
-  const auto machines = json.find("machines");
-  if (machines == json.end() || !machines->is_array()) {
+  const auto machines = json->find("machines");
+  if (machines == json->end() || !machines->is_array()) {
     return bad("expected machines");
   }
   Wisdom wisdom;
@@ -346,7 +253,7 @@ std::string Wisdom::Text() const {
     by_machine[machine] = JsonOf(machine, JsonOf(tunings));
   }
   for (const auto& [machine, kernels] : others_) {
-    by_machine[machine] = JsonOf(machine, ParseJson(kernels));
+    by_machine[machine] = JsonOf(machine, Json::parse(kernels));
   }
   Json machines = Json::array();
   for (auto& [machine, json] : by_machine) machines.push_back(std::move(json));
@@ -362,52 +269,10 @@ std::string Wisdom::Text() const {
   return text;
 }
 
-absl::Status Wisdom::Save(const std::string& path) const {
-  std::error_code error;
-  // Behind a link, the file that it points to.
-  std::filesystem::path file = std::filesystem::canonical(path, error);
-  if (error) file = path;
-  if (file.has_parent_path()) {
-    std::filesystem::create_directories(file.parent_path(), error);
-    if (error) {
-      return absl::UnavailableError(
-          absl::StrCat(path, ": cannot create its folder: ", error.message()));
-    }
+void Wisdom::Add(const Wisdom& other) {
+  for (const auto& [machine, tunings] : other.tunings_) {
+    for (const auto& [key, tuning] : tunings.known()) Set(machine, key, tuning);
   }
-  absl::StatusOr<Wisdom> all = Load(file.string());
-  if (absl::IsDataLoss(all.status())) {
-    const std::string bad = absl::StrCat(file.string(), ".bad");
-    std::filesystem::copy_file(
-        file, bad, std::filesystem::copy_options::overwrite_existing, error);
-    if (error) {
-      return absl::UnavailableError(absl::StrCat(
-          bad, ": cannot keep what is not wisdom: ", error.message()));
-    }
-    all = Wisdom();
-  }
-  if (!all.ok()) return all.status();
-  for (const auto& [machine, tunings] : tunings_) {
-    for (const auto& [key, tuning] : tunings.known()) {
-      all->Set(machine, key, tuning);
-    }
-  }
-  for (const auto& [machine, kernels] : others_) {
-    all->others_.emplace(machine, kernels);
-  }
-  return ReplaceFile(file.string(), all->Text());
-}
-
-std::string DefaultWisdomPath() {
-  // The XDG specification ignores paths that are not absolute.
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && cache[0] == '/') {
-    return absl::StrCat(cache, "/ulpscope/wisdom.json");
-  }
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && home[0] == '/') {
-    return absl::StrCat(home, "/.cache/ulpscope/wisdom.json");
-  }
-  return "";
 }
 
 }  // namespace ulpscope

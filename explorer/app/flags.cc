@@ -1,0 +1,376 @@
+#include "explorer/app/flags.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <set>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/types/span.h"
+#include "explorer/app/flag_values.h"
+#include "explorer/app/settings.h"
+#include "explorer/error/budget.h"
+#include "explorer/sweep/axes.h"
+#include "explorer/sweep/ranking.h"
+#include "kernels/base/machine_limits.h"
+
+namespace ulpscope {
+namespace {
+
+using Text = absl::string_view;
+
+constexpr ModeInfo kModes[] = {
+    {"sweep", "--sweep [--model=M] [--out=DIR]", "rank 27 plans"},
+    {"plan", "--plan=P [--model=M]", "evaluate one plan"},
+    {"generate", "--generate=N --tokens=IDS", "greedy continuation"},
+    {"attribute", "--attribute [--plan=P]",
+     "which op in which layer the plan's error comes from"},
+    {"diagnose", "--diagnose --reference=TRACE",
+     "why another implementation's trace of the model differs"},
+    {"dump_trace", "--dump-trace=PATH --tokens=IDS", "write a trace of ours"},
+    {"tune", "--tune [--model=M]",
+     "find the fastest kernels, for the modes above"},
+};
+
+// `bazel run` starts the program elsewhere; paths are the caller's.
+std::string CallersPath(Text path) {
+  const char* folder = std::getenv("BUILD_WORKING_DIRECTORY");
+  if (folder == nullptr || path.empty() ||
+      absl::StartsWith(path, "synthetic:")) {
+    return std::string(path);
+  }
+  return (std::filesystem::path(folder) / std::string(path)).string();
+}
+
+template <std::string Settings::*field>
+bool ReadText(Text text, Settings& settings) {
+  settings.*field = std::string(text);
+  return true;
+}
+
+template <std::string Settings::*field>
+bool ReadPath(Text text, Settings& settings) {
+  settings.*field = CallersPath(text);
+  return true;
+}
+
+template <bool Settings::*field>
+bool ReadSwitch(Text text, Settings& settings) {
+  return absl::SimpleAtob(text, &(settings.*field));
+}
+
+void Choose(Mode mode, bool chosen, Settings& settings) {
+  settings.chosen &= ~ModeBit(mode);
+  if (chosen) settings.chosen |= ModeBit(mode);
+}
+
+template <Mode mode>
+bool ReadMode(Text text, Settings& settings) {
+  bool chosen = false;
+  if (!absl::SimpleAtob(text, &chosen)) return false;
+  Choose(mode, chosen, settings);
+  return true;
+}
+
+bool ReadCount(Text text, size_t most, size_t& count) {
+  return absl::SimpleAtoi(text, &count) && count >= 1 && count <= most;
+}
+
+bool ReadMetric(Text text, Settings& settings) {
+  for (const RankMetric& metric : RankMetrics()) {
+    if (text != metric.name) continue;
+    settings.metric = &metric;
+    return true;
+  }
+  return false;
+}
+
+constexpr unsigned kAll = (1u << std::size(kModes)) - 1;
+constexpr unsigned kSweep = ModeBit(Mode::kSweep), kPlan = ModeBit(Mode::kPlan),
+                   kGenerate = ModeBit(Mode::kGenerate),
+                   kAttribute = ModeBit(Mode::kAttribute),
+                   kDiagnose = ModeBit(Mode::kDiagnose),
+                   kDump = ModeBit(Mode::kDumpTrace),
+                   kTune = ModeBit(Mode::kTune);
+constexpr unsigned kReports = kSweep | kPlan | kAttribute | kDiagnose;
+constexpr char kBool[] = "true or false";
+
+constexpr Flag kFlags[] = {
+    {"sweep", "false", kSweep, kBool, &ReadMode<Mode::kSweep>,
+     "evaluate every combination of --axes and rank the plans by speed and "
+     "error",
+     true},
+    {"plan", "", kAll & ~kSweep, "a plan",
+     [](Text text, Settings& s) {
+       Choose(Mode::kPlan, !text.empty(), s);
+       return ReadText<&Settings::plan>(text, s);
+     },
+     "evaluate this plan alone: a preset, or entries "
+     "SELECTOR[@LAYER[-LAYER]]=STRATEGY separated by commas, of which later "
+     "ones win; what none selects is f32"},
+    {"attribute", "false", kAttribute, kBool, &ReadMode<Mode::kAttribute>,
+     "explain the error of one plan, --plan or the worst of --axes: which op "
+     "in which layer it comes from, and the smallest repair",
+     true},
+    {"diagnose", "false", kDiagnose, kBool, &ReadMode<Mode::kDiagnose>,
+     "find out why somebody else's trace of the model, --reference, differs "
+     "from --plan (default f32): the comparison, the arithmetic, or a mistake, "
+     "and whose",
+     true},
+    {"dump_trace", "", kDump, "a path",
+     [](Text text, Settings& s) {
+       Choose(Mode::kDumpTrace, !text.empty(), s);
+       return ReadPath<&Settings::dump_trace>(text, s);
+     },
+     "run --plan (default f32) over --tokens and write its trace to this path: "
+     "one file if it ends in .safetensors, else a folder of "
+     "after_layer_N.bin"},
+    {"generate", "", kGenerate, "a number of tokens from 1 to 2^20",
+     [](Text text, Settings& s) {
+       Choose(Mode::kGenerate, !text.empty(), s);
+       s.generate_count = 0;
+       return text.empty() || ReadCount(text, 1 << 20, s.generate_count);
+     },
+     "print this many greedy next token ids after --tokens, under --plan "
+     "(default f32)"},
+    {"tune", "false", kTune, kBool, &ReadMode<Mode::kTune>,
+     "find the fastest way to divide each MatMul against weights that a "
+     "--sweep, or a --plan, with the same flags times, and keep it in "
+     "--wisdom; what that knows already is skipped",
+     true},
+    {"retune", "false", kTune, kBool, &ReadSwitch<&Settings::retune>,
+     "with --tune: skip nothing", true},
+    {"on", "token", kAttribute, "token or prompt",
+     [](Text text, Settings& s) {
+       s.on_prompt = text == "prompt";
+       return s.on_prompt || text == "token";
+     },
+     "what --attribute runs: token (--token alone) or prompt (--tokens)"},
+    {"budget", "rel_l2<=1e-3", kAttribute,
+     "METRIC<=NUMBER with rel_l2, logits_rel_l2 or kl",
+     [](Text text, Settings& s) {
+       const auto budget = ParseBudget(text);
+       if (budget.ok()) s.budget = *budget;
+       return budget.ok();
+     },
+     "the error that --attribute's repair has to keep: METRIC<=NUMBER with "
+     "rel_l2 (of the final hidden state), logits_rel_l2 or kl"},
+    {"reference", "", kDiagnose, "a path", &ReadPath<&Settings::reference>,
+     "the trace of --diagnose: a folder of after_layer_N.bin, a .npz file or a "
+     "folder of .npy, a .safetensors file or a folder of them; "
+     "docs/diagnosis.md lists the names"},
+    {"mapping", "", kDiagnose, "a path", &ReadPath<&Settings::mapping>,
+     "a file that says how names of --reference's tensors are those of "
+     "transformers; docs/diagnosis.md describes it"},
+    {"last_state", "normed", kDump, "normed or raw",
+     [](Text text, Settings& s) {
+       s.last_state_is_normed = text == "normed";
+       return s.last_state_is_normed || text == "raw";
+     },
+     "the last hidden state of --dump_trace: normed (after the final norm, as "
+     "transformers' output_hidden_states has it) or raw"},
+    {"wisdom", "", kAll, "a path",
+     [](Text text, Settings& s) {
+       return text == "none" ? ReadText<&Settings::wisdom>(text, s)
+                             : ReadPath<&Settings::wisdom>(text, s);
+     },
+     "the file that keeps what --tune found, for all modes; none for no file "
+     "(default: ulpscope/wisdom.json in $XDG_CACHE_HOME or $HOME/.cache)"},
+    {"model", "synthetic:seed", kAll, "a path", &ReadPath<&Settings::model>,
+     "a Hugging Face folder, a .gguf file, or synthetic:NAME"},
+    {"axes", kDefaultAxes, kSweep | kAttribute | kTune, "axes",
+     &ReadText<&Settings::axes>,
+     "factors of the sweep: SELECTOR=STRATEGY,...;..."},
+    {"metric", "rmse", kSweep | kPlan | kAttribute, "", &ReadMetric,
+     "what plans are ranked by"},
+    {"token", "", kAll & ~kTune, "a token id", &ReadText<&Settings::token>,
+     "the token that is run alone at position 0, and that starts a prompt made "
+     "from --seed (default 9707; a smaller vocabulary's last, or a synthetic "
+     "model's planted one)"},
+    {"tokens", "32", kAll, "tokens", &ReadText<&Settings::tokens>,
+     "the prompt: a number of tokens, drawn with --seed, or their ids "
+     "separated "
+     "by commas (a single id with a comma after it). With --diagnose, ids, and "
+     "only needed if the trace has none"},
+    {"seed", "1", kSweep | kPlan | kGenerate | kAttribute | kDump, "a number",
+     [](Text text, Settings& s) { return absl::SimpleAtoi(text, &s.seed); },
+     "seed of the prompt's tokens"},
+    {"layers", "", kReports, "layers", &ReadText<&Settings::layers>,
+     "layers to print, such as 1-4,22-24 (default all); the report files have "
+     "all of them"},
+    {"threads", "", kAll, "a number from 1 to 1024",
+     [](Text text, Settings& s) {
+       s.threads = AvailableCpus();
+       return text.empty() || ReadCount(text, 1024, s.threads);
+     },
+     "number of threads (default: one per CPU that this process may use)"},
+    {"timing_seconds", "60", kSweep | kPlan | kAttribute | kTune,
+     "a number of seconds",
+     [](Text text, Settings& s) {
+       return absl::SimpleAtod(text, &s.timing_seconds) &&
+              s.timing_seconds >= 0;
+     },
+     "time for rounds of timing; at least two rounds are made. With --tune, "
+     "for all kernels together; each gets a few rounds"},
+    {"memory", "50%", kReports,
+     "bytes, such as 4096, 512M or 1.5G, or a share of the memory that this "
+     "process may use, up to 100%",
+     [](Text text, Settings& s) {
+       return ReadMemory(text, AvailableMemory(), s.memory);
+     },
+     "what plans that are measured together may take beside the weights: "
+     "bytes, with K, M or G for 2^10, 2^20 or 2^30 of them, or a share of the "
+     "memory that this process may use. With less the weights are read more "
+     "often; a plan alone is measured whatever it takes. --diagnose also holds "
+     "its copies of rounded weights to it"},
+    {"out", "", kReports, "a path", &ReadPath<&Settings::out>,
+     "folder for report.md, results.json and results.csv"},
+};
+
+// Null if there is none.
+const Flag* FindFlag(Text name) {
+  for (const Flag& flag : kFlags) {
+    if (flag.name == name) return &flag;
+  }
+  return nullptr;
+}
+
+std::string ExpectedOf(const Flag& flag) {
+  if (!flag.expected.empty()) return std::string(flag.expected);
+  std::string names = "one of ";  // --metric
+  for (const RankMetric& metric : RankMetrics()) {
+    absl::StrAppend(&names, names.size() > 7 ? ", " : "", metric.name);
+  }
+  return names;
+}
+
+absl::Status Read(const Flag& flag, Text value, Settings& settings) {
+  return flag.read(value, settings)
+             ? absl::OkStatus()
+             : BadFlag(flag.name, value, ExpectedOf(flag));
+}
+
+absl::Status DoesNothing(Text flag, Text how, Text mode) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " does nothing ", how, " --", mode));
+}
+
+// Which of the modes it is. All but --sweep may have a --plan, which alone is a
+// mode too.
+absl::Status ChooseMode(Settings& settings) {
+  unsigned modes = settings.chosen & ~kPlan;
+  if (modes == 0 || modes == kSweep) modes = settings.chosen;
+  if (modes == 0 || (modes & (modes - 1)) != 0) {
+    return absl::InvalidArgumentError(
+        "expected one of --sweep, --plan and --generate, or one of "
+        "--attribute, --diagnose, --dump_trace and --tune with or without a "
+        "--plan (--help explains)");
+  }
+  while (ModeBit(settings.mode) != modes) {
+    settings.mode = static_cast<Mode>(static_cast<int>(settings.mode) + 1);
+  }
+  return absl::OkStatus();
+}
+
+// A flag that the mode would ignore is an error.
+absl::Status CheckModeTakes(const Settings& settings,
+                            const std::set<const Flag*>& given) {
+  const Text mode = InfoOf(settings.mode).name;
+  for (const Flag* flag : given) {
+    if (flag->modes & ModeBit(settings.mode)) continue;
+    for (size_t i = 0; i < std::size(kModes); ++i) {
+      if (flag->modes == 1u << i) {
+        return DoesNothing(flag->name, "without", kModes[i].name);
+      }
+    }
+    return DoesNothing(flag->name, "with", mode);
+  }
+  // Repairs choose from the axes.
+  if (settings.mode == Mode::kTune && !settings.plan.empty() &&
+      given.count(FindFlag("axes")) > 0) {
+    return DoesNothing("axes", "with", "plan");
+  }
+  if (settings.mode != Mode::kDiagnose) return absl::OkStatus();
+  if (given.count(FindFlag("token")) > 0 &&
+      given.count(FindFlag("tokens")) > 0) {
+    return DoesNothing("token", "with", "tokens");
+  }
+  return settings.reference.empty()
+             ? BadFlag("reference", "", "a trace for --diagnose")
+             : absl::OkStatus();
+}
+
+}  // namespace
+
+std::string FlagName(Text argument) {
+  return absl::StrReplaceAll(argument.substr(0, argument.find('=')),
+                             {{"-", "_"}});
+}
+
+absl::Span<const Flag> Flags() { return kFlags; }
+
+const ModeInfo& InfoOf(Mode mode) { return kModes[static_cast<size_t>(mode)]; }
+
+absl::StatusOr<Settings> ReadFlags(absl::Span<const char* const> arguments) {
+  Settings settings;
+  for (const Flag& flag : kFlags) {
+    const absl::Status status = Read(flag, flag.default_text, settings);
+    if (!status.ok()) return status;
+  }
+  std::set<const Flag*> given;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    Text argument = arguments[i];
+    if (!absl::ConsumePrefix(&argument, "-")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "unexpected argument '", argument, "' (--help lists the flags)"));
+    }
+    absl::ConsumePrefix(&argument, "-");
+    const size_t equals = argument.find('=');
+    bool has_value = equals != Text::npos;
+    Text value = has_value ? argument.substr(equals + 1) : "";
+    const std::string name = FlagName(argument);
+    const Flag* flag = FindFlag(name);
+    if (flag == nullptr && !has_value && absl::StartsWith(name, "no")) {
+      const Flag* const negated = FindFlag(Text(name).substr(2));
+      if (negated != nullptr && negated->is_switch) {
+        flag = negated;
+        value = "false";
+        has_value = true;
+      }
+    }
+    if (flag == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("unknown flag --",
+                                                     argument.substr(0, equals),
+                                                     " (--help lists them)"));
+    }
+    if (!has_value && flag->is_switch) value = "true";
+    if (!has_value && !flag->is_switch) {
+      if (++i == arguments.size()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("--", name, ": expected a value"));
+      }
+      value = arguments[i];
+    }
+    const absl::Status status = Read(*flag, value, settings);
+    if (!status.ok()) return status;
+    given.insert(flag);
+  }
+  absl::Status status = ChooseMode(settings);
+  if (status.ok()) status = CheckModeTakes(settings, given);
+  if (!status.ok()) return status;
+  settings.has_tokens =
+      given.count(FindFlag("token")) + given.count(FindFlag("tokens")) > 0;
+  return settings;
+}
+
+}  // namespace ulpscope

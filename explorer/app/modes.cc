@@ -1,0 +1,263 @@
+#include "explorer/app/modes.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "explorer/app/console.h"
+#include "explorer/app/interrupt.h"
+#include "explorer/app/settings.h"
+#include "explorer/attribution/explain.h"
+#include "explorer/attribution/upgrade.h"
+#include "explorer/diagnosis/diagnosis.h"
+#include "explorer/error/run.h"
+#include "explorer/report/attribution_report.h"
+#include "explorer/report/attribution_results.h"
+#include "explorer/report/diagnosis_report.h"
+#include "explorer/report/diagnosis_results.h"
+#include "explorer/report/report_files.h"
+#include "explorer/report/schema.h"
+#include "explorer/report/sweep_report.h"
+#include "explorer/report/sweep_results.h"
+#include "explorer/report/tune_results.h"
+#include "explorer/sweep/sweep.h"
+#include "explorer/tuning/tune.h"
+#include "kernels/base/parallel.h"
+#include "model/architecture/plan.h"
+#include "model/checkpoint/weights.h"
+#include "model/decoder/generate.h"
+#include "model/trace/trace_dump.h"
+
+namespace ulpscope {
+namespace {
+
+Run RunOf(const Session& s) {
+  return {s.weights, s.settings.memory, s.monitor, s.parallel};
+}
+
+// "explorer: stopped by Ctrl-C WHERE"; returns the exit code.
+int Stopped(absl::string_view where) {
+  absl::FPrintF(stderr, "explorer: stopped by %s%s\n", InterruptName(), where);
+  return InterruptExitCode();
+}
+
+// Runs `compute`, which gives what it has after each of its parts to the
+// function that it gets, and returns the whole in the end. Reports the last of
+// these, however it ends, as the files that `files` makes of it; `in` stands
+// before the stage that was stopped. Those of an earlier part are written too,
+// as nothing may come after it.
+template <typename Result>
+int Report(Session& s, absl::string_view in,
+           absl::FunctionRef<absl::StatusOr<Result>(
+               const std::function<void(const Result&)>&)>
+               compute,
+           absl::FunctionRef<std::vector<ReportFile>(const Result&)> files) {
+  CatchInterrupts();
+  std::optional<Result> result;
+  const auto on_stage = [&](const Result& part) {
+    result = part;
+    if (s.settings.out.empty()) return;
+    s.info.stopped_by = "a sudden end";
+    const absl::Status written = WriteReportFiles(s.settings.out, files(part));
+    if (!written.ok()) Warn(written.message());
+  };
+  const absl::Status status = WithinMemory(s.monitor, [&]() -> absl::Status {
+    auto whole = compute(on_stage);
+    if (whole.ok()) result = *std::move(whole);
+    return whole.status();
+  });
+  s.monitor.Clear();
+  s.info.stopped_by = "";
+  int code = kDone;
+  if (absl::IsCancelled(status)) {
+    code = Stopped(absl::StrCat(" ", status.message(), ": no results yet"));
+  } else if (!status.ok()) {
+    code = Fail(status, kFailed);
+    s.info.stopped_by = "an error";
+  } else if (!result->stopped_in.empty()) {
+    code =
+        Stopped(absl::StrCat(in, result->stopped_in,
+                             "; the report has what was measured until then"));
+    s.info.stopped_by = InterruptName();
+  }
+  if (!result.has_value()) return code;
+  const int reported = WriteReport(s.settings.out, files(*result));
+  return reported == kDone ? code : reported;
+}
+
+int Sweep(Session& s) {
+  const auto plans = PlansOf(s.model.sweep, s.weights.layers.size());
+  if (!plans.ok()) return Fail(plans.status(), kFailed);
+  s.info.wisdom = UseOf(
+      s.wisdom, MatMulsOf(s.weights, *plans, s.model.sweep.prompt.size()));
+  const SweepOptions& options = s.model.sweep;
+  return Report<SweepResult>(
+      s, " ",
+      [&](const auto& on_stage) -> absl::StatusOr<SweepResult> {
+        auto result = RunSweep(RunOf(s), options, on_stage);
+        if (!result.ok() || result->failed.ok()) return result;
+        result->stopped_in = "while plans were timed";
+        on_stage(*result);
+        return result->failed;
+      },
+      [&](const SweepResult& result) -> std::vector<ReportFile> {
+        const Results results = SweepResults(s.info, options, result);
+        return ReportFiles(SweepReport(s.info, options, result, results),
+                           results);
+      });
+}
+
+int Attribute(Session& s) {
+  ExplainOptions options;
+  options.tokens = s.settings.on_prompt
+                       ? s.model.sweep.prompt
+                       : std::vector<int32_t>{s.model.sweep.token};
+  options.budget = s.settings.budget;
+  options.strategies = StrategiesOf(s.model.axes_of_repairs);
+  options.timing.prompt = s.model.sweep.prompt;
+  options.timing.seconds = s.settings.timing_seconds;
+  return Report<Explanation>(
+      s, " in ",
+      [&](const auto& on_stage) -> absl::StatusOr<Explanation> {
+        if (!s.settings.of_axes()) {
+          return Explain(RunOf(s), s.model.plan, options, on_stage);
+        }
+        const auto worst = WorstPlan(RunOf(s), s.model.sweep);
+        if (!worst.ok()) return worst.status();
+        s.monitor.Clear();
+        absl::FPrintF(stderr, "the worst plan by %s: %s\n",
+                      s.settings.metric->name, worst->Text());
+        return Explain(RunOf(s), *worst, options, on_stage);
+      },
+      [&](const Explanation& explanation) -> std::vector<ReportFile> {
+        const Results results = AttributionTables(s.info, explanation);
+        return ReportFiles(AttributionReport(s.info, explanation, results),
+                           results);
+      });
+}
+
+int Diagnose(Session& s) {
+  const std::string& reference = s.settings.reference;
+  return Report<Diagnosis>(
+      s, " in ",
+      [&](const auto& on_stage) {
+        return Diagnose(RunOf(s), s.checkpoint, s.model.plan, s.trace,
+                        /*explain_rounding=*/true, on_stage);
+      },
+      [&](const Diagnosis& diagnosis) -> std::vector<ReportFile> {
+        const Results results = DiagnosisResults(s.info, reference, diagnosis);
+        return ReportFiles(
+            DiagnosisReport(s.info, reference, diagnosis, results), results);
+      });
+}
+
+int Generate(Session& s) {
+  CatchInterrupts();
+  const Parallel::Awake awake(s.parallel);
+  const auto generated =
+      GenerateGreedily(s.weights, s.model.plan, s.model.sweep.prompt,
+                       s.settings.generate_count, s.parallel, &Interrupted);
+  if (!generated.ok()) return Fail(generated.status(), kFailed);
+  const std::vector<int32_t>& tokens = generated->tokens;
+  const int printed =
+      tokens.empty() ? kDone : Print(absl::StrJoin(tokens, ",") + "\n");
+  if (printed != kDone || generated->end == Generated::End::kCount) {
+    return printed;
+  }
+  const std::string after = absl::StrFormat(
+      " after %d of %d tokens", tokens.size(), s.settings.generate_count);
+  if (generated->end != Generated::End::kEosToken) return Stopped(after);
+  absl::FPrintF(stderr, "explorer: the model's end token %d came%s\n",
+                tokens.back(), after);
+  return kDone;
+}
+
+int DumpTrace(Session& s) {
+  CatchInterrupts();
+  const Parallel::Awake awake(s.parallel);
+  TraceDumpOptions options;
+  options.model = s.settings.model;
+  options.last_state_is_normed = s.settings.last_state_is_normed;
+  options.stop = &Interrupted;
+  options.progress = [&s](size_t done, size_t total) {
+    s.monitor.OnProgress("tracing", done, total, "");
+  };
+  const absl::Status dumped =
+      DumpTrace(s.weights, s.model.plan, s.model.sweep.prompt,
+                s.settings.dump_trace, options, s.parallel);
+  s.monitor.Clear();
+  if (absl::IsCancelled(dumped)) return Stopped(": no trace was written");
+  if (!dumped.ok()) return Fail(dumped, kFailed);
+  absl::FPrintF(stderr, "wrote %s\n", s.settings.dump_trace);
+  return kDone;
+}
+
+int Tune(Session& s) {
+  const auto plans = PlansOf(s.model.sweep, s.weights.layers.size());
+  if (!plans.ok()) return Fail(plans.status(), kFailed);
+  std::vector<TunableMatMul> matmuls =
+      MatMulsOf(s.weights, *plans, s.model.sweep.prompt.size());
+  s.weights = Weights();  // only their shapes are needed
+  const WisdomFile& file = s.wisdom;
+  if (!s.settings.retune && file.tunings() != nullptr) {
+    const size_t before = matmuls.size();
+    EraseKnown(*file.tunings(), matmuls);
+    absl::FPrintF(stderr,
+                  "%d of %d kinds of MatMul are already tuned in %s (--retune "
+                  "would tune them again)\n",
+                  before - matmuls.size(), before, file.path());
+  }
+  if (matmuls.empty()) return kDone;
+  CatchInterrupts();
+  absl::FPrintF(stderr,
+                "tuning %d kinds of MatMul for about %.0f s on %d threads; "
+                "%s\n",
+                matmuls.size(), s.settings.timing_seconds, s.settings.threads,
+                file.path().empty()
+                    ? absl::StrCat("the result is not kept: ", file.reason())
+                    : absl::StrCat("each is kept in ", file.path()));
+  if (file.damaged()) {
+    absl::FPrintF(stderr, "what is in %s so far is kept in %s.bad\n",
+                  file.path(), file.path());
+  }
+  const TuneOptions options = {s.settings.timing_seconds, s.info.decode_bytes};
+  std::vector<TunedMatMul> tuned;
+  const absl::Status status = WithinMemory(s.monitor, [&] {
+    return RunTune(matmuls, options, s.wisdom, s.monitor, s.parallel, tuned);
+  });
+  s.monitor.Clear();
+  const int printed =
+      tuned.empty() ? kDone
+                    : Print(TuneReport(s.info, TuneResults(s.info, tuned)));
+  if (absl::IsCancelled(status)) {
+    return Stopped(absl::StrFormat(
+        " while tuning: %d of %d kinds of MatMul were done%s", tuned.size(),
+        matmuls.size(),
+        file.path().empty() ? ""
+                            : absl::StrCat(" and are kept in ", file.path())));
+  }
+  return status.ok() ? printed : Fail(status, kFailed);
+}
+
+}  // namespace
+
+int RunMode(Session session) {
+  constexpr int (*kModes[])(Session&) = {
+      &Sweep, &Sweep, &Generate, &Attribute, &Diagnose, &DumpTrace, &Tune};
+  static_assert(std::size(kModes) == kNumModes);
+  return kModes[static_cast<size_t>(session.settings.mode)](session);
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,147 @@
+#include <signal.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/explorer/app/run_explorer.h"
+#include "tests/model/files/checkpoint_bytes.h"
+
+namespace ulpscope {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+TEST(ExplorerSweepTest, SweepPrintsTheReportAndWritesIt) {
+  const std::string folder = absl::StrCat(TestFolder(), "/report");
+  const Outcome run =
+      Explorer(absl::StrCat("--sweep --out='", folder, "'", kQuick));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, StartsWith("# ulpscope\n"));
+  EXPECT_THAT(run.out, HasSubstr("\n| 27 | "));
+  EXPECT_THAT(run.out, HasSubstr("SYNTHETIC"));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  EXPECT_THAT(Read(folder + "/results.json"), StartsWith("{"));
+  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+  // Progress is on stderr, in whole lines: it is no terminal.
+  EXPECT_THAT(run.out, Not(HasSubstr("done in")));
+  for (const char* task : {"loading", "errors", "timing"}) {
+    EXPECT_THAT(run.err, HasSubstr(task));
+  }
+  for (const std::string& text : {run.out, run.err}) {
+    EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+    EXPECT_THAT(text, Not(HasSubstr("\r")));
+    EXPECT_TRUE(absl::EndsWith(text, "\n"));
+  }
+}
+
+TEST(ExplorerSweepTest, PlanPrintsItsReport) {
+  const Outcome run = Explorer(
+      absl::StrCat("--plan=softmax=f32,matmul=kahan --layers=2-3", kQuick));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("## Plan `matmul=kahan`"));
+  EXPECT_THAT(run.out, HasSubstr("\n| 2 | "));
+  EXPECT_THAT(run.out, HasSubstr("\n| 3 | "));
+  EXPECT_THAT(run.out, Not(HasSubstr("\n| 4 | ")));
+}
+
+// Without timings the report is the same whatever the threads; another seed is
+// another prompt.
+TEST(ExplorerSweepTest, ErrorsDependOnTheSeedAlone) {
+  const auto errors = [](const std::string& flags) {
+    const Outcome run = Explorer(absl::StrCat(
+        "--plan=bf16 --model=synthetic:tiny --tokens=20 --timing_seconds=0 ",
+        flags));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    for (absl::string_view line : absl::StrSplit(run.out, '\n')) {
+      const std::vector<std::string> cells = absl::StrSplit(line, '|');
+      if (cells.size() > 6 && cells[1] == " 1 ") {
+        return absl::StrCat(cells[6], cells[7], cells[8], cells[9]);
+      }
+    }
+    ADD_FAILURE() << "no ranking";
+    return std::string();
+  };
+  const std::string one = errors("--threads=1");
+  EXPECT_EQ(errors("--threads=2 --seed=1"), one);
+  EXPECT_NE(errors("--seed=2"), one);
+}
+
+// However few plans are measured together.
+TEST(ExplorerSweepTest, MemoryChangesNoError) {
+  const std::string folder = absl::StrCat(TestFolder(), "/memory");
+  const auto errors_with = [&folder](const std::string& memory) {
+    const Outcome run = Explorer(absl::StrCat(
+        "--sweep --axes=matmul=f32,kahan --model=synthetic:tiny --tokens=3 "
+        "--timing_seconds=0 --threads=1 --out='",
+        folder, "' --memory=", memory));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    std::vector<std::string> errors;
+    for (absl::string_view line :
+         absl::StrSplit(Read(folder + "/results.csv"), '\n')) {
+      // The last eight cells, from final_rmse on.
+      const std::vector<std::string> cells = absl::StrSplit(line, ',');
+      if (cells.size() < 8) continue;
+      errors.insert(errors.end(), cells.end() - 8, cells.end());
+    }
+    return errors;
+  };
+  const std::vector<std::string> expected = errors_with("50%");
+  ASSERT_EQ(expected.size(), 3u * 8);
+  EXPECT_EQ(expected[0], "final_rmse");
+  for (const char* memory : {"1", "1.5K", "2M", "1G", "100%"}) {
+    EXPECT_EQ(errors_with(memory), expected) << memory;
+  }
+}
+
+// On prompts that take many times as long as a signal.
+TEST(ExplorerSweepTest, SweepThatIsStoppedInItsTimingReportsIt) {
+  const std::string folder = absl::StrCat(TestFolder(), "/timing");
+  const Outcome run =
+      StopExplorer({"--sweep", "--model=synthetic:tiny", "--tokens=1500",
+                    "--threads=2", "--axes=matmul=f32,bf16;softmax=f32,bf16",
+                    "--timing_seconds=1e9", "--wisdom=none", "--out=" + folder},
+                   "errors: done", SIGINT);
+  EXPECT_EQ(run.exit_code, 130);
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C in round "));
+  EXPECT_THAT(run.err, HasSubstr("wrote "));
+  EXPECT_THAT(run.err, Not(HasSubstr("timing: done")));
+  EXPECT_THAT(run.out, StartsWith("# ulpscope\n"));
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C in round "));
+  EXPECT_THAT(run.out, HasSubstr("\n| 4 | "));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  EXPECT_THAT(Read(folder + "/results.json"),
+              HasSubstr("\"stopped_in\": \"in round "));
+  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+}
+
+TEST(ExplorerSweepTest, SweepThatIsStoppedInItsErrorsReportsIt) {
+  const std::string folder = absl::StrCat(TestFolder(), "/errors");
+  const Outcome run = StopExplorer(
+      {"--sweep", "--model=synthetic:tiny", "--tokens=4000", "--threads=2",
+       "--wisdom=none", "--out=" + folder},
+      // Which comes a moment before the errors, of seconds.
+      "loading synthetic:tiny: done", SIGTERM, absl::Milliseconds(100));
+  EXPECT_EQ(run.exit_code, 143);
+  EXPECT_THAT(run.err, HasSubstr("explorer: stopped by SIGTERM while "
+                                 "measuring errors, "));
+  EXPECT_THAT(run.err, Not(HasSubstr("errors: done")));
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by SIGTERM while measuring "
+                                 "errors, "));
+  EXPECT_THAT(run.out, HasSubstr("\n## Until it was stopped\n"));
+  EXPECT_THAT(run.out, HasSubstr("\n| matmul=bf16,rmsnorm=kahan | "));
+  EXPECT_EQ(Read(folder + "/report.md"), run.out);
+  EXPECT_THAT(Read(folder + "/results.json"),
+              HasSubstr("\"stopped_by\": \"SIGTERM\""));
+}
+
+}  // namespace
+}  // namespace ulpscope
