@@ -318,6 +318,12 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
   Table context = ContextTable(info, e.stopped_in);
   AddValue(context, "plan", kNo, "The plan that is explained.", e.plan.Text());
   AddValue(context, "tokens", kNo, "That it runs on.", e.tokens);
+  AddValue(context, "phenomena_positions", kNo,
+           "The first ones, of which the phenomena are.",
+           e.phenomena.positions);
+  AddValue(context, "softmax_over_one", kNo,
+           "Whether every softmax is over a single score, and so 1.",
+           e.phenomena.softmax_over_one());
   Results results = {
       "attribution",
       {std::move(context), SentencesTable(Sentences(e.verdict, repair)),
