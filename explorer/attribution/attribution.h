@@ -1,108 +1,12 @@
 #ifndef EXPLORER_ATTRIBUTION_ATTRIBUTION_H_
 #define EXPLORER_ATTRIBUTION_ATTRIBUTION_H_
 
-#include <cstddef>
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "absl/status/statusor.h"
+#include "explorer/attribution/attribution_parts.h"
 #include "explorer/error/baseline.h"
-#include "explorer/error/effect.h"
 #include "explorer/error/run.h"
-#include "model/architecture/cell.h"
-#include "model/architecture/config.h"
-#include "model/architecture/op.h"
-#include "model/architecture/plan.h"
 
 namespace ulpscope {
-
-// The local error of one op: it alone under the plan, the rest of the layer
-// under the oracle, minus the oracle's layer, of the plan's input. 0 where the
-// plan has the oracle's strategy.
-struct OpError {
-  Op op = Op::kEmbed;
-  double rel_l2 = 0;  // by the 2-norm of the oracle's stream after the layer
-  // <the op's error, the local error> / |the local error|^2: the shares of all
-  // ops and of their interaction add up to 1.
-  double share = 0;
-};
-
-// With h the plan's stream before the layer (with its carry), o the oracle's
-// stream after it, p the plan's (without), L the oracle's layer:
-//   total = p - o = inherited + local, inherited = L(h) - o, local = p - L(h).
-// Layer 0 is the embedding, which inherits nothing.
-struct LayerSplit {
-  size_t layer = 0;
-  ErrorSize total, inherited, local;
-  // |inherited| / |h - the oracle's stream before the layer|, in 2-norms, and
-  // the same of errors relative to the oracle's streams, which also counts that
-  // the stream itself grew or shrank. 0 where nothing was inherited.
-  double amplification = 0;
-  double relative_amplification = 0;
-  // max over elements of |total - (inherited + local)|, in unit roundoffs of
-  // f64 at the largest of the three: at most 4, by the rounding of the three
-  // differences and of the sum.
-  double identity_ulps = 0;
-  std::vector<OpError> ops;      // of the layer, in the order in which they run
-  double interaction_share = 0;  // of the local error minus the ops'
-};
-
-// The plan at this cell alone, the oracle everywhere else.
-struct Cause {
-  Cell cell;
-  // Whether a bit of the final hidden state or of the logits, at any position,
-  // differs from the oracle's.
-  bool changes_bits = false;
-  Effect effect;
-  // Share and cosine of its final hidden error vector c with the full plan's e:
-  // <c, e> / |e|^2 and <c, e> / (|c| |e|). 0 for cells behind the final hidden
-  // state.
-  double share = 0;
-  double cosine = 0;
-};
-
-// The oracle at these cells, the plan everywhere else: one cell, an op in all
-// layers (layer 0), a layer's ops (op ignored), or a group's ops wherever they
-// are (layer 0, the group's first op).
-struct Repair {
-  Cell cell;
-  Effect effect;
-  // How much of the plan's error goes away: 1 - error / the plan's error, of
-  // the final hidden state and of the logits. Negative: it got worse, as where
-  // the cell's error cancels some of another's.
-  double gain = 0;
-  double logits_gain = 0;
-  // How much the repair changes, whatever that does to the error: the 2-norm of
-  // repaired - plan's over that of the plan's error. Where it is large and the
-  // gain is not, errors cancel.
-  double moved = 0;
-  double logits_moved = 0;
-};
-
-struct Attribution {
-  Effect plan;                     // the full plan
-  std::vector<LayerSplit> layers;  // [0 ... num_layers]
-  std::vector<Cause> causes;       // [CellsOf]
-  // How far the causes' error vectors of the final hidden state add up to the
-  // plan's: cosine of their sum with it, |sum| / |plan's|, and what is left,
-  // |plan's - sum| / |plan's|. NaN if the causes were not finished.
-  double sum_cosine = 0, sum_norm = 0, sum_rest = 0;
-  std::vector<Repair> repairs;        // [CellsOf]
-  std::vector<Repair> op_repairs;     // per op in a layer, all layers
-  std::vector<Repair> layer_repairs;  // per layer from 1, all ops
-  std::vector<Repair> group_repairs;  // [kNumKernels], as plans' selectors
-  // What was not finished when the run was stopped, as "the cause map, after
-  // layer 12"; empty if all was. Parts behind it are empty.
-  std::string stopped_in;
-};
-
-// Which parts are made; their lists are empty else.
-struct AttributionParts {
-  bool layers = true;
-  bool causes = true;
-  bool repairs = true;
-};
 
 // What is in the baseline counts among what the memory holds. Being stopped is
 // no error: `stopped_in` says what is missing.

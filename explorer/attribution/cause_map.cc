@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/attribution_parts.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effects.h"
 #include "kernels/base/matrix.h"

@@ -2,7 +2,7 @@
 #define EXPLORER_ATTRIBUTION_CAUSE_MAP_H_
 
 #include "absl/status/status.h"
-#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/attribution_parts.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 

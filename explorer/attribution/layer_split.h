@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/attribution_parts.h"
 #include "explorer/error/baseline.h"
 
 namespace ulpscope {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "explorer/attribution/repair.h"
+#include "explorer/attribution/repair_result.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"

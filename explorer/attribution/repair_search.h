@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "explorer/attribution/repair.h"
+#include "explorer/attribution/repair_result.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/budget.h"

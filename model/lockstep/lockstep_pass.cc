@@ -29,7 +29,7 @@
 #include "model/decoder/decoder.h"
 #include "model/decoder/variant_ops.h"
 #include "model/lockstep/batch.h"
-#include "model/lockstep/lockstep.h"
+#include "model/lockstep/stream.h"
 
 namespace ulpscope {
 namespace {

@@ -21,7 +21,7 @@
 #include "model/decoder/activations.h"
 #include "model/decoder/layer_ops.h"
 #include "model/lockstep/batch.h"
-#include "model/lockstep/lockstep.h"
+#include "model/lockstep/stream.h"
 #include "model/lockstep/variant_parts.h"
 
 namespace ulpscope {

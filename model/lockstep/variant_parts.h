@@ -9,7 +9,7 @@
 #include "absl/types/span.h"
 #include "model/architecture/op.h"
 #include "model/architecture/variant.h"
-#include "model/lockstep/lockstep.h"
+#include "model/lockstep/stream.h"
 
 namespace ulpscope {
 

@@ -1,10 +1,7 @@
 #ifndef MODEL_TRACE_TRACE_DUMP_H_
 #define MODEL_TRACE_TRACE_DUMP_H_
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -12,18 +9,9 @@
 #include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
+#include "model/trace/trace_dump_options.h"
 
 namespace ulpscope {
-
-struct TraceDumpOptions {
-  std::string model;  // its name, for the metadata; or empty
-  // Whether the last hidden state is the one after the final norm, as
-  // transformers' output_hidden_states has it, or the residual stream.
-  bool last_state_is_normed = true;
-  std::function<bool()> stop;  // asked before every layer; true ends it
-  // After every layer and the logits; of layers + 1.
-  std::function<void(size_t done, size_t total)> progress;
-};
 
 // Runs the plan over the tokens and writes what LoadReferenceTrace reads.
 //

@@ -15,7 +15,7 @@
 #include "model/architecture/op.h"
 #include "model/files/tensor.h"
 #include "model/trace/name_mapping.h"
-#include "model/trace/reference_trace.h"
+#include "model/trace/trace_contents.h"
 #include "model/trace/trace_files.h"
 #include "model/trace/trace_names.h"
 

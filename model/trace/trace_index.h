@@ -11,7 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/trace/name_mapping.h"
-#include "model/trace/reference_trace.h"
+#include "model/trace/trace_contents.h"
 #include "model/trace/trace_files.h"
 #include "model/trace/trace_names.h"
 

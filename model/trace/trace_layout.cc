@@ -16,7 +16,7 @@
 #include "model/decoder/activations.h"
 #include "model/files/stored_array.h"
 #include "model/files/tensor.h"
-#include "model/trace/reference_trace.h"
+#include "model/trace/trace_contents.h"
 #include "model/trace/trace_files.h"
 
 namespace ulpscope {

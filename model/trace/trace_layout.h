@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
-#include "model/trace/reference_trace.h"
+#include "model/trace/trace_contents.h"
 #include "model/trace/trace_files.h"
 
 namespace ulpscope {

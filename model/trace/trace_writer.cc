@@ -19,7 +19,7 @@
 #include "model/architecture/plan.h"
 #include "model/files/output_file.h"
 #include "model/files/safetensors_writer.h"
-#include "model/trace/trace_dump.h"
+#include "model/trace/trace_dump_options.h"
 #include "model/trace/trace_names.h"
 
 namespace ulpscope {

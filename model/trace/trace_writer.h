@@ -14,7 +14,7 @@
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
-#include "model/trace/trace_dump.h"
+#include "model/trace/trace_dump_options.h"
 
 namespace ulpscope {
 
