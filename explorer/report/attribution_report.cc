@@ -143,7 +143,7 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
               {"scope", "strategy", "entries", "rel_l2", "rel_l2_on_average"}),
       Section(results, "op_shares", {"op", "squared_share", "share"}),
       Section(results, "best_repairs",
-              {"scope", "layer", "op", "gain", "most_moved"}),
+              {"scope", "layer", "op", "group", "gain", "most_moved"}),
       Section(results, "no_effect", {"op", "over_one_position"}));
   if (!a.layers.empty()) text += LayerSection(info, a, results);
   if (!a.causes.empty()) text += CauseMap(info, a);

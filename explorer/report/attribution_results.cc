@@ -325,7 +325,7 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
            "Whether every softmax is over a single score, and so 1.",
            e.phenomena.softmax_over_one());
   Results results = {
-      "attribution",
+      "attribute",
       {std::move(context), SentencesTable(Sentences(e.verdict, repair)),
        MakeSingle("effect", "The whole plan against the oracle.",
                   EffectFields(), &a.plan),

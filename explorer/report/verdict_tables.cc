@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/verdict.h"
@@ -156,7 +157,16 @@ Table SourceTable(const ErrorSource* source) {
 }
 
 using Part = std::pair<const char*, const SourcePart*>;
-using Best = std::pair<const char*, const BestRepair*>;
+using Best = std::pair<absl::string_view, const BestRepair*>;
+
+bool Is(const Best& best, absl::string_view scope) {
+  return best.first == scope;
+}
+
+template <typename T>
+std::optional<T> If(bool applies, const T& value) {
+  return applies ? std::optional<T>(value) : std::nullopt;
+}
 
 std::vector<Table> SourceLists(const Verdict& v, const ErrorSource& s) {
   std::vector<Part> parts;
@@ -258,11 +268,22 @@ std::vector<Table> OtherLists(const Verdict& v) {
           "best_repairs", "What the oracle takes away at most, in one of each.",
           Fields<Best>{
               {"scope", "One", kNo, "\"cell\", \"op\", \"group\" or \"layer\".",
-               [](const Best& b) { return std::string(b.first); }},
-              {"layer", "Layer", kNo, "0: in no layer, or in all.",
-               [](const Best& b) { return b.second->cell.layer; }},
-              {"op", "Op", kNo, "The op, or the first one of the group.",
-               [](const Best& b) { return OpName(b.second->cell.op); }},
+               [](const Best& b) { return b.first; }},
+              {"layer", "Layer", kNo, "Of a cell (0: in no layer) or a layer.",
+               [](const Best& b) {
+                 return If(Is(b, "cell") || Is(b, "layer"),
+                           b.second->cell.layer);
+               }},
+              {"op", "Op", kNo, "Of a cell or an op.",
+               [](const Best& b) {
+                 return If(Is(b, "cell") || Is(b, "op"),
+                           OpName(b.second->cell.op));
+               }},
+              {"group", "Group", kNo, "Of a group.",
+               [](const Best& b) {
+                 return If(Is(b, "group"),
+                           KernelName(OpKernel(b.second->cell.op)));
+               }},
               {"gain", "Gone", Unit::kShare, "Of the plan's error.",
                [](const Best& b) { return b.second->gain; }},
               {"most_moved", "Most moved", Unit::kShare,

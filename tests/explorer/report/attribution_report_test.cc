@@ -86,7 +86,7 @@ Value At(const Table& table, size_t row, const std::string& column) {
 
 std::vector<std::string> Faults(const Explanation& e) {
   std::stringstream schema;
-  schema << std::ifstream("docs/schema/attribution.json").rdbuf();
+  schema << std::ifstream("docs/schema/attribute.json").rdbuf();
   return SchemaFaults(
       nlohmann::json::parse(schema.str()),
       nlohmann::json::parse(ResultsJson(AttributionTables(Info(), e))));
