@@ -1,6 +1,7 @@
 #include "tests/explorer/attribution/attributed.h"
 
 #include <cmath>
+#include <cstddef>
 #include <utility>
 
 #include "absl/status/status_matchers.h"
@@ -21,6 +22,14 @@ Plan Parsed(const std::string& plan, const Weights& weights) {
   const auto parsed = Plan::Parse(plan, weights.layers.size());
   EXPECT_THAT(parsed, IsOk());
   return *parsed;
+}
+
+Strategy Named(const std::string& name) {
+  for (size_t i = 0; i < Strategies().size(); ++i) {
+    if (Strategy(i).name() == name) return Strategy(i);
+  }
+  ADD_FAILURE() << "no strategy " << name;
+  return Strategy();
 }
 
 AttributedWith TinyPrompt() {

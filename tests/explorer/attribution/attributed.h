@@ -11,6 +11,7 @@
 #include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
+#include "kernels/strategy/strategy.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 
@@ -25,6 +26,8 @@ inline constexpr const char* kTinyModels[] = {"synthetic:tiny",
 const Weights& Tiny(const std::string& checkpoint = kTinyModels[0]);
 
 Plan Parsed(const std::string& plan, const Weights& weights);
+
+Strategy Named(const std::string& name);
 
 struct AttributedWith {
   std::vector<int32_t> tokens;
