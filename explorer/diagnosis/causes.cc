@@ -135,6 +135,11 @@ class Confirming {
     };
     absl::Status status = distance(without, cause.run_without);
     if (status.ok()) status = distance(search_.belief, cause.run_with);
+    if (cause.run_without == 0.0 && cause.run_with == 0.0) {
+      // The cause has no effect as far as the trace is finite: no run tells.
+      cause.run_without = cause.run_with = std::nullopt;
+      return status;
+    }
     cause.removed = Removed(cause.run_without, cause.run_with);
     return status;
   }

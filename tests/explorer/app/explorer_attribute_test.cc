@@ -32,12 +32,11 @@ TEST(ExplorerAttributeTest, AttributionExplainsThePlanOrTheWorstOne) {
   const auto json =
       nlohmann::json::parse(Read(folder + "/results.json"), nullptr, false);
   ASSERT_TRUE(json.is_object());
-  const auto& attribution = json["attribution"];
-  EXPECT_EQ(attribution["tokens"].size(), 3u);
-  EXPECT_EQ(attribution["stopped_in"], "");
-  EXPECT_EQ(attribution["minimal_repair"]["entries"],
+  EXPECT_EQ(json["context"]["tokens"].size(), 3u);
+  EXPECT_TRUE(json["context"]["stopped_in"].is_null());
+  EXPECT_EQ(json["minimal_repair"]["entries"],
             nlohmann::json({"down_proj@2=f32"}));
-  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+  EXPECT_THAT(Read(folder + "/cells.csv"), StartsWith("model,synthetic,"));
 
   const Outcome worst = Explorer(absl::StrCat(
       kQuick, "--attribute '--axes=matmul=f32,bf16' --wisdom=none"));
@@ -56,11 +55,11 @@ TEST(ExplorerAttributeTest, AttributionThatIsStoppedReportsWhatThereIs) {
                    "attribution: layers: done", SIGINT);
   EXPECT_EQ(run.exit_code, 130);
   EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C in the "));
-  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C in the "));
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C: the "));
   EXPECT_THAT(run.out, HasSubstr("## Where it arises, layer by layer"));
   EXPECT_EQ(Read(folder + "/report.md"), run.out);
   EXPECT_THAT(Read(folder + "/results.json"),
-              HasSubstr("\"stopped_by\": \"Ctrl-C\""));
+              HasSubstr("\"stopped_by\":\"Ctrl-C\""));
 }
 
 }  // namespace

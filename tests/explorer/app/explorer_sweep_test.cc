@@ -30,7 +30,7 @@ TEST(ExplorerSweepTest, SweepPrintsTheReportAndWritesIt) {
   EXPECT_THAT(run.out, HasSubstr("SYNTHETIC"));
   EXPECT_EQ(Read(folder + "/report.md"), run.out);
   EXPECT_THAT(Read(folder + "/results.json"), StartsWith("{"));
-  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+  EXPECT_THAT(Read(folder + "/plans.csv"), StartsWith("model,synthetic,"));
   // Progress is on stderr, in whole lines: it is no terminal.
   EXPECT_THAT(run.out, Not(HasSubstr("done in")));
   for (const char* task : {"loading", "errors", "timing"}) {
@@ -86,7 +86,7 @@ TEST(ExplorerSweepTest, MemoryChangesNoError) {
     EXPECT_EQ(run.exit_code, 0) << run.err;
     std::vector<std::string> errors;
     for (absl::string_view line :
-         absl::StrSplit(Read(folder + "/results.csv"), '\n')) {
+         absl::StrSplit(Read(folder + "/plans.csv"), '\n')) {
       // The last eight cells, from final_rmse on.
       const std::vector<std::string> cells = absl::StrSplit(line, ',');
       if (cells.size() < 8) continue;
@@ -115,12 +115,12 @@ TEST(ExplorerSweepTest, SweepThatIsStoppedInItsTimingReportsIt) {
   EXPECT_THAT(run.err, HasSubstr("wrote "));
   EXPECT_THAT(run.err, Not(HasSubstr("timing: done")));
   EXPECT_THAT(run.out, StartsWith("# ulpscope\n"));
-  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C in round "));
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C: in round "));
   EXPECT_THAT(run.out, HasSubstr("\n| 4 | "));
   EXPECT_EQ(Read(folder + "/report.md"), run.out);
   EXPECT_THAT(Read(folder + "/results.json"),
-              HasSubstr("\"stopped_in\": \"in round "));
-  EXPECT_THAT(Read(folder + "/results.csv"), StartsWith("model,synthetic,"));
+              HasSubstr("\"stopped_in\":\"in round "));
+  EXPECT_THAT(Read(folder + "/plans.csv"), StartsWith("model,synthetic,"));
 }
 
 TEST(ExplorerSweepTest, SweepThatIsStoppedInItsErrorsReportsIt) {
@@ -134,13 +134,13 @@ TEST(ExplorerSweepTest, SweepThatIsStoppedInItsErrorsReportsIt) {
   EXPECT_THAT(run.err, HasSubstr("explorer: stopped by SIGTERM while "
                                  "measuring errors, "));
   EXPECT_THAT(run.err, Not(HasSubstr("errors: done")));
-  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by SIGTERM while measuring "
+  EXPECT_THAT(run.out, HasSubstr("\n**Stopped by SIGTERM: while measuring "
                                  "errors, "));
   EXPECT_THAT(run.out, HasSubstr("\n## Until it was stopped\n"));
   EXPECT_THAT(run.out, HasSubstr("\n| matmul=bf16,rmsnorm=kahan | "));
   EXPECT_EQ(Read(folder + "/report.md"), run.out);
   EXPECT_THAT(Read(folder + "/results.json"),
-              HasSubstr("\"stopped_by\": \"SIGTERM\""));
+              HasSubstr("\"stopped_by\":\"SIGTERM\""));
 }
 
 }  // namespace

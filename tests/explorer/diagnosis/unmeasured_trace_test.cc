@@ -115,8 +115,8 @@ INSTANTIATE_TEST_SUITE_P(
         NotMeasuredCase{
             "TwoSpellings",
             {{"after_layer_1", F32Tensor({3, 6}, 0)}},
-            {"after_layer_1: the same tensor as hidden_states.1, which is the "
-             "one that is read"}},
+            {"after_layer_1: a name of hidden_states.1, which is read from "
+             "hidden_states.1"}},
         NotMeasuredCase{"TokensThatAreNone",
                         {{"input_ids", F32Tensor({3}, 0)}},
                         {"input_ids: expected I64 or I32, found F32 [3]"}},
