@@ -41,7 +41,7 @@ TEST(ExplorerTuneTest, WhatIsTunedIsKeptAndUsed) {
   EXPECT_EQ(CountRows(first.out, "f32"), 9);
   EXPECT_EQ(CountRows(first.out, "kahan"), 9);
   EXPECT_THAT(first.out, HasSubstr("| 1x300x64 | 1x512x64 | lm_head |"));
-  EXPECT_THAT(first.out, HasSubstr("| 3x64x64 | 4x64x64 | q_proj o_proj |"));
+  EXPECT_THAT(first.out, HasSubstr("| 3x64x64 | 4x64x64 | q_proj, o_proj |"));
   EXPECT_THAT(first.err, HasSubstr("tuning 18 kinds of MatMul"));
   const std::string learned = Read(file);
   EXPECT_THAT(learned, StartsWith("{\n \"checksum\""));
@@ -72,7 +72,7 @@ TEST(ExplorerTuneTest, WhatIsTunedIsKeptAndUsed) {
                              "Of 27 kinds of MatMul against weights, 27 are "
                              "tuned, by ",
                              file, ".")));
-  EXPECT_THAT(Read(out + "/results.json"), HasSubstr("\"used\": true"));
+  EXPECT_THAT(Read(out + "/results.json"), HasSubstr("\"wisdom_used\":true"));
   const Outcome partly =
       Explorer(absl::StrCat("--sweep --axes='matmul=f32,dot2' ", flags));
   ASSERT_EQ(partly.exit_code, 0) << partly.err;
@@ -125,7 +125,8 @@ TEST(ExplorerTuneTest, WisdomThatIsNotUsedIsReported) {
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("Kernels are not tuned: --wisdom=none."));
   EXPECT_THAT(run.err, Not(HasSubstr("warning")));
-  EXPECT_THAT(Read(folder + "/results.json"), HasSubstr("\"used\": false"));
+  EXPECT_THAT(Read(folder + "/results.json"),
+              HasSubstr("\"wisdom_used\":false"));
 
   const std::string missing = absl::StrCat(TestFolder(), "/missing.json");
   run = sweep(missing);
