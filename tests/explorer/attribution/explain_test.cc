@@ -46,6 +46,7 @@ Plan Parsed(const std::string& text) {
 TEST(ExplainTest, HasEveryPart) {
   Parallel parallel;
   ExplainOptions options = Options();
+  options.timing.seconds = 60;
   options.timing.max_rounds = 1;
   options.timing.prompt = options.tokens;
   const auto explanation =
