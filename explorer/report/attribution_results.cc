@@ -1,5 +1,6 @@
 #include "explorer/report/attribution_results.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -298,15 +299,26 @@ std::vector<Table> UpgradeTables(const RepairResult* repair) {
 }
 
 Table CauseSumTable(const Attribution& a) {
+  // The sum of cells that were not all run says nothing; one that is NaN, as
+  // where the plan overflows, was measured.
+  const bool finished =
+      !a.causes.empty() &&
+      std::all_of(a.causes.begin(), a.causes.end(),
+                  [](const Cause& c) { return c.effect.complete; });
+  const auto figure = [finished](double Attribution::*of) {
+    return [finished, of](const Attribution& x) {
+      return finished ? std::optional<double>(x.*of) : std::nullopt;
+    };
+  };
   return MakeSingle(
       "cause_sum", "How far the cells' error vectors add up to the plan's.",
       Fields<Attribution>{
           {"cosine", "", kNo, "Of their sum with the plan's.",
-           [](const Attribution& x) { return IfTimed(x.sum_cosine); }},
+           figure(&Attribution::sum_cosine)},
           {"norm", "", Unit::kRelative, "Of their sum, by the plan's.",
-           [](const Attribution& x) { return IfTimed(x.sum_norm); }},
+           figure(&Attribution::sum_norm)},
           {"rest", "", Unit::kRelative, "Norm of what is left, by the plan's.",
-           [](const Attribution& x) { return IfTimed(x.sum_rest); }}},
+           figure(&Attribution::sum_rest)}},
       &a);
 }
 

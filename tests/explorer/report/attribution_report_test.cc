@@ -172,6 +172,16 @@ TEST(AttributionResultsTest, WhatIsNotReachedIsNotANumberThatBroke) {
   EXPECT_THAT(Faults(e), IsEmpty());
 }
 
+TEST(AttributionResultsTest, SumOfCellsIsNaNOrNotMeasured) {
+  Explanation e = Whole();
+  e.attribution.sum_cosine = kNaN;
+  EXPECT_TRUE(std::isnan(std::get<double>(
+      At(AttributionTables(Info(), e).Find("cause_sum"), 0, "cosine"))));
+  e.attribution.causes[0].effect.complete = false;
+  EXPECT_EQ(At(AttributionTables(Info(), e).Find("cause_sum"), 0, "cosine"),
+            Value());
+}
+
 TEST(AttributionReportTest, VerdictIsFirstAndPartsFollow) {
   const std::string text = Text(Whole());
   size_t at = 0;
