@@ -36,11 +36,6 @@ std::string Log10(double x) {
                                    : Unusual(x);
 }
 
-std::string CauseText(const Cause& cause) {
-  if (!cause.effect.complete) return "?";
-  return cause.changes_bits ? Log10(cause.effect.rel_l2) : ".";
-}
-
 // log10 of what is left of the plan's error.
 std::string RepairText(const Repair& repair, double plan_error) {
   if (!repair.effect.complete) return "?";
@@ -54,10 +49,11 @@ std::string RepairText(const Repair& repair, double plan_error) {
                                  : absl::StrFormat("%+.1f", decades);
 }
 
-// A map of cells with their texts: a row per layer, a column per op.
+// A map of cells with their texts: a row per layer, a column per op, then what
+// is in no layer, with what is said of its logits.
 struct MapCell {
   Cell cell;
-  std::string text;
+  std::string text, of_logits;
 };
 
 std::string Map(const RunInfo& info, const std::vector<MapCell>& cells) {
@@ -88,37 +84,34 @@ std::string Map(const RunInfo& info, const std::vector<MapCell>& cells) {
       absl::StrAppendFormat(&text, " %*s", width, shown);
     }
   }
-  text += "\n```\n";
-  return text;
-}
-
-std::string Legend(const std::vector<Cause>& causes) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < kNumOps; ++i) {
-    const bool has_column =
-        std::any_of(causes.begin(), causes.end(), [i](const Cause& cause) {
-          return cause.cell.op == OpAt(i) && IsPerLayer(OpAt(i));
-        });
-    if (has_column && kHeads[i] != OpName(OpAt(i))) {
-      names.push_back(absl::StrCat(kHeads[i], " ", OpName(OpAt(i))));
+  std::vector<std::string> names, others;
+  for (const Op op : ops) {
+    const absl::string_view head = kHeads[static_cast<size_t>(op)];
+    if (head != OpName(op)) {
+      names.push_back(absl::StrCat(head, " ", OpName(op)));
     }
   }
-  return absl::StrCat("Columns: ", absl::StrJoin(names, ", "), ".\n");
+  for (const MapCell& c : cells) {
+    if (IsPerLayer(c.cell.op)) continue;
+    others.push_back(absl::StrCat(OpName(c.cell.op), " ", c.text, c.of_logits));
+  }
+  return absl::StrCat(text, "\n```\n\nColumns: ", absl::StrJoin(names, ", "),
+                      ".\nIn no layer: ", absl::StrJoin(others, ", "), ".\n");
 }
 
 }  // namespace
 
 std::string CauseMap(const RunInfo& info, const Attribution& a) {
   std::vector<MapCell> cells;
-  std::vector<std::string> others;
-  for (const Cause& cause : a.causes) {
-    cells.push_back({cause.cell, CauseText(cause)});
-    if (IsPerLayer(cause.cell.op)) continue;
-    others.push_back(absl::StrCat(
-        OpName(cause.cell.op), " ", CauseText(cause),
-        cause.changes_bits && cause.effect.complete
-            ? absl::StrCat(" (logits ", Log10(cause.effect.logits_rel_l2), ")")
-            : ""));
+  for (const Cause& c : a.causes) {
+    const bool shown = c.changes_bits && c.effect.complete;
+    cells.push_back(
+        {c.cell,
+         shown               ? Log10(c.effect.rel_l2)
+         : c.effect.complete ? "."
+                             : "?",
+         shown ? absl::StrCat(" (logits ", Log10(c.effect.logits_rel_l2), ")")
+               : ""});
   }
   return absl::StrCat(
       "\n## Cause map\n\n"
@@ -126,27 +119,17 @@ std::string CauseMap(const RunInfo& info, const Attribution& a) {
       "L2 error of the final hidden state. `.`: no bit of any result changes; "
       "`0`: only the logits change",
       a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",
-      Map(info, cells), "\n", Legend(a.causes),
-      "In no layer: ", absl::StrJoin(others, ", "), ".\n",
-      absl::StrFormat("The cells' error vectors add up to a vector of %.3g of "
-                      "the norm of the plan's, at a cosine of %.4f with it; "
-                      "%.3g of its norm is left.\n",
-                      a.sum_norm, a.sum_cosine, a.sum_rest));
+      Map(info, cells));
 }
 
 std::string RepairMap(const RunInfo& info, const Attribution& a) {
   std::vector<MapCell> cells;
-  std::vector<std::string> others;
-  for (const Repair& repair : a.repairs) {
-    const std::string text = RepairText(repair, a.plan.rel_l2);
-    cells.push_back({repair.cell, text});
-    if (IsPerLayer(repair.cell.op)) continue;
-    others.push_back(
-        absl::StrCat(OpName(repair.cell.op), " ", text,
-                     repair.effect.complete
+  for (const Repair& r : a.repairs) {
+    cells.push_back({r.cell, RepairText(r, a.plan.rel_l2),
+                     r.effect.complete
                          ? absl::StrCat(" (of the logits' error ",
-                                        Percent(repair.logits_gain), " gone)")
-                         : ""));
+                                        Percent(r.logits_gain), " gone)")
+                         : ""});
   }
   return absl::StrCat(
       "\n## Repair map\n\n"
@@ -154,7 +137,7 @@ std::string RepairMap(const RunInfo& info, const Attribution& a) {
       "of the final hidden state's error (-1: a tenth; positive: worse). `.`: "
       "all of it, `~`: within 1 % of that; `0`: nothing",
       a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",
-      Map(info, cells), "\nIn no layer: ", absl::StrJoin(others, ", "), ".\n");
+      Map(info, cells));
 }
 
 }  // namespace ulpscope

@@ -29,18 +29,6 @@ using Row = std::vector<Value>;
 // Ops of a layer that are named in the table.
 constexpr size_t kTopOps = 3;
 
-// Tokens that are listed; of more, the number.
-constexpr size_t kMostTokens = 16;
-
-std::string TokensText(const std::vector<int32_t>& tokens) {
-  if (tokens.size() == 1) {
-    return absl::StrCat("token ", tokens[0], " alone at position 0");
-  }
-  return tokens.size() <= kMostTokens
-             ? absl::StrCat("tokens ", absl::StrJoin(tokens, ","))
-             : absl::StrCat(tokens.size(), " tokens");
-}
-
 // "mlp_residual 1.2e-03 (61.0 %), ...": the ops with the largest local errors.
 std::string TopOps(std::vector<OpError> ops) {
   std::stable_sort(ops.begin(), ops.end(),
@@ -127,6 +115,7 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
   std::string text = ReportHead(
       absl::StrCat("Attribution of `", e.plan.Text(), "`"), info,
       absl::StrCat(", on ", TokensText(e.tokens),
+                   e.tokens.size() == 1 ? " alone at position 0" : "",
                    ". Errors are against the f64 oracle, over all positions; "
                    "the final hidden state is before the final norm."),
       e.stopped_in);
@@ -135,7 +124,12 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
     absl::StrAppend(&text, "- ", std::get<std::string>(sentence[0]), "\n");
   }
   absl::StrAppend(
-      &text,
+      &text, Section(results, "nonfinite_cells", {"layer", "op"}),
+      Section(results, "source",
+              {"channel", "channel_error_share", "value", "value_layer",
+               "position", "ratio_to_median", "born", "removed", "format",
+               "spacing", "isolated_rel_l2"}),
+      Section(results, "source_gains", {"op", "gain", "moved"}),
       Section(results, "source_parts",
               {"part", "layer", "ops", "squared_share"}),
       Section(results, "source_upgrades", {"strategy", "rel_l2"}),
@@ -146,7 +140,10 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
               {"scope", "layer", "op", "group", "gain", "most_moved"}),
       Section(results, "no_effect", {"op", "over_one_position"}));
   if (!a.layers.empty()) text += LayerSection(info, a, results);
-  if (!a.causes.empty()) text += CauseMap(info, a);
+  if (!a.causes.empty()) {
+    absl::StrAppend(&text, CauseMap(info, a),
+                    Section(results, "cause_sum", {"cosine", "norm", "rest"}));
+  }
   if (!a.repairs.empty()) {
     absl::StrAppend(
         &text, RepairMap(info, a),
@@ -174,7 +171,12 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
   }
   if (!results.Find("phenomena").rows.empty()) {
     absl::StrAppend(&text, "\n## Phenomena\n",
-                    Section(results, "phenomena", {"kind", "text"}));
+                    Section(results, "phenomena",
+                            {"layer", "last_layer", "op", "kind", "channel",
+                             "figure", "text"}),
+                    Section(results, "massive_channels",
+                            {"channel", "position", "born", "removed", "value",
+                             "value_layer", "ratio_to_median", "left"}));
   }
   return text + ReportTail(info);
 }

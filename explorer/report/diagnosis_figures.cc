@@ -43,17 +43,13 @@ DiagnosisFigures FiguresOf(const Diagnosis& d) {
   DiagnosisFigures figures;
   figures.outcome = OutcomeOf(d);
   std::map<std::string, size_t> held_by, closest;
-  for (size_t i = 0; i < d.points.size(); ++i) {
-    const PointResult& point = d.points[i];
+  for (const PointResult& point : d.points) {
     figures.differing += point.differs;
     figures.still_differing += point.still_differs;
     figures.not_reproduced += point.not_reproduced;
     figures.not_judged += !point.judged;
     if (point.held_by) ++held_by[std::string(HeldByName(*point.held_by))];
     if (!point.closest.empty()) ++closest[point.closest];
-    if (TightnessOf(point) > TightnessOf(d.points[figures.tightest])) {
-      figures.tightest = i;
-    }
   }
   figures.held_by = MostFirst(held_by);
   figures.closest = MostFirst(closest);
@@ -80,12 +76,15 @@ DiagnosisFigures FiguresOf(const Diagnosis& d) {
 
 Confirmation ConfirmationOf(const DiagnosedCause& c) {
   Confirmation of;
-  of.replayed = c.points > 0 && c.replay_without > 0;
-  of.run = c.run_without > 0 && c.run_with.has_value();
-  of.by_replay =
-      of.replayed && c.replay_with < c.replay_without &&
-      (c.replay_without > 1 || c.identical_with > c.identical_without);
-  of.by_run = of.run && c.run_with < c.run_without;
+  if (c.points > 0 && c.replay_without > 0) {
+    const bool confirms =
+        c.replay_with < c.replay_without &&
+        (c.replay_without > 1 || c.identical_with > c.identical_without);
+    (confirms ? of.by : of.not_by).push_back("replay");
+  }
+  if (c.run_without > 0 && c.run_with.has_value()) {
+    (c.run_with < c.run_without ? of.by : of.not_by).push_back("run");
+  }
   return of;
 }
 
@@ -116,51 +115,22 @@ int NearerAt(const StateDistance& state) {
 }
 
 absl::string_view OutcomeName(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kNothingMeasured:
-      return "nothing_measured";
-    case Outcome::kStopped:
-      return "stopped";
-    case Outcome::kUnexplained:
-      return "unexplained";
-    case Outcome::kDiffers:
-      return "differs";
-    case Outcome::kRoundsElsewhere:
-      return "rounds_elsewhere";
-    case Outcome::kNoDifference:
-      return "no_difference";
-  }
-  return "";
+  constexpr absl::string_view kNames[] = {"nothing_measured", "stopped",
+                                          "unexplained",      "differs",
+                                          "rounds_elsewhere", "no_difference"};
+  return kNames[static_cast<size_t>(outcome)];
 }
 
 absl::string_view HeldByName(HeldBy held_by) {
-  switch (held_by) {
-    case HeldBy::kBF16AndF16:
-      return "bf16 and f16";
-    case HeldBy::kBF16:
-      return "bf16";
-    case HeldBy::kF16:
-      return "f16";
-    case HeldBy::kF32:
-      return "f32";
-    case HeldBy::kF64:
-      return "f64";
-  }
-  return "";
+  constexpr absl::string_view kNames[] = {"bf16 and f16", "bf16", "f16", "f32",
+                                          "f64"};
+  return kNames[static_cast<size_t>(held_by)];
 }
 
 absl::string_view CauseKindName(CauseKind kind) {
-  switch (kind) {
-    case CauseKind::kComparison:
-      return "comparison";
-    case CauseKind::kImplementation:
-      return "implementation";
-    case CauseKind::kArithmetic:
-      return "arithmetic";
-    case CauseKind::kRounding:
-      return "rounding";
-  }
-  return "";
+  constexpr absl::string_view kNames[] = {"comparison", "implementation",
+                                          "arithmetic", "rounding"};
+  return kNames[static_cast<size_t>(kind)];
 }
 
 }  // namespace ulpscope

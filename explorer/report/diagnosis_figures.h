@@ -29,9 +29,6 @@ struct DiagnosisFigures {
   size_t still_differing = 0;  // with all causes
   size_t not_reproduced = 0;   // PointResult
   size_t not_judged = 0;       // PointResult
-  // The point that comes nearest to what it is allowed: an index into points,
-  // only if there are any.
-  size_t tightest = 0;
   // How many points hold nothing finer than a format, and to how many a preset
   // comes nearest: the most first.
   std::vector<std::pair<std::string, size_t>> held_by, closest;
@@ -46,11 +43,11 @@ struct DiagnosisFigures {
 
 DiagnosisFigures FiguresOf(const Diagnosis& diagnosis);
 
-// Which of a cause's confirmations were made, and which confirm it. Less than
-// what rounding allows needs no cause, unless it gives the trace's bits.
+// Which of a cause's confirmations were made, by "replay" and by "run", and of
+// these which confirm it and which do not. Less than what rounding allows needs
+// no cause, unless it gives the trace's bits.
 struct Confirmation {
-  bool replayed = false, run = false;
-  bool by_replay = false, by_run = false;
+  std::vector<std::string> by, not_by;
 };
 
 Confirmation ConfirmationOf(const DiagnosedCause& cause);
@@ -68,8 +65,7 @@ absl::string_view StatusOf(const PointResult& point);
 // neither is or something is not finite.
 int NearerAt(const StateDistance& state);
 
-absl::string_view OutcomeName(Outcome outcome);  // "no_difference"
-
+absl::string_view OutcomeName(Outcome outcome);   // "no_difference"
 absl::string_view HeldByName(HeldBy held_by);     // "bf16 and f16"
 absl::string_view CauseKindName(CauseKind kind);  // "comparison"
 

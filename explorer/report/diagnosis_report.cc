@@ -27,9 +27,6 @@
 namespace ulpscope {
 namespace {
 
-// Tokens that are listed; of more, the number.
-constexpr size_t kMostTokens = 16;
-
 // Points that are listed; of more, those that differ and a few others.
 constexpr size_t kMostPoints = 60;
 constexpr size_t kMostOtherPoints = 5;
@@ -37,16 +34,6 @@ constexpr size_t kMostOtherPoints = 5;
 constexpr size_t kMostHypotheses = 10;
 
 using Row = std::vector<Value>;
-
-std::string Compared(const Diagnosis& d) {
-  const std::string tokens =
-      d.tokens.size() <= kMostTokens
-          ? absl::StrCat(d.tokens.size() == 1 ? "token " : "tokens ",
-                         absl::StrJoin(d.tokens, ","))
-          : absl::StrCat(d.tokens.size(), " tokens");
-  return absl::StrFormat(". Compared with `%s` on %s (%s).", d.plan, tokens,
-                         d.tokens_are_traces ? "the trace's" : "given");
-}
 
 // The rows of these indices.
 Table Of(Table table, const std::vector<size_t>& rows) {
@@ -131,8 +118,12 @@ std::string Hypotheses(const Diagnosis& d, const Table& table) {
 
 std::string DiagnosisReport(const RunInfo& info, absl::string_view reference,
                             const Diagnosis& d, const Results& results) {
-  std::string text = ReportHead(absl::StrCat("Diagnosis of `", reference, "`"),
-                                info, Compared(d), d.stopped_in);
+  std::string text =
+      ReportHead(absl::StrCat("Diagnosis of `", reference, "`"), info,
+                 absl::StrFormat(". Compared with `%s` on %s (%s).", d.plan,
+                                 TokensText(d.tokens),
+                                 d.tokens_are_traces ? "the trace's" : "given"),
+                 d.stopped_in);
   const auto list = [&text](absl::string_view title,
                             const std::vector<std::string>& sentences) {
     absl::StrAppend(&text, "\n## ", title, "\n\n");
@@ -158,7 +149,10 @@ std::string DiagnosisReport(const RunInfo& info, absl::string_view reference,
   list("Verdict", Sentences(d));
   section("Causes",
           "Relative distances from the trace without each cause and with it. "
-          "Replays: of the trace's program, by what rounding allows.",
+          "Replays: of the trace's program, by what rounding allows. Of a "
+          "cancellation: errors before that layer and after it. Of rounding: "
+          "replays under f32 and under the trace's arithmetic, and runs of its "
+          "source alone under that and under f32.",
           results.Find("causes"),
           {"id", "kind", "first_layer", "points", "replay_without",
            "replay_with", "run_without", "run_with", "removed",
@@ -197,6 +191,8 @@ std::string DiagnosisReport(const RunInfo& info, absl::string_view reference,
           "n, if that is the one after layer n + shift, in units of the "
           "layer's update.",
           results.Find("shifts"), {"shift", "mismatch", "layers"});
+  section("Other tokens", results.Find("other_tokens").about,
+          results.Find("other_tokens"), {"position", "token", "found"});
   const std::vector<size_t> points = ShownPoints(d);
   section(
       "Points",

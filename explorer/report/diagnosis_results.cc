@@ -172,13 +172,6 @@ Fields<Whole> DiagnosisFields() {
 
 Fields<DiagnosedCause> CauseFields() {
   using C = DiagnosedCause;
-  const auto confirmed = [](const C& c) {
-    const Confirmation of = ConfirmationOf(c);
-    std::vector<std::string> by;
-    if (of.by_replay) by.push_back("replay");
-    if (of.by_run) by.push_back("run");
-    return by;
-  };
   return {
       {"id", "Cause", kNone, "Its name in the catalogue.", &C::id},
       {"kind", "Kind", kNone,
@@ -192,7 +185,8 @@ Fields<DiagnosedCause> CauseFields() {
        [](const C& c) { return OpName(c.first_op); }},
       {"points", "Points", kNone, "That it concerns.", &C::points},
       {"confirmed_by", "Confirmed by", kNone,
-       "Of the trace's program: \"replay\" and \"run\".", confirmed},
+       "Of the trace's program: \"replay\" and \"run\".",
+       [](const C& c) { return ConfirmationOf(c).by; }},
       {"replay_without", "Replay without", kRelative,
        "Distance of a replay without the cause: of the trace's program by what "
        "rounding allows.",

@@ -1,16 +1,23 @@
 #include "explorer/report/frame.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "explorer/report/schema.h"
 #include "model/architecture/config.h"
 
 namespace ulpscope {
 namespace {
+
+// Tokens that are listed; of more, the number.
+constexpr size_t kMostTokens = 16;
 
 std::optional<std::string> IfAny(absl::string_view text) {
   if (text.empty()) return std::nullopt;
@@ -81,6 +88,13 @@ std::string ReportHead(absl::string_view title, const RunInfo& info,
                     ".** `-` is what was not measured.\n");
   }
   return text;
+}
+
+std::string TokensText(const std::vector<int32_t>& tokens) {
+  return tokens.size() > kMostTokens
+             ? absl::StrCat(tokens.size(), " tokens")
+             : absl::StrCat(tokens.size() == 1 ? "token " : "tokens ",
+                            absl::StrJoin(tokens, ","));
 }
 
 std::string ReportTail(const RunInfo& info) {

@@ -1,7 +1,9 @@
 #ifndef EXPLORER_REPORT_FRAME_H_
 #define EXPLORER_REPORT_FRAME_H_
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "explorer/report/run_info.h"
@@ -17,6 +19,9 @@ Table ContextTable(const RunInfo& info, absl::string_view stopped_in);
 // the line on the machine.
 std::string ReportHead(absl::string_view title, const RunInfo& info,
                        absl::string_view more, absl::string_view stopped_in);
+
+// "token 5", "tokens 5,6", of many "100 tokens".
+std::string TokensText(const std::vector<int32_t>& tokens);
 
 // And behind it: that weights are SYNTHETIC, if they are.
 std::string ReportTail(const RunInfo& info);

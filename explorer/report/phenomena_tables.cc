@@ -148,12 +148,20 @@ Table BreakdownTable(const Phenomena& p) {
 std::vector<Table> PhenomenaTables(const Phenomena& p) {
   using N = NamedPhenomenon;
   return {
-      MakeTable("phenomena", "What is peculiar, in the order of layers.",
-                Fields<N>{{"kind", "Kind", kNo, "Its name.",
-                           [](const N& n) { return std::string(n.kind); }},
-                          {"layer", "Layer", kNo, "The first one.", &N::layer},
-                          {"text", "", kNo, "What it is.", &N::text}},
-                NamesOf(p)),
+      MakeTable(
+          "phenomena", "What is peculiar, in the order of layers.",
+          Fields<N>{
+              {"kind", "Kind", kNo, "Its name.",
+               [](const N& n) { return std::string(n.kind); }},
+              {"layer", "Layer", kNo, "The first one.", &N::layer},
+              {"last_layer", "To", kNo, "Of these in a row.", &N::last_layer},
+              {"op", "Op", kNo, "Of the stream: the add before.",
+               [](const N& n) { return OpName(n.op); }},
+              {"channel", "Channel", kNo, "If it is of one.", &N::channel},
+              {"figure", "Figure", kNo, "What `text` says.", &N::figure},
+              {"text", "What", kNo, "What that is.",
+               [](const N& n) { return std::string(n.text); }}},
+          NamesOf(p)),
       MassiveTable(p),
       CancellationTable(p),
       ConcentrationTable(p),

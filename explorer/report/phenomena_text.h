@@ -2,20 +2,26 @@
 #define EXPLORER_REPORT_PHENOMENA_TEXT_H_
 
 #include <cstddef>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "explorer/phenomena/phenomena.h"
+#include "model/architecture/op.h"
 
 namespace ulpscope {
 
-// One phenomenon in plain English, with the number behind it.
+// A phenomenon in a line.
 struct NamedPhenomenon {
   // breakdown, massive_channel, cancellation, concentration, bias, overflow,
   // underflow or softmax_over_one.
   const char* kind;
-  size_t layer;  // the first that it is about; 0 for what is in no layer
-  std::string text;
+  // The layers in a row that show it, 0 for what is in no layer, and the op: of
+  // the stream the add that it is after.
+  size_t layer, last_layer;
+  Op op;
+  std::optional<size_t> channel;
+  double figure;     // in a row of layers, of the one with the most
+  const char* text;  // what that is
 };
 
 // Those worth a line, in the order of their first layers, final_norm and

@@ -11,7 +11,6 @@
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/report/schema.h"
-#include "explorer/report/verdict_text.h"
 #include "kernels/base/format.h"
 #include "model/architecture/op.h"
 
@@ -26,6 +25,12 @@ auto Of(const std::optional<T>& part, Get get)
     -> std::optional<std::decay_t<std::invoke_result_t<Get, const T&>>> {
   if (!part.has_value()) return std::nullopt;
   return std::invoke(get, *part);
+}
+
+absl::string_view ScopeName(CureScope scope) {
+  return scope == CureScope::kSource ? "source"
+         : scope == CureScope::kOps  ? "ops"
+                                     : "channel";
 }
 
 std::vector<std::string> Names(const std::vector<Op>& ops) {

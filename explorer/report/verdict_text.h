@@ -4,19 +4,14 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/verdict.h"
 
 namespace ulpscope {
 
-// "source", "ops" or "channel".
-absl::string_view ScopeName(CureScope scope);
-
-std::string ExposureSentence(const Exposure& exposure);
-std::string SpreadingSentence(const Spreading& spreading);
-
-// The verdict in words, each sentence with its numbers. `repair` may be null.
+// The verdict in words: what it comes to, where the error comes from, is
+// exposed and spread, what cures it, and the repair. All other figures are in
+// the tables of the same fields. `repair` may be null.
 std::vector<std::string> Sentences(const Verdict& verdict,
                                    const RepairResult* repair);
 

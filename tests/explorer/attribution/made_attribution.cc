@@ -5,8 +5,6 @@
 #include <vector>
 
 #include "absl/status/status_matchers.h"
-#include "absl/strings/str_join.h"
-#include "explorer/report/verdict_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/architecture/cell.h"
@@ -115,10 +113,6 @@ SeedCase::SeedCase() : plan(PlanOf("torch-bf16")), attribution(Uniform(1e-4)) {
       add = {22, Op::kMlpResidual, 59.6, 55.7, 1.86};
     }
   }
-}
-
-std::string Text(const Verdict& verdict) {
-  return absl::StrJoin(Sentences(verdict, nullptr), "\n");
 }
 
 }  // namespace ulpscope

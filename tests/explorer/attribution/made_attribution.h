@@ -5,7 +5,6 @@
 #include <string>
 
 #include "explorer/attribution/attribution.h"
-#include "explorer/attribution/verdict.h"
 #include "explorer/phenomena/phenomena.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -38,8 +37,6 @@ struct SeedCase {
   Attribution attribution;
   Phenomena phenomena;
 };
-
-std::string Text(const Verdict& verdict);
 
 }  // namespace ulpscope
 

@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <string>
 #include <vector>
 
 #include "absl/status/status_matchers.h"
@@ -30,8 +29,6 @@ namespace {
 
 using ::absl_testing::IsOk;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::Not;
 
 TEST(VerdictTest, SeedCaseNamesSourceExposureAndSpreading) {
   const SeedCase seed;
@@ -86,13 +83,6 @@ TEST(VerdictTest, SeedCaseNamesSourceExposureAndSpreading) {
   EXPECT_TRUE(v.interaction->adds_up);
   EXPECT_NEAR(v.interaction->squares_norm, std::sqrt(source + others) / 0.1,
               1e-2);
-  // Each sentence has its numbers.
-  const std::string text = Text(v);
-  for (const char* number : {"layers 3-21", "channel 62", "1667", "bf16",
-                             "spacing at that size is 8", "59.6", "layer 22",
-                             "Layer 23", "62.0 %", "softmax"}) {
-    EXPECT_THAT(text, HasSubstr(number));
-  }
 }
 
 // Spacing of bf16: 4 in [512, 1024), 8 in [1024, 2048).
@@ -136,7 +126,7 @@ TEST(VerdictTest, MassiveActivationIsInnocentOfErrorsElsewhere) {
   EXPECT_EQ(v.source->last_layer, 23u);
   // Layer 22's cancellation was before that.
   EXPECT_FALSE(v.exposed_by.has_value());
-  EXPECT_THAT(Text(v), Not(HasSubstr("massive")));
+  EXPECT_FALSE(v.source->channel.has_value() && v.source->channel->massive);
 }
 
 TEST(VerdictTest, FewLayersOfAMassiveActivationAreNamedThemselves) {
@@ -184,8 +174,6 @@ TEST(VerdictTest, NoGroupOfOpsHasHalf) {
   EXPECT_EQ(v.ops[1].op, Op::kMlpResidual);
   EXPECT_EQ(v.ops[2].op, Op::kSwiGlu);
   EXPECT_NEAR(v.ops[0].squared_share, 144.0 / (100 + 121 + 144), 1e-12);
-  EXPECT_THAT(Text(v), HasSubstr("no single source"));
-  EXPECT_THAT(Text(v), HasSubstr("post_norm (39.5 %)"));
 }
 
 TEST(VerdictTest, LayersOfAGroupAreTheShortestRangeThatHoldsNearlyAll) {
@@ -278,9 +266,8 @@ TEST(VerdictTest, MassiveActivationIsRoundedByTheStreamsAddsAlone) {
   EXPECT_FALSE(v.source->makes.has_value());
   EXPECT_FALSE(v.source->until_removal.has_value());
   EXPECT_FALSE(v.source->removes.has_value());
-  EXPECT_THAT(Text(v), HasSubstr("1667 at its largest"));
-  EXPECT_THAT(Text(v), HasSubstr("1396 times the median"));
-  EXPECT_THAT(Text(v), Not(HasSubstr("spacing")));
+  EXPECT_EQ(v.source->channel->value, 1667);
+  EXPECT_NEAR(v.source->channel->ratio_to_median, 1396, 0.5);
   // Of a channel that is massive in other layers only nothing is said.
   seed.phenomena.massive[0].born = 4;
   v = Judge(seed.plan, seed.attribution, &seed.phenomena);

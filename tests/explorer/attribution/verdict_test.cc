@@ -12,9 +12,7 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/cure.h"
 #include "explorer/attribution/error_source.h"
-#include "explorer/attribution/repair.h"
 #include "explorer/phenomena/phenomena.h"
-#include "explorer/report/verdict_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/format.h"
@@ -33,11 +31,8 @@ namespace ulpscope {
 namespace {
 
 using ::absl_testing::IsOk;
-using ::testing::AllOf;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -82,7 +77,7 @@ TEST(VerdictTest, ExposureIsOfWhatIsInherited) {
 // ops, and what all others have.
 TEST(VerdictTest, CuresLeaveTheOtherCellsOnAverage) {
   SeedCase seed;
-  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
   double others = 0;
   for (const Cause& cause : seed.attribution.causes) {
     if (OpKernel(cause.cell.op) != Kernel::kResidual) {
@@ -97,31 +92,20 @@ TEST(VerdictTest, CuresLeaveTheOtherCellsOnAverage) {
   EXPECT_NEAR(LeftOnAverage(v, CureScope::kOps), std::sqrt(others), 1e-9);
   EXPECT_NEAR(LeftOnAverage(v, CureScope::kChannel), std::sqrt(others - parts),
               1e-7);
-
-  v.source->isolated = {0.2, {{Strategy(), 0.01}}};
-  v.source->cures = {{CureScope::kSource, Strategy(), {"residual=f32"}, 0.09}};
-  EXPECT_THAT(Text(v), HasSubstr("By themselves, in all layers"));
-  EXPECT_THAT(Text(v), HasSubstr("give an error of 0.2; 0.01 under f32."));
-  EXPECT_THAT(Text(v), HasSubstr("`residual=f32` the error is 0.09 instead of "
-                                 "0.1 (all other cells, if independent, give "
-                                 "0.14 on average)"));
-  EXPECT_THAT(Text(v), HasSubstr("None of these halves the error"));
-  v.source->cures[0].rel_l2 = 0.05;
-  EXPECT_THAT(Text(v), Not(HasSubstr("None of these")));
 }
 
-TEST(VerdictTest, OpsThatRoundInTurnAreSaidTo) {
+TEST(VerdictTest, GainsAreOfTheSourcesOps) {
   SeedCase seed;
   seed.attribution.op_repairs = {
       {{0, Op::kAttnResidual}, {0.1, 0.1, 0.1, {}, true}, 0.01, 0, 0.02, 0},
       {{0, Op::kMlpResidual}, {0.1, 0.1, 0.1, {}, true}, -0.0001, 0, 0.3, 0}};
-  EXPECT_THAT(Text(Judge(seed.plan, seed.attribution, &seed.phenomena)),
-              AllOf(HasSubstr("attn_residual alone 1.0 %"),
-                    HasSubstr("in mlp_residual alone 0.0 %"),
-                    HasSubstr("the other ops round again")));
-  seed.attribution.op_repairs[0].moved = 0.6;
-  EXPECT_THAT(Text(Judge(seed.plan, seed.attribution, &seed.phenomena)),
-              Not(HasSubstr("round again")));
+  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  ASSERT_EQ(v.source->gains.size(), 2u);
+  for (const OpGain& gain : v.source->gains) {
+    const bool attn = gain.op == Op::kAttnResidual;
+    EXPECT_EQ(gain.gain, attn ? 0.01 : -0.0001);
+    EXPECT_EQ(gain.moved, attn ? 0.02 : 0.3);
+  }
 }
 
 TEST(VerdictTest, CellsThatDoNotAddUpAreSaidTo) {
@@ -132,8 +116,9 @@ TEST(VerdictTest, CellsThatDoNotAddUpAreSaidTo) {
   const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.interaction.has_value());
   EXPECT_FALSE(v.interaction->adds_up);
-  EXPECT_THAT(Text(v), HasSubstr("do not add up"));
-  EXPECT_THAT(Text(v), HasSubstr("cosine of 0.200"));
+  EXPECT_EQ(v.interaction->sum_cosine, 0.2);
+  EXPECT_EQ(v.interaction->sum_norm, 1.7);
+  EXPECT_EQ(v.interaction->sum_rest, 1.6);
 }
 
 TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
@@ -158,8 +143,7 @@ TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
   EXPECT_FALSE(v.source.has_value());
   EXPECT_FALSE(v.interaction.has_value());
   EXPECT_FALSE(v.exact);
-  EXPECT_THAT(Text(v), HasSubstr("breaks down"));
-  EXPECT_THAT(Text(v), HasSubstr("down_proj@7 and swiglu@9"));
+  EXPECT_TRUE(std::isnan(v.rel_l2));
 }
 
 TEST(VerdictTest, StoppedAttributionNamesNoSource) {
@@ -177,7 +161,7 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
   EXPECT_THAT(v.ops, IsEmpty());
   EXPECT_THAT(v.no_effect, IsEmpty());
   EXPECT_TRUE(v.exposed_by.has_value());
-  EXPECT_THAT(Text(v), HasSubstr("the cause map, after layer 12"));
+  EXPECT_EQ(v.stopped_in, "the cause map, after layer 12");
 
   // Later than the causes: they are still good.
   SeedCase late;
@@ -190,8 +174,7 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
   nothing.stopped_in = "the oracle";
   nothing.plan.rel_l2 = nothing.plan.logits_rel_l2 = kNaN;
   v = Judge(seed.plan, nothing, nullptr);
-  EXPECT_THAT(Text(v), HasSubstr("not run to its end"));
-  EXPECT_THAT(Text(v), Not(HasSubstr("breaks down")));
+  EXPECT_FALSE(v.nonfinite_from.has_value());
   EXPECT_FALSE(v.exact);
   EXPECT_FALSE(v.source.has_value());
 }
@@ -205,9 +188,6 @@ TEST(VerdictTest, PlanOfTheOracleHasNoError) {
   EXPECT_TRUE(v.exact);
   EXPECT_FALSE(v.source.has_value());
   EXPECT_THAT(v.no_effect, IsEmpty());
-  const std::vector<std::string> sentences = Sentences(v, nullptr);
-  ASSERT_EQ(sentences.size(), 1u);
-  EXPECT_THAT(sentences[0], HasSubstr("no error"));
 }
 
 TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
@@ -217,7 +197,6 @@ TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
   ASSERT_TRUE(v.head.has_value());
   EXPECT_EQ(v.head->op, Op::kLmHead);
   EXPECT_GT(v.head->squared_share, 0.99);
-  EXPECT_THAT(Text(v), HasSubstr("lm_head's own"));
 }
 
 TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
@@ -231,16 +210,17 @@ TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
   a.group_repairs = {{{0, Op::kQProj}, whole, 0.3, 0, 0, 0}};
   a.layer_repairs = {{{7, Op::kEmbed}, whole, 0.5, 0, 0, 0}};
   Verdict v = Judge(PlanOf("bf16"), a, nullptr);
-  EXPECT_THAT(Text(v),
-              HasSubstr("at one cell 5.0 % (k_proj@3), in all layers of one op "
-                        "-10.0 % (rope), in one group of ops 30.0 % (matmul), "
-                        "in one layer 50.0 % (layer 7). One cell moves the "
-                        "final hidden state by up to 3.0 % of that error: what "
-                        "one op leaves exact"));
-  a.repairs[0].moved = 0.7;
-  EXPECT_THAT(Text(Judge(PlanOf("bf16"), a, nullptr)),
-              HasSubstr("up to 70.0 % of that error, which brings it no "
-                        "nearer"));
+  ASSERT_TRUE(v.best_cell && v.best_op && v.best_group && v.best_layer);
+  EXPECT_EQ(v.best_cell->cell.layer, 3u);
+  EXPECT_EQ(v.best_cell->cell.op, Op::kKProj);
+  EXPECT_EQ(v.best_cell->gain, 0.05);
+  EXPECT_EQ(v.best_cell->most_moved, 0.03);
+  EXPECT_EQ(v.best_op->cell.op, Op::kRope);
+  EXPECT_EQ(v.best_op->gain, -0.1);
+  EXPECT_EQ(v.best_group->cell.op, Op::kQProj);
+  EXPECT_EQ(v.best_group->gain, 0.3);
+  EXPECT_EQ(v.best_layer->cell.layer, 7u);
+  EXPECT_EQ(v.best_layer->gain, 0.5);
   // An unfinished map may not have shown the best yet.
   a.repairs[0].effect.complete = false;
   v = Judge(PlanOf("bf16"), a, nullptr);
@@ -259,36 +239,6 @@ TEST(VerdictTest, OpsUnderTheOracleAreNotSaidToHaveNoEffect) {
   ASSERT_EQ(v.no_effect.size(), 1u);
   EXPECT_EQ(v.no_effect[0].op, Op::kRope);
   EXPECT_FALSE(v.no_effect[0].over_one_position);
-}
-
-TEST(VerdictTest, RepairIsTheLastSentence) {
-  const SeedCase seed;
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
-  RepairResult repair;
-  repair.budget = {BudgetMetric::kRelL2, 0.01};
-  repair.strategies = {Strategy()};
-  repair.error_before = 0.1;
-  repair.best_error = 0.05;
-  EXPECT_THAT(Sentences(v, &repair).back(),
-              HasSubstr("No upgrades to {f32} keep the budget rel_l2<=0.01; "
-                        "the best, of everything, reach 0.05"));
-  repair.best_error = kInf;
-  EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("breaks down too"));
-  repair.stopped_in = "ops to upgrade";
-  EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("stopped at: ops"));
-  repair.stopped_in = "";
-  repair.reached = true;
-  repair.repair.error = 0.1;
-  EXPECT_THAT(Sentences(v, &repair).back(), HasSubstr("by itself: 0.1"));
-  repair.repair = {{{Op::kQProj, Strategy(), {3, 4}}}, seed.plan, 0.007};
-  repair.entries = {"q_proj@3-4=f32"};
-  EXPECT_THAT(Sentences(v, &repair).back(),
-              HasSubstr("`q_proj@3-4=f32`: 2 (layer, op) cells, and an error "
-                        "of 0.007 instead of 0.1"));
-  repair.cost = RepairCost();
-  repair.cost->decode_ratio = {0.75, 0.01};
-  EXPECT_THAT(Sentences(v, &repair).back(),
-              HasSubstr("0.750 ± 0.010 of the plan's speed"));
 }
 
 // The final hidden state is the oracle's: nothing is divided by its error.

@@ -42,9 +42,8 @@ TEST_F(DiagnosisTextTest, SentencesAreInTheOrderOfTheWork) {
   EXPECT_THAT(Sentences(d),
               ElementsAre(StartsWith("The trace's program differs"),
                           StartsWith("Alignment: 1 position and 4 layers"),
-                          StartsWith("Arithmetic: `torch-bf16`"),
                           StartsWith("Who is right: ours (`f32`)"),
-                          StartsWith("Replayed from the trace's own values"),
+                          StartsWith("Arithmetic: `torch-bf16`. Replayed"),
                           StartsWith("Cause `rope_neighbours`"),
                           StartsWith("What stays unexplained: 1 point, "),
                           StartsWith("Not measured: 1 tensor")));
@@ -62,13 +61,13 @@ TEST_F(DiagnosisTextTest, HeadlinesAccuseOfWhatWasFound) {
   EXPECT_EQ(Sentences(SeedDiagnosis(random_))[0],
             clean +
                 " What the error table shows comes from "
-                "`rounding_of_massive_activation`, `cancellation` and "
+                "`rounding_of_massive_activation`, `cancellation`, "
                 "`last_state_normed`.");
   AddCause(d, MadeCause("rope_neighbours", 2, Op::kRope, random_));
   AddCause(d, MadeCause("norm_eps_1e-5", 1, Op::kInputNorm, random_));
   EXPECT_EQ(Sentences(d)[0],
-            "The trace's program differs from the model by `rope_neighbours` "
-            "and `norm_eps_1e-5`.");
+            "The trace's program differs from the model by `rope_neighbours`, "
+            "`norm_eps_1e-5`.");
   MakeUnexplained(d, 3, Op::kInputNorm);
   d.points[*d.first_unexplained].distance_with_causes = 0.5432;
   EXPECT_THAT(Sentences(d)[0],
@@ -104,14 +103,15 @@ TEST_F(DiagnosisTextTest, CausesSayWhatIsToBeChanged) {
       All(d),
       AllOf(HasSubstr("Cause `rope_neighbours` (implementation): what "
                       "rope_neighbours is, from rope in layer 2. Confirmed "
-                      "twice: "),
-            HasSubstr("tell it from `rope_other` and `rope_third`."),
+                      "by replay and run. "),
+            HasSubstr("tell it from `rope_other`, `rope_third`."),
             HasSubstr("What to change: undo rope_neighbours.")));
   d.causes[0].run_with = 2 * *rope.run_without;
   EXPECT_THAT(All(d),
-              HasSubstr("Confirmed by the replay, not by a free run: "));
+              HasSubstr(". Confirmed by replay. Not confirmed by run. "));
   d.causes[0].points = 0;
-  EXPECT_THAT(All(d), HasSubstr("Not confirmed: "));
+  EXPECT_THAT(All(d), AllOf(HasSubstr("2. Not confirmed by run."),
+                            Not(HasSubstr(". Confirmed"))));
 }
 
 TEST_F(DiagnosisTextTest, WhoIsNearerToTheOracleIsRight) {
@@ -144,11 +144,8 @@ TEST_F(DiagnosisTextTest, WhatIsNotFiniteIsSaidFirst) {
                          "on. Unexplained: first differs at op input_norm in "
                          "layer 1: distance inf"));
   EXPECT_THAT(Sentences(d)[1],
-              AllOf(StartsWith("Not finite: of the trace 11648 values are "
-                               "infinite or NaN at 13 of 14 points, the first "
-                               "of which is input_norm in layer 1. A replay "
-                               "from the values before it gives finite ones."),
-                    HasSubstr("12 points with such values cannot be judged")));
+              StartsWith("Not finite: the trace at 13 of 14 points, first "
+                         "input_norm in layer 1."));
   EXPECT_THAT(All(d), AllOf(HasSubstr("Who is right: not known"),
                             Not(HasSubstr("more accurate")),
                             Not(HasSubstr("needs no change")),
@@ -157,33 +154,29 @@ TEST_F(DiagnosisTextTest, WhatIsNotFiniteIsSaidFirst) {
   d = CleanDiagnosis(4, random_);
   d.ours_nonfinite = NonFinite{1, 13, 5};
   EXPECT_THAT(Sentences(d)[1],
-              StartsWith("Not finite: of ours (`f32`) 5 values are"));
+              StartsWith("Not finite: ours (`f32`) at 13 of 14 points"));
   // Of the last states alone, the others still say it.
   d = CleanDiagnosis(4, random_);
   MakeNotFinite(d, 4, Op::kMlpResidual);
   d.nearer_to_oracle = -1;
-  EXPECT_THAT(All(d), AllOf(HasSubstr("ours is nearer to the f64 oracle at 4, "
-                                      "the trace at 0; 1 do not say it"),
-                            HasSubstr("After layer 3 the trace is "),
+  EXPECT_THAT(All(d), AllOf(HasSubstr("Of 5 states, ours is nearer to the f64 "
+                                      "oracle at 4, the trace at 0."),
                             Not(HasSubstr("needs no change"))));
 }
 
 TEST_F(DiagnosisTextTest, AnArithmeticThatNothingTellsIsNotNamed) {
   Diagnosis d = CleanDiagnosis(4, random_);
-  d.points[3].closest = "f32";
-  EXPECT_THAT(All(d), HasSubstr("nearest replay is 13 to `torch-bf16`, 1 to "
-                                "`f32`."));
+  EXPECT_THAT(All(d), HasSubstr("Arithmetic: `torch-bf16`"));
   d.arithmetic.points_that_tell = 0;
-  EXPECT_THAT(All(d), HasSubstr("Arithmetic: not known"));
+  EXPECT_THAT(All(d), AllOf(HasSubstr("Arithmetic: not known"),
+                            Not(HasSubstr("Arithmetic: `"))));
 }
 
 TEST_F(DiagnosisTextTest, OtherTokensAreNamed) {
   Diagnosis d = CleanDiagnosis(4, random_);
   d.alignment.other_tokens = {{0, 5, 77}, {2, 6, -1}};
   EXPECT_THAT(All(d),
-              HasSubstr("2 positions: at position 0 token 5, where the trace "
-                        "has that of token 77; at position 2 token 6, where "
-                        "the trace has that of no token."));
+              HasSubstr("not that of its tokens at 2 positions, first 0."));
 }
 
 TEST_F(DiagnosisTextTest, NothingMeasuredIsNotNoDifference) {
