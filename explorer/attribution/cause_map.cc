@@ -14,6 +14,7 @@
 #include "explorer/error/baseline.h"
 #include "explorer/error/effects.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
@@ -37,53 +38,38 @@ class FinalErrors {
  public:
   explicit FinalErrors(const Baseline& baseline)
       : oracle_(baseline.State(baseline.oracle, baseline.num_layers())),
-        plan_error_(oracle_.rows * oracle_.cols),
-        sum_(plan_error_.size(), 0) {
-    const Matrix<const double> plan =
-        baseline.State(baseline.run, baseline.num_layers());
-    for (size_t i = 0; i < plan_error_.size(); ++i) {
-      plan_error_[i] = plan.data[i] - oracle_.data[i];
-      plan_squares_ += plan_error_[i] * plan_error_[i];
-    }
-  }
+        plan_error_(Difference(
+            baseline.State(baseline.run, baseline.num_layers()), oracle_)),
+        plan_squares_(Dot(plan_error_, plan_error_)),
+        sum_(plan_error_.size(), 0) {}
 
   // Adds `count` equal errors to the sum, and returns one's share and cosine.
   std::pair<double, double> Add(Matrix<const double> value, size_t count) {
-    double dot = 0, squares = 0;
-    for (size_t r = 0; r < value.rows; ++r) {
-      for (size_t c = 0; c < value.cols; ++c) {
-        const size_t i = r * value.cols + c;
-        const double error = value.Row(r)[c] - oracle_.Row(r)[c];
-        dot += error * plan_error_[i];
-        squares += error * error;
-        sum_[i] += static_cast<double>(count) * error;
-      }
+    const std::vector<double> error = Difference(value, oracle_);
+    for (size_t i = 0; i < error.size(); ++i) {
+      sum_[i] += static_cast<double>(count) * error[i];
     }
-    return {RatioOrZero(dot, plan_squares_), Cosine(dot, squares)};
+    return {RatioOrZero(Dot(error, plan_error_), plan_squares_), Cosine(error)};
   }
 
   // Figures of the sum so far.
   void Finish(Attribution& result) const {
-    double dot = 0, squares = 0, rest = 0;
-    for (size_t i = 0; i < sum_.size(); ++i) {
-      dot += sum_[i] * plan_error_[i];
-      squares += sum_[i] * sum_[i];
-      rest += (plan_error_[i] - sum_[i]) * (plan_error_[i] - sum_[i]);
-    }
     const double plan_norm = std::sqrt(plan_squares_);
-    result.sum_cosine = Cosine(dot, squares);
-    result.sum_norm = RatioOrZero(std::sqrt(squares), plan_norm);
-    result.sum_rest = RatioOrZero(std::sqrt(rest), plan_norm);
+    result.sum_cosine = Cosine(sum_);
+    result.sum_norm = RatioOrZero(Norm2(sum_), plan_norm);
+    result.sum_rest =
+        RatioOrZero(std::sqrt(SquaredDistance(plan_error_, sum_)), plan_norm);
   }
 
  private:
-  double Cosine(double dot, double squares) const {
-    return RatioOrZero(dot, std::sqrt(squares) * std::sqrt(plan_squares_));
+  double Cosine(const std::vector<double>& error) const {
+    return RatioOrZero(Dot(error, plan_error_),
+                       Norm2(error) * std::sqrt(plan_squares_));
   }
 
-  Matrix<const double> oracle_;
-  std::vector<double> plan_error_;
-  double plan_squares_ = 0;
+  const Matrix<const double> oracle_;
+  const std::vector<double> plan_error_;
+  const double plan_squares_;
   std::vector<double> sum_;
 };
 

@@ -11,7 +11,7 @@
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/phenomena.h"
-#include "kernels/base/format.h"
+#include "kernels/measure/error.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
@@ -30,12 +30,6 @@ constexpr double kNearlyAll = 0.9;
 
 // The least share of the squared errors that is worth a name beside a source.
 constexpr double kNoticeable = 0.01;
-
-// Spacing of the format's normal numbers at x.
-double SpacingAt(Format format, double x) {
-  return std::exp2(std::floor(std::log2(std::fabs(x)))) * 2 *
-         UnitRoundoff(format);
-}
 
 // |c|^2 up to the oracle's norm, which all causes share.
 double Square(const Cause& cause) {

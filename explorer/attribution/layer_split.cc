@@ -16,6 +16,7 @@
 #include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
@@ -24,21 +25,6 @@
 
 namespace ulpscope {
 namespace {
-
-double Dot(const std::vector<double>& a, const std::vector<double>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-double Norm2(const std::vector<double>& v) { return std::sqrt(Dot(v, v)); }
-
-std::vector<double> Difference(const std::vector<double>& a,
-                               const std::vector<double>& b) {
-  std::vector<double> difference(a.size());
-  for (size_t i = 0; i < a.size(); ++i) difference[i] = a[i] - b[i];
-  return difference;
-}
 
 ErrorSize SizeOf(const std::vector<double>& error, double reference_norm,
                  size_t hidden_size) {

@@ -15,6 +15,7 @@
 #include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/traced_values.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
@@ -36,16 +37,11 @@ constexpr double kOtherEmbedding = 0x1p-7;
 // thread: some tens of milliseconds.
 constexpr double kValuesAtOnce = 0x1p22;
 
-double SquaredDistance(const double* a, const double* b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return sum;
-}
-
+// Row by row, each of which is summed by itself.
 double Distance(Matrix<const double> a, Matrix<const double> b) {
   double sum = 0;
   for (size_t r = 0; r < std::min(a.rows, b.rows); ++r) {
-    sum += SquaredDistance(a.Row(r), b.Row(r), a.cols);
+    sum += SquaredDistance({a.Row(r), 1, a.cols}, {b.Row(r), 1, a.cols});
   }
   return std::sqrt(sum);
 }
@@ -112,10 +108,9 @@ class Aligner {
   }
 
   absl::StatusOr<std::vector<Residual>> Replay(const AlignedTrace& aligned) {
-    const auto oracle = Plan::Parse("oracle", num_layers_);
-    if (!oracle.ok()) return oracle.status();
-    auto residuals = MeasureCandidates(setting_, weights_, aligned,
-                                       {{*oracle, {}, &aligned}}, "alignment");
+    auto residuals = MeasureCandidates(
+        setting_, weights_, aligned,
+        {{Plan::Oracle(num_layers_), {}, &aligned}}, "alignment");
     if (!residuals.ok()) return residuals.status();
     return std::move(residuals->front());
   }
@@ -289,9 +284,7 @@ class Aligner {
 
   // How large the squared distance from an embedding may be.
   static double Bound(const std::vector<double>& embedding) {
-    double size = 0;
-    for (const double x : embedding) size += x * x;
-    return kOtherEmbedding * kOtherEmbedding * size;
+    return kOtherEmbedding * kOtherEmbedding * Dot(embedding, embedding);
   }
 
   // The sum only grows, and of others than the right token it is beyond the

@@ -94,18 +94,17 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     beliefs.push_back(std::move(belief));
   }
   const PerturbedTrace perturbed(trace, UnitRoundoff(trace.format()));
-  const auto oracle = Plan::Parse("oracle", num_layers);
-  if (!oracle.ok()) return oracle.status();
+  const Plan oracle = Plan::Oracle(num_layers);
   Variant exact = beliefs.front().variant();
   exact.rope_angles_f32 = false;
-  std::vector<Candidate> candidates = {{*oracle, exact, &trace}};
+  std::vector<Candidate> candidates = {{oracle, exact, &trace}};
   const Format held = trace.format();
   for (size_t p = 0; p < beliefs.size(); ++p) {
     const bool finer = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
     candidates.push_back(
         {beliefs[p].plan, beliefs[p].variant(), &trace, finer});
   }
-  candidates.push_back({*oracle, exact, &perturbed});
+  candidates.push_back({oracle, exact, &perturbed});
   const auto set = weights.Get(beliefs.front().weights());
   if (!set.ok()) return set.status();
   const auto residuals =

@@ -18,6 +18,7 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/error/run.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/checkpoint.h"
@@ -47,7 +48,7 @@ absl::StatusOr<Belief> With(const Belief& belief,
   Belief with = belief;
   with.accepted.push_back(hypothesis);
   if (!hypothesis.plan_entry.empty()) {
-    auto plan = WithEntries(belief.plan, {hypothesis.plan_entry});
+    auto plan = belief.plan.With(hypothesis.plan_entry);
     if (!plan.ok()) return plan.status();
     with.plan = *std::move(plan);
   }
@@ -63,11 +64,6 @@ double Floor(double unit_roundoff) { return unit_roundoff / 16; }
 struct PartFit {
   double distance = 0, allowed = 0, tolerance = 0, norm = 0;
 
-  double Relative(double x) const {
-    return x == 0     ? 0
-           : norm > 0 ? x / norm
-                      : std::numeric_limits<double>::infinity();
-  }
   double Excess(double unit_roundoff) const {
     if (distance == 0) return 0;
     const double least = Floor(unit_roundoff) * norm;
@@ -110,8 +106,8 @@ PointFit FitOf(const Point& point, const Residual& own, const Residual& f32,
   PointFit fit;
   fit.usual = usual.Excess(unit_roundoff) > all.Excess(unit_roundoff);
   const PartFit& worse = fit.usual ? usual : all;
-  fit.distance = worse.Relative(worse.distance);
-  fit.allowed = worse.Relative(worse.allowed);
+  fit.distance = RatioOrZero(worse.distance, worse.norm);
+  fit.allowed = RatioOrZero(worse.allowed, worse.norm);
   fit.tolerance = worse.tolerance;
   fit.excess = worse.Excess(unit_roundoff);
   fit.allowed_all = all.allowed;
@@ -242,19 +238,18 @@ absl::StatusOr<Fit> Evaluate(const ReplaySetting& setting, WeightSets& weights,
   const size_t num_layers = weights.original().layers.size();
   const auto set = weights.Get(belief.weights());
   if (!set.ok()) return set.status();
-  const auto oracle = Plan::Parse("oracle", num_layers);
-  if (!oracle.ok()) return oracle.status();
+  const Plan oracle = Plan::Oracle(num_layers);
   const PerturbedTrace perturbed(trace, UnitRoundoff(trace.format()));
   const Variant variant = belief.variant();
   // The oracle's angles are exact: their rounding is part of the arithmetic.
   Variant exact = variant;
   exact.rope_angles_f32 = false;
   std::vector<Candidate> candidates = {
-      {*oracle, exact, &trace},
+      {oracle, exact, &trace},
       {belief.plan, variant, &trace, belief.stored_rounded},
       {Plan(num_layers), variant, &trace}};
   if (belief.stored_rounded) {
-    candidates.push_back({*oracle, exact, &perturbed});
+    candidates.push_back({oracle, exact, &perturbed});
   }
   const auto residuals =
       MeasureCandidates(setting, **set, trace, candidates, task);

@@ -15,6 +15,7 @@
 #include "explorer/error/metrics.h"
 #include "explorer/phenomena/phenomena.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
@@ -70,25 +71,6 @@ class GivenStates : public GivenOutputs {
   const AlignedTrace& aligned_;
   const KeptStates* instead_;
 };
-
-double Squares(Matrix<const double> a) {
-  double sum = 0;
-  for (size_t r = 0; r < a.rows; ++r) {
-    for (size_t c = 0; c < a.cols; ++c) sum += a.Row(r)[c] * a.Row(r)[c];
-  }
-  return sum;
-}
-
-double SquaredDistance(Matrix<const double> a, Matrix<const double> b) {
-  double sum = 0;
-  for (size_t r = 0; r < a.rows; ++r) {
-    for (size_t c = 0; c < a.cols; ++c) {
-      const double d = a.Row(r)[c] - b.Row(r)[c];
-      sum += d * d;
-    }
-  }
-  return sum;
-}
 
 // Of a run, the rows at the positions that a tensor has.
 Matrix<const double> At(Matrix<const double> rows, const TracedTensor& tensor) {
@@ -176,11 +158,11 @@ class RowMaker {
     const double all = traces_own + our_own + inherited;
     if (!(all > 0) || !std::isfinite(all)) {
       distance_ = std::sqrt(as_aligned * elements);
-      norm_ = std::sqrt(Squares(of(oracle_)));
+      norm_ = Norm2(of(oracle_));
       if (all == 0 && std::isfinite(as_given)) row.shares = shares;
       return true;
     }
-    const double norm = std::sqrt(Squares(of(oracle_)));
+    const double norm = Norm2(of(oracle_));
     const Cancellation& adds = oracle_.CancellationAt(layer);
     const double growth =
         distance_ > 0 ? std::sqrt(inherited) / norm / (distance_ / norm_) : 0;
@@ -221,15 +203,13 @@ absl::StatusOr<std::vector<ErrorRow>> MakeErrorRows(
     const ReplaySetting& setting, const Weights& weights, const Plan& plan,
     const ReferenceTrace& trace, const AlignedTrace& aligned,
     const std::set<size_t>& differing) {
-  const auto oracle = Plan::Parse("oracle", weights.layers.size());
-  if (!oracle.ok()) return oracle.status();
   LockstepOptions options;
   options.memory = setting.memory;
   options.stop = StopOf(setting.monitor);
   const auto run = [&](absl::Span<const Stream> streams, Traces& traces) {
     return RunLockstep(weights, streams, options, traces, setting.parallel);
   };
-  Stream stream = {*oracle, setting.tokens};
+  Stream stream = {Plan::Oracle(weights.layers.size()), setting.tokens};
   std::vector<Stream> streams(3, stream);
   streams[1].plan = plan;
   const GivenStates of_trace(aligned, nullptr);

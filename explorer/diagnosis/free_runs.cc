@@ -50,17 +50,16 @@ absl::StatusOr<FreeRuns> CompareFreeRuns(const ReplaySetting& setting,
                                          const AlignedTrace& trace,
                                          const Belief& belief) {
   const size_t num_layers = plan.num_layers();
-  const auto oracle = Plan::Parse("oracle", num_layers);
-  if (!oracle.ok()) return oracle.status();
+  const Plan oracle = Plan::Oracle(num_layers);
   const auto own = MeasureCandidates(
       setting, weights.original(), trace,
-      {{*oracle, {}, nullptr}, {plan, {}, nullptr}}, "free runs");
+      {{oracle, {}, nullptr}, {plan, {}, nullptr}}, "free runs");
   if (!own.ok()) return own.status();
   const auto set = weights.Get(belief.weights());
   if (!set.ok()) return set.status();
   const auto emulated = MeasureCandidates(
       setting, **set, trace,
-      {{*oracle, {}, nullptr}, {belief.plan, belief.variant(), nullptr}},
+      {{oracle, {}, nullptr}, {belief.plan, belief.variant(), nullptr}},
       "run of the trace's arithmetic");
   if (!emulated.ok()) return emulated.status();
   FreeRuns runs;

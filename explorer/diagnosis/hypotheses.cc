@@ -6,10 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/types/span.h"
 #include "explorer/diagnosis/results.h"
 #include "kernels/base/format.h"
 #include "kernels/strategy/strategy.h"
@@ -298,13 +296,6 @@ std::vector<Hypothesis> OtherFormatsOf(const Plan& arithmetic,
     all.push_back(std::move(h));
   }
   return all;
-}
-
-absl::StatusOr<Plan> WithEntries(const Plan& plan,
-                                 absl::Span<const std::string> entries) {
-  std::string text = plan.Text();
-  for (const std::string& entry : entries) absl::StrAppend(&text, ",", entry);
-  return Plan::Parse(text, plan.num_layers());
 }
 
 }  // namespace ulpscope

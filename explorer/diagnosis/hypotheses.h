@@ -7,9 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "absl/types/span.h"
 #include "explorer/diagnosis/results.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -49,10 +46,6 @@ struct OpRange {
 };
 std::vector<Hypothesis> OtherFormatsOf(const Plan& arithmetic,
                                        const OpRange& range);
-
-// A plan with these entries in its ops, as later entries of its text.
-absl::StatusOr<Plan> WithEntries(const Plan& plan,
-                                 absl::Span<const std::string> entries);
 
 }  // namespace ulpscope
 

@@ -18,6 +18,7 @@
 #include "explorer/diagnosis/points.h"
 #include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/op.h"
 #include "model/architecture/rounding.h"
 #include "model/checkpoint/weights.h"
@@ -58,7 +59,7 @@ std::optional<double> Relative(double squares, size_t nonfinite,
   if (residual.elements == 0) return std::nullopt;
   if (point.nonfinite > 0) return std::numeric_limits<double>::quiet_NaN();
   if (nonfinite > 0) return std::numeric_limits<double>::infinity();
-  return squares == 0 ? 0 : std::sqrt(squares / point.squares);
+  return std::sqrt(RatioOrZero(squares, point.squares));
 }
 
 // How likely an error makes x round the other way, to a format of so many bits

@@ -101,9 +101,7 @@ class Search {
   // against the fit of the belief that they add to.
   absl::Status Measure(const Belief& base, const Fit& fit,
                        std::vector<Guess>& guesses, absl::string_view task) {
-    const size_t num_layers = weights_.original().layers.size();
-    const auto oracle = Plan::Parse("oracle", num_layers);
-    if (!oracle.ok()) return oracle.status();
+    const Plan oracle = Plan::Oracle(weights_.original().layers.size());
     Variant exact = base.variant();
     exact.rope_angles_f32 = false;
     std::vector<std::optional<WeightRounding>> roundings;
@@ -117,7 +115,7 @@ class Search {
     for (const auto& rounding : roundings) {
       const auto set = weights_.Get(rounding);
       std::vector<Candidate> candidates = {
-          {*oracle, exact, &trace_},
+          {oracle, exact, &trace_},
           {base.plan, base.variant(), &trace_, base.stored_rounded}};
       std::vector<Guess*> measured;
       for (Guess& guess : guesses) {

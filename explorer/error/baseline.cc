@@ -16,6 +16,7 @@
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -24,12 +25,6 @@
 
 namespace ulpscope {
 namespace {
-
-double Squares(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double v : values) sum += v * v;
-  return sum;
-}
 
 // Of the oracle's and the plan's run, which are kept: the stream before and
 // after each layer, carries, and logits.
@@ -125,9 +120,7 @@ absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
                      run.weights.layers.size()));
   }
   Baseline baseline;
-  const auto oracle = Plan::Parse("oracle", plan.num_layers());
-  if (!oracle.ok()) return oracle.status();
-  baseline.oracle_plan = *oracle;
+  baseline.oracle_plan = Plan::Oracle(plan.num_layers());
   baseline.plan = plan;
   baseline.tokens.assign(tokens.begin(), tokens.end());
   baseline.positions = tokens.size();
@@ -139,7 +132,7 @@ absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
       RunPlans(run.Without(baseline.bytes), "oracle and the plan", tokens,
                {baseline.oracle_plan, plan}, recorder);
   for (const StreamState& state : baseline.oracle.states) {
-    baseline.final_squares = Squares(state.stream);
+    baseline.final_squares = Dot(state.stream, state.stream);
     baseline.state_norms.push_back(std::sqrt(baseline.final_squares));
   }
   if (absl::IsCancelled(status)) {
@@ -147,7 +140,7 @@ absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
     return baseline;
   }
   if (!status.ok()) return status;
-  baseline.logits_squares = Squares(baseline.oracle.logits);
+  baseline.logits_squares = Dot(baseline.oracle.logits, baseline.oracle.logits);
   baseline.logits_norm = std::sqrt(baseline.logits_squares);
   baseline.log_sum_exps.resize(baseline.positions);
   const Matrix<const double> logits = baseline.LogitsOf(baseline.oracle);

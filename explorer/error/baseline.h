@@ -70,11 +70,6 @@ absl::Status RunPlans(const Run& run, absl::string_view part,
 
 std::vector<double> Copied(Matrix<const double> m);  // [rows, cols]
 
-// 0 / 0 is 0: no error, relative to nothing.
-inline double RatioOrZero(double error, double size) {
-  return error == 0 ? 0 : error / size;
-}
-
 }  // namespace ulpscope
 
 #endif  // EXPLORER_ERROR_BASELINE_H_

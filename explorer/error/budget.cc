@@ -19,6 +19,7 @@
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/lockstep/lockstep.h"
@@ -102,11 +103,8 @@ class Errors : public LockstepObserver {
       return KlDivergence(row, reference, reference_.cols,
                           baseline_.log_sum_exps[position]);
     }
-    double sum = 0;
-    for (size_t i = 0; i < reference_.cols; ++i) {
-      sum += (row[i] - reference[i]) * (row[i] - reference[i]);
-    }
-    return sum;
+    return SquaredDistance({row, 1, reference_.cols},
+                           {reference, 1, reference_.cols});
   }
 
   const Baseline& baseline_;

@@ -18,6 +18,7 @@
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/lockstep/lockstep.h"
@@ -44,12 +45,6 @@ double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
   }
   double sum = 0;
   for (const double v : values) sum += v;
-  return sum;
-}
-
-double SquaredDistance(const double* a, const double* b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sum;
 }
 
@@ -127,7 +122,7 @@ class OutcomeObserver : public LockstepObserver {
   double Distance(Matrix<const double> a, Matrix<const double> b,
                   Monitor* monitor) {
     return std::sqrt(SumOverRows(a, parallel_, monitor, [&](size_t r) {
-      return SquaredDistance(a.Row(r), b.Row(r), a.cols);
+      return SquaredDistance({a.Row(r), 1, a.cols}, {b.Row(r), 1, a.cols});
     }));
   }
 

@@ -43,14 +43,13 @@ absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
     const Run& run, absl::Span<const Plan> plans,
     absl::Span<const std::vector<int32_t>> sequences) {
   const ModelConfig& config = run.weights.config;
-  const auto oracle = Plan::Parse("oracle", run.weights.layers.size());
-  if (!oracle.ok()) return oracle.status();
+  const Plan oracle = Plan::Oracle(run.weights.layers.size());
   ErrorMeter meter(config, sequences.size(), plans.size(), run.monitor,
                    run.parallel);
   // In the meter's order.
   std::vector<Stream> streams;
   streams.reserve((plans.size() + 1) * sequences.size());
-  for (const auto& tokens : sequences) streams.push_back({*oracle, tokens});
+  for (const auto& tokens : sequences) streams.push_back({oracle, tokens});
   for (const Plan& plan : plans) {
     for (const auto& tokens : sequences) streams.push_back({plan, tokens});
   }

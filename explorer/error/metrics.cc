@@ -15,17 +15,13 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/measure/error.h"
+#include "kernels/measure/norms.h"
 #include "model/trace/kept_states.h"
 
 namespace ulpscope {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-// 0 / 0 is 0: no error, relative to nothing.
-double Ratio(double error, double size) {
-  return error == 0 ? 0 : error / size;
-}
 
 // Whether x is larger in magnitude than the largest so far. NaN is larger than
 // any number, and the first one stays.
@@ -119,7 +115,8 @@ ErrorMetrics Compare(Matrix<const double> value,
   metrics.mean_abs = sum_abs / n;
   metrics.mean_signed = sum / n;
   metrics.rmse = std::sqrt(sum_squares / n);
-  metrics.rel_l2 = Ratio(std::sqrt(sum_squares), std::sqrt(reference_squares));
+  metrics.rel_l2 =
+      RatioOrZero(std::sqrt(sum_squares), std::sqrt(reference_squares));
   metrics.cosine = dot / std::sqrt(value_squares * reference_squares);
   metrics.ulps = QuantilesOf(std::move(ulps));
   return metrics;

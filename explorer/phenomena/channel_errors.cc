@@ -8,14 +8,12 @@
 #include <vector>
 
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 
 namespace ulpscope {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-// 0 / 0 is 0: no deviation from nothing.
-double Ratio(double x, double y) { return x == 0 ? 0 : x / y; }
 
 }  // namespace
 
@@ -81,10 +79,10 @@ Bias ChannelErrors::BiasAt(size_t layer) const {
   // Equal errors have no deviation, but rounding can leave one, or less than 0.
   const double variance = squares / n - bias.mean * bias.mean;
   const double deviation = variance > 0 ? std::sqrt(variance) : 0;
-  bias.z = Ratio(bias.mean, deviation / std::sqrt(n));
+  bias.z = RatioOrZero(bias.mean, deviation / std::sqrt(n));
   const double up = static_cast<double>(bias.positive);
   const double down = static_cast<double>(bias.negative);
-  bias.z_signs = Ratio(up - down, std::sqrt(up + down));
+  bias.z_signs = RatioOrZero(up - down, std::sqrt(up + down));
   return bias;
 }
 

@@ -21,6 +21,10 @@ constexpr size_t DTypeSize(DType dtype) {  // bytes
   return dtype == DType::kF64 ? 8 : dtype == DType::kF32 ? 4 : 2;
 }
 
+// Copies n elements, of which `stride` - 1 others stand between neighbours, to
+// f64, without rounding (a signaling NaN becomes quiet). They may be unaligned.
+void Widen(DType dtype, const void* data, size_t stride, size_t n, double* out);
+
 }  // namespace ulpscope
 
 #endif  // KERNELS_BASE_DTYPE_H_

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/measure/norms.h"
+
 namespace ulpscope {
 namespace {
 
@@ -57,8 +59,7 @@ double UlpError(Format format, double result, double reference) {
 }
 
 double ErrorInU(double error, double sum_abs) {
-  if (error == 0.0) return 0.0;
-  return std::fabs(error) / sum_abs / UnitRoundoff(Format::kF32);
+  return RatioOrZero(std::fabs(error), sum_abs) / UnitRoundoff(Format::kF32);
 }
 
 Quantiles QuantilesOf(std::vector<double> values) {

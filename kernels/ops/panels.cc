@@ -89,28 +89,10 @@ void Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel) {
 
 void Panels::CopyRow(size_t j, double* row) const {
   const size_t first = j / kPanelWidth * view_.panel_stride + j % kPanelWidth;
-  const auto copy = [&](const auto* elements, auto widen) {
-    for (size_t i = 0; i < view_.k; ++i) {
-      row[i] = widen(elements[first + i * kPanelWidth]);
-    }
-  };
-  switch (view_.dtype) {
-    case DType::kF64:
-      copy(static_cast<const double*>(view_.data), [](double x) { return x; });
-      break;
-    case DType::kF32:
-      copy(static_cast<const float*>(view_.data),
-           [](float x) { return double{x}; });
-      break;
-    case DType::kF16:
-      copy(static_cast<const hwy::float16_t*>(view_.data),
-           [](hwy::float16_t x) { return double{hwy::F32FromF16(x)}; });
-      break;
-    case DType::kBF16:
-      copy(static_cast<const hwy::bfloat16_t*>(view_.data),
-           [](hwy::bfloat16_t x) { return double{hwy::F32FromBF16(x)}; });
-      break;
-  }
+  Widen(view_.dtype,
+        static_cast<const unsigned char*>(view_.data) +
+            first * DTypeSize(view_.dtype),
+        kPanelWidth, view_.k, row);
 }
 
 }  // namespace ulpscope

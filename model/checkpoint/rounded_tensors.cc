@@ -35,16 +35,11 @@ void RoundBlockToQ8(float* x) {
 }
 
 float Widened(const Tensor& tensor, size_t i) {
-  switch (tensor.dtype) {
-    case DType::kF16:
-      return hwy::F32FromF16(
-          static_cast<const hwy::float16_t*>(tensor.data)[i]);
-    case DType::kBF16:
-      return hwy::F32FromBF16(
-          static_cast<const hwy::bfloat16_t*>(tensor.data)[i]);
-    default:
-      return static_cast<const float*>(tensor.data)[i];
-  }
+  double value = 0;
+  Widen(tensor.dtype,
+        static_cast<const char*>(tensor.data) + i * DTypeSize(tensor.dtype), 1,
+        1, &value);
+  return static_cast<float>(value);
 }
 
 DType TypeOf(WeightRounding rounding) {

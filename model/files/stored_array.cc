@@ -1,30 +1,38 @@
 #include "model/files/stored_array.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <iterator>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "hwy/base.h"
+#include "kernels/base/dtype.h"
 
 namespace ulpscope {
 namespace {
 
-enum class Kind { kIeee, kBrain, kSigned, kUnsigned };
+enum class Kind { kFloat, kSigned, kUnsigned };
 
 struct ElementType {
   absl::string_view name;
   size_t size;
   Kind kind;
+  DType dtype = DType::kF64;  // of floats
 };
 
 constexpr ElementType kElementTypes[] = {
-    {"F64", 8, Kind::kIeee},     {"F32", 4, Kind::kIeee},
-    {"F16", 2, Kind::kIeee},     {"BF16", 2, Kind::kBrain},
-    {"I64", 8, Kind::kSigned},   {"I32", 4, Kind::kSigned},
-    {"I16", 2, Kind::kSigned},   {"I8", 1, Kind::kSigned},
-    {"U32", 4, Kind::kUnsigned}, {"U16", 2, Kind::kUnsigned},
+    {"F64", 8, Kind::kFloat, DType::kF64},
+    {"F32", 4, Kind::kFloat, DType::kF32},
+    {"F16", 2, Kind::kFloat, DType::kF16},
+    {"BF16", 2, Kind::kFloat, DType::kBF16},
+    {"I64", 8, Kind::kSigned},
+    {"I32", 4, Kind::kSigned},
+    {"I16", 2, Kind::kSigned},
+    {"I8", 1, Kind::kSigned},
+    {"U32", 4, Kind::kUnsigned},
+    {"U16", 2, Kind::kUnsigned},
     {"U8", 1, Kind::kUnsigned},
 };
 
@@ -33,37 +41,6 @@ const ElementType* Find(absl::string_view dtype) {
     if (type.name == dtype) return &type;
   }
   return nullptr;
-}
-
-// Bits is unsigned, of the element's size.
-template <typename Bits>
-Bits LoadBits(const uint8_t* at, bool big_endian) {
-  Bits bits;
-  std::memcpy(&bits, at, sizeof(bits));
-  if (!big_endian) return bits;
-  if constexpr (sizeof(Bits) == 8) return __builtin_bswap64(bits);
-  if constexpr (sizeof(Bits) == 4) return __builtin_bswap32(bits);
-  return __builtin_bswap16(bits);
-}
-
-double FromF64(uint64_t bits) { return hwy::BitCastScalar<double>(bits); }
-
-double FromF32(uint32_t bits) { return hwy::BitCastScalar<float>(bits); }
-
-double FromF16(uint16_t bits) {
-  return hwy::F32FromF16(hwy::BitCastScalar<hwy::float16_t>(bits));
-}
-
-double FromBF16(uint16_t bits) { return FromF32(uint32_t{bits} << 16); }
-
-template <typename Bits>
-void WidenAs(const StoredArray& array, size_t first, absl::Span<double> out,
-             double (*convert)(Bits)) {
-  const uint8_t* at = array.bytes.data() + first * sizeof(Bits);
-  for (double& value : out) {
-    value = convert(LoadBits<Bits>(at, array.big_endian));
-    at += sizeof(Bits);
-  }
 }
 
 }  // namespace
@@ -75,44 +52,35 @@ size_t ElementSize(absl::string_view dtype) {
 
 bool IsFloat(absl::string_view dtype) {
   const ElementType* const type = Find(dtype);
-  return type != nullptr &&
-         (type->kind == Kind::kIeee || type->kind == Kind::kBrain);
+  return type != nullptr && type->kind == Kind::kFloat;
 }
 
 bool IsInteger(absl::string_view dtype) {
   const ElementType* const type = Find(dtype);
-  return type != nullptr &&
-         (type->kind == Kind::kSigned || type->kind == Kind::kUnsigned);
+  return type != nullptr && type->kind != Kind::kFloat;
 }
 
 void Widen(const StoredArray& array, size_t first, absl::Span<double> out) {
-  if (array.dtype == "F64") {
-    WidenAs(array, first, out, FromF64);
-  } else if (array.dtype == "F32") {
-    WidenAs(array, first, out, FromF32);
-  } else if (array.dtype == "F16") {
-    WidenAs(array, first, out, FromF16);
-  } else {
-    WidenAs(array, first, out, FromBF16);
+  const ElementType& type = *Find(array.dtype);
+  const uint8_t* at = array.bytes.data() + first * type.size;
+  std::vector<uint8_t> swapped;
+  if (array.big_endian) {
+    swapped.reserve(out.size() * type.size);
+    for (size_t i = 0; i < out.size(); ++i, at += type.size) {
+      std::reverse_copy(at, at + type.size, std::back_inserter(swapped));
+    }
+    at = swapped.data();
   }
+  Widen(type.dtype, at, 1, out.size(), out.data());
 }
 
 int64_t IntegerAt(const StoredArray& array, size_t index) {
   const ElementType& type = *Find(array.dtype);
   const uint8_t* const at = array.bytes.data() + index * type.size;
   uint64_t bits = 0;
-  switch (type.size) {
-    case 1:
-      bits = *at;
-      break;
-    case 2:
-      bits = LoadBits<uint16_t>(at, array.big_endian);
-      break;
-    case 4:
-      bits = LoadBits<uint32_t>(at, array.big_endian);
-      break;
-    default:
-      bits = LoadBits<uint64_t>(at, array.big_endian);
+  for (size_t byte = 0; byte < type.size; ++byte) {
+    const size_t place = array.big_endian ? type.size - 1 - byte : byte;
+    bits |= uint64_t{at[byte]} << (8 * place);
   }
   if (type.kind == Kind::kUnsigned) return static_cast<int64_t>(bits);
   const size_t unused = 64 - 8 * type.size;
