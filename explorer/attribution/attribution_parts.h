@@ -2,6 +2,7 @@
 #define EXPLORER_ATTRIBUTION_ATTRIBUTION_PARTS_H_
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,9 +52,8 @@ struct Cause {
   Effect effect;
   // Share and cosine of its final hidden error vector c with the full plan's e:
   // <c, e> / |e|^2 and <c, e> / (|c| |e|). 0 for cells behind the final hidden
-  // state.
-  double share = 0;
-  double cosine = 0;
+  // state, none if the run did not reach it.
+  std::optional<double> share, cosine;
 };
 
 // The oracle at these cells, the plan everywhere else: one cell, an op in all
@@ -64,24 +64,27 @@ struct Repair {
   Effect effect;
   // How much of the plan's error goes away: 1 - error / the plan's error, of
   // the final hidden state and of the logits. Negative: it got worse, as where
-  // the cell's error cancels some of another's.
-  double gain = 0;
-  double logits_gain = 0;
+  // the cell's error cancels some of another's. None if not reached, as below.
+  std::optional<double> gain, logits_gain;
   // How much the repair changes, whatever that does to the error: the 2-norm of
   // repaired - plan's over that of the plan's error. Where it is large and the
   // gain is not, errors cancel.
-  double moved = 0;
-  double logits_moved = 0;
+  std::optional<double> moved, logits_moved;
+};
+
+// How far the causes' error vectors of the final hidden state add up to the
+// plan's.
+struct CauseSum {
+  double cosine = 0;  // of their sum with it
+  double norm = 0;    // |sum| / |plan's|
+  double rest = 0;    // what is left: |plan's - sum| / |plan's|
 };
 
 struct Attribution {
-  Effect plan;                     // the full plan
-  std::vector<LayerSplit> layers;  // [0 ... num_layers]
-  std::vector<Cause> causes;       // [CellsOf]
-  // How far the causes' error vectors of the final hidden state add up to the
-  // plan's: cosine of their sum with it, |sum| / |plan's|, and what is left,
-  // |plan's - sum| / |plan's|. NaN if the causes were not finished.
-  double sum_cosine = 0, sum_norm = 0, sum_rest = 0;
+  Effect plan;                        // the full plan
+  std::vector<LayerSplit> layers;     // [0 ... num_layers]
+  std::vector<Cause> causes;          // [CellsOf]
+  std::optional<CauseSum> cause_sum;  // none unless all causes are finished
   std::vector<Repair> repairs;        // [CellsOf]
   std::vector<Repair> op_repairs;     // per op in a layer, all layers
   std::vector<Repair> layer_repairs;  // per layer from 1, all ops

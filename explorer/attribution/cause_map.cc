@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -23,14 +22,9 @@
 namespace ulpscope {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 // A change that changes nothing.
 Effect NoError(size_t num_layers) {
-  Effect effect;
-  effect.layers.assign(num_layers + 1, 0);
-  effect.complete = true;
-  return effect;
+  return {0, 0, 0, std::vector<double>(num_layers + 1, 0)};
 }
 
 // Error vectors of the final hidden state against the plan's.
@@ -53,12 +47,11 @@ class FinalErrors {
   }
 
   // Figures of the sum so far.
-  void Finish(Attribution& result) const {
+  CauseSum Finish() const {
     const double plan_norm = std::sqrt(plan_squares_);
-    result.sum_cosine = Cosine(sum_);
-    result.sum_norm = RatioOrZero(Norm2(sum_), plan_norm);
-    result.sum_rest =
-        RatioOrZero(std::sqrt(SquaredDistance(plan_error_, sum_)), plan_norm);
+    return {
+        Cosine(sum_), RatioOrZero(Norm2(sum_), plan_norm),
+        RatioOrZero(std::sqrt(SquaredDistance(plan_error_, sum_)), plan_norm)};
   }
 
  private:
@@ -98,11 +91,11 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
     const Strategy strategy = baseline.plan.Get(cell.layer, cell.op);
     if (strategy == oracle.Get(cell.layer, cell.op)) {
       cause.effect = NoError(baseline.num_layers());
+      cause.share = cause.cosine = 0;
     } else {
       cause_of.push_back(result.causes.size());
       plans.push_back(oracle);
       plans.back().Set(cell.layer, cell.op, strategy);
-      cause.share = cause.cosine = kNaN;
     }
     result.causes.push_back(std::move(cause));
   }
@@ -123,11 +116,7 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
     cause.effect = std::move(outcomes[s].effect);
     cause.changes_bits = outcomes[s].changes_bits;
   }
-  if (status.ok()) {
-    errors.Finish(result);
-  } else {
-    result.sum_cosine = result.sum_norm = result.sum_rest = kNaN;
-  }
+  if (status.ok()) result.cause_sum = errors.Finish();
   return status;
 }
 
@@ -186,6 +175,8 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
     }
     if (with_repair == plan) {
       repair.effect = result.plan;
+      repair.gain = repair.logits_gain = 0;
+      repair.moved = repair.logits_moved = 0;
       continue;
     }
     plans.push_back(std::move(with_repair));
@@ -194,18 +185,22 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
   std::vector<Outcome> outcomes;
   const absl::Status status =
       MeasureOutcomes(run, baseline, "repair map", plans, nullptr, outcomes);
-  const auto gain = [](double error, double plan_error) {
-    return RatioOrZero(plan_error - error, plan_error);
-  };
+  // By the plan's error, which was run to its end.
+  const double plan_error = *result.plan.rel_l2;
+  const double logits_error = *result.plan.logits_rel_l2;
   for (size_t s = 0; s < outcomes.size(); ++s) {
     Repair& repair = *repair_of[s];
     repair.effect = std::move(outcomes[s].effect);
-    repair.moved = RatioOrZero(outcomes[s].moved, result.plan.rel_l2);
-    repair.logits_moved =
-        RatioOrZero(outcomes[s].logits_moved, result.plan.logits_rel_l2);
-    repair.gain = gain(repair.effect.rel_l2, result.plan.rel_l2);
-    repair.logits_gain =
-        gain(repair.effect.logits_rel_l2, result.plan.logits_rel_l2);
+    if (repair.effect.rel_l2.has_value()) {
+      repair.moved = RatioOrZero(*outcomes[s].moved, plan_error);
+      repair.gain = RatioOrZero(plan_error - *repair.effect.rel_l2, plan_error);
+    }
+    if (repair.effect.complete()) {
+      repair.logits_moved =
+          RatioOrZero(*outcomes[s].logits_moved, logits_error);
+      repair.logits_gain = RatioOrZero(
+          logits_error - *repair.effect.logits_rel_l2, logits_error);
+    }
   }
   return status;
 }

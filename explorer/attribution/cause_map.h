@@ -9,7 +9,7 @@
 namespace ulpscope {
 
 // Fills causes and how they add up. Cancelled, with a message that says where,
-// if stopped: what is missing is then NaN, the sum's figures too.
+// if stopped: what is missing is then none.
 absl::Status MapCauses(const Run& run, const Baseline& baseline,
                        Attribution& result);
 

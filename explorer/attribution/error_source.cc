@@ -31,15 +31,19 @@ constexpr double kNearlyAll = 0.9;
 // The least share of the squared errors that is worth a name beside a source.
 constexpr double kNoticeable = 0.01;
 
+double FiniteOrZero(const std::optional<double>& x) {
+  return x.has_value() && std::isfinite(*x) ? *x : 0;
+}
+
 // |c|^2 up to the oracle's norm, which all causes share.
 double Square(const Cause& cause) {
-  const double x = cause.effect.rel_l2;
-  return std::isfinite(x) ? x * x : 0;
+  const double x = FiniteOrZero(cause.effect.rel_l2);
+  return x * x;
 }
 
 double SquareOfLogits(const Cause& cause) {
-  const double x = cause.effect.logits_rel_l2;
-  return std::isfinite(x) ? x * x : 0;
+  const double x = FiniteOrZero(cause.effect.logits_rel_l2);
+  return x * x;
 }
 
 // A sum over some of the causes.
@@ -53,9 +57,7 @@ double SumOver(const std::vector<Cause>& causes, const Fn& value,
   return sum;
 }
 
-double ShareOf(const Cause& cause) {
-  return std::isfinite(cause.share) ? cause.share : 0;
-}
+double ShareOf(const Cause& cause) { return FiniteOrZero(cause.share); }
 
 bool Everywhere(const Cell&) { return true; }
 
@@ -351,8 +353,8 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
   }
   for (const Op op : source.ops) {
     for (const Repair& repair : attribution.op_repairs) {
-      if (repair.cell.op == op && repair.effect.complete) {
-        source.gains.push_back({op, repair.gain, repair.moved});
+      if (repair.cell.op == op && repair.effect.complete()) {
+        source.gains.push_back({op, *repair.gain, *repair.moved});
       }
     }
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -38,11 +37,9 @@ absl::Status RunSteps(RepairSearch& search) {
   RepairResult& result = search.result();
   const auto before = search.Measure({{}});
   if (!before.ok()) return before.status();
-  result.error_before = (*before)[0];
-  result.best_error = result.error_before;
-  if (search.Keeps(result.error_before)) {
-    search.Accept(search.SetOf({}, result.error_before));
-  }
+  const double error = (*before)[0];
+  result.error_before = result.best_error = error;
+  if (search.Keeps(error)) search.Accept(search.SetOf({}, error));
   if (result.reached || search.choices().empty()) return absl::OkStatus();
 
   search.Begin("ops to upgrade");
@@ -85,8 +82,6 @@ absl::StatusOr<RepairResult> FindRepair(const Run& run,
   RepairResult result;
   result.budget = options.budget;
   result.strategies = options.strategies;
-  result.error_before = std::numeric_limits<double>::quiet_NaN();
-  result.best_error = result.error_before;
   result.repair.plan = baseline.plan;
   RepairSearch search(run.Without(baseline.bytes), baseline, options, result);
   const absl::Status status = RunSteps(search);

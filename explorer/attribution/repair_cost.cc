@@ -53,25 +53,25 @@ absl::Status TimeRepair(const Run& run, const Plan& plan,
 
   size_t best = 0;
   for (size_t i = 1; i < sets.size(); ++i) {
-    if (RateOf(of_sets[i].decode, 1).median >
-        RateOf(of_sets[best].decode, 1).median) {
+    if (RateOf(of_sets[i].decode, 1)->median >
+        RateOf(of_sets[best].decode, 1)->median) {
       best = i;
     }
   }
   const PlanTiming& repaired = of_sets[best];
   const double positions = static_cast<double>(timing.prompt.size());
   RepairCost cost;
-  cost.plan_decode = RateOf(of_plan.decode, 1);
-  cost.repaired_decode = RateOf(repaired.decode, 1);
-  cost.plan_prefill = RateOf(of_plan.prefill, positions);
-  cost.repaired_prefill = RateOf(repaired.prefill, positions);
+  cost.plan_decode = *RateOf(of_plan.decode, 1);
+  cost.repaired_decode = *RateOf(repaired.decode, 1);
+  cost.plan_prefill = *RateOf(of_plan.prefill, positions);
+  cost.repaired_prefill = *RateOf(repaired.prefill, positions);
   const auto ratio = [](const std::vector<double>& repaired_seconds,
                         const std::vector<double>& plan_seconds) {
     std::vector<double> slowdowns;
     for (size_t i = 0; i < repaired_seconds.size(); ++i) {
       slowdowns.push_back(repaired_seconds[i] / plan_seconds[i]);
     }
-    return RateOf(slowdowns, 1);
+    return *RateOf(slowdowns, 1);
   };
   cost.decode_ratio = ratio(repaired.decode, of_plan.decode);
   cost.prefill_ratio = ratio(repaired.prefill, of_plan.prefill);

@@ -144,8 +144,8 @@ absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
       std::min_element(errors->begin(), errors->end()) - errors->begin());
   search.result().best_error = (*errors)[best];
   const Upgrades everything = candidates[best];
-  if (search.Keeps(search.result().best_error)) {
-    search.Accept(search.SetOf(everything, search.result().best_error));
+  if (search.Keeps((*errors)[best])) {
+    search.Accept(search.SetOf(everything, (*errors)[best]));
   }
 
   // Each op alone, to each strategy; and everything but it.

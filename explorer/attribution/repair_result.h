@@ -23,18 +23,18 @@ struct RepairCost {
 
 struct RepairResult {
   Budget budget;
-  std::vector<Strategy> strategies;  // that upgrades may choose from
-  double error_before = 0;           // the plan's
-  bool reached = false;              // whether a set keeps the budget
+  std::vector<Strategy> strategies;    // that upgrades may choose from
+  std::optional<double> error_before;  // the plan's; none if not reached
+  bool reached = false;                // whether a set keeps the budget
   // The smallest set found; empty if the plan keeps the budget by itself, or if
   // nothing does. Its error is that of running it alone.
   UpgradeSet repair;
   std::vector<std::string> entries;  // UpgradeEntries of it
   // Sets of as many ops and cells, which may be faster.
   std::vector<UpgradeSet> alternatives;
-  // If nothing keeps the budget: the least error, and whether it is that of
-  // upgrading everything rather than of a part.
-  double best_error = 0;
+  // If nothing keeps the budget: the least error, none if none is known, and
+  // whether it is that of upgrading everything rather than of a part.
+  std::optional<double> best_error;
   bool best_is_everything = true;
   std::optional<RepairCost> cost;  // TimeRepair
   size_t streams = 0;              // how many were run

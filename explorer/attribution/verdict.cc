@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -37,29 +36,25 @@ constexpr double kLeavesLittle = 0.5;
 // A channel that has more than all others together.
 constexpr double kMostly = 0.5;
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 bool AllComplete(const std::vector<Cause>& causes) {
   return !causes.empty() &&
          std::all_of(causes.begin(), causes.end(),
-                     [](const Cause& c) { return c.effect.complete; });
-}
-
-// The plan's relative error after a layer.
-double ErrorAfter(const Attribution& attribution, size_t layer) {
-  const std::vector<double>& layers = attribution.plan.layers;
-  return layer < layers.size() ? layers[layer] : kNaN;
+                     [](const Cause& c) { return c.effect.complete(); });
 }
 
 std::optional<Exposure> FindExposure(const Attribution& attribution,
                                      const Phenomena& phenomena,
                                      size_t first_layer) {
+  const std::vector<double>& errors = attribution.plan.layers;
   std::optional<Exposure> found;
   for (const CancellingAdd& add : phenomena.cancellations) {
-    if (add.layer <= first_layer || !(add.ratio >= kCancels)) continue;
+    if (add.layer <= first_layer || add.layer >= errors.size() ||
+        !(add.ratio >= kCancels)) {
+      continue;
+    }
     if (found.has_value() && add.ratio <= found->ratio) continue;
-    const double before = ErrorAfter(attribution, add.layer - 1);
-    const double after = ErrorAfter(attribution, add.layer);
+    const double before = errors[add.layer - 1];
+    const double after = errors[add.layer];
     double inherited = after;
     for (const LayerSplit& split : attribution.layers) {
       if (split.layer == add.layer) inherited = split.inherited.rel_l2;
@@ -126,12 +121,12 @@ std::optional<BestRepair> BestOf(const std::vector<Repair>& repairs) {
   std::optional<BestRepair> best;
   double most_moved = 0;
   for (const Repair& repair : repairs) {
-    if (!repair.effect.complete) return std::nullopt;
-    if (!std::isfinite(repair.gain)) continue;
-    if (!best.has_value() || repair.gain > best->gain) {
-      best = {repair.cell, repair.gain, 0};
+    if (!repair.effect.complete()) return std::nullopt;
+    if (!std::isfinite(*repair.gain)) continue;
+    if (!best.has_value() || *repair.gain > best->gain) {
+      best = {repair.cell, *repair.gain, 0};
     }
-    most_moved = std::max(most_moved, repair.moved);
+    most_moved = std::max(most_moved, *repair.moved);
   }
   if (best.has_value()) best->most_moved = most_moved;
   return best;
@@ -158,10 +153,8 @@ double LeftOnAverage(const Verdict& verdict, CureScope scope) {
   if (scope == CureScope::kChannel) {
     cured += ShareOf(source.makes) + ShareOf(source.removes);
   }
-  const double all = verdict.interaction.has_value()
-                         ? verdict.interaction->squares_norm
-                         : kNaN;
-  return verdict.rel_l2 * all * std::sqrt(std::max(0.0, 1 - cured));
+  return *verdict.rel_l2 * verdict.interaction->squares_norm *
+         std::sqrt(std::max(0.0, 1 - cured));
 }
 
 Verdict Judge(const Plan& plan, const Attribution& attribution,
@@ -172,7 +165,7 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
   verdict.logits_rel_l2 = attribution.plan.logits_rel_l2;
   verdict.kl = attribution.plan.kl;
   verdict.stopped_in = attribution.stopped_in;
-  verdict.exact = attribution.plan.complete && verdict.rel_l2 == 0 &&
+  verdict.exact = attribution.plan.complete() && verdict.rel_l2 == 0 &&
                   verdict.logits_rel_l2 == 0;
   if (verdict.exact) return verdict;
 
@@ -183,8 +176,9 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
     break;
   }
   for (const Cause& cause : attribution.causes) {
-    if (cause.effect.complete && !(std::isfinite(cause.effect.rel_l2) &&
-                                   std::isfinite(cause.effect.logits_rel_l2))) {
+    if (cause.effect.complete() &&
+        !(std::isfinite(*cause.effect.rel_l2) &&
+          std::isfinite(*cause.effect.logits_rel_l2))) {
       verdict.nonfinite_cells.push_back(cause.cell);
     }
   }
@@ -207,10 +201,11 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
     // Without an error of the final hidden state there is none to share out.
     if (attribution.plan.rel_l2 > 0) {
       verdict.source = FindSource(plan, attribution, phenomena);
+      const CauseSum& sum = *attribution.cause_sum;
       verdict.interaction = {
-          attribution.sum_cosine, attribution.sum_norm, attribution.sum_rest,
-          NormOfSquares(attribution.causes) / attribution.plan.rel_l2,
-          attribution.sum_rest < kLeavesLittle};
+          sum.cosine, sum.norm, sum.rest,
+          NormOfSquares(attribution.causes) / *attribution.plan.rel_l2,
+          sum.rest < kLeavesLittle};
     }
   }
   if (phenomena == nullptr) return verdict;

@@ -49,7 +49,7 @@ struct NoEffect {
 };
 
 struct Interaction {
-  double sum_cosine = 0, sum_norm = 0, sum_rest = 0;  // Attribution
+  double sum_cosine = 0, sum_norm = 0, sum_rest = 0;  // CauseSum
   // sqrt(sum |c|^2) / |e|: what the cells' errors give on average if they are
   // independent, of what the plan has. Far from 1 is luck, good or bad, or
   // cells that round the same value.
@@ -60,7 +60,7 @@ struct Interaction {
 // What is true of a plan's error. What does not apply is absent.
 struct Verdict {
   std::string plan;
-  double rel_l2 = 0, logits_rel_l2 = 0, kl = 0;
+  std::optional<double> rel_l2, logits_rel_l2, kl;  // Effect
   bool exact = false;  // the results are the oracle's
   // The first layer after which the plan's stream is not finite, and the cells
   // that suffice for such results.

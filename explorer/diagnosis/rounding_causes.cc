@@ -140,7 +140,7 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
     result.causes.push_back(BreakdownOf(point, search.belief));
     return result;
   }
-  if (!std::isfinite(verdict.rel_l2)) return result;
+  if (!std::isfinite(*verdict.rel_l2)) return result;
   Belief in_f32 = search.belief;
   in_f32.plan = Plan(plan.num_layers());
   const auto f32 =

@@ -2,6 +2,7 @@
 #define EXPLORER_ERROR_EFFECT_H_
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 namespace ulpscope {
@@ -18,17 +19,19 @@ struct ErrorSize {
   size_t max_position = 0, max_channel = 0;  // where; of NaN the first
 };
 
-// What one change of a plan does to the results, against the oracle.
+// What one change of a plan does to the results, against the oracle. What a run
+// that was stopped did not reach is none.
 struct Effect {
-  double rel_l2 = 0;         // of the final hidden state, before the final norm
-  double logits_rel_l2 = 0;  // of all positions' logits
-  double kl = 0;             // mean over positions, nats
+  // Of the final hidden state, before the final norm.
+  std::optional<double> rel_l2;
+  std::optional<double> logits_rel_l2;  // of all positions' logits
+  std::optional<double> kl;             // mean over positions, nats
   // rel_l2 of the stream after each layer [0 ... num_layers]; 0 before the
   // change.
   std::vector<double> layers;
-  // False: the run was stopped before its logits. `layers` has those that it
-  // reached, and the figures that it did not reach are NaN.
-  bool complete = false;
+
+  // Whether the run reached its logits.
+  bool complete() const { return kl.has_value(); }
 };
 
 }  // namespace ulpscope

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstring>
 #include <functional>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -26,18 +25,17 @@
 namespace ulpscope {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 // Sum over rows of fn, on all threads where that pays for waking them. The same
 // bits on any number of them. The monitor is asked every few rows of logits, or
-// null; NaN if it says so.
+// null; the sum is of no
+// use if it says so.
 double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
                    absl::FunctionRef<double(size_t)> fn) {
   constexpr size_t kWorthWaking = size_t{1} << 15;
   constexpr size_t kBlock = 64;  // a fraction of a second
   std::vector<double> values(m.rows);
   for (size_t first = 0; first < m.rows; first += kBlock) {
-    if (first > 0 && monitor != nullptr && monitor->stopped()) return kNaN;
+    if (first > 0 && monitor != nullptr && monitor->stopped()) break;
     const size_t rows = std::min(kBlock, m.rows - first);
     parallel.For(rows,
                  rows * m.cols < kWorthWaking ? 1 : parallel.num_threads(),
@@ -89,7 +87,6 @@ class OutcomeObserver : public LockstepObserver {
       Outcome& outcome = outcomes_[s];
       outcome.effect.logits_rel_l2 = rel_l2;
       outcome.effect.kl = kl / static_cast<double>(rows.rows);
-      outcome.effect.complete = true;
       outcome.logits_moved = moved;
       if (!same) outcome.changes_bits = true;
     }
@@ -133,20 +130,10 @@ class OutcomeObserver : public LockstepObserver {
   std::vector<Outcome>& outcomes_;
 };
 
-Outcome NothingReached() {
-  Outcome outcome;
-  outcome.effect.rel_l2 = kNaN;
-  outcome.effect.logits_rel_l2 = kNaN;
-  outcome.effect.kl = kNaN;
-  outcome.moved = kNaN;
-  outcome.logits_moved = kNaN;
-  return outcome;
-}
-
 }  // namespace
 
 Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline) {
-  std::vector<Outcome> outcomes = {NothingReached()};
+  std::vector<Outcome> outcomes(1);
   // Of a stopped run too: that is what it is for.
   OutcomeObserver observer(baseline, nullptr, nullptr, run.parallel, outcomes);
   const RunResults& of = baseline.run;
@@ -166,7 +153,7 @@ absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
                              absl::Span<const Plan> plans,
                              const FinalHiddenFn& on_final_hidden,
                              std::vector<Outcome>& outcomes) {
-  outcomes.assign(plans.size(), NothingReached());
+  outcomes.assign(plans.size(), Outcome());
   if (plans.empty()) return absl::OkStatus();
   OutcomeObserver observer(baseline, on_final_hidden, &run.monitor,
                            run.parallel, outcomes);
@@ -175,7 +162,7 @@ absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
   if (!absl::IsCancelled(status)) return status;
   size_t finished = 0;
   for (const Outcome& outcome : outcomes) {
-    if (outcome.effect.complete) ++finished;
+    if (outcome.effect.complete()) ++finished;
   }
   // Only where memory made it several passes.
   if (finished == 0) return status;

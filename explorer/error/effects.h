@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,7 +17,7 @@
 
 namespace ulpscope {
 
-// What a plan's run has come to. What it did not reach is NaN.
+// What a plan's run has come to. What it did not reach is none.
 struct Outcome {
   Effect effect;
   // Whether a bit of the final hidden state or of the logits, at any position,
@@ -24,8 +25,7 @@ struct Outcome {
   bool changes_bits = false;
   // How far its final hidden state and its logits are from those of the
   // baseline's plan: 2-norms, by the 2-norms of the oracle's.
-  double moved = 0;
-  double logits_moved = 0;
+  std::optional<double> moved, logits_moved;
 };
 
 // The baseline's own plan, as far as it came.

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -91,15 +91,12 @@ absl::Status TimePlan(const Run& run, const Plan& plan,
   return absl::OkStatus();
 }
 
-Spread RateOf(const std::vector<double>& seconds, double count) {
-  if (seconds.empty()) {
-    constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-    return {kNaN, kNaN};
-  }
+std::optional<Spread> RateOf(const std::vector<double>& seconds, double count) {
+  if (seconds.empty()) return std::nullopt;
   std::vector<double> rates;
   for (const double s : seconds) rates.push_back(count / s);
-  return {Quantile(rates, 0.5),
-          (Quantile(rates, 0.75) - Quantile(rates, 0.25)) / 2};
+  return Spread{Quantile(rates, 0.5),
+                (Quantile(rates, 0.75) - Quantile(rates, 0.25)) / 2};
 }
 
 }  // namespace ulpscope

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,8 +43,8 @@ struct Spread {
   double half_iqr = 0;
 };
 
-// Of `count` items per each of the times: items per second. No times give NaN.
-Spread RateOf(const std::vector<double>& seconds, double count);
+// Of `count` items per each of the times: items per second; none of no times.
+std::optional<Spread> RateOf(const std::vector<double>& seconds, double count);
 
 }  // namespace ulpscope
 

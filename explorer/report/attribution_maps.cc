@@ -38,8 +38,8 @@ std::string Log10(double x) {
 
 // log10 of what is left of the plan's error.
 std::string RepairText(const Repair& repair, double plan_error) {
-  if (!repair.effect.complete) return "?";
-  const double left = repair.effect.rel_l2;
+  if (!repair.effect.complete()) return "?";
+  const double left = *repair.effect.rel_l2;
   if (left == plan_error) return ".";
   if (!(left > 0 && std::isfinite(left))) return Unusual(left);
   const double decades = std::log10(left / plan_error);
@@ -104,13 +104,13 @@ std::string Map(const RunInfo& info, const std::vector<MapCell>& cells) {
 std::string CauseMap(const RunInfo& info, const Attribution& a) {
   std::vector<MapCell> cells;
   for (const Cause& c : a.causes) {
-    const bool shown = c.changes_bits && c.effect.complete;
+    const bool shown = c.changes_bits && c.effect.complete();
     cells.push_back(
         {c.cell,
-         shown               ? Log10(c.effect.rel_l2)
-         : c.effect.complete ? "."
-                             : "?",
-         shown ? absl::StrCat(" (logits ", Log10(c.effect.logits_rel_l2), ")")
+         shown                 ? Log10(*c.effect.rel_l2)
+         : c.effect.complete() ? "."
+                               : "?",
+         shown ? absl::StrCat(" (logits ", Log10(*c.effect.logits_rel_l2), ")")
                : ""});
   }
   return absl::StrCat(
@@ -125,10 +125,10 @@ std::string CauseMap(const RunInfo& info, const Attribution& a) {
 std::string RepairMap(const RunInfo& info, const Attribution& a) {
   std::vector<MapCell> cells;
   for (const Repair& r : a.repairs) {
-    cells.push_back({r.cell, RepairText(r, a.plan.rel_l2),
-                     r.effect.complete
+    cells.push_back({r.cell, RepairText(r, *a.plan.rel_l2),
+                     r.effect.complete()
                          ? absl::StrCat(" (of the logits' error ",
-                                        Percent(r.logits_gain), " gone)")
+                                        Percent(*r.logits_gain), " gone)")
                          : ""});
   }
   return absl::StrCat(

@@ -29,23 +29,17 @@ constexpr Unit kNo = Unit::kNone;
 
 Fields<Effect> EffectFields() {
   using E = Effect;
-  const auto reached = [](double E::*figure) {
-    return [figure](const E& e) {
-      return e.complete ? std::optional<double>(e.*figure) : IfTimed(e.*figure);
-    };
-  };
-  return {{"complete", "", kNo, "Whether the run reached its logits.",
-           &E::complete},
-          {"rel_l2", "Rel L2", Unit::kRelative,
-           "Error of the final hidden state, before the final norm.",
-           reached(&E::rel_l2)},
-          {"logits_rel_l2", "Logits rel L2", Unit::kRelative,
-           "Error of the logits of all positions.", reached(&E::logits_rel_l2)},
-          {"kl_nats", "KL (nats)", Unit::kNats, "Mean KL(oracle || run).",
-           reached(&E::kl)},
-          {"layers_rel_l2", "", Unit::kRelative,
-           "Error of the stream after the embedding and after each layer.",
-           &E::layers}};
+  return {
+      {"complete", "", kNo, "Whether the run reached its logits.",
+       &E::complete},
+      {"rel_l2", "Rel L2", Unit::kRelative,
+       "Error of the final hidden state, before the final norm.", &E::rel_l2},
+      {"logits_rel_l2", "Logits rel L2", Unit::kRelative,
+       "Error of the logits of all positions.", &E::logits_rel_l2},
+      {"kl_nats", "KL (nats)", Unit::kNats, "Mean KL(oracle || run).", &E::kl},
+      {"layers_rel_l2", "", Unit::kRelative,
+       "Error of the stream after the embedding and after each layer.",
+       &E::layers}};
 }
 
 Fields<LayerSplit> SplitFields() {
@@ -169,11 +163,8 @@ Table RepairsTable(const Attribution& a) {
        }}};
   AppendPart(fields, "", EffectFields(), false,
              [](const Scoped& s) { return &s.second->effect; });
-  const auto figure = [](double Repair::*of) {
-    return [of](const Scoped& s) {
-      return s.second->effect.complete ? std::optional<double>(s.second->*of)
-                                       : IfTimed(s.second->*of);
-    };
+  const auto figure = [](std::optional<double> Repair::*of) {
+    return [of](const Scoped& s) { return s.second->*of; };
   };
   const Fields<Scoped> more = {
       {"gain", "Gone", Unit::kShare, "Of the final hidden state's error.",
@@ -221,9 +212,7 @@ Table MinimalRepairTable(const RepairResult* repair) {
       {"search_stopped_in", "", kNo, "What was not finished; empty if all was.",
        &R::stopped_in},
       {"best_error", "", kNo, "The least one, if nothing keeps the budget.",
-       [found](const R& r) {
-         return found(r) ? std::nullopt : std::optional<double>(r.best_error);
-       }},
+       [found](const R& r) { return found(r) ? std::nullopt : r.best_error; }},
       {"best_is_everything", "", kNo,
        "Whether that is of upgrading everything.",
        [found](const R& r) {
@@ -299,27 +288,21 @@ std::vector<Table> UpgradeTables(const RepairResult* repair) {
 }
 
 Table CauseSumTable(const Attribution& a) {
-  // The sum of cells that were not all run says nothing; one that is NaN, as
-  // where the plan overflows, was measured.
-  const bool finished =
-      !a.causes.empty() &&
-      std::all_of(a.causes.begin(), a.causes.end(),
-                  [](const Cause& c) { return c.effect.complete; });
-  const auto figure = [finished](double Attribution::*of) {
-    return [finished, of](const Attribution& x) {
-      return finished ? std::optional<double>(x.*of) : std::nullopt;
-    };
-  };
-  return MakeSingle(
-      "cause_sum", "How far the cells' error vectors add up to the plan's.",
-      Fields<Attribution>{
-          {"cosine", "", kNo, "Of their sum with the plan's.",
-           figure(&Attribution::sum_cosine)},
-          {"norm", "", Unit::kRelative, "Of their sum, by the plan's.",
-           figure(&Attribution::sum_norm)},
-          {"rest", "", Unit::kRelative, "Norm of what is left, by the plan's.",
-           figure(&Attribution::sum_rest)}},
-      &a);
+  using S = CauseSum;
+  Fields<Attribution> fields;
+  AppendPart(fields, "",
+             Fields<S>{{"cosine", "", kNo, "Of their sum with the plan's.",
+                        &S::cosine},
+                       {"norm", "", Unit::kRelative,
+                        "Of their sum, by the plan's.", &S::norm},
+                       {"rest", "", Unit::kRelative,
+                        "Norm of what is left, by the plan's.", &S::rest}},
+             true, [](const Attribution& x) {
+               return x.cause_sum ? &*x.cause_sum : nullptr;
+             });
+  return MakeSingle("cause_sum",
+                    "How far the cells' error vectors add up to the plan's.",
+                    fields, &a);
 }
 
 }  // namespace

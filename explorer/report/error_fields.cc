@@ -1,7 +1,5 @@
 #include "explorer/report/error_fields.h"
 
-#include <cmath>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,11 +34,6 @@ const Fields<ErrorMetrics>& ErrorMetricsFields() {
 
 std::vector<std::string> SeedReportColumns() {
   return {"layer", "mean_abs", "rmse", "max_abs", "growth", "status"};
-}
-
-std::optional<double> IfTimed(double figure) {
-  if (std::isnan(figure)) return std::nullopt;
-  return figure;
 }
 
 }  // namespace ulpscope

@@ -19,20 +19,23 @@ const Fields<ErrorMetrics>& ErrorMetricsFields();
 // with a layer, ErrorMetricsFields, "growth" and "status". More may follow.
 std::vector<std::string> SeedReportColumns();
 
-// None for the NaN that no times give.
-std::optional<double> IfTimed(double figure);
-
 // "NAME" and "NAME_half_iqr": a rate or a ratio of times with its spread; none
-// if it was not timed. `of` returns the Spread.
+// if it was not timed. `of` returns the Spread, or an optional one.
 template <typename T, typename Of>
 void AppendSpread(Fields<T>& fields, const std::string& name,
                   const std::string& title, Unit unit, const std::string& about,
                   Of of) {
+  const auto figure = [of](double Spread::*part) {
+    return [of, part](const T& row) {
+      const std::optional<Spread> spread = of(row);
+      return spread ? std::optional<double>((*spread).*part) : std::nullopt;
+    };
+  };
   fields.emplace_back(name, title, unit, about + ", the median.",
-                      [of](const T& row) { return IfTimed(of(row).median); });
+                      figure(&Spread::median));
   fields.emplace_back(name + "_half_iqr", "", unit,
                       "Half the interquartile range of that.",
-                      [of](const T& row) { return IfTimed(of(row).half_iqr); });
+                      figure(&Spread::half_iqr));
 }
 
 }  // namespace ulpscope

@@ -1,8 +1,8 @@
 #include "explorer/report/sweep_report.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -84,10 +84,10 @@ std::string TokenSection(const RunInfo& info, const SweepOptions& options,
 
 // The axis with the largest share; null if nothing varies.
 const MainEffect* Largest(const std::vector<MainEffect>& effects,
-                          double MainEffect::*share) {
+                          std::optional<double> MainEffect::*share) {
   const MainEffect* best = nullptr;
   for (const MainEffect& effect : effects) {
-    if (std::isnan(effect.*share)) continue;
+    if (!(effect.*share).has_value()) continue;
     if (best == nullptr || effect.*share > best->*share) best = &effect;
   }
   return best;
@@ -97,34 +97,35 @@ std::string ErrorMover(const std::vector<MainEffect>& effects) {
   const MainEffect* best = Largest(effects, &MainEffect::error_share);
   return best == nullptr ? "no axis"
                          : absl::StrCat(best->selector, " (",
-                                        Percent(best->error_share), ")");
+                                        Percent(*best->error_share), ")");
 }
 
 // The same for a speed. Timings scatter, so some axis always has the largest
 // share: it counts if its levels differ by more than a plan's own median
 // spread.
-std::string SpeedMover(const SweepResult& result, double MainEffect::*share,
-                       double MainEffect::Level::*rate,
-                       Spread PlanResult::*spread) {
+std::string SpeedMover(const SweepResult& result,
+                       std::optional<double> MainEffect::*share,
+                       std::optional<double> MainEffect::Level::*rate,
+                       std::optional<Spread> PlanResult::*spread) {
   std::vector<double> spreads;
   for (const PlanResult& plan : result.plans) {
-    if (std::isnan((plan.*spread).median)) return "- (not all are timed)";
-    spreads.push_back((plan.*spread).half_iqr / (plan.*spread).median);
+    if (!(plan.*spread).has_value()) return "- (not all are timed)";
+    spreads.push_back((plan.*spread)->half_iqr / (plan.*spread)->median);
   }
   std::sort(spreads.begin(), spreads.end());
   const double noise = spreads[spreads.size() / 2];
   const MainEffect* best = Largest(result.effects, share);
   if (best == nullptr) return "no axis";
-  double slowest = best->levels[0].*rate, fastest = slowest;
+  double slowest = *(best->levels[0].*rate), fastest = slowest;
   for (const MainEffect::Level& level : best->levels) {
-    slowest = std::min(slowest, level.*rate);
-    fastest = std::max(fastest, level.*rate);
+    slowest = std::min(slowest, *(level.*rate));
+    fastest = std::max(fastest, *(level.*rate));
   }
   if (!(fastest / slowest - 1 > noise)) {
     return absl::StrCat("no axis beyond the timings' spread of ",
                         Percent(noise));
   }
-  return absl::StrCat(best->selector, " (", Percent(best->*share), ")");
+  return absl::StrCat(best->selector, " (", Percent(*(best->*share)), ")");
 }
 
 std::string Effects(const SweepResult& result, const Results& results) {

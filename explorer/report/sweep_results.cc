@@ -201,21 +201,19 @@ Fields<Level> LevelFields(const RankMetric& metric) {
       {"error", metric.name, Unit::kRelative, "Geometric mean of the metric.",
        [](const L& l) { return l.level->error; }},
       {"decode_tokens_per_second", "Decode tok/s", Unit::kTokensPerSecond,
-       "Geometric mean.",
-       [](const L& l) { return IfTimed(l.level->decode_rate); }},
+       "Geometric mean.", [](const L& l) { return l.level->decode_rate; }},
       {"prefill_tokens_per_second", "Prefill tok/s", Unit::kTokensPerSecond,
-       "Geometric mean.",
-       [](const L& l) { return IfTimed(l.level->prefill_rate); }},
+       "Geometric mean.", [](const L& l) { return l.level->prefill_rate; }},
       {"error_share", "Share of error", Unit::kShare,
        "Of the variance of the metric's logarithm, that the axis explains (eta "
        "squared); null where nothing varies.",
-       [](const L& l) { return IfTimed(l.effect->error_share); }},
+       [](const L& l) { return l.effect->error_share; }},
       {"decode_share", "Share of decode", Unit::kShare,
        "The same of decode speed.",
-       [](const L& l) { return IfTimed(l.effect->decode_share); }},
+       [](const L& l) { return l.effect->decode_share; }},
       {"prefill_share", "Share of prefill", Unit::kShare,
        "The same of prefill speed.",
-       [](const L& l) { return IfTimed(l.effect->prefill_share); }}};
+       [](const L& l) { return l.effect->prefill_share; }}};
 }
 
 Table SweepContext(const RunInfo& info, const SweepOptions& options,

@@ -25,7 +25,8 @@ std::string Headline(const Verdict& v) {
                         "` has no error here: its final hidden state and its "
                         "logits are the oracle's (relative L2 error 0).");
   }
-  if (!std::isfinite(v.rel_l2) || !std::isfinite(v.logits_rel_l2)) {
+  if (!v.kl.has_value() || !std::isfinite(*v.rel_l2) ||
+      !std::isfinite(*v.logits_rel_l2)) {
     return absl::StrCat(
         "`", v.plan,
         v.stopped_in.empty() || v.nonfinite_from.has_value()
@@ -35,7 +36,7 @@ std::string Headline(const Verdict& v) {
   return absl::StrFormat(
       "`%s` ends with a relative L2 error of %.3g of the final hidden state "
       "and %.3g of the logits (KL %.3g nats).",
-      v.plan, v.rel_l2, v.logits_rel_l2, v.kl);
+      v.plan, *v.rel_l2, *v.logits_rel_l2, *v.kl);
 }
 
 std::string Source(const ErrorSource& s) {
@@ -73,8 +74,8 @@ std::string BestCure(const Verdict& v) {
   return absl::StrFormat(
       "Of the cures tried, `%s` leaves the least: an error of %.3g instead of "
       "%.3g.%s",
-      absl::StrJoin(best->entries, ","), best->rel_l2, v.rel_l2,
-      best->rel_l2 <= v.rel_l2 / 2
+      absl::StrJoin(best->entries, ","), best->rel_l2, *v.rel_l2,
+      best->rel_l2 <= *v.rel_l2 / 2
           ? ""
           : " None halves the error: it does not come from there alone.");
 }
@@ -86,21 +87,21 @@ std::string RepairSentence(const RepairResult& r) {
                         BudgetText(r.budget), " were found");
     if (r.stopped_in.empty()) {
       absl::StrAppend(
-          &text, std::isfinite(r.best_error)
+          &text, std::isfinite(*r.best_error)
                      ? absl::StrFormat("; the best reach %.3g instead of %.3g",
-                                       r.best_error, r.error_before)
+                                       *r.best_error, *r.error_before)
                      : "; with all of them the plan breaks down too");
     }
     text += ".";
   } else if (r.repair.upgrades.empty()) {
     text = absl::StrFormat("The plan keeps the budget %s by itself: %.3g.",
-                           BudgetText(r.budget), r.error_before);
+                           BudgetText(r.budget), *r.error_before);
   } else {
     text = absl::StrFormat(
         "The smallest repair found for %s is `%s`: %d (layer, op) cells, and "
         "an error of %.3g instead of %.3g.",
         BudgetText(r.budget), absl::StrJoin(r.entries, ","), r.repair.cells(),
-        r.repair.error, r.error_before);
+        r.repair.error, *r.error_before);
   }
   if (!r.stopped_in.empty()) {
     absl::StrAppend(&text, " The search was stopped at: ", r.stopped_in, ".");

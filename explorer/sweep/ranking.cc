@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
+#include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
 #include "explorer/sweep/axes.h"
 
@@ -49,13 +51,36 @@ constexpr RankMetric kRankMetrics[] = {
          -> std::optional<double> { return token.final_hidden().rmse; }},
 };
 
-// Share of the variance of `values` that lies between the groups.
-double EtaSquared(const std::vector<double>& values,
-                  const std::vector<size_t>& group, size_t num_groups) {
+// [plans]: logarithms of what there is.
+using Logarithms = std::vector<std::optional<double>>;
+
+Logarithms LogarithmsOf(
+    const std::vector<PlanResult>& plans,
+    absl::FunctionRef<std::optional<double>(const PlanResult&)> of) {
+  Logarithms logs;
+  for (const PlanResult& plan : plans) {
+    const std::optional<double> x = of(plan);
+    logs.push_back(x.has_value() ? std::optional<double>(std::log(*x)) : x);
+  }
+  return logs;
+}
+
+// Share of the variance of the values that lies between the groups; none where
+// nothing varies.
+std::optional<double> EtaSquared(const Logarithms& all,
+                                 const std::vector<size_t>& group_of,
+                                 size_t num_groups) {
+  std::vector<double> values;
+  std::vector<size_t> group;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].has_value()) continue;
+    values.push_back(*all[i]);
+    group.push_back(group_of[i]);
+  }
   // The mean of equal values may be rounded: asked first.
   if (std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) ==
       values.end()) {
-    return std::numeric_limits<double>::quiet_NaN();
+    return std::nullopt;
   }
   double mean = 0;
   for (const double v : values) mean += v / static_cast<double>(values.size());
@@ -66,7 +91,7 @@ double EtaSquared(const std::vector<double>& values,
     counts[group[i]] += 1;
     total += (values[i] - mean) * (values[i] - mean);
   }
-  if (!(total > 0)) return std::numeric_limits<double>::quiet_NaN();
+  if (!(total > 0)) return std::nullopt;
   double between = 0;
   for (size_t g = 0; g < num_groups; ++g) {
     if (counts[g] == 0) continue;
@@ -78,26 +103,39 @@ double EtaSquared(const std::vector<double>& values,
 
 // -inf becomes the least finite value, +inf and NaN the largest. A perfect plan
 // or a broken one would otherwise leave no variance to share.
-std::vector<double> WithinFiniteRange(std::vector<double> values) {
+Logarithms WithinFiniteRange(Logarithms values) {
   double least = std::numeric_limits<double>::infinity();
   double largest = -least;
-  for (const double v : values) {
-    if (!std::isfinite(v)) continue;
-    least = std::min(least, v);
-    largest = std::max(largest, v);
+  for (const auto& v : values) {
+    if (!v.has_value() || !std::isfinite(*v)) continue;
+    least = std::min(least, *v);
+    largest = std::max(largest, *v);
   }
-  for (double& v : values) {
-    if (!std::isfinite(v)) v = v < 0 ? least : largest;
+  for (auto& v : values) {
+    if (v.has_value() && !std::isfinite(*v)) v = *v < 0 ? least : largest;
   }
   return values;
+}
+
+// Of the plans of a level; none if none has it.
+std::optional<double> GeometricMean(const Logarithms& logs,
+                                    const std::vector<size_t>& level_of,
+                                    size_t level) {
+  double sum = 0, count = 0;
+  for (size_t i = 0; i < logs.size(); ++i) {
+    if (level_of[i] != level || !logs[i].has_value()) continue;
+    sum += *logs[i];
+    count += 1;
+  }
+  if (count == 0) return std::nullopt;
+  return std::exp(sum / count);
 }
 
 // Slower than any speed.
 constexpr double kUntimed = -1;
 
 double DecodeSpeed(const PlanResult& plan) {
-  const double rate = plan.decode_rate.median;
-  return std::isnan(rate) ? kUntimed : rate;
+  return plan.decode_rate.has_value() ? plan.decode_rate->median : kUntimed;
 }
 
 // The order of plans whose scores are no numbers to compare.
@@ -142,47 +180,35 @@ void RankPlans(std::vector<PlanResult>& plans) {
 
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans) {
-  std::vector<double> error, decode, prefill;
-  std::vector<size_t> scored;  // the plans of `error`
-  for (size_t i = 0; i < plans.size(); ++i) {
-    const PlanResult& plan = plans[i];
-    if (plan.score.has_value()) {
-      error.push_back(std::log(*plan.score));
-      scored.push_back(i);
+  const Logarithms error =
+      LogarithmsOf(plans, [](const PlanResult& p) { return p.score; });
+  const Logarithms finite_error = WithinFiniteRange(error);
+  // A speed of which not all plans are timed says nothing of the axes.
+  const auto speeds = [&](std::optional<Spread> PlanResult::*rate) {
+    const auto untimed = [rate](const PlanResult& p) { return !(p.*rate); };
+    if (std::any_of(plans.begin(), plans.end(), untimed)) {
+      return Logarithms(plans.size());
     }
-    decode.push_back(std::log(plan.decode_rate.median));
-    prefill.push_back(std::log(plan.prefill_rate.median));
-  }
-  const std::vector<double> finite_error = WithinFiniteRange(error);
+    return LogarithmsOf(plans, [rate](const PlanResult& p) {
+      return std::optional<double>((p.*rate)->median);
+    });
+  };
+  const Logarithms decode = speeds(&PlanResult::decode_rate);
+  const Logarithms prefill = speeds(&PlanResult::prefill_rate);
   std::vector<MainEffect> effects;
   for (size_t a = 0; a < axes.size(); ++a) {
     const size_t num_levels = axes[a].levels.size();
     std::vector<size_t> group;
-    group.reserve(plans.size());
     for (const PlanResult& plan : plans) group.push_back(plan.levels[a]);
-    std::vector<size_t> scored_group;
-    for (const size_t i : scored) scored_group.push_back(group[i]);
     MainEffect effect;
     effect.selector = axes[a].selector;
     for (size_t level = 0; level < num_levels; ++level) {
-      double count = 0, d = 0, p = 0, e = 0, num_scored = 0;
-      for (size_t i = 0; i < plans.size(); ++i) {
-        if (group[i] != level) continue;
-        count += 1;
-        d += decode[i];
-        p += prefill[i];
-      }
-      for (size_t i = 0; i < error.size(); ++i) {
-        if (scored_group[i] != level) continue;
-        num_scored += 1;
-        e += error[i];
-      }
-      std::optional<double> mean;
-      if (num_scored > 0) mean = std::exp(e / num_scored);
-      effect.levels.push_back({axes[a].levels[level], mean, std::exp(d / count),
-                               std::exp(p / count)});
+      effect.levels.push_back({axes[a].levels[level],
+                               GeometricMean(error, group, level),
+                               GeometricMean(decode, group, level),
+                               GeometricMean(prefill, group, level)});
     }
-    effect.error_share = EtaSquared(finite_error, scored_group, num_levels);
+    effect.error_share = EtaSquared(finite_error, group, num_levels);
     effect.decode_share = EtaSquared(decode, group, num_levels);
     effect.prefill_share = EtaSquared(prefill, group, num_levels);
     effects.push_back(std::move(effect));

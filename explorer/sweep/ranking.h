@@ -29,9 +29,10 @@ struct PlanResult {
   std::vector<size_t> levels;  // per axis
   TraceMetrics token, prompt;  // errors
   PlanTiming timing;
-  Spread decode_rate, prefill_rate;  // tokens per second; NaN without times
-  std::optional<double> score;       // the metric; none unless measured
-  size_t rank = 0;                   // by score, from 1; 0 unless measured
+  // Tokens per second; none without times.
+  std::optional<Spread> decode_rate, prefill_rate;
+  std::optional<double> score;  // the metric; none unless measured
+  size_t rank = 0;              // by score, from 1; 0 unless measured
   // Its score is finite, and no other plan is as good in score and decode speed
   // and better in one of them. Not without times.
   bool pareto = false;
@@ -48,17 +49,15 @@ struct MainEffect {
     // Geometric mean of the metric over plans that have one; may be NaN or
     // infinite.
     std::optional<double> error;
-    double decode_rate = 0;  // geometric means, tokens per second
-    double prefill_rate = 0;
+    // Geometric means, tokens per second; none unless all are timed.
+    std::optional<double> decode_rate, prefill_rate;
   };
   std::vector<Level> levels;
   // Share of the variance of the logarithm that the axis' levels explain (eta
-  // squared of a main effect); NaN where nothing varies. There a score of 0
-  // counts as the smallest positive one of the plans, and one that is not
-  // finite as the largest finite one.
-  double error_share = 0;
-  double decode_share = 0;
-  double prefill_share = 0;
+  // squared of a main effect); none where nothing varies, and of speeds unless
+  // all plans are timed. A score of 0 counts as the smallest positive one of
+  // the plans, and one that is not finite as the largest finite one.
+  std::optional<double> error_share, decode_share, prefill_share;
 };
 
 // Sorts plans by score, of equal ones the fastest first; behind the finite

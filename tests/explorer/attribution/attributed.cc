@@ -66,7 +66,7 @@ double Norm2(const std::vector<double>& v) {
 double SumRounding(const Attribution& result) {
   double sizes = 1;
   for (const Cause& cause : result.causes) {
-    sizes += cause.effect.rel_l2 / result.plan.rel_l2;
+    sizes += *cause.effect.rel_l2 / *result.plan.rel_l2;
   }
   return 2 * static_cast<double>(result.causes.size()) * 0x1p-53 * sizes;
 }

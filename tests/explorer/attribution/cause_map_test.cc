@@ -71,13 +71,13 @@ void ExpectMeasured(const Effect& effect, const KeptStates& run,
     EXPECT_NEAR(value, expected, 2 * n * kUnitRoundoff * expected);
   };
   const size_t num_layers = run.num_layers();
-  EXPECT_TRUE(effect.complete);
+  EXPECT_TRUE(effect.complete());
   EXPECT_EQ(effect.kl, logits.kl);
   const double num_logits =
       static_cast<double>(run.Logits().rows * run.Logits().cols);
   const double logits_rel_l2 =
       Distance(run.Logits(), oracle.Logits()) / Norm(oracle.Logits());
-  EXPECT_NEAR(effect.logits_rel_l2, logits_rel_l2,
+  EXPECT_NEAR(effect.logits_rel_l2.value(), logits_rel_l2,
               2 * num_logits * kUnitRoundoff * logits_rel_l2);
   ASSERT_THAT(effect.layers, SizeIs(num_layers + 1));
   for (size_t layer = 0; layer <= num_layers; ++layer) {
@@ -124,16 +124,17 @@ TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
                     result.causes[i].effect.logits_rel_l2 > 0);
       expect_measured(result.repairs[i].effect, repair);
       // Two quotients near 1, and errors that are rounded as above.
-      EXPECT_NEAR(result.repairs[i].gain,
-                  gain(result.repairs[i].effect.rel_l2, result.plan.rel_l2),
+      EXPECT_NEAR(*result.repairs[i].gain,
+                  gain(result.repairs[i].effect.rel_l2.value(),
+                       result.plan.rel_l2.value()),
                   4 * kUnitRoundoff);
-      EXPECT_NEAR(result.repairs[i].logits_gain,
-                  gain(result.repairs[i].effect.logits_rel_l2,
-                       result.plan.logits_rel_l2),
+      EXPECT_NEAR(*result.repairs[i].logits_gain,
+                  gain(result.repairs[i].effect.logits_rel_l2.value(),
+                       result.plan.logits_rel_l2.value()),
                   4 * kUnitRoundoff);
       if (op == Op::kVProj) {
         EXPECT_FALSE(result.causes[i].changes_bits);
-        EXPECT_EQ(result.repairs[i].gain, 0);
+        EXPECT_EQ(*result.repairs[i].gain, 0);
       }
     }
     const size_t ops = cells.size() / 8;
@@ -193,14 +194,16 @@ TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {
     repaired.Set(repair.cell.layer, repair.cell.op,
                  oracle.Get(repair.cell.layer, repair.cell.op));
     const KeptStates trace = Traced(Tiny(), repaired, options);
-    expect_moved(repair.moved, trace.State(last), run.State(last),
+    expect_moved(repair.moved.value(), trace.State(last), run.State(last),
                  reference.State(last));
-    expect_moved(repair.logits_moved, trace.Logits(), run.Logits(),
+    expect_moved(repair.logits_moved.value(), trace.Logits(), run.Logits(),
                  reference.Logits());
     // The triangle of the oracle, the plan and the repaired plan.
     const double n = static_cast<double>(run.Logits().rows * run.Logits().cols);
-    EXPECT_GE(repair.moved, repair.gain - 4 * n * kUnitRoundoff);
-    EXPECT_GE(repair.logits_moved, repair.logits_gain - 4 * n * kUnitRoundoff);
+    EXPECT_GE(repair.moved.value(),
+              repair.gain.value() - 4 * n * kUnitRoundoff);
+    EXPECT_GE(repair.logits_moved.value(),
+              repair.logits_gain.value() - 4 * n * kUnitRoundoff);
     moves_more_than_it_gains =
         moves_more_than_it_gains || (repair.gain < 0 && repair.moved > 0.01);
     const bool is_head =
@@ -248,10 +251,11 @@ TEST(CauseMapTest, CausesAddUpAsTheirVectorsDo) {
       const std::vector<double> c = error_of(changed);
       for (size_t i = 0; i < c.size(); ++i) sum[i] += c[i];
       const double size = Norm2(c) / Norm2(e);
-      EXPECT_NEAR(cause.share, Dot(c, e) / Dot(e, e),
+      EXPECT_NEAR(cause.share.value(), Dot(c, e) / Dot(e, e),
                   4 * n * kUnitRoundoff * size);
       if (size > 0) {
-        EXPECT_NEAR(cause.cosine, cause.share / size, 4 * n * kUnitRoundoff);
+        EXPECT_NEAR(cause.cosine.value(), cause.share.value() / size,
+                    4 * n * kUnitRoundoff);
       } else {
         EXPECT_EQ(cause.cosine, 0);
       }
@@ -259,12 +263,13 @@ TEST(CauseMapTest, CausesAddUpAsTheirVectorsDo) {
     std::vector<double> rest;
     for (size_t i = 0; i < e.size(); ++i) rest.push_back(e[i] - sum[i]);
     const double rounding =
-        SumRounding(result) + 4 * n * kUnitRoundoff * (1 + result.sum_norm);
-    EXPECT_NEAR(result.sum_norm, Norm2(sum) / Norm2(e), rounding);
-    EXPECT_NEAR(result.sum_rest, Norm2(rest) / Norm2(e), rounding);
-    EXPECT_NEAR(result.sum_cosine, Dot(sum, e) / (Norm2(sum) * Norm2(e)),
-                2 * rounding / result.sum_norm);
-    EXPECT_GT(result.sum_norm, 0);
+        SumRounding(result) +
+        4 * n * kUnitRoundoff * (1 + result.cause_sum->norm);
+    EXPECT_NEAR(result.cause_sum->norm, Norm2(sum) / Norm2(e), rounding);
+    EXPECT_NEAR(result.cause_sum->rest, Norm2(rest) / Norm2(e), rounding);
+    EXPECT_NEAR(result.cause_sum->cosine, Dot(sum, e) / (Norm2(sum) * Norm2(e)),
+                2 * rounding / result.cause_sum->norm);
+    EXPECT_GT(result.cause_sum->norm, 0);
   }
 }
 
@@ -297,9 +302,9 @@ TEST(CauseMapTest, OneRoundingInTwoCellsIsCountedTwice) {
     EXPECT_EQ(repair.moved, 0);
   }
   // A norm over itself, by its root and its square.
-  EXPECT_NEAR(result.sum_cosine, 1, 4 * kUnitRoundoff);
-  EXPECT_EQ(result.sum_norm, 2);
-  EXPECT_EQ(result.sum_rest, 1);
+  EXPECT_NEAR(result.cause_sum->cosine, 1, 4 * kUnitRoundoff);
+  EXPECT_EQ(result.cause_sum->norm, 2);
+  EXPECT_EQ(result.cause_sum->rest, 1);
   for (const Repair& repair : result.group_repairs) {
     const bool is_residual = OpKernel(repair.cell.op) == Kernel::kResidual;
     EXPECT_EQ(repair.gain, is_residual ? 1 : 0);

@@ -27,12 +27,12 @@ ModelConfig Config() {
 
 Attribution Uniform(double error) {
   Attribution a;
-  a.plan = {0.1, 0.2, 0.3, std::vector<double>(kLayers + 1, 0.01), true};
+  a.plan = {0.1, 0.2, 0.3, std::vector<double>(kLayers + 1, 0.01)};
   for (const Cell& cell : CellsOf(Config())) {
     Cause cause;
     cause.cell = cell;
     cause.changes_bits = true;
-    cause.effect = {error, error, error, {}, true};
+    cause.effect = {error, error, error, {}};
     cause.share = 0.001;
     a.causes.push_back(cause);
   }
@@ -43,9 +43,7 @@ Attribution Uniform(double error) {
     split.inherited.rel_l2 = 0.01;
     a.layers.push_back(split);
   }
-  a.sum_cosine = 0.99;
-  a.sum_norm = 1;
-  a.sum_rest = 0.1;
+  a.cause_sum = {0.99, 1, 0.1};
   return a;
 }
 
@@ -83,7 +81,7 @@ SeedCase::SeedCase() : plan(PlanOf("torch-bf16")), attribution(Uniform(1e-4)) {
   for (Cause& cause : attribution.causes) {
     if (cause.cell.op == Op::kSoftmax) {
       cause.changes_bits = false;
-      cause.effect = {0, 0, 0, {}, true};
+      cause.effect = {0, 0, 0, {}};
       cause.share = 0;
     }
   }

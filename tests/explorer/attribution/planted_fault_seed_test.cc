@@ -81,8 +81,8 @@ TEST(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepairOfSeed) {
     result.causes = std::move(causes);
     EXPECT_THAT(LargestCauses(result, 1), ElementsAre(CellName(cell)));
     EXPECT_THAT(BestRepairs(result, 1), ElementsAre(CellName(cell)));
-    const double f32_error = f32.plan.logits_rel_l2;
-    const double error = result.plan.logits_rel_l2;
+    const double f32_error = *f32.plan.logits_rel_l2;
+    const double error = *result.plan.logits_rel_l2;
     EXPECT_GT(error, kVisibleFault * f32_error);
     EXPECT_THAT(
         SmallestRepair(weights, plan, error, f32_error, tokens, parallel),

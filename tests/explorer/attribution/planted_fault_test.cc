@@ -49,7 +49,7 @@ TEST_F(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepair) {
   constexpr size_t kCells = 60;
   Random random(1);
   const double f32_error =
-      Attributed(Plan(Tiny().layers.size())).plan.logits_rel_l2;
+      Attributed(Plan(Tiny().layers.size())).plan.logits_rel_l2.value();
   std::vector<std::string> unchanged, invisible;
   for (const Cell& cell : DrawnCells(Tiny().config, kCells, random)) {
     const Plan plan = PlanWithFaults(Tiny().layers.size(), {cell});
@@ -61,7 +61,7 @@ TEST_F(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepair) {
     const Attribution result = Attributed(plan);
     EXPECT_THAT(LargestCauses(result, 1), ElementsAre(CellName(cell)));
     EXPECT_THAT(BestRepairs(result, 1), ElementsAre(CellName(cell)));
-    const double error = result.plan.logits_rel_l2;
+    const double error = result.plan.logits_rel_l2.value();
     if (error < kVisibleFault * f32_error) {
       invisible.push_back(CellName(cell));
       continue;
@@ -110,7 +110,7 @@ TEST_F(PlantedFaultTest, TwoAreTheTwoLargestCausesAndMoveTheMost) {
     for (const Repair& repair : result.repairs) {
       const std::string name = CellName(repair.cell);
       if (name == CellName(pair[0]) || name == CellName(pair[1])) {
-        least_gain = std::min(least_gain, repair.logits_gain);
+        least_gain = std::min(least_gain, repair.logits_gain.value());
       }
     }
     EXPECT_LT(least_gain, 0);

@@ -155,7 +155,7 @@ TEST_F(RepairTest, OnePlantedCellIsTheRepair) {
     const RepairResult result = Find(plan);
     ASSERT_TRUE(result.reached) << CellText(cell);
     EXPECT_THAT(CellsIn(result.repair), ElementsAre(CellText(cell)));
-    ExpectSame(result.error_before, fault);
+    ExpectSame(result.error_before.value(), fault);
     ExpectSame(result.repair.error, Alone(result.repair.plan));
     EXPECT_LE(result.repair.error, options_.budget.limit);
     // f32 takes fewer instructions than kahan.

@@ -88,7 +88,7 @@ void ExpectSeedCase(const Verdict& v) {
   // was rounded, in the channel that stays when 55.7 / 1.86 of the stream is
   // gone.
   ASSERT_TRUE(source.isolated.has_value());
-  EXPECT_GT(source.isolated->rel_l2, v.rel_l2 / 2);
+  EXPECT_GT(source.isolated->rel_l2, *v.rel_l2 / 2);
   ASSERT_EQ(source.isolated->upgraded.size(), 2u);
   for (const Isolated::Upgraded& upgraded : source.isolated->upgraded) {
     EXPECT_GT(upgraded.rel_l2, 0);
@@ -108,7 +108,7 @@ TEST(SeedVerdictTest, TorchBf16) {
   EXPECT_EQ(v.source->removes->layer, 22u);
   EXPECT_EQ(v.source->cures.size(), 6u);
   for (const Cure& cure : v.source->cures) {
-    EXPECT_EQ(cure.rel_l2 < 0.5 * v.rel_l2, cure.scope == CureScope::kChannel);
+    EXPECT_EQ(cure.rel_l2 < 0.5 * *v.rel_l2, cure.scope == CureScope::kChannel);
   }
 }
 
@@ -123,7 +123,7 @@ TEST(SeedVerdictTest, ResidualAloneInBf16) {
   EXPECT_FALSE(v.source->removes.has_value());
   EXPECT_EQ(v.source->cures.size(), 4u);
   for (const Cure& cure : v.source->cures) {
-    EXPECT_LT(cure.rel_l2 / v.rel_l2,
+    EXPECT_LT(cure.rel_l2 / *v.rel_l2,
               cure.scope == CureScope::kSource ? 0.5 : 1e-3);
   }
 }

@@ -81,7 +81,7 @@ TEST(VerdictTest, CuresLeaveTheOtherCellsOnAverage) {
   double others = 0;
   for (const Cause& cause : seed.attribution.causes) {
     if (OpKernel(cause.cell.op) != Kernel::kResidual) {
-      others += cause.effect.rel_l2 * cause.effect.rel_l2;
+      others += *cause.effect.rel_l2 * *cause.effect.rel_l2;
     }
   }
   const double parts = 0.1 * 0.1 + 0.09 * 0.09 + 0.04 * 0.04;
@@ -97,8 +97,8 @@ TEST(VerdictTest, CuresLeaveTheOtherCellsOnAverage) {
 TEST(VerdictTest, GainsAreOfTheSourcesOps) {
   SeedCase seed;
   seed.attribution.op_repairs = {
-      {{0, Op::kAttnResidual}, {0.1, 0.1, 0.1, {}, true}, 0.01, 0, 0.02, 0},
-      {{0, Op::kMlpResidual}, {0.1, 0.1, 0.1, {}, true}, -0.0001, 0, 0.3, 0}};
+      {{0, Op::kAttnResidual}, {0.1, 0.1, 0.1, {}}, 0.01, 0, 0.02, 0},
+      {{0, Op::kMlpResidual}, {0.1, 0.1, 0.1, {}}, -0.0001, 0, 0.3, 0}};
   const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
   ASSERT_EQ(v.source->gains.size(), 2u);
   for (const OpGain& gain : v.source->gains) {
@@ -110,9 +110,7 @@ TEST(VerdictTest, GainsAreOfTheSourcesOps) {
 
 TEST(VerdictTest, CellsThatDoNotAddUpAreSaidTo) {
   Attribution a = Uniform(1e-3);
-  a.sum_cosine = 0.2;
-  a.sum_norm = 1.7;
-  a.sum_rest = 1.6;
+  a.cause_sum = {0.2, 1.7, 1.6};
   const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.interaction.has_value());
   EXPECT_FALSE(v.interaction->adds_up);
@@ -129,7 +127,7 @@ TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
   }
   At(a, 7, Op::kDownProj).effect.rel_l2 = kNaN;
   At(a, 9, Op::kSwiGlu).effect.logits_rel_l2 = kInf;
-  a.sum_cosine = a.sum_norm = a.sum_rest = kNaN;
+  a.cause_sum = {kNaN, kNaN, kNaN};
   Phenomena phenomena = Plain();
   for (size_t layer = 7; layer <= kLayers; ++layer) {
     phenomena.concentrations[layer].top1 = kNaN;
@@ -143,7 +141,7 @@ TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
   EXPECT_FALSE(v.source.has_value());
   EXPECT_FALSE(v.interaction.has_value());
   EXPECT_FALSE(v.exact);
-  EXPECT_TRUE(std::isnan(v.rel_l2));
+  EXPECT_TRUE(std::isnan(v.rel_l2.value()));
 }
 
 TEST(VerdictTest, StoppedAttributionNamesNoSource) {
@@ -151,7 +149,7 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
   seed.attribution.stopped_in = "the cause map, after layer 12";
   for (Cause& cause : seed.attribution.causes) {
     if (cause.cell.layer > 12) {
-      cause.effect = {kNaN, kNaN, kNaN, {}, false};
+      cause.effect = Effect();
       cause.changes_bits = false;
     }
   }
@@ -172,7 +170,6 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
   // In the first part: nothing is known.
   Attribution nothing;
   nothing.stopped_in = "the oracle";
-  nothing.plan.rel_l2 = nothing.plan.logits_rel_l2 = kNaN;
   v = Judge(seed.plan, nothing, nullptr);
   EXPECT_FALSE(v.nonfinite_from.has_value());
   EXPECT_FALSE(v.exact);
@@ -181,7 +178,7 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
 
 TEST(VerdictTest, PlanOfTheOracleHasNoError) {
   Attribution a = Uniform(0);
-  a.plan = {0, 0, 0, std::vector<double>(kLayers + 1, 0), true};
+  a.plan = {0, 0, 0, std::vector<double>(kLayers + 1, 0)};
   for (Cause& cause : a.causes) cause.changes_bits = false;
   const Phenomena phenomena = Plain();
   const Verdict v = Judge(PlanOf("oracle"), a, &phenomena);
@@ -192,7 +189,7 @@ TEST(VerdictTest, PlanOfTheOracleHasNoError) {
 
 TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
   Attribution a = Uniform(1e-5);
-  At(a, 0, Op::kLmHead).effect = {0, 0.5, 0.1, {}, true};
+  At(a, 0, Op::kLmHead).effect = {0, 0.5, 0.1, {}};
   const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.head.has_value());
   EXPECT_EQ(v.head->op, Op::kLmHead);
@@ -201,7 +198,7 @@ TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
 
 TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
   Attribution a = Uniform(1e-3);
-  const Effect whole = {0.1, 0.1, 0.1, {}, true};
+  const Effect whole = {0.1, 0.1, 0.1, {}};
   a.repairs = {{{2, Op::kQProj}, whole, 0.02, 0, 0.03, 0},
                {{3, Op::kKProj}, whole, 0.05, 0, 0.01, 0},
                {{4, Op::kVProj}, whole, kNaN, 0, kNaN, 0}};
@@ -222,7 +219,7 @@ TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
   EXPECT_EQ(v.best_layer->cell.layer, 7u);
   EXPECT_EQ(v.best_layer->gain, 0.5);
   // An unfinished map may not have shown the best yet.
-  a.repairs[0].effect.complete = false;
+  a.repairs[0].effect.kl.reset();
   v = Judge(PlanOf("bf16"), a, nullptr);
   EXPECT_FALSE(v.best_cell.has_value());
   EXPECT_TRUE(v.best_op.has_value());
@@ -325,7 +322,7 @@ TEST(CureTest, ScopesAndIsolatedOpsAreRun) {
     return Attribute(run,
                      BaselineOf(run, *Plan::Parse(text, num_layers), tokens),
                      {false, false, false})
-        ->plan.rel_l2;
+        ->plan.rel_l2.value();
   };
   std::string others;
   for (size_t i = 0; i < kNumOps; ++i) {

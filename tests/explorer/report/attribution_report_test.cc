@@ -102,9 +102,9 @@ TEST(AttributionResultsTest, CellsAreTheCauseMap) {
     EXPECT_EQ(At(cells, i, "layer"),
               Value(static_cast<int64_t>(cause.cell.layer)));
     EXPECT_EQ(At(cells, i, "op"), Value(std::string(OpName(cause.cell.op))));
-    EXPECT_EQ(At(cells, i, "rel_l2"), Value(cause.effect.rel_l2));
-    EXPECT_EQ(At(cells, i, "kl_nats"), Value(cause.effect.kl));
-    EXPECT_EQ(At(cells, i, "share"), Value(cause.share));
+    EXPECT_EQ(At(cells, i, "rel_l2"), Value(cause.effect.rel_l2.value()));
+    EXPECT_EQ(At(cells, i, "kl_nats"), Value(cause.effect.kl.value()));
+    EXPECT_EQ(At(cells, i, "share"), Value(cause.share.value()));
     EXPECT_EQ(At(cells, i, "layers_rel_l2"), Value(cause.effect.layers));
   }
 }
@@ -123,8 +123,9 @@ TEST(AttributionResultsTest, RepairsAreOfFourScopes) {
           of_layer ? Value(static_cast<int64_t>(repair.cell.layer)) : Value());
       EXPECT_EQ(At(repairs, row, "op") == Value(),
                 list == &a.group_repairs || list == &a.layer_repairs);
-      EXPECT_EQ(At(repairs, row, "gain"), Value(repair.gain));
-      EXPECT_EQ(At(repairs, row, "logits_moved"), Value(repair.logits_moved));
+      EXPECT_EQ(At(repairs, row, "gain"), Value(repair.gain.value()));
+      EXPECT_EQ(At(repairs, row, "logits_moved"),
+                Value(repair.logits_moved.value()));
       ++row;
     }
   }
@@ -160,8 +161,7 @@ TEST(AttributionResultsTest, AreValidHoweverFarTheRunCame) {
 
 TEST(AttributionResultsTest, WhatIsNotReachedIsNotANumberThatBroke) {
   Explanation e = Whole();
-  e.attribution.causes[0].effect.complete = false;
-  e.attribution.causes[0].effect.kl = kNaN;
+  e.attribution.causes[0].effect.kl.reset();
   e.attribution.causes[1].effect.kl = kNaN;
   e.attribution.causes[2].effect.kl = kInf;
   const Results results = AttributionTables(Info(), e);
@@ -174,10 +174,10 @@ TEST(AttributionResultsTest, WhatIsNotReachedIsNotANumberThatBroke) {
 
 TEST(AttributionResultsTest, SumOfCellsIsNaNOrNotMeasured) {
   Explanation e = Whole();
-  e.attribution.sum_cosine = kNaN;
+  e.attribution.cause_sum->cosine = kNaN;
   EXPECT_TRUE(std::isnan(std::get<double>(
       At(AttributionTables(Info(), e).Find("cause_sum"), 0, "cosine"))));
-  e.attribution.causes[0].effect.complete = false;
+  e.attribution.cause_sum.reset();
   EXPECT_EQ(At(AttributionTables(Info(), e).Find("cause_sum"), 0, "cosine"),
             Value());
 }

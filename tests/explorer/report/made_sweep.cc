@@ -87,8 +87,8 @@ MadeSweep::MadeSweep() : info(MadeRunInfo()) {
     plan.prompt = RandomTrace(random);
     plan.timing.decode = {random.Uniform(), random.Uniform()};
     plan.timing.prefill = {random.Uniform()};
-    plan.decode_rate = {1000 * random.Uniform(), random.Uniform()};
-    plan.prefill_rate = {1000 * random.Uniform(), random.Uniform()};
+    plan.decode_rate = Spread{1000 * random.Uniform(), random.Uniform()};
+    plan.prefill_rate = Spread{1000 * random.Uniform(), random.Uniform()};
     plan.score = plan.prompt.final_hidden().rmse;
     result.plans.push_back(plan);
   }
@@ -113,7 +113,7 @@ void MadeSweep::Stop(size_t layers) {
       trace->logits.reset();
     }
     plan.timing = {};
-    plan.decode_rate = plan.prefill_rate = {kNaN, kNaN};
+    plan.decode_rate = plan.prefill_rate = std::nullopt;
     plan.score.reset();
   }
   RankPlans(result.plans);

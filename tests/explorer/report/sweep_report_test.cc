@@ -50,9 +50,9 @@ TEST(SweepResultsTest, PlansHaveTheirFigures) {
     EXPECT_EQ(At(plans, i, "pareto"), Value(plan.pareto));
     EXPECT_EQ(Figure(plans, i, "score"), plan.score);
     EXPECT_EQ(Figure(plans, i, "decode_tokens_per_second"),
-              plan.decode_rate.median);
+              plan.decode_rate->median);
     EXPECT_EQ(Figure(plans, i, "prefill_tokens_per_second_half_iqr"),
-              plan.prefill_rate.half_iqr);
+              plan.prefill_rate->half_iqr);
     EXPECT_EQ(Figure(plans, i, "final_rmse"), plan.prompt.final_hidden().rmse);
     EXPECT_EQ(Figure(plans, i, "kl_nats"), plan.prompt.logits->kl);
     EXPECT_EQ(Figure(plans, i, "token_final_rel_l2"),
@@ -152,7 +152,7 @@ TEST(SweepReportTest, TrainedWeightsAreNotLabelled) {
 
 TEST(SweepReportTest, SpeedEffectsWithinTheSpreadAreNotNamed) {
   MadeSweep sweep;
-  for (PlanResult& plan : sweep.result.plans) plan.decode_rate.half_iqr = 1e9;
+  for (PlanResult& plan : sweep.result.plans) plan.decode_rate->half_iqr = 1e9;
   EXPECT_THAT(Text(sweep), HasSubstr("decode speed by no axis beyond"));
 }
 

@@ -93,8 +93,7 @@ PlanResult Result(std::string plan, std::optional<double> score, double rate) {
   result.token.logits.emplace();
   result.prompt.logits.emplace();
   result.score = score;
-  result.decode_rate.median = rate;
-  result.prefill_rate.median = rate;
+  result.decode_rate = result.prefill_rate = Spread{rate, 0};
   return result;
 }
 
@@ -175,13 +174,13 @@ TEST(RankPlansTest, ParetoMarksAreTheDefinition) {
     for (const PlanResult& a : plans) {
       bool beaten = std::isnan(*a.score);
       for (const PlanResult& b : plans) {
-        const bool as_good =
-            b.score <= a.score && b.decode_rate.median >= a.decode_rate.median;
+        const bool as_good = b.score <= a.score &&
+                             b.decode_rate->median >= a.decode_rate->median;
         const bool better =
-            b.score < a.score || b.decode_rate.median > a.decode_rate.median;
+            b.score < a.score || b.decode_rate->median > a.decode_rate->median;
         beaten = beaten || (as_good && better);
       }
-      EXPECT_EQ(a.pareto, !beaten) << *a.score << " " << a.decode_rate.median;
+      EXPECT_EQ(a.pareto, !beaten) << *a.score << " " << a.decode_rate->median;
     }
   }
 }
@@ -216,16 +215,16 @@ TEST(MainEffectsTest, TwoByTwoWorkedByHand) {
   ASSERT_EQ(effects.size(), 2u);
   // exp and log of four terms: some ten roundings of numbers below 8.
   const double tolerance = 100 * 0x1p-53;
-  EXPECT_NEAR(effects[0].error_share, 16.0 / 29, tolerance);
-  EXPECT_NEAR(effects[1].error_share, 9.0 / 29, tolerance);
+  EXPECT_NEAR(effects[0].error_share.value(), 16.0 / 29, tolerance);
+  EXPECT_NEAR(effects[1].error_share.value(), 9.0 / 29, tolerance);
   EXPECT_NEAR(*effects[0].levels[0].error, std::exp2(0.5), 8 * tolerance);
   EXPECT_NEAR(*effects[0].levels[1].error, std::exp2(4.5), 32 * tolerance);
   EXPECT_NEAR(*effects[1].levels[0].error, 2, 8 * tolerance);
   EXPECT_NEAR(*effects[1].levels[1].error, 16, 32 * tolerance);
-  EXPECT_NEAR(effects[0].decode_share, 0, tolerance);
-  EXPECT_NEAR(effects[1].decode_share, 1, tolerance);
-  EXPECT_NEAR(effects[0].levels[1].decode_rate, 50, 50 * tolerance);
-  EXPECT_NEAR(effects[1].levels[1].prefill_rate, 25, 50 * tolerance);
+  EXPECT_NEAR(effects[0].decode_share.value(), 0, tolerance);
+  EXPECT_NEAR(effects[1].decode_share.value(), 1, tolerance);
+  EXPECT_NEAR(effects[0].levels[1].decode_rate.value(), 50, 50 * tolerance);
+  EXPECT_NEAR(effects[1].levels[1].prefill_rate.value(), 25, 50 * tolerance);
   EXPECT_EQ(effects[0].selector, "axis0");
   EXPECT_EQ(effects[1].levels[1].strategy, "level1");
 }
@@ -249,12 +248,12 @@ TEST(MainEffectsTest, AdditiveEffectsAreFoundAsPlanted) {
       MainEffects(Axes({3, 3, 3}), Planted(effect));
   // Variances 8/3, 2/3 and 0. Logarithms near 10 round to 2^-50, 27 times.
   const double tolerance = 27 * 0x1p-50;
-  EXPECT_NEAR(effects[0].error_share, 0.8, tolerance);
-  EXPECT_NEAR(effects[1].error_share, 0.2, tolerance);
-  EXPECT_NEAR(effects[2].error_share, 0, tolerance);
-  EXPECT_NEAR(
-      effects[0].error_share + effects[1].error_share + effects[2].error_share,
-      1, 3 * tolerance);
+  EXPECT_NEAR(effects[0].error_share.value(), 0.8, tolerance);
+  EXPECT_NEAR(effects[1].error_share.value(), 0.2, tolerance);
+  EXPECT_NEAR(effects[2].error_share.value(), 0, tolerance);
+  EXPECT_NEAR(effects[0].error_share.value() + effects[1].error_share.value() +
+                  effects[2].error_share.value(),
+              1, 3 * tolerance);
   EXPECT_NEAR(*effects[0].levels[2].error / *effects[0].levels[0].error,
               std::exp(4), 100 * tolerance);
 }
@@ -266,8 +265,8 @@ TEST(MainEffectsTest, InteractionsBelongToNoAxis) {
   double sum = 0;
   for (const MainEffect& e : MainEffects(Axes({3, 3, 3}), plans)) {
     // 9 (1/9 - 1/27)^2 + 18 / 27^2 = 2/27 of a total of 1 - 1/27.
-    EXPECT_NEAR(e.error_share, 2.0 / 26, 27 * 0x1p-50);
-    sum += e.error_share;
+    EXPECT_NEAR(e.error_share.value(), 2.0 / 26, 27 * 0x1p-50);
+    sum += e.error_share.value();
   }
   EXPECT_LT(sum, 1);
 }
@@ -280,10 +279,28 @@ TEST(MainEffectsTest, NothingVariesNothingIsExplained) {
     plans.back().levels = {i / 9, i / 3 % 3, i % 3};
   }
   for (const MainEffect& e : MainEffects(Axes({3, 3, 3}), plans)) {
-    EXPECT_TRUE(std::isnan(e.error_share));
-    EXPECT_TRUE(std::isnan(e.decode_share));
-    EXPECT_TRUE(std::isnan(e.prefill_share));
+    EXPECT_EQ(e.error_share, std::nullopt);
+    EXPECT_EQ(e.decode_share, std::nullopt);
+    EXPECT_EQ(e.prefill_share, std::nullopt);
   }
+}
+
+TEST(MainEffectsTest, SpeedsThatNotAllPlansHaveAreNotMeasured) {
+  std::vector<PlanResult> plans;
+  for (size_t i = 0; i < 4; ++i) {
+    const double x = static_cast<double>(i + 1);
+    plans.push_back(Result("", x, x));
+    plans.back().levels = {i / 2, i % 2};
+  }
+  plans[3].decode_rate.reset();
+  const std::vector<MainEffect> effects = MainEffects(Axes({2, 2}), plans);
+  for (const MainEffect& e : effects) {
+    EXPECT_TRUE(e.error_share.has_value());
+    EXPECT_EQ(e.decode_share, std::nullopt);
+    EXPECT_TRUE(e.prefill_share.has_value());
+  }
+  EXPECT_EQ(effects[0].levels[1].decode_rate, std::nullopt);
+  EXPECT_TRUE(effects[0].levels[1].prefill_rate.has_value());
 }
 
 TEST(MainEffectsTest, PerfectAndBrokenPlansShowAndLeaveShares) {
@@ -297,8 +314,8 @@ TEST(MainEffectsTest, PerfectAndBrokenPlansShowAndLeaveShares) {
   EXPECT_EQ(effects[0].levels[0].error, 0);
   EXPECT_TRUE(std::isnan(*effects[0].levels[1].error));
   // As 1, 1, 4, 4.
-  EXPECT_NEAR(effects[0].error_share, 1, 10 * 0x1p-53);
-  EXPECT_NEAR(effects[1].error_share, 0, 10 * 0x1p-53);
+  EXPECT_NEAR(effects[0].error_share.value(), 1, 10 * 0x1p-53);
+  EXPECT_NEAR(effects[1].error_share.value(), 0, 10 * 0x1p-53);
 }
 
 }  // namespace
