@@ -23,7 +23,7 @@ BELOW = {
     "model/checkpoint": ["model/synthetic"],
     "model/decoder": ["model/checkpoint"],
     "model/lockstep": ["model/decoder"],
-    "model/trace": ["model/decoder"],
+    "model/trace": ["kernels/measure", "model/decoder"],
     "explorer/error": ["kernels/measure", "model/lockstep", "model/trace"],
     "explorer/phenomena": ["explorer/error"],
     "explorer/sweep": ["explorer/error"],

@@ -69,15 +69,6 @@ class FinalErrors {
 // The cells that a repair gives to the oracle.
 using Cells = std::vector<Cell>;
 
-bool Before(const Cell& a, const Cell& b, size_t num_layers) {
-  // The head's ops come last, though their layer is 0.
-  const auto layer = [num_layers](const Cell& cell) {
-    return cell.op == Op::kEmbed || IsPerLayer(cell.op) ? cell.layer
-                                                        : num_layers + 1;
-  };
-  return layer(a) != layer(b) ? layer(a) < layer(b) : a.op < b.op;
-}
-
 }  // namespace
 
 absl::Status MapCauses(const Run& run, const Baseline& baseline,
@@ -162,7 +153,8 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
   std::vector<size_t> order(repaired.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return Before(repaired[a][0], repaired[b][0], num_layers);
+    return OrderOf(repaired[a][0], num_layers) <
+           OrderOf(repaired[b][0], num_layers);
   });
   std::vector<Plan> plans;
   std::vector<Repair*> repair_of;  // [plans]

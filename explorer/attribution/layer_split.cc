@@ -16,6 +16,7 @@
 #include "explorer/error/baseline.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
+#include "kernels/base/packed.h"
 #include "kernels/measure/norms.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
@@ -76,7 +77,7 @@ class LastStates : public LockstepObserver {
   void OnState(absl::Span<const size_t> streams, size_t,
                Matrix<const double> stream, Matrix<const double>) override {
     const auto shared =
-        std::make_shared<const std::vector<double>>(Copied(stream));
+        std::make_shared<const std::vector<double>>(Packed(stream));
     for (const size_t s : streams) values_[s] = shared;
   }
 

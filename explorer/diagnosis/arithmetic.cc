@@ -7,9 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/belief.h"
@@ -66,11 +64,15 @@ bool IsBetter(const Option& challenger, const Option& best) {
 
 absl::Span<const ArithmeticPreset> ArithmeticPresets() { return kPresets; }
 
-absl::StatusOr<Plan> PlanOfPreset(absl::string_view name, size_t num_layers) {
-  for (const ArithmeticPreset& preset : kPresets) {
-    if (name == preset.name) return Plan::Parse(preset.plan, num_layers);
-  }
-  return absl::InternalError(absl::StrCat("no arithmetic ", name));
+Belief BeliefIn(absl::string_view preset, size_t num_layers) {
+  const auto* const found = std::find_if(
+      std::begin(kPresets), std::end(kPresets),
+      [preset](const ArithmeticPreset& p) { return preset == p.name; });
+  Belief belief;
+  belief.preset = found->name;
+  belief.plan = *Plan::Parse(found->plan, num_layers);
+  belief.rope_angles_f32 = found->rope_angles_f32;
+  return belief;
 }
 
 absl::StatusOr<ArithmeticFindings> FindArithmetic(
@@ -80,18 +82,7 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   // Of each preset the belief that it is, with what is accepted of variants.
   std::vector<Belief> beliefs;
   for (const ArithmeticPreset& preset : kPresets) {
-    Belief belief;
-    belief.preset = preset.name;
-    auto plan = Plan::Parse(preset.plan, num_layers);
-    if (!plan.ok()) return plan.status();
-    belief.plan = *std::move(plan);
-    belief.rope_angles_f32 = preset.rope_angles_f32;
-    for (const Hypothesis& hypothesis : accepted) {
-      auto with = With(belief, hypothesis);
-      if (!with.ok()) return with.status();
-      belief = *std::move(with);
-    }
-    beliefs.push_back(std::move(belief));
+    beliefs.push_back(With(BeliefIn(preset.name, num_layers), accepted));
   }
   const PerturbedTrace perturbed(trace, UnitRoundoff(trace.format()));
   const Plan oracle = Plan::Oracle(num_layers);
@@ -113,13 +104,19 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   const std::vector<Residual>& f32 = (*residuals)[1 + kF32Preset];
   const std::vector<Residual>& stored = residuals->back();
 
+  std::vector<Option> fits;  // of all presets, of which some are options
+  for (size_t p = 0; p < std::size(kPresets); ++p) {
+    const bool finer = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
+    fits.push_back({p, finer,
+                    FitOf(trace, beliefs[p].plan, (*residuals)[1 + p], f32,
+                          finer ? &stored : nullptr)});
+  }
   std::vector<Option> options;
   for (size_t p = 0; p < std::size(kPresets); ++p) {
     const double held_share = trace.ShareHeld(kPresets[p].result);
     // A coarser arithmetic cannot have made them, and a much finer one would
     // have been rounded when they were written.
     if (held_share < kMostPoints) continue;
-    const bool finer = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
     const bool other_16_bits =
         kPresets[p].result != held &&
         UnitRoundoff(kPresets[p].result) > UnitRoundoff(Format::kF32) &&
@@ -128,13 +125,7 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     // f32 are two roundings away from an f32 trace, those under f64 one.
     const bool finer_than_f32 =
         kPresets[p].result == Format::kF64 && held != Format::kF64;
-    if (other_16_bits || finer_than_f32) continue;
-    Option option;
-    option.preset = p;
-    option.stored_rounded = finer;
-    option.fit = FitOf(trace, beliefs[p].plan, (*residuals)[1 + p], f32,
-                       finer ? &stored : nullptr);
-    options.push_back(std::move(option));
+    if (!other_16_bits && !finer_than_f32) options.push_back(fits[p]);
   }
   // The one whose format is the values' is taken unless another is better.
   std::stable_sort(options.begin(), options.end(),
@@ -170,11 +161,8 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     row.name = kPresets[p].name;
     row.plan = beliefs[p].plan.Text();
     row.holds_values = trace.ShareHeld(kPresets[p].result) >= kMostPoints;
-    const bool rounded = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
-    const Fit fit = FitOf(trace, beliefs[p].plan, (*residuals)[1 + p], f32,
-                          rounded ? &stored : nullptr);
-    row.points_explained = fit.explained;
-    row.mean_log2_distance = fit.mean_log2;
+    row.points_explained = fits[p].fit.explained;
+    row.mean_log2_distance = fits[p].fit.mean_log2;
     findings.arithmetic.presets.push_back(std::move(row));
   }
   for (size_t i = 0; i < trace.points().size(); ++i) {

@@ -27,7 +27,8 @@ struct ArithmeticPreset {
 
 absl::Span<const ArithmeticPreset> ArithmeticPresets();
 
-absl::StatusOr<Plan> PlanOfPreset(absl::string_view name, size_t num_layers);
+// The belief that it is this preset, of so many layers, and nothing else.
+Belief BeliefIn(absl::string_view preset, size_t num_layers);
 
 struct ArithmeticFindings {
   Arithmetic arithmetic;

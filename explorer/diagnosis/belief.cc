@@ -11,9 +11,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
@@ -43,14 +43,13 @@ std::optional<WeightRounding> Belief::weights() const {
   return std::nullopt;
 }
 
-absl::StatusOr<Belief> With(const Belief& belief,
-                            const Hypothesis& hypothesis) {
+Belief With(const Belief& belief, absl::Span<const Hypothesis> hypotheses) {
   Belief with = belief;
-  with.accepted.push_back(hypothesis);
-  if (!hypothesis.plan_entry.empty()) {
-    auto plan = belief.plan.With(hypothesis.plan_entry);
-    if (!plan.ok()) return plan.status();
-    with.plan = *std::move(plan);
+  for (const Hypothesis& hypothesis : hypotheses) {
+    with.accepted.push_back(hypothesis);
+    // An entry is made for the plan's layers: it always applies.
+    if (hypothesis.plan_entry.empty()) continue;
+    with.plan = *with.plan.With(hypothesis.plan_entry);
   }
   return with;
 }

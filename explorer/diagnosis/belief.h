@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
@@ -33,8 +34,8 @@ struct Belief {
   std::optional<WeightRounding> weights() const;
 };
 
-// The belief with one more.
-absl::StatusOr<Belief> With(const Belief& belief, const Hypothesis& hypothesis);
+// The belief with more, one after the other.
+Belief With(const Belief& belief, absl::Span<const Hypothesis> hypotheses);
 
 // How a replay fits one point: of all elements, or of those that do not stand
 // out if these fit worse.

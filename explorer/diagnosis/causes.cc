@@ -55,26 +55,20 @@ class Confirming {
     cause.advice = hypothesis.advice;
     const auto same = search_.same_as.find(hypothesis.id);
     if (same != search_.same_as.end()) cause.same_as = same->second;
-    const auto without = Without(hypothesis.id);
-    if (!without.ok()) return without.status();
-    absl::Status status = Replays(*without, cause);
-    if (status.ok()) status = Runs(*without, cause);
+    const Belief without = Without(hypothesis.id);
+    absl::Status status = Replays(without, cause);
+    if (status.ok()) status = Runs(without, cause);
     if (!status.ok()) return status;
     return cause;
   }
 
  private:
-  absl::StatusOr<Belief> Without(const std::string& id) const {
-    Belief belief = search_.belief;
-    belief.accepted.clear();
-    auto plan = PlanOfPreset(search_.belief.preset, belief.plan.num_layers());
-    if (!plan.ok()) return plan.status();
-    belief.plan = *std::move(plan);
-    for (const Hypothesis& h : search_.belief.accepted) {
-      if (h.id == id) continue;
-      auto with = With(belief, h);
-      if (!with.ok()) return with.status();
-      belief = *std::move(with);
+  Belief Without(const std::string& id) const {
+    const Belief& whole = search_.belief;
+    Belief belief = BeliefIn(whole.preset, whole.plan.num_layers());
+    belief.stored_rounded = whole.stored_rounded;
+    for (const Hypothesis& h : whole.accepted) {
+      if (h.id != id) belief = With(belief, {h});
     }
     return belief;
   }

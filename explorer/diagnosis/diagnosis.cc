@@ -29,6 +29,7 @@
 #include "explorer/diagnosis/traced_values.h"
 #include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/checkpoint.h"
@@ -235,11 +236,8 @@ class Diagnosing {
         found->belief.stored_rounded == attempt.search.belief.stored_rounded) {
       return absl::OkStatus();
     }
-    Belief bare = found->belief;
-    bare.accepted.clear();
-    const auto preset_plan = PlanOfPreset(found->belief.preset, d_.num_layers);
-    if (!preset_plan.ok()) return preset_plan.status();
-    bare.plan = *preset_plan;
+    Belief bare = BeliefIn(found->belief.preset, d_.num_layers);
+    bare.stored_rounded = found->belief.stored_rounded;
     auto result = SearchHypotheses(setting_, sets_, *attempt.aligned, bare);
     if (!result.ok()) return result.status();
     if (IsPatchwork(result->belief)) return absl::OkStatus();
@@ -321,9 +319,7 @@ class Diagnosing {
     std::set<size_t> differing;
     for (const PointResult& point : d_.points) {
       if (!point.differs) continue;
-      differing.insert(IsPerLayer(point.op)     ? point.layer
-                       : point.op == Op::kEmbed ? 0
-                                                : d_.num_layers + 1);
+      differing.insert(OrderOf({point.layer, point.op}, d_.num_layers).first);
     }
     auto rows = MakeErrorRows(setting_, weights_, plan_, trace_,
                               *attempt_.aligned, differing);
@@ -350,10 +346,7 @@ class Diagnosing {
   // As their first points run.
   void SortCauses() {
     const auto order = [this](const DiagnosedCause& cause) {
-      const bool after =
-          cause.first_op == Op::kFinalNorm || cause.first_op == Op::kLmHead;
-      return std::make_pair(after ? d_.num_layers + 1 : cause.first_layer,
-                            cause.first_op);
+      return OrderOf({cause.first_layer, cause.first_op}, d_.num_layers);
     };
     std::stable_sort(d_.causes.begin(), d_.causes.end(),
                      [&](const DiagnosedCause& a, const DiagnosedCause& b) {

@@ -12,6 +12,7 @@
 #include "explorer/diagnosis/results.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/random.h"
+#include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/decoder/activations.h"
 #include "model/trace/reference_trace.h"
@@ -40,12 +41,8 @@ AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
       Add(values, static_cast<size_t>(layer), Op::kMlpResidual, tensor);
     }
   }
-  // Ops in no layer come before the first and after the last.
   const auto order = [num_layers](const Point& point) {
-    const size_t layer = IsPerLayer(point.op)     ? point.layer
-                         : point.op == Op::kEmbed ? 0
-                                                  : num_layers + 1;
-    return std::make_pair(layer, point.op);
+    return OrderOf({point.layer, point.op}, num_layers);
   };
   std::sort(
       points_.begin(), points_.end(),

@@ -1,6 +1,8 @@
 #ifndef EXPLORER_DIAGNOSIS_RESULTS_H_
 #define EXPLORER_DIAGNOSIS_RESULTS_H_
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -141,7 +143,9 @@ struct StateDistance {
   std::optional<double> emulation_to_oracle, trace_to_emulation;
 
   // Whether it says who is nearer to the oracle.
-  bool is_finite() const;
+  bool is_finite() const {
+    return std::isfinite(trace_to_oracle) && std::isfinite(ours_to_oracle);
+  }
 };
 
 // 5. What was tried. `id` is a name of the catalogue (hypotheses.h).
@@ -251,7 +255,13 @@ struct Diagnosis {
   std::string stopped_in;
 
   bool explained() const { return !first_unexplained.has_value(); }
-  bool differs() const;  // any cause of an implementation or arithmetic
+  // Any cause of an implementation or arithmetic.
+  bool differs() const {
+    return std::any_of(causes.begin(), causes.end(), [](const auto& cause) {
+      return cause.kind == CauseKind::kImplementation ||
+             cause.kind == CauseKind::kArithmetic;
+    });
+  }
 };
 
 }  // namespace ulpscope

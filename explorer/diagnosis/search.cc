@@ -246,9 +246,7 @@ class Search {
         not_tried.push_back(tried);
         continue;
       }
-      auto guess = GuessOf({std::move(h)}, result_.belief);
-      if (!guess.ok()) return guess.status();
-      guesses.push_back(*std::move(guess));
+      guesses.push_back(GuessOf({std::move(h)}, result_.belief));
     }
     const absl::Status status =
         Measure(result_.belief, result_.after, guesses, "hypotheses");
@@ -276,15 +274,9 @@ class Search {
     return false;
   }
 
-  absl::StatusOr<Guess> GuessOf(std::vector<Hypothesis> hypotheses,
-                                const Belief& base) const {
+  static Guess GuessOf(std::vector<Hypothesis> hypotheses, const Belief& base) {
     Guess guess;
-    guess.belief = base;
-    for (const Hypothesis& h : hypotheses) {
-      auto with = With(guess.belief, h);
-      if (!with.ok()) return with.status();
-      guess.belief = *std::move(with);
-    }
+    guess.belief = With(base, hypotheses);
     guess.tried.id = IdOf(hypotheses);
     guess.hypotheses = std::move(hypotheses);
     return guess;
@@ -303,9 +295,7 @@ class Search {
         const Hypothesis& a = singles_[i].hypotheses.front();
         const Hypothesis& b = singles_[j].hypotheses.front();
         if (a.weights.has_value() && b.weights.has_value()) continue;
-        auto guess = GuessOf({a, b}, result_.belief);
-        if (!guess.ok()) return guess.status();
-        pairs.push_back(*std::move(guess));
+        pairs.push_back(GuessOf({a, b}, result_.belief));
       }
     }
     if (pairs.empty()) return absl::OkStatus();
@@ -332,10 +322,9 @@ class Search {
                        i < result_.belief.accepted.size();) {
       std::vector<Hypothesis> rest = result_.belief.accepted;
       rest.erase(rest.begin() + static_cast<ptrdiff_t>(i));
-      auto guess = GuessOf(rest, base);
-      if (!guess.ok()) return guess.status();
-      auto fit = Evaluate(setting_, weights_, trace_, guess->belief,
-                          "verifying without one");
+      const Belief belief = With(base, rest);
+      auto fit =
+          Evaluate(setting_, weights_, trace_, belief, "verifying without one");
       if (!fit.ok()) return fit.status();
       bool needless = fit->mean_log2 <= result_.after.mean_log2;
       for (size_t p = 0; p < fit->points.size(); ++p) {
@@ -350,7 +339,7 @@ class Search {
         ++i;
         continue;
       }
-      result_.belief = guess->belief;
+      result_.belief = belief;
       result_.after = *std::move(fit);
     }
     return absl::OkStatus();

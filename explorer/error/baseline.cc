@@ -16,6 +16,7 @@
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
+#include "kernels/base/packed.h"
 #include "kernels/measure/norms.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -52,14 +53,14 @@ class Recorder : public LockstepObserver {
       watch_->OnOutput(streams, layer, op, first_position, rows);
     }
     if (op != Op::kLmHead) return;
-    for (const size_t s : streams) results_[s]->logits = Copied(rows);
+    for (const size_t s : streams) results_[s]->logits = Packed(rows);
   }
 
   void OnState(absl::Span<const size_t> streams, size_t layer,
                Matrix<const double> stream,
                Matrix<const double> carry) override {
     if (watch_ != nullptr) watch_->OnState(streams, layer, stream, carry);
-    StreamState state = {Copied(stream), Copied(carry)};
+    StreamState state = {Packed(stream), Packed(carry)};
     const auto is_zero = [](double x) { return x == 0; };
     if (std::all_of(state.carry.begin(), state.carry.end(), is_zero)) {
       state.carry = std::vector<double>();
@@ -100,15 +101,6 @@ class Follower : public LockstepObserver {
 };
 
 }  // namespace
-
-std::vector<double> Copied(Matrix<const double> m) {
-  std::vector<double> values;
-  values.reserve(m.rows * m.cols);
-  for (size_t r = 0; r < m.rows; ++r) {
-    values.insert(values.end(), m.Row(r), m.Row(r) + m.cols);
-  }
-  return values;
-}
 
 absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
                                       absl::Span<const int32_t> tokens,

@@ -68,8 +68,6 @@ absl::Status RunPlans(const Run& run, absl::string_view part,
                       absl::Span<const int32_t> tokens,
                       absl::Span<const Plan> plans, LockstepObserver& observer);
 
-std::vector<double> Copied(Matrix<const double> m);  // [rows, cols]
-
 }  // namespace ulpscope
 
 #endif  // EXPLORER_ERROR_BASELINE_H_

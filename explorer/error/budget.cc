@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/error/baseline.h"
+#include "explorer/error/effects.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
@@ -42,14 +43,14 @@ constexpr MetricRow kMetrics[] = {
 // the last layer, or of the logits.
 class Errors : public LockstepObserver {
  public:
-  Errors(const Baseline& baseline, BudgetMetric metric, Monitor& monitor,
+  Errors(const Run& run, const Baseline& baseline, BudgetMetric metric,
          size_t num_streams)
-      : baseline_(baseline),
+      : run_(run),
+        baseline_(baseline),
         metric_(metric),
         reference_(OfState()
                        ? baseline.State(baseline.oracle, baseline.num_layers())
                        : baseline.LogitsOf(baseline.oracle)),
-        monitor_(monitor),
         sums_(num_streams, 0) {}
 
   bool Wants(Op op) const override { return !OfState() && op == Op::kLmHead; }
@@ -87,13 +88,10 @@ class Errors : public LockstepObserver {
 
   void OnRows(absl::Span<const size_t> streams, size_t first_position,
               Matrix<const double> rows) {
-    double sum = 0;
-    constexpr size_t kBlock = 64;  // of logits: a fraction of a second
-    for (size_t r = 0; r < rows.rows; ++r) {
-      // The run then ends as cancelled, and its sums are of no use.
-      if (r > 0 && r % kBlock == 0 && monitor_.stopped()) return;
-      sum += Sum(rows.Row(r), first_position + r);
-    }
+    // Stopped, the run ends as cancelled, and its sums are of no use.
+    const double sum = SumOverRows(
+        rows, run_.parallel, &run_.monitor,
+        [&](size_t r) { return Sum(rows.Row(r), first_position + r); });
     for (const size_t stream : streams) sums_[stream] += sum;
   }
 
@@ -107,10 +105,10 @@ class Errors : public LockstepObserver {
                            {reference, 1, reference_.cols});
   }
 
+  const Run& run_;
   const Baseline& baseline_;
   const BudgetMetric metric_;
   const Matrix<const double> reference_;
-  Monitor& monitor_;
   std::vector<double> sums_;  // [streams]
 };
 
@@ -159,7 +157,7 @@ absl::StatusOr<std::vector<double>> BudgetMeter::Measure(
     if (of_state) stream.last_layer = baseline_.num_layers();
     streams.push_back(std::move(stream));
   }
-  Errors observer(baseline_, metric_, run_.monitor, plans.size());
+  Errors observer(run_, baseline_, metric_, plans.size());
   const absl::Status status =
       RunLockstep(run_.weights, streams, options, observer, run_.parallel);
   if (!status.ok()) return status;

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -16,7 +15,6 @@
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
-#include "kernels/base/parallel.h"
 #include "kernels/measure/norms.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -24,27 +22,6 @@
 
 namespace ulpscope {
 namespace {
-
-// Sum over rows of fn, on all threads where that pays for waking them. The same
-// bits on any number of them. The monitor is asked every few rows of logits, or
-// null; the sum is of no
-// use if it says so.
-double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
-                   absl::FunctionRef<double(size_t)> fn) {
-  constexpr size_t kWorthWaking = size_t{1} << 15;
-  constexpr size_t kBlock = 64;  // a fraction of a second
-  std::vector<double> values(m.rows);
-  for (size_t first = 0; first < m.rows; first += kBlock) {
-    if (first > 0 && monitor != nullptr && monitor->stopped()) break;
-    const size_t rows = std::min(kBlock, m.rows - first);
-    parallel.For(rows,
-                 rows * m.cols < kWorthWaking ? 1 : parallel.num_threads(),
-                 [&](size_t r) { values[first + r] = fn(first + r); });
-  }
-  double sum = 0;
-  for (const double v : values) sum += v;
-  return sum;
-}
 
 bool SameBits(Matrix<const double> a, Matrix<const double> b) {
   for (size_t r = 0; r < a.rows; ++r) {
@@ -131,6 +108,23 @@ class OutcomeObserver : public LockstepObserver {
 };
 
 }  // namespace
+
+double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
+                   absl::FunctionRef<double(size_t)> fn) {
+  constexpr size_t kWorthWaking = size_t{1} << 15;
+  constexpr size_t kBlock = 64;  // a fraction of a second
+  std::vector<double> values(m.rows);
+  for (size_t first = 0; first < m.rows; first += kBlock) {
+    if (first > 0 && monitor != nullptr && monitor->stopped()) break;
+    const size_t rows = std::min(kBlock, m.rows - first);
+    parallel.For(rows,
+                 rows * m.cols < kWorthWaking ? 1 : parallel.num_threads(),
+                 [&](size_t r) { values[first + r] = fn(first + r); });
+  }
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return sum;
+}
 
 Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline) {
   std::vector<Outcome> outcomes(1);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -13,6 +14,7 @@
 #include "explorer/error/effect.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -27,6 +29,12 @@ struct Outcome {
   // baseline's plan: 2-norms, by the 2-norms of the oracle's.
   std::optional<double> moved, logits_moved;
 };
+
+// Sum over rows of fn, on all threads where that pays for waking them. The same
+// bits on any number of them. The monitor is asked every few rows of logits, or
+// null; the sum is of no use if it says so.
+double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
+                   absl::FunctionRef<double(size_t)> fn);
 
 // The baseline's own plan, as far as it came.
 Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline);

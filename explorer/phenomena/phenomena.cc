@@ -15,6 +15,7 @@
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "kernels/base/matrix.h"
+#include "kernels/base/packed.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
@@ -155,7 +156,7 @@ class PhenomenaWatch::PlanWatch {
   }
 
   void OnOraclesState(size_t layer, Matrix<const double> stream) {
-    states_[layer] = Copied(stream);
+    states_[layer] = Packed(stream);
   }
 
   // After the oracle's.

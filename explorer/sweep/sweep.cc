@@ -21,26 +21,26 @@
 namespace ulpscope {
 namespace {
 
-struct Candidate {
+struct SweptPlan {
   Plan plan;
   std::vector<size_t> levels;
 };
 
-absl::StatusOr<std::vector<Candidate>> Candidates(const SweepOptions& options,
+absl::StatusOr<std::vector<SweptPlan>> SweptPlans(const SweepOptions& options,
                                                   size_t num_layers) {
-  std::vector<Candidate> candidates;
+  std::vector<SweptPlan> swept;
   for (const std::string& text : options.plans) {
     auto plan = Plan::Parse(text, num_layers);
     if (!plan.ok()) return plan.status();
-    candidates.push_back({*std::move(plan), {}});
+    swept.push_back({*std::move(plan), {}});
   }
-  if (!options.plans.empty()) return candidates;
+  if (!options.plans.empty()) return swept;
   for (std::vector<size_t>& levels : Factorial(options.axes)) {
     auto plan = PlanAt(options.axes, levels, num_layers);
     if (!plan.ok()) return plan.status();
-    candidates.push_back({*std::move(plan), std::move(levels)});
+    swept.push_back({*std::move(plan), std::move(levels)});
   }
-  return candidates;
+  return swept;
 }
 
 // Where errors were not all measured: "after layer 7 of 24".
@@ -62,23 +62,36 @@ std::string StoppedInErrors(const std::vector<PlanResult>& plans,
              : absl::StrCat(text, "after layer ", done, " of ", num_layers);
 }
 
-// Fills in the errors of all plans. True if not stopped on the way.
-absl::StatusOr<bool> MeasurePlans(const Run& run, const SweepOptions& options,
-                                  const std::vector<Plan>& plans,
-                                  std::vector<PlanResult>& results) {
-  auto errors = MeasureErrors(run, plans, {{options.token}, options.prompt});
+struct MeasuredPlans {
+  std::vector<Plan> plans;
+  std::vector<PlanResult> results;  // [plans], with their errors
+  bool all = true;                  // not stopped on the way
+};
+
+absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
+                                           const SweepOptions& options) {
+  auto swept = SweptPlans(options, run.weights.layers.size());
+  if (!swept.ok()) return swept.status();
+  MeasuredPlans measured;
+  for (SweptPlan& of : *swept) {
+    PlanResult& result = measured.results.emplace_back();
+    result.plan = of.plan.Text();
+    result.levels = std::move(of.levels);
+    measured.plans.push_back(std::move(of.plan));
+  }
+  auto errors =
+      MeasureErrors(run, measured.plans, {{options.token}, options.prompt});
   if (!errors.ok()) return errors.status();
-  bool all = true;
-  for (size_t i = 0; i < plans.size(); ++i) {
-    PlanResult& result = results[i];
+  for (size_t i = 0; i < measured.results.size(); ++i) {
+    PlanResult& result = measured.results[i];
     result.token = std::move((*errors)[i][0]);
     result.prompt = std::move((*errors)[i][1]);
-    all = all && result.measured();
+    measured.all = measured.all && result.measured();
     if (result.measured()) {
       result.score = options.metric->of(result.token, result.prompt);
     }
   }
-  return all;
+  return measured;
 }
 
 // Times the plans in rounds over all of them, so that a slow spell of the
@@ -114,33 +127,20 @@ absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
 
 absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
                                           size_t num_layers) {
-  auto candidates = Candidates(options, num_layers);
-  if (!candidates.ok()) return candidates.status();
+  auto swept = SweptPlans(options, num_layers);
+  if (!swept.ok()) return swept.status();
   std::vector<Plan> plans;
-  for (Candidate& candidate : *candidates) {
-    plans.push_back(std::move(candidate.plan));
-  }
+  for (SweptPlan& of : *swept) plans.push_back(std::move(of.plan));
   return plans;
 }
 
 absl::StatusOr<SweepResult> RunSweep(
     const Run& run, const SweepOptions& options,
     absl::FunctionRef<void(const SweepResult&)> on_measured) {
-  const size_t num_layers = run.weights.layers.size();
-  auto candidates = Candidates(options, num_layers);
-  if (!candidates.ok()) return candidates.status();
+  auto measured = MeasurePlans(run, options);
+  if (!measured.ok()) return measured.status();
   SweepResult result;
-  std::vector<Plan> plans;
-  for (Candidate& candidate : *candidates) {
-    PlanResult plan;
-    plan.plan = candidate.plan.Text();
-    plan.levels = std::move(candidate.levels);
-    result.plans.push_back(std::move(plan));
-    plans.push_back(std::move(candidate.plan));
-  }
-
-  const auto all = MeasurePlans(run, options, plans, result.plans);
-  if (!all.ok()) return all.status();
+  result.plans = std::move(measured->results);
   // Sorts the plans of a copy: those that are timed keep their places.
   const auto ranked = [&](SweepResult of) {
     for (PlanResult& plan : of.plans) {
@@ -148,40 +148,39 @@ absl::StatusOr<SweepResult> RunSweep(
       plan.prefill_rate = RateOf(plan.timing.prefill,
                                  static_cast<double>(options.prompt.size()));
     }
-    if (*all) of.effects = MainEffects(options.axes, of.plans);
+    if (measured->all) of.effects = MainEffects(options.axes, of.plans);
     RankPlans(of.plans);
     return of;
   };
-  if (*all) {
+  if (measured->all) {
     result.stopped_in = "before plans were timed";
     on_measured(ranked(result));
     result.stopped_in.clear();
-    const auto round = TimePlans(run, options, plans, result.plans);
+    const auto round = TimePlans(run, options, measured->plans, result.plans);
     result.failed = round.status();
     if (round.ok() && *round > 0) {
       result.stopped_in = absl::StrCat("in round ", *round, " of timing");
     }
   } else {
-    result.stopped_in = StoppedInErrors(result.plans, num_layers);
+    result.stopped_in =
+        StoppedInErrors(result.plans, run.weights.layers.size());
   }
   return ranked(std::move(result));
 }
 
 absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
-  const size_t num_layers = run.weights.layers.size();
-  const auto plans = PlansOf(options, num_layers);
-  if (!plans.ok()) return plans.status();
-  std::vector<PlanResult> results(plans->size());
-  for (size_t i = 0; i < results.size(); ++i) {
-    results[i].plan = (*plans)[i].Text();
+  auto measured = MeasurePlans(run, options);
+  if (!measured.ok()) return measured.status();
+  if (!measured->all) {
+    return absl::CancelledError("while looking for the worst plan");
   }
-  const auto all = MeasurePlans(run, options, *plans, results);
-  if (!all.ok()) return all.status();
-  if (!*all) return absl::CancelledError("while looking for the worst plan");
+  std::vector<PlanResult>& results = measured->results;
   RankPlans(results);
   size_t worst = results.size() - 1;
   while (worst > 0 && !results[worst].score.has_value()) --worst;
-  return Plan::Parse(results[worst].plan, num_layers);
+  return *std::find_if(
+      measured->plans.begin(), measured->plans.end(),
+      [&](const Plan& plan) { return plan.Text() == results[worst].plan; });
 }
 
 }  // namespace ulpscope

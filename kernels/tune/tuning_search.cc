@@ -35,14 +35,14 @@ double Median(const std::vector<double>& values) {
   return Quantile(values, 0.5);
 }
 
-struct Candidate {
+struct Trial {
   MatMulTuning tuning;
   std::vector<double> seconds;  // per round
   bool dropped = false;
 };
 
 // Round by round.
-std::vector<double> Ratios(const Candidate& a, const Candidate& b) {
+std::vector<double> Ratios(const Trial& a, const Trial& b) {
   std::vector<double> ratios;
   const size_t rounds = std::min(a.seconds.size(), b.seconds.size());
   for (size_t i = 0; i < rounds; ++i) {
@@ -80,22 +80,22 @@ class Search {
  private:
   // Once for each candidate that is not dropped, in an order that varies: what
   // a call leaves behind in the machine would favour the same neighbour.
-  void Round(std::vector<Candidate>& candidates) {
-    std::vector<Candidate*> order;
-    for (Candidate& candidate : candidates) {
+  void Round(std::vector<Trial>& candidates) {
+    std::vector<Trial*> order;
+    for (Trial& candidate : candidates) {
       if (!candidate.dropped) order.push_back(&candidate);
     }
     for (size_t i = order.size(); i > 1; --i) {
       std::swap(order[i - 1], order[random_.Below(i)]);
     }
-    for (Candidate* candidate : order) {
+    for (Trial* candidate : order) {
       candidate->seconds.push_back(subject_.Time(candidate->tuning));
     }
   }
 
   void Improve(const TuningChoices& parameter) {
     // The default and what is best so far are always among them.
-    std::vector<Candidate> candidates(1);
+    std::vector<Trial> candidates(1);
     size_t best = 0;
     if (!(result_.best == MatMulTuning())) {
       best = 1;
@@ -106,7 +106,7 @@ class Search {
       MatMulTuning tuning = result_.best;
       tuning.*parameter.parameter = value;
       if (std::any_of(candidates.begin(), candidates.end(),
-                      [&](const Candidate& c) { return c.tuning == tuning; })) {
+                      [&](const Trial& c) { return c.tuning == tuning; })) {
         continue;
       }
       ++result_.candidates;
@@ -165,7 +165,7 @@ class Search {
       result_.best_seconds = result_.default_seconds;
       return;
     }
-    std::vector<Candidate> both(2);
+    std::vector<Trial> both(2);
     both[1].tuning = result_.best;
     for (size_t round = 1; round <= kFinalRounds; ++round) {
       if (round > kLeastFinalRounds && subject_.Clock() > end_) break;

@@ -1,12 +1,20 @@
 #include "model/architecture/cell.h"
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
+
+std::pair<size_t, Op> OrderOf(const Cell& cell, size_t num_layers) {
+  return {IsPerLayer(cell.op)     ? cell.layer
+          : cell.op == Op::kEmbed ? 0
+                                  : num_layers + 1,
+          cell.op};
+}
 
 std::vector<Cell> CellsOf(const ModelConfig& config) {
   std::vector<Cell> cells = {{0, Op::kEmbed}};

@@ -2,6 +2,7 @@
 #define MODEL_ARCHITECTURE_CELL_H_
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "model/architecture/config.h"
@@ -14,6 +15,9 @@ struct Cell {
   size_t layer = 0;
   Op op = Op::kEmbed;
 };
+
+// Sorts cells as they run: by layer, the head's ops behind the last one.
+std::pair<size_t, Op> OrderOf(const Cell& cell, size_t num_layers);
 
 // Every cell that the model computes, in the order in which they run.
 std::vector<Cell> CellsOf(const ModelConfig& config);

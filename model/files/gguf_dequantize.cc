@@ -1,26 +1,15 @@
 #include "model/files/gguf_dequantize.h"
 
-#include <cstring>
+#include "kernels/base/dtype.h"
 
 namespace ulpscope {
 namespace {
 
 // IEEE binary16, little-endian, as f32 (exact).
 float Half(const uint8_t* bytes) {
-  const uint32_t bits = bytes[0] | uint32_t{bytes[1]} << 8;
-  const uint32_t sign = bits >> 15 << 31;
-  const uint32_t exponent = bits >> 10 & 31;
-  const uint32_t mantissa = bits & 1023;
-  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  // Exponents are biased by 15 there and 127 here; 31 is infinity or NaN.
-  const uint32_t f32 =
-      sign | (exponent == 31 ? 255 : exponent + 112) << 23 | mantissa << 13;
-  float value;
-  std::memcpy(&value, &f32, sizeof(value));
-  return value;
+  double value = 0;
+  Widen(DType::kF16, bytes, 1, 1, &value);
+  return static_cast<float>(value);
 }
 
 // The 32 four-bit values of a legacy block: low nibbles first, then high ones.

@@ -1,34 +1,15 @@
 #include "model/trace/kept_states.h"
 
-#include <cmath>
 #include <cstddef>
 #include <vector>
 
 #include "kernels/base/matrix.h"
+#include "kernels/base/packed.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
-namespace {
-
-double Norm2(Matrix<const double> m) {
-  double sum = 0;
-  for (size_t r = 0; r < m.rows; ++r) {
-    for (size_t c = 0; c < m.cols; ++c) sum += m.Row(r)[c] * m.Row(r)[c];
-  }
-  return std::sqrt(sum);
-}
-
-void Copy(Matrix<const double> from, std::vector<double>& to) {
-  to.clear();
-  to.reserve(from.rows * from.cols);
-  for (size_t r = 0; r < from.rows; ++r) {
-    to.insert(to.end(), from.Row(r), from.Row(r) + from.cols);
-  }
-}
-
-}  // namespace
-
 KeptStates::KeptStates(const ModelConfig& config)
     : hidden_size_(static_cast<size_t>(config.hidden_size)),
       vocab_size_(static_cast<size_t>(config.vocab_size)),
@@ -55,7 +36,7 @@ void KeptStates::OnOutput(size_t layer, Op op, size_t /*first_position*/,
   switch (op) {
     case Op::kEmbed:
       positions_ = rows.rows;
-      Copy(rows, states_[0]);
+      states_[0] = Packed(rows);
       stream_norm_ = Norm2(rows);
       break;
     case Op::kOProj:
@@ -71,15 +52,15 @@ void KeptStates::OnOutput(size_t layer, Op op, size_t /*first_position*/,
         cancellations_[layer].attn = ratio;
       } else {
         cancellations_[layer].mlp = ratio;
-        Copy(rows, states_[layer]);
+        states_[layer] = Packed(rows);
       }
       break;
     }
     case Op::kFinalNorm:
-      Copy(rows, final_norm_);
+      final_norm_ = Packed(rows);
       break;
     case Op::kLmHead:
-      Copy(rows, logits_);
+      logits_ = Packed(rows);
       break;
     default:
       break;

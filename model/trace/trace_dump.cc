@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/base/matrix.h"
+#include "kernels/base/packed.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/decoder/decoder.h"
@@ -59,16 +60,6 @@ class DumpObserver : public Observer {
  private:
   static std::vector<int64_t> Shape(Matrix<const double> rows) {
     return {static_cast<int64_t>(rows.rows), static_cast<int64_t>(rows.cols)};
-  }
-
-  // The rows one after the other.
-  static std::vector<double> Packed(Matrix<const double> rows) {
-    std::vector<double> packed;
-    packed.reserve(rows.rows * rows.cols);
-    for (size_t r = 0; r < rows.rows; ++r) {
-      packed.insert(packed.end(), rows.Row(r), rows.Row(r) + rows.cols);
-    }
-    return packed;
   }
 
   void WriteOutput(size_t layer, Op op, Matrix<const double> rows) {

@@ -2,7 +2,7 @@
 
 #include <cmath>
 #include <cstddef>
-#include <limits>
+#include <optional>
 #include <string>
 
 #include "explorer/error/metrics.h"
@@ -15,7 +15,6 @@
 namespace ulpscope {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr size_t kLayers = 5;
 
 ErrorMetrics RandomErrors(Random& random) {

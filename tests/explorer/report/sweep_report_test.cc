@@ -117,6 +117,21 @@ TEST(SweepResultsTest, BrokenFiguresAreNotMissingOnes) {
   EXPECT_EQ(Figure(plans, 3, "kl_nats"), kInf);
 }
 
+TEST(SweepResultsTest, ASpeedOrAShareIsNaNOrNotMeasured) {
+  MadeSweep sweep;
+  sweep.result.effects[0].decode_share = kNaN;
+  sweep.result.effects[0].prefill_share.reset();
+  sweep.result.plans[0].decode_rate->median = kNaN;
+  sweep.result.plans[0].prefill_rate.reset();
+  const Results results = sweep.Made();
+  const Table& effects = results.Find("main_effects");
+  EXPECT_TRUE(std::isnan(Figure(effects, 0, "decode_share")));
+  EXPECT_EQ(At(effects, 0, "prefill_share"), Value());
+  const Table& plans = results.Find("plans");
+  EXPECT_TRUE(std::isnan(Figure(plans, 0, "decode_tokens_per_second")));
+  EXPECT_EQ(At(plans, 0, "prefill_tokens_per_second"), Value());
+}
+
 TEST(SweepResultsTest, WhatWasNotReachedIsMissing) {
   MadeSweep sweep;
   sweep.Stop(2);
