@@ -1,12 +1,12 @@
 #include "explorer/attribution/cause_map.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "explorer/attribution/attribution_parts.h"
@@ -152,7 +152,7 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
   // Runs that leave the plan late share most of it.
   std::vector<size_t> order(repaired.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+  absl::c_stable_sort(order, [&](size_t a, size_t b) {
     return OrderOf(repaired[a][0], num_layers) <
            OrderOf(repaired[b][0], num_layers);
   });

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -32,24 +33,22 @@ absl::Status TryCures(const Run& run, const Baseline& baseline,
   const Plan& plan = baseline.plan;
   if (!verdict.source.has_value()) return absl::OkStatus();
   ErrorSource& source = *verdict.source;
-  const auto is_in = [](const std::vector<Op>& ops, Op op) {
-    return std::find(ops.begin(), ops.end(), op) != ops.end();
-  };
   // Which cells are upgraded.
   const auto in_source = [&](const Cell& cell) {
-    return (is_in(source.ops, cell.op) && source.first_layer <= cell.layer &&
+    return (absl::c_linear_search(source.ops, cell.op) &&
+            source.first_layer <= cell.layer &&
             cell.layer <= source.last_layer) ||
            (source.until_removal.has_value() &&
             cell.layer == source.until_removal->layer &&
-            is_in(source.until_removal->ops, cell.op));
+            absl::c_linear_search(source.until_removal->ops, cell.op));
   };
   const auto of_ops = [&](const Cell& cell) {
-    return is_in(source.ops, cell.op);
+    return absl::c_linear_search(source.ops, cell.op);
   };
   const auto of_channel = [&](const Cell& cell) {
     const auto in = [&](const std::optional<SourcePart>& part) {
       return part.has_value() && cell.layer == part->layer &&
-             is_in(part->ops, cell.op);
+             absl::c_linear_search(part->ops, cell.op);
     };
     return of_ops(cell) || in(source.makes) || in(source.removes);
   };
@@ -73,8 +72,7 @@ absl::Status TryCures(const Run& run, const Baseline& baseline,
         if (!upgrade.layers.empty()) upgrades.push_back(std::move(upgrade));
       }
       Plan upgraded = WithUpgrades(plan, upgrades);
-      if (upgraded == plan ||
-          std::find(plans.begin(), plans.end(), upgraded) != plans.end()) {
+      if (upgraded == plan || absl::c_linear_search(plans, upgraded)) {
         continue;
       }
       cures.push_back({scope, strategy, UpgradeEntries(config, upgrades), 0});

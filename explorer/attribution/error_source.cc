@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
@@ -134,10 +135,9 @@ std::vector<Op> OpsOf(const std::vector<Cause>& causes, const Filter& filter) {
     ops.push_back({OpAt(i), squares, 0});
     all += squares;
   }
-  std::stable_sort(ops.begin(), ops.end(),
-                   [](const OpShare& a, const OpShare& b) {
-                     return a.squared_share > b.squared_share;
-                   });
+  absl::c_stable_sort(ops, [](const OpShare& a, const OpShare& b) {
+    return a.squared_share > b.squared_share;
+  });
   std::vector<Op> found;
   double sum = 0;
   for (const OpShare& op : ops) {
@@ -160,16 +160,11 @@ std::optional<SourcePart> PartOf(const std::vector<Cause>& causes, size_t layer,
       SumOver(causes, Square,
               [&](const Cell& cell) {
                 return in_layer(cell) &&
-                       std::find(part.ops.begin(), part.ops.end(), cell.op) !=
-                           part.ops.end();
+                       absl::c_linear_search(part.ops, cell.op);
               }) /
       SumOver(causes, Square, Everywhere);
   if (part.squared_share < kNoticeable) return std::nullopt;
   return part;
-}
-
-bool HasOp(const std::vector<Op>& ops, Op op) {
-  return std::find(ops.begin(), ops.end(), op) != ops.end();
 }
 
 // The layers after which it is there.
@@ -226,10 +221,9 @@ std::vector<OpShare> SharesOfOps(const std::vector<Cause>& causes) {
           {OpAt(i), squares / all, SumOver(causes, ShareOf, of_op)});
     }
   }
-  std::stable_sort(shares.begin(), shares.end(),
-                   [](const OpShare& a, const OpShare& b) {
-                     return a.squared_share > b.squared_share;
-                   });
+  absl::c_stable_sort(shares, [](const OpShare& a, const OpShare& b) {
+    return a.squared_share > b.squared_share;
+  });
   return shares;
 }
 
@@ -305,7 +299,8 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
     return OpKernel(cell.op) == group && range.Holds(cell.layer);
   });
   const auto in_source = [&](const Cell& cell) {
-    return HasOp(source.ops, cell.op) && range.Holds(cell.layer);
+    return absl::c_linear_search(source.ops, cell.op) &&
+           range.Holds(cell.layer);
   };
   source.squared_share = SumOver(causes, Square, in_source) / all;
   source.share = SumOver(causes, ShareOf, in_source);
@@ -333,7 +328,8 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
       part.squared_share =
           SumOver(causes, Square,
                   [&part](const Cell& cell) {
-                    return cell.layer == part.layer && HasOp(part.ops, cell.op);
+                    return cell.layer == part.layer &&
+                           absl::c_linear_search(part.ops, cell.op);
                   }) /
           all;
       if (part.squared_share >= kNoticeable) source.until_removal = part;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -56,7 +57,7 @@ absl::Status RunSteps(RepairSearch& search) {
     status = TryStrategies(search, UpgradeSet(working[i]), true, working);
     if (!status.ok()) return status;
   }
-  std::stable_sort(working.begin(), working.end(), IsSmaller);
+  absl::c_stable_sort(working, IsSmaller);
   result.repair = working[0];
   for (size_t i = 1; i < working.size(); ++i) {
     const UpgradeSet& set = working[i];

@@ -4,12 +4,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
+#include "kernels/base/steady_clock.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -20,14 +19,14 @@ absl::Status TimeRepair(const Run& run, const Plan& plan,
     return absl::OkStatus();
   }
   constexpr size_t kLeastRounds = 2;
-  const absl::Time start = absl::Now();
+  const double start = SteadySeconds();
   std::vector<UpgradeSet> sets = {result.repair};
   sets.insert(sets.end(), result.alternatives.begin(),
               result.alternatives.end());
   PlanTiming of_plan;
   std::vector<PlanTiming> of_sets(sets.size());
   for (size_t round = 0; round < timing.max_rounds; ++round) {
-    const double spent = absl::ToDoubleSeconds(absl::Now() - start);
+    const double spent = SteadySeconds() - start;
     if (round >= kLeastRounds && spent > timing.seconds) break;
     // A round counts when it is whole.
     PlanTiming plan_times;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "explorer/attribution/repair_search.h"
 #include "explorer/attribution/upgrade.h"
@@ -21,14 +22,19 @@ using Upgrades = std::vector<Upgrade>;
 // likely has layers to spare.
 constexpr size_t kMostNarrowed = 6;
 
+// The upgrades without one of them, for each.
+void AddAllButOne(const Upgrades& upgrades, std::vector<Upgrades>& candidates) {
+  for (size_t i = 0; i < upgrades.size(); ++i) {
+    candidates.push_back(upgrades);
+    candidates.back().erase(candidates.back().begin() +
+                            static_cast<ptrdiff_t>(i));
+  }
+}
+
 absl::Status Prune(RepairSearch& search, UpgradeSet& set) {
   while (set.upgrades.size() > 2) {
     std::vector<Upgrades> candidates;
-    for (size_t i = 0; i < set.upgrades.size(); ++i) {
-      candidates.push_back(set.upgrades);
-      candidates.back().erase(candidates.back().begin() +
-                              static_cast<ptrdiff_t>(i));
-    }
+    AddAllButOne(set.upgrades, candidates);
     const auto errors = search.Measure(candidates);
     if (!errors.ok()) return errors.status();
     const size_t best = static_cast<size_t>(
@@ -47,7 +53,7 @@ absl::Status TryPairs(RepairSearch& search, const std::vector<size_t>& needed,
   for (size_t i = 0; i < everything.size(); ++i) {
     for (size_t j = i + 1; j < everything.size(); ++j) {
       const auto is_in_pair = [i, j](size_t op) { return op == i || op == j; };
-      if (std::all_of(needed.begin(), needed.end(), is_in_pair)) {
+      if (absl::c_all_of(needed, is_in_pair)) {
         candidates.push_back({everything[i], everything[j]});
       }
     }
@@ -75,10 +81,10 @@ absl::Status FindSeveralOps(RepairSearch& search, const Upgrades& everything,
   std::vector<size_t> by_harm(n);
   std::iota(by_harm.begin(), by_harm.end(), size_t{0});
   std::vector<size_t> by_gain = by_harm;
-  std::stable_sort(by_harm.begin(), by_harm.end(),
-                   [&](size_t a, size_t b) { return all_but[a] > all_but[b]; });
-  std::stable_sort(by_gain.begin(), by_gain.end(),
-                   [&](size_t a, size_t b) { return alone[a] < alone[b]; });
+  absl::c_stable_sort(
+      by_harm, [&](size_t a, size_t b) { return all_but[a] > all_but[b]; });
+  absl::c_stable_sort(by_gain,
+                      [&](size_t a, size_t b) { return alone[a] < alone[b]; });
   std::vector<Upgrades> candidates;
   for (const std::vector<size_t>& order : {by_harm, by_gain}) {
     Upgrades upgrades;
@@ -116,8 +122,7 @@ absl::Status FindSeveralOps(RepairSearch& search, const Upgrades& everything,
   status = TryStrategies(search, UpgradeSet(set), false, working);
   if (!status.ok()) return status;
   // Narrowing several ops takes long: of one set only, the cheapest.
-  std::swap(working[0],
-            *std::min_element(working.begin(), working.end(), IsSmaller));
+  std::swap(working[0], *absl::c_min_element(working, IsSmaller));
   working.erase(working.begin() + 1, working.end());
   return absl::OkStatus();
 }
@@ -154,11 +159,7 @@ absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
     for (const Upgrade& upgrade : of_op) candidates.push_back({upgrade});
   }
   const size_t num_alone = candidates.size();
-  for (size_t i = 0; i < everything.size() && everything.size() > 1; ++i) {
-    candidates.push_back(everything);
-    candidates.back().erase(candidates.back().begin() +
-                            static_cast<ptrdiff_t>(i));
-  }
+  if (everything.size() > 1) AddAllButOne(everything, candidates);
   errors = search.Measure(candidates);
   if (!errors.ok()) return errors.status();
   for (size_t i = 0; i < candidates.size(); ++i) {
@@ -172,11 +173,9 @@ absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
     }
   }
   if (!working.empty()) {
-    std::stable_sort(working.begin(), working.end(),
-                     [](const UpgradeSet& a, const UpgradeSet& b) {
-                       return a.cells() != b.cells() ? a.cells() < b.cells()
-                                                     : a.error < b.error;
-                     });
+    absl::c_stable_sort(working, [](const UpgradeSet& a, const UpgradeSet& b) {
+      return a.cells() != b.cells() ? a.cells() < b.cells() : a.error < b.error;
+    });
     if (working.size() > kMostNarrowed) {
       working.erase(working.begin() + kMostNarrowed, working.end());
     }
@@ -212,9 +211,7 @@ absl::Status TryStrategies(RepairSearch& search, const UpgradeSet& set,
         };
         if (chosen.strategy != strategy) {
           upgrades.back() = old;
-        } else if (same_layers &&
-                   std::all_of(old.layers.begin(), old.layers.end(),
-                               can_be_upgraded)) {
+        } else if (same_layers && absl::c_all_of(old.layers, can_be_upgraded)) {
           upgrades.back().layers = old.layers;
         } else if (same_layers) {
           upgrades.back() = old;

@@ -1,11 +1,11 @@
 #include "explorer/attribution/upgrade.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/sweep/axes.h"
@@ -123,7 +123,7 @@ std::vector<std::string> UpgradeEntries(const ModelConfig& config,
     const Kernel group = OpKernel(upgrade.op);
     if (is_whole(group, upgrade.strategy)) {
       std::string entry = absl::StrCat(KernelName(group), value);
-      if (std::find(entries.begin(), entries.end(), entry) == entries.end()) {
+      if (!absl::c_linear_search(entries, entry)) {
         entries.push_back(std::move(entry));
       }
       continue;
@@ -151,8 +151,7 @@ std::vector<Strategy> StrategiesOf(const std::vector<Axis>& axes) {
       for (size_t i = 0; i < Strategies().size(); ++i) {
         const Strategy strategy(i);
         if (strategy.name() == name &&
-            std::find(strategies.begin(), strategies.end(), strategy) ==
-                strategies.end()) {
+            !absl::c_linear_search(strategies, strategy)) {
           strategies.push_back(strategy);
         }
       }

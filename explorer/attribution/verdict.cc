@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
@@ -37,9 +38,9 @@ constexpr double kLeavesLittle = 0.5;
 constexpr double kMostly = 0.5;
 
 bool AllComplete(const std::vector<Cause>& causes) {
-  return !causes.empty() &&
-         std::all_of(causes.begin(), causes.end(),
-                     [](const Cause& c) { return c.effect.complete(); });
+  return !causes.empty() && absl::c_all_of(causes, [](const Cause& c) {
+    return c.effect.complete();
+  });
 }
 
 std::optional<Exposure> FindExposure(const Attribution& attribution,
@@ -144,8 +145,7 @@ double LeftOnAverage(const Verdict& verdict, CureScope scope) {
   if (scope != CureScope::kSource) {
     cured = 0;
     for (const OpShare& op : verdict.ops) {
-      if (std::find(source.ops.begin(), source.ops.end(), op.op) !=
-          source.ops.end()) {
+      if (absl::c_linear_search(source.ops, op.op)) {
         cured += op.squared_share;
       }
     }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "explorer/diagnosis/points.h"
@@ -73,8 +74,8 @@ class Aligner {
     int open_shift = 0;
     const auto& shifts = alignment_.shifts;
     if (!shifts.empty()) {
-      const auto best = std::min_element(
-          shifts.begin(), shifts.end(),
+      const auto best = absl::c_min_element(
+          shifts,
           [](const auto& a, const auto& b) { return a.mismatch < b.mismatch; });
       const double as_listed =
           shifts.front().shift == 0 ? shifts.front().mismatch : 1;

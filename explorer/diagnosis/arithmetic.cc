@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -128,10 +129,9 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     if (!other_16_bits && !finer_than_f32) options.push_back(fits[p]);
   }
   // The one whose format is the values' is taken unless another is better.
-  std::stable_sort(options.begin(), options.end(),
-                   [](const Option& a, const Option& b) {
-                     return a.stored_rounded < b.stored_rounded;
-                   });
+  absl::c_stable_sort(options, [](const Option& a, const Option& b) {
+    return a.stored_rounded < b.stored_rounded;
+  });
   size_t best = 0;
   for (size_t i = 1; i < options.size(); ++i) {
     if (IsBetter(options[i], options[best])) best = i;
@@ -152,7 +152,7 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     findings.alternatives.back().stored_rounded = options[i].stored_rounded;
   }
   for (size_t p = 0; p < std::size(kPresets); ++p) {
-    if (std::find(order.begin(), order.end(), p) == order.end()) {
+    if (!absl::c_linear_search(order, p)) {
       order.push_back(p);
     }
   }

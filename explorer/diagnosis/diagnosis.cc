@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -176,11 +177,9 @@ class Diagnosing {
   // ops after the other that runs in 16 bits: that is the 16-bit arithmetic.
   static bool IsPatchwork(const Belief& belief) {
     return belief.stored_rounded &&
-           std::count_if(belief.accepted.begin(), belief.accepted.end(),
-                         [](const Hypothesis& hypothesis) {
-                           return !hypothesis.plan_entry.empty() &&
-                                  hypothesis.coarser;
-                         }) >= 2;
+           absl::c_count_if(belief.accepted, [](const Hypothesis& hypothesis) {
+             return !hypothesis.plan_entry.empty() && hypothesis.coarser;
+           }) >= 2;
   }
 
   static bool IsExplained(const Fit& fit) {
@@ -348,10 +347,10 @@ class Diagnosing {
     const auto order = [this](const DiagnosedCause& cause) {
       return OrderOf({cause.first_layer, cause.first_op}, d_.num_layers);
     };
-    std::stable_sort(d_.causes.begin(), d_.causes.end(),
-                     [&](const DiagnosedCause& a, const DiagnosedCause& b) {
-                       return order(a) < order(b);
-                     });
+    absl::c_stable_sort(d_.causes,
+                        [&](const DiagnosedCause& a, const DiagnosedCause& b) {
+                          return order(a) < order(b);
+                        });
   }
 
   const Weights& weights_;

@@ -1,6 +1,5 @@
 #include "explorer/diagnosis/points.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "explorer/diagnosis/results.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/random.h"
@@ -44,9 +44,9 @@ AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
   const auto order = [num_layers](const Point& point) {
     return OrderOf({point.layer, point.op}, num_layers);
   };
-  std::sort(
-      points_.begin(), points_.end(),
-      [&](const Point& a, const Point& b) { return order(a) < order(b); });
+  absl::c_sort(points_, [&](const Point& a, const Point& b) {
+    return order(a) < order(b);
+  });
   bool nonfinite_before = false;
   for (size_t i = 0; i < points_.size(); ++i) {
     Point& point = points_[i];

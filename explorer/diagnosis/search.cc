@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -107,8 +108,7 @@ class Search {
     std::vector<std::optional<WeightRounding>> roundings;
     for (const Guess& guess : guesses) {
       const auto rounding = guess.belief.weights();
-      if (std::find(roundings.begin(), roundings.end(), rounding) ==
-          roundings.end()) {
+      if (!absl::c_linear_search(roundings, rounding)) {
         roundings.push_back(rounding);
       }
     }
@@ -170,13 +170,12 @@ class Search {
   }
 
   static void SortBest(std::vector<Guess>& guesses) {
-    std::stable_sort(
-        guesses.begin(), guesses.end(), [](const Guess& a, const Guess& b) {
-          if (a.tried.not_tried.empty() != b.tried.not_tried.empty()) {
-            return a.tried.not_tried.empty();
-          }
-          return a.tried.bits > b.tried.bits;
-        });
+    absl::c_stable_sort(guesses, [](const Guess& a, const Guess& b) {
+      if (a.tried.not_tried.empty() != b.tried.not_tried.empty()) {
+        return a.tried.not_tried.empty();
+      }
+      return a.tried.bits > b.tried.bits;
+    });
   }
 
   // Whether the belief with the guess, seen closely, is better.
@@ -284,9 +283,9 @@ class Search {
 
   // Two at once, where neither explains a point alone.
   absl::Status AcceptPair() {
-    std::stable_sort(
-        singles_.begin(), singles_.end(),
-        [](const Guess& a, const Guess& b) { return a.all_bits > b.all_bits; });
+    absl::c_stable_sort(singles_, [](const Guess& a, const Guess& b) {
+      return a.all_bits > b.all_bits;
+    });
     std::vector<Guess> pairs;
     for (size_t i = 0; i < std::min(kMostPaired, singles_.size()); ++i) {
       if (singles_[i].all_bits < kAnyBits) break;

@@ -1,6 +1,5 @@
 #include "explorer/error/baseline.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -62,7 +62,7 @@ class Recorder : public LockstepObserver {
     if (watch_ != nullptr) watch_->OnState(streams, layer, stream, carry);
     StreamState state = {Packed(stream), Packed(carry)};
     const auto is_zero = [](double x) { return x == 0; };
-    if (std::all_of(state.carry.begin(), state.carry.end(), is_zero)) {
+    if (absl::c_all_of(state.carry, is_zero)) {
       state.carry = std::vector<double>();
     }
     for (const size_t s : streams) results_[s]->states.push_back(state);

@@ -1,6 +1,5 @@
 #include "explorer/error/evaluation.h"
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -16,6 +15,7 @@
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
+#include "kernels/base/steady_clock.h"
 #include "kernels/measure/quantile.h"
 #include "model/architecture/config.h"
 #include "model/architecture/plan.h"
@@ -73,20 +73,15 @@ absl::Status TimePlan(const Run& run, const Plan& plan,
                   run.parallel);
   decoder.set_stop(StopOf(run.monitor));
   const Parallel::Awake awake(run.parallel);
-  // Not the wall clock, which may be set while it runs.
-  using Clock = std::chrono::steady_clock;
-  const auto since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
-  Clock::time_point start = Clock::now();
+  double start = SteadySeconds();
   absl::Status status = decoder.Forward(prompt, Logits::kLast);
   if (!status.ok()) return status;
-  timing.prefill.push_back(since(start));
+  timing.prefill.push_back(SteadySeconds() - start);
   for (size_t i = 0; i < decode_steps; ++i) {
-    start = Clock::now();
+    start = SteadySeconds();
     status = decoder.Forward({prompt[i % prompt.size()]}, Logits::kLast);
     if (!status.ok()) return status;
-    timing.decode.push_back(since(start));
+    timing.decode.push_back(SteadySeconds() - start);
   }
   return absl::OkStatus();
 }

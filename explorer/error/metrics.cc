@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "explorer/error/run.h"
 #include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
@@ -73,8 +74,7 @@ PositionLogits ComparePosition(const double* v, const double* ref, size_t n) {
   position.top1_agrees = top[0] == ref_top[0] && agrees(top[0]);
   double shared = 0;
   for (const size_t token : ref_top) {
-    if (agrees(token) &&
-        std::find(top.begin(), top.end(), token) != top.end()) {
+    if (agrees(token) && absl::c_linear_search(top, token)) {
       shared += 1;
     }
   }

@@ -1,12 +1,12 @@
 #include "explorer/phenomena/channel_errors.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <functional>
 #include <limits>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/norms.h"
 
@@ -43,7 +43,7 @@ Concentration ChannelErrors::ConcentrationAt(size_t layer) const {
     }
   }
   std::vector<double> largest = squares_;
-  std::sort(largest.begin(), largest.end(), std::greater<double>());
+  absl::c_sort(largest, std::greater<double>());
   // Summed from the largest on, so that the shares are at most 1.
   double sum = 0, top8 = 0;
   for (size_t i = 0; i < largest.size(); ++i) {
@@ -51,8 +51,8 @@ Concentration ChannelErrors::ConcentrationAt(size_t layer) const {
     if (i < 8) top8 = sum;
   }
   if (sum == 0) return result;
-  result.channel = static_cast<size_t>(
-      std::max_element(squares_.begin(), squares_.end()) - squares_.begin());
+  result.channel =
+      static_cast<size_t>(absl::c_max_element(squares_) - squares_.begin());
   result.top1 = largest[0] / sum;
   result.top8 = top8 / sum;
   return result;

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 
@@ -75,13 +76,12 @@ void MassiveChannels::Add(size_t layer, Op op, size_t first_position,
 std::vector<MassiveChannel> MassiveChannels::Found() const {
   std::vector<MassiveChannel> found = past_;
   for (const auto& [where, spell] : present_) found.push_back(spell.found);
-  std::sort(found.begin(), found.end(),
-            [](const MassiveChannel& a, const MassiveChannel& b) {
-              return std::make_tuple(-std::fabs(a.value), a.position, a.channel,
-                                     a.born, a.born_op) <
-                     std::make_tuple(-std::fabs(b.value), b.position, b.channel,
-                                     b.born, b.born_op);
-            });
+  absl::c_sort(found, [](const MassiveChannel& a, const MassiveChannel& b) {
+    return std::make_tuple(-std::fabs(a.value), a.position, a.channel, a.born,
+                           a.born_op) < std::make_tuple(-std::fabs(b.value),
+                                                        b.position, b.channel,
+                                                        b.born, b.born_op);
+  });
   return found;
 }
 

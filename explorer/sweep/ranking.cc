@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "explorer/error/evaluation.h"
@@ -39,9 +40,8 @@ constexpr RankMetric kRankMetrics[] = {
          return layer.error.mean_abs == 0;
        };
        // What has no error anywhere has none that could grow.
-       return std::all_of(prompt.layers.begin(), prompt.layers.end(), is_exact)
-                  ? std::optional<double>(0)
-                  : prompt.mean_growth;
+       return absl::c_all_of(prompt.layers, is_exact) ? std::optional<double>(0)
+                                                      : prompt.mean_growth;
      }},
     {"kl", "mean KL divergence of the next-token distributions, prompt",
      [](const TraceMetrics&, const TraceMetrics& prompt)
@@ -150,16 +150,15 @@ int ClassOf(const PlanResult& plan) {
 absl::Span<const RankMetric> RankMetrics() { return kRankMetrics; }
 
 void RankPlans(std::vector<PlanResult>& plans) {
-  std::stable_sort(plans.begin(), plans.end(),
-                   [](const PlanResult& a, const PlanResult& b) {
-                     const int of_a = ClassOf(a), of_b = ClassOf(b);
-                     if (of_a != of_b) return of_a < of_b;
-                     if (!a.measured()) return false;
-                     if (of_a == 0 && *a.score != *b.score) {
-                       return *a.score < *b.score;
-                     }
-                     return DecodeSpeed(a) > DecodeSpeed(b);
-                   });
+  absl::c_stable_sort(plans, [](const PlanResult& a, const PlanResult& b) {
+    const int of_a = ClassOf(a), of_b = ClassOf(b);
+    if (of_a != of_b) return of_a < of_b;
+    if (!a.measured()) return false;
+    if (of_a == 0 && *a.score != *b.score) {
+      return *a.score < *b.score;
+    }
+    return DecodeSpeed(a) > DecodeSpeed(b);
+  });
   double fastest = kUntimed;
   for (size_t i = 0; i < plans.size(); ++i) {
     PlanResult& plan = plans[i];
@@ -186,7 +185,7 @@ std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
   // A speed of which not all plans are timed says nothing of the axes.
   const auto speeds = [&](std::optional<Spread> PlanResult::*rate) {
     const auto untimed = [rate](const PlanResult& p) { return !(p.*rate); };
-    if (std::any_of(plans.begin(), plans.end(), untimed)) {
+    if (absl::c_any_of(plans, untimed)) {
       return Logarithms(plans.size());
     }
     return LogarithmsOf(plans, [rate](const PlanResult& p) {

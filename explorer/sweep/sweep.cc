@@ -1,12 +1,12 @@
 #include "explorer/sweep/sweep.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,6 +16,7 @@
 #include "explorer/error/run.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
+#include "kernels/base/steady_clock.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -102,12 +103,10 @@ absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
                                  std::vector<PlanResult>& results) {
   constexpr absl::string_view kTask = "timing";
   constexpr size_t kLeastRounds = 2;
-  using Clock = std::chrono::steady_clock;
-  const Clock::time_point start = Clock::now();
+  const double start = SteadySeconds();
   const size_t total = options.max_rounds * plans.size();
   for (size_t round = 0; round < options.max_rounds; ++round) {
-    const double spent =
-        std::chrono::duration<double>(Clock::now() - start).count();
+    const double spent = SteadySeconds() - start;
     if (round >= kLeastRounds && spent > options.timing_seconds) break;
     for (size_t i = 0; i < plans.size(); ++i) {
       run.monitor.OnProgress(kTask, round * plans.size() + i, total,
@@ -178,9 +177,9 @@ absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
   RankPlans(results);
   size_t worst = results.size() - 1;
   while (worst > 0 && !results[worst].score.has_value()) --worst;
-  return *std::find_if(
-      measured->plans.begin(), measured->plans.end(),
-      [&](const Plan& plan) { return plan.Text() == results[worst].plan; });
+  return *absl::c_find_if(measured->plans, [&](const Plan& plan) {
+    return plan.Text() == results[worst].plan;
+  });
 }
 
 }  // namespace ulpscope
