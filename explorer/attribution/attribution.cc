@@ -1,22 +1,13 @@
 #include "explorer/attribution/attribution.h"
 
-#include <algorithm>
-#include <cstddef>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "explorer/attribution/cause_map.h"
 #include "explorer/attribution/layer_split.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effects.h"
-#include "kernels/base/parallel.h"
-#include "model/architecture/config.h"
-#include "model/architecture/op.h"
-#include "model/architecture/plan.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 namespace {

@@ -9,9 +9,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/attribution/verdict.h"
@@ -21,7 +19,6 @@
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/config.h"
-#include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {

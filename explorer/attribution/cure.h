@@ -1,7 +1,6 @@
 #ifndef EXPLORER_ATTRIBUTION_CURE_H_
 #define EXPLORER_ATTRIBUTION_CURE_H_
 
-#include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"

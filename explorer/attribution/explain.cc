@@ -35,10 +35,7 @@ void Tell(absl::string_view next, const OnStage& on_stage,
 absl::Status Repairs(const Run& run, const Baseline& baseline,
                      const ExplainOptions& options, const OnStage& on_stage,
                      Explanation& explanation) {
-  RepairOptions search;
-  search.budget = options.budget;
-  search.strategies = options.strategies;
-  auto repair = FindRepair(run, baseline, search);
+  auto repair = FindRepair(run, baseline, {options.budget, options.strategies});
   if (!repair.ok()) return repair.status();
   explanation.repair = *std::move(repair);
   if (!explanation.repair->stopped_in.empty()) {

@@ -1,7 +1,6 @@
 #ifndef EXPLORER_ATTRIBUTION_EXPLAIN_H_
 #define EXPLORER_ATTRIBUTION_EXPLAIN_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>

@@ -1,10 +1,10 @@
 #include "explorer/attribution/repair_cost.h"
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "explorer/attribution/repair.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
@@ -20,44 +20,41 @@ absl::Status TimeRepair(const Run& run, const Plan& plan,
   }
   constexpr size_t kLeastRounds = 2;
   const double start = SteadySeconds();
-  std::vector<UpgradeSet> sets = {result.repair};
-  sets.insert(sets.end(), result.alternatives.begin(),
-              result.alternatives.end());
-  PlanTiming of_plan;
-  std::vector<PlanTiming> of_sets(sets.size());
+  std::vector<const Plan*> plans = {&plan, &result.repair.plan};
+  for (const UpgradeSet& set : result.alternatives) plans.push_back(&set.plan);
+  std::vector<PlanTiming> timings(plans.size());
   for (size_t round = 0; round < timing.max_rounds; ++round) {
     const double spent = SteadySeconds() - start;
     if (round >= kLeastRounds && spent > timing.seconds) break;
     // A round counts when it is whole.
-    PlanTiming plan_times;
-    std::vector<PlanTiming> times(sets.size());
-    bool stopped = false;
-    for (size_t i = 0; i <= sets.size() && !stopped; ++i) {
-      const absl::Status status =
-          TimePlan(run, i == 0 ? plan : sets[i - 1].plan, timing.prompt,
-                   timing.decode_steps, i == 0 ? plan_times : times[i - 1]);
-      stopped = absl::IsCancelled(status);
-      if (!status.ok() && !stopped) return status;
+    std::vector<PlanTiming> times(plans.size());
+    absl::Status status;
+    for (size_t i = 0; i < plans.size() && status.ok(); ++i) {
+      status = TimePlan(run, *plans[i], timing.prompt, timing.decode_steps,
+                        times[i]);
     }
-    if (stopped) break;
-    const auto append = [](const PlanTiming& from, PlanTiming& to) {
-      to.prefill.insert(to.prefill.end(), from.prefill.begin(),
-                        from.prefill.end());
-      to.decode.insert(to.decode.end(), from.decode.begin(), from.decode.end());
-    };
-    append(plan_times, of_plan);
-    for (size_t i = 0; i < sets.size(); ++i) append(times[i], of_sets[i]);
+    if (absl::IsCancelled(status)) break;
+    if (!status.ok()) return status;
+    for (size_t i = 0; i < plans.size(); ++i) {
+      const auto append = [](const std::vector<double>& from,
+                             std::vector<double>& to) {
+        to.insert(to.end(), from.begin(), from.end());
+      };
+      append(times[i].prefill, timings[i].prefill);
+      append(times[i].decode, timings[i].decode);
+    }
   }
+  const PlanTiming& of_plan = timings[0];
   if (of_plan.prefill.empty()) return absl::OkStatus();
 
-  size_t best = 0;
-  for (size_t i = 1; i < sets.size(); ++i) {
-    if (RateOf(of_sets[i].decode, 1)->median >
-        RateOf(of_sets[best].decode, 1)->median) {
+  size_t best = 1;
+  for (size_t i = 2; i < plans.size(); ++i) {
+    if (RateOf(timings[i].decode, 1)->median >
+        RateOf(timings[best].decode, 1)->median) {
       best = i;
     }
   }
-  const PlanTiming& repaired = of_sets[best];
+  const PlanTiming& repaired = timings[best];
   const double positions = static_cast<double>(timing.prompt.size());
   RepairCost cost;
   cost.plan_decode = *RateOf(of_plan.decode, 1);
@@ -75,9 +72,8 @@ absl::Status TimeRepair(const Run& run, const Plan& plan,
   cost.decode_ratio = ratio(repaired.decode, of_plan.decode);
   cost.prefill_ratio = ratio(repaired.prefill, of_plan.prefill);
   result.cost = cost;
-  if (best != 0) {
-    result.alternatives[best - 1] = result.repair;
-    result.repair = sets[best];
+  if (best > 1) {
+    std::swap(result.repair, result.alternatives[best - 2]);
     result.entries = UpgradeEntries(run.weights.config, result.repair.upgrades);
   }
   return absl::OkStatus();

@@ -1,9 +1,7 @@
 #include "explorer/attribution/repair_search.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"

@@ -1,10 +1,8 @@
 #ifndef EXPLORER_ATTRIBUTION_REPAIR_SEARCH_H_
 #define EXPLORER_ATTRIBUTION_REPAIR_SEARCH_H_
 
-#include <string>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "explorer/attribution/repair_result.h"

@@ -7,7 +7,6 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
-#include "explorer/attribution/attribution.h"
 #include "explorer/sweep/axes.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"

@@ -4,11 +4,9 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
-#include "absl/status/statusor.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/phenomena/channel_errors.h"

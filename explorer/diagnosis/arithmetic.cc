@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,7 +16,6 @@
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
 #include "kernels/base/format.h"
-#include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 

@@ -1,6 +1,5 @@
 #include "explorer/diagnosis/causes.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>

@@ -1,10 +1,8 @@
 #include "explorer/diagnosis/diagnosis.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -29,13 +27,10 @@
 #include "explorer/diagnosis/search.h"
 #include "explorer/diagnosis/traced_values.h"
 #include "explorer/error/run.h"
-#include "kernels/base/parallel.h"
 #include "model/architecture/cell.h"
-#include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
-#include "model/trace/reference_trace.h"
 
 namespace ulpscope {
 namespace {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstddef>
 #include <set>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"

@@ -1,7 +1,6 @@
 #include "explorer/diagnosis/hypotheses.h"
 
 #include <cmath>
-#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>

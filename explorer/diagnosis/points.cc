@@ -3,10 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <limits>
 #include <utility>
-#include <vector>
 
 #include "absl/algorithm/container.h"
 #include "explorer/diagnosis/results.h"

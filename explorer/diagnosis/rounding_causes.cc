@@ -1,6 +1,5 @@
 #include "explorer/diagnosis/rounding_causes.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <optional>

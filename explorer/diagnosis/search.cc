@@ -21,7 +21,6 @@
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/rounded_tensors.h"
-#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 namespace {

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "explorer/attribution/attribution.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
-#include <functional>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"

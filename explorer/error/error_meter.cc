@@ -1,7 +1,6 @@
 #include "explorer/error/error_meter.h"
 
 #include <cstddef>
-#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"

@@ -1,6 +1,5 @@
 #include "explorer/phenomena/phenomena.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <map>

@@ -14,7 +14,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "explorer/error/run.h"
 #include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/dtype.h"

@@ -16,7 +16,6 @@
 #include "kernels/ops/panels.h"
 #include "kernels/ops/residual.h"
 #include "kernels/strategy/strategy.h"
-#include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"

@@ -14,7 +14,6 @@
 #include "kernels/base/parallel.h"
 #include "kernels/ops/panels.h"
 #include "model/architecture/config.h"
-#include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"

@@ -1,7 +1,6 @@
 #include "model/trace/kept_states.h"
 
 #include <cstddef>
-#include <vector>
 
 #include "kernels/base/matrix.h"
 #include "kernels/base/packed.h"
