@@ -91,7 +91,7 @@ std::vector<std::string> LargestCauses(const Attribution& attribution,
                                        size_t count) {
   std::vector<std::pair<double, std::string>> figures;
   for (const Cause& cause : attribution.causes) {
-    figures.emplace_back(cause.effect.logits_rel_l2, CellName(cause.cell));
+    figures.emplace_back(*cause.effect.logits_rel_l2, CellName(cause.cell));
   }
   return Largest(std::move(figures), count);
 }
@@ -100,7 +100,7 @@ std::vector<std::string> BestRepairs(const Attribution& attribution,
                                      size_t count) {
   std::vector<std::pair<double, std::string>> figures;
   for (const Repair& repair : attribution.repairs) {
-    figures.emplace_back(repair.logits_gain, CellName(repair.cell));
+    figures.emplace_back(*repair.logits_gain, CellName(repair.cell));
   }
   return Largest(std::move(figures), count);
 }
