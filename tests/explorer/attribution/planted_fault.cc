@@ -109,7 +109,7 @@ std::vector<std::string> LargestMoves(const Attribution& attribution,
                                       size_t count) {
   std::vector<std::pair<double, std::string>> figures;
   for (const Repair& repair : attribution.repairs) {
-    figures.emplace_back(repair.logits_moved, CellName(repair.cell));
+    figures.emplace_back(*repair.logits_moved, CellName(repair.cell));
   }
   return Largest(std::move(figures), count);
 }
