@@ -87,13 +87,14 @@ TEST(ParseAxesTest, NumberOfPlansIsLimited) {
   EXPECT_THAT(ParseAxes(absl::StrJoin(axes, ";"), 8), IsOk());
 }
 
-PlanResult Result(std::string plan, std::optional<double> score, double rate) {
+PlanResult Result(std::string plan, std::optional<double> score,
+                  std::optional<double> rate) {
   PlanResult result;
   result.plan = std::move(plan);
   result.token.logits.emplace();
   result.prompt.logits.emplace();
   result.score = score;
-  result.decode_rate = result.prefill_rate = Spread{rate, 0};
+  if (rate) result.decode_rate = result.prefill_rate = Spread{*rate, 0};
   return result;
 }
 
@@ -116,9 +117,9 @@ TEST(RankPlansTest, SmallestScoreFirstThenTheFastest) {
 
 TEST(RankPlansTest, WhatIsMissingHasNoRank) {
   std::vector<PlanResult> plans = {
-      Result("unmeasured", kNaN, kNaN), Result("untimed", 2, kNaN),
-      Result("slow", 2, 1), Result("best", 1, kNaN),
-      Result("broken", kNaN, kNaN)};
+      Result("unmeasured", kNaN, std::nullopt),
+      Result("untimed", 2, std::nullopt), Result("slow", 2, 1),
+      Result("best", 1, std::nullopt), Result("broken", kNaN, std::nullopt)};
   plans[0].prompt.logits.reset();
   RankPlans(plans);
   std::vector<std::string> order;
