@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "explorer/report/report_page.h"
 #include "explorer/report/results_csv.h"
 #include "explorer/report/results_json.h"
 #include "explorer/report/schema.h"
@@ -16,6 +17,7 @@ namespace ulpscope {
 std::vector<ReportFile> ReportFiles(const std::string& text,
                                     const Results& results) {
   std::vector<ReportFile> files = {{"report.md", text},
+                                   {"report.html", ReportPage(results)},
                                    {"results.json", ResultsJson(results)}};
   const Table& context = results.tables[0];
   for (const Table& table : results.tables) {

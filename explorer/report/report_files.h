@@ -14,8 +14,8 @@ struct ReportFile {
   std::string text;
 };
 
-// The files of a report, whose Markdown is `text`: report.md, results.json and
-// a CSV file for each table that has rows, "plans.csv".
+// The files of a report, whose Markdown is `text`: report.md, report.html,
+// results.json and a CSV file for each table that has rows, "plans.csv".
 std::vector<ReportFile> ReportFiles(const std::string& text,
                                     const Results& results);
 

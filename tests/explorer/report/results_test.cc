@@ -155,7 +155,8 @@ TEST(ReportFilesTest, HasOneOfEachTable) {
   for (const ReportFile& file : ReportFiles("text", Cats(Odd()))) {
     names.push_back(file.name);
   }
-  EXPECT_THAT(names, ElementsAre("report.md", "results.json", "cats.csv"));
+  EXPECT_THAT(names, ElementsAre("report.md", "report.html", "results.json",
+                                 "cats.csv"));
 }
 
 TEST(FieldsTest, PartsThatAreMissingHaveNoFields) {

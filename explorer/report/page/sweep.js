@@ -1,0 +1,272 @@
+// The page of a sweep: many plans, ranked.
+
+const SWEEP_ERRORS = ["score", "final_rel_l2", "final_rmse", "kl_nats",
+                      "token_final_rel_l2", "token_final_rmse"];
+const SWEEP_SPEEDS = ["decode_tokens_per_second", "prefill_tokens_per_second"];
+const STARTING_CURVES = 5;
+
+// The plans that no other one beats in both.
+function frontOf(points) {
+  return points.filter(p => !points.some(
+      o => o.x >= p.x && o.y <= p.y && (o.x > p.x || o.y < p.y)));
+}
+
+function scatterPoints(page, plans, x, y) {
+  const points = plans.map(row => ({
+    row, name: row.plan, x: figureOf(row[x.name]), y: figureOf(row[y.name]),
+    spread: figureOf(row[`${x.name}_half_iqr`]), front: row.pareto,
+    label: row.rank === null ? "" : `#${row.rank}`,
+    text: `${row.rank === null ? "" : `#${row.rank} `}${row.plan}\n` +
+        `${textOf(x, row[x.name])} ± ${textOf(x, row[`${x.name}_half_iqr`])} ` +
+        `${titleOf(x)}\n${titleOf(y)} ${textOf(y, row[y.name])}`,
+  }));
+  // The results know the front of the metric and decode speed alone.
+  if (y.name !== "score" || x.name !== SWEEP_SPEEDS[0]) {
+    const front = new Set(frontOf(points.filter(
+        p => p.x !== undefined && Number.isFinite(p.y))));
+    for (const point of points) point.front = front.has(point);
+  }
+  return points;
+}
+
+function sweepColumn(page, name) {
+  const column = columnOf("plans", name);
+  return name === "score"
+      ? {...column, title: `${page.results.context.metric} (the metric)`,
+         unit: "relative"}
+      : column;
+}
+
+function choosePlan(page, row) {
+  const state = page.state.sweep;
+  state.plan = state.plan === row.plan ? null : row.plan;
+  if (state.plan !== null) state.shown.add(row.plan);
+  page.goTo(state.plan === null ? ""
+                                : `plan=${encodeURIComponent(state.plan)}`);
+  for (const update of page.updates) update();
+}
+
+function paretoSection(page, plans) {
+  const state = page.state.sweep;
+  const box = html("div");
+  const draw = () => {
+    const x = sweepColumn(page, state.x), y = sweepColumn(page, state.y);
+    const others = new Map(scatterPoints(
+        page, page.other === null ? [] : rowsOf(page.other, "plans"), x, y)
+        .map(p => [p.name, p]));
+    box.replaceChildren(scatterFigure({
+      label: `${titleOf(x)} against ${titleOf(y)}; arrow keys move over plans`,
+      points: scatterPoints(page, plans, x, y), base: others, columns: {x, y},
+      choose: row => choosePlan(page, row),
+      isChosen: row => row.plan === state.plan}));
+  };
+  draw();
+  page.updates.push(draw);
+  const option = name => [name, titleOf(sweepColumn(page, name)),
+                          columnOf("plans", name).about];
+  return section("pareto", "Speed against error",
+      html("p", {class: "muted"}, "A point is a plan: a choice of arithmetic " +
+           "for every operation. A click keeps it in the ranking and among " +
+           "the curves."),
+      html("div", {class: "controls"},
+           chooser("speed", SWEEP_SPEEDS.map(option), state, "x", draw),
+           chooser("error", SWEEP_ERRORS.map(option), state, "y", draw)),
+      box);
+}
+
+function rankingSection(page, plans) {
+  const state = page.state.sweep;
+  const box = html("div");
+  const draw = () => box.replaceChildren(dataTable({
+    table: "plans", rows: plans, state: state.ranking, filter: true,
+    caption: `Ranked by ${page.results.context.metric}; errors are against ` +
+        `the f64 oracle, on the prompt.`,
+    keep: row => !state.front_only || row.pareto,
+    choose: row => choosePlan(page, row),
+    chosen: row => row.plan === state.plan,
+    columns: ["rank", {name: "pareto", title: "Pareto"}, "plan",
+              ...SWEEP_SPEEDS.map(name => ({name, spread: `${name}_half_iqr`})),
+              "final_rmse", "final_rel_l2", "mean_growth", "kl_nats",
+              "top1_agreement"]}));
+  draw();
+  page.updates.push(draw);
+  return section("ranking", "Ranking",
+      html("div", {class: "controls"},
+           checkBox("the Pareto front alone", state, "front_only", draw)),
+      box);
+}
+
+// Of the sweep's own rows, which are of the oracle's stream and so of no plan.
+function sweepMarks(rows) {
+  const marks = [];
+  let massive = null;
+  for (const row of rows) {
+    const largest = figureOf(row.max_activation);
+    const is = Math.abs(largest) > about.massive_magnitude;
+    const channel = row.max_activation_channel;
+    if (is && massive === null) {
+      marks.push({layer: row.layer, text: `channel ${channel} massive`,
+                  about: `After layer ${row.layer} channel ${channel} is ` +
+                      `${shortNumber(largest)}: a massive activation.`});
+      massive = channel;
+    } else if (!is && massive !== null) {
+      marks.push({layer: row.layer, text: `channel ${massive} gone`,
+                  about: `After layer ${row.layer} no activation is larger ` +
+                      `than ${about.massive_magnitude}.`});
+      massive = null;
+    }
+    for (const [add, ratio] of [["attention", figureOf(row.attn_cancellation)],
+                                ["MLP", figureOf(row.mlp_cancellation)]]) {
+      if (!(ratio >= about.named_cancellation)) continue;
+      marks.push({layer: row.layer, text: `cancels ${ratio.toPrecision(3)}×`,
+                  about: `The ${add}'s residual add of layer ${row.layer} ` +
+                      `cancels: (|x| + |u|) / |x + u| = ${shortNumber(ratio)}.`});
+    }
+  }
+  return mergedMarks(marks);
+}
+
+function curvesSection(page, plans) {
+  const state = page.state.sweep;
+  const rows = rowsOf(page.results, "layers");
+  const box = html("div"), boxes = html("div", {class: "legend"});
+  const look = new Map(plans.map((row, i) => [row.plan, lookOf(i)]));
+  const pointsOf = (from, plan) => rowsOf(from, "layers")
+      .filter(r => r.plan === plan && r.tokens === state.tokens)
+      .map(r => [r.layer, r[state.figure]]);
+  const drawCurves = () => {
+    const column = columnOf("layers", state.figure);
+    const series = plans.filter(p => state.shown.has(p.plan)).flatMap(p => {
+      const own = {name: p.plan, look: look.get(p.plan),
+                   short: p.rank === null ? "" : `#${p.rank}`,
+                   points: pointsOf(page.results, p.plan)};
+      if (page.other === null) return [own];
+      const points = pointsOf(page.other, p.plan);
+      return [own, {...own, name: `${p.plan} in ${page.otherName}`, short: "",
+                    look: {...own.look, dash: "1 4"}, points}];
+    }).filter(s => s.points.length > 0);
+    const any = plans[0] && rows.filter(
+        r => r.tokens === state.tokens && r.plan === plans[0].plan);
+    box.replaceChildren(curveFigure({
+      label: `${titleOf(column)} of the residual stream, layer by layer`,
+      series, column, log: state.log, marks: sweepMarks(any || [])}));
+  };
+  const draw = () => {
+    drawCurves();
+    boxes.replaceChildren(...plans.map(p => {
+      const input = html("input", {type: "checkbox", "data-plan": p.plan,
+        change: () => {
+          if (input.checked) state.shown.add(p.plan);
+          else state.shown.delete(p.plan);
+          drawCurves();
+        }});
+      input.checked = state.shown.has(p.plan);
+      return html("label", {}, input, " ", lookSample(look.get(p.plan)),
+                  ` ${p.rank === null ? "" : `#${p.rank} `}${p.plan}`);
+    }));
+  };
+  const all = which => html("button", {click: () => {
+    state.shown = new Set(which ? plans.map(p => p.plan) : []);
+    draw();
+  }}, which ? "all" : "none");
+  draw();
+  page.updates.push(draw);
+  const left = about.left_out;
+  return section("curves", "Layer by layer",
+      html("p", {class: "muted"}, "The error of the residual stream after " +
+           "every layer. Marks are of the oracle's own stream: where a " +
+           "massive activation is, and where a residual add cancels, which " +
+           "makes relative errors larger."),
+      left ? html("p", {class: "banner"}, left) : null,
+      html("div", {class: "controls"},
+           chooser("figure", measuredColumns("layers").map(
+               c => [c.name, titleOf(c), explanationOf(c)]), state, "figure",
+               drawCurves),
+           chooser("of", [["prompt", "the prompt"], ["token", "one token alone"]],
+                   state, "tokens", drawCurves),
+           checkBox("log axis", state, "log", drawCurves)),
+      box,
+      html("fieldset", {}, html("legend", {}, "Plans"), boxes,
+           html("div", {class: "controls"}, all(true), all(false))),
+      folded("The same as a table", () => dataTable({
+        table: "layers", filter: true,
+        rows: rows.filter(r => r.tokens === state.tokens &&
+                               state.shown.has(r.plan)),
+        columns: ["plan", "layer", state.figure, "growth", "status",
+                  "max_activation", "max_activation_channel",
+                  "attn_cancellation", "mlp_cancellation"]})));
+}
+
+function effectsSection(page) {
+  const rows = rowsOf(page.results, "main_effects");
+  if (rows.length === 0) return null;
+  return section("effects", "Main effects",
+      html("p", {class: "muted"}, "How much of all differences between plans " +
+           "one factor alone explains. Errors and speeds are geometric means " +
+           "over the plans with that strategy; shares are of the variance of " +
+           "their logarithms (eta squared)."),
+      dataTable({table: "main_effects", rows,
+        columns: ["axis", "strategy",
+                  {name: "error", title: page.results.context.metric},
+                  ...SWEEP_SPEEDS,
+                  ...["error_share", "decode_share", "prefill_share"].map(
+                      name => ({name, bar: true}))]}));
+}
+
+function sweepVerdict(page, plans) {
+  const measured = plans.filter(p => p.rank !== null);
+  const score = sweepColumn(page, "score");
+  const speed = columnOf("plans", SWEEP_SPEEDS[0]);
+  const items = [];
+  const say = (text, target) => items.push(sentenceItem(text, target, []));
+  if (measured.length === 0) return items;
+  const error = p => `${page.results.context.metric} ${
+      textOf(score, p.score)}`;
+  const rate = p => figureOf(p[speed.name]) === undefined ? ""
+      : ` at ${textOf(speed, p[speed.name])} decoded tokens per second`;
+  const best = measured[0], worst = measured[measured.length - 1];
+  say(`The most accurate plan is \`${best.plan}\`: ${error(best)}${
+      rate(best)}.`, "ranking");
+  if (measured.length === 1) return items;
+  say(`The least accurate is \`${worst.plan}\`: ${error(worst)}${
+      rate(worst)}.`, "ranking");
+  const timed = measured.filter(p => figureOf(p[speed.name]) !== undefined);
+  if (timed.length > 0) {
+    const fastest = timed.reduce((a, b) =>
+        figureOf(b[speed.name]) > figureOf(a[speed.name]) ? b : a);
+    const front = timed.filter(p => p.pareto).length;
+    say(`The fastest in decoding is \`${fastest.plan}\`: ${error(fastest)}${
+        rate(fastest)}. ${front} of ${timed.length} plans are on the Pareto ` +
+        `front of error and decode speed: no other is better in both.`,
+        "pareto");
+  }
+  const effects = rowsOf(page.results, "main_effects").filter(
+      e => figureOf(e.error_share) !== undefined);
+  if (effects.length > 0) {
+    const most = effects.reduce((a, b) =>
+        figureOf(b.error_share) > figureOf(a.error_share) ? b : a);
+    say(`Of all factors \`${most.axis}\` moves the error most: it explains ${
+        textOf(columnOf("main_effects", "error_share"), most.error_share)} ` +
+        `of the variance of its logarithm.`, "effects");
+  }
+  return items;
+}
+
+function sweepState(results) {
+  const plans = rowsOf(results, "plans");
+  const measured = plans.filter(p => p.rank !== null);
+  const first = [measured[0], measured[measured.length - 1],
+                 plans.find(p => p.plan === "f32"), plans.find(
+                     p => p.plan === "bf16"), ...plans.filter(p => p.pareto),
+                 ...plans].filter(Boolean).map(p => p.plan);
+  return {x: SWEEP_SPEEDS[0], y: "score", plan: null, ranking: {},
+          front_only: false, figure: "rel_l2", tokens: "prompt", log: true,
+          shown: new Set([...new Set(first)].slice(0, STARTING_CURVES))};
+}
+
+function sweepSections(page) {
+  const plans = rowsOf(page.results, "plans");
+  return [verdictSection(sweepVerdict(page, plans)),
+          paretoSection(page, plans), rankingSection(page, plans),
+          curvesSection(page, plans), effectsSection(page)];
+}

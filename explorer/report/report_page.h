@@ -1,0 +1,28 @@
+#ifndef EXPLORER_REPORT_REPORT_PAGE_H_
+#define EXPLORER_REPORT_REPORT_PAGE_H_
+
+#include <cstddef>
+#include <string>
+
+#include "explorer/report/schema.h"
+
+namespace ulpscope {
+
+// What a page embeds of results.json at most, in bytes: browsers take seconds
+// for more.
+inline constexpr size_t kMostPageBytes = size_t{8} << 20;
+
+// report.html: one file that needs nothing else, neither a network nor a
+// server. It has the text of results.json in its one data script, every "<" as
+// \u003c, so that no name of a model can end it; and from the schema what its
+// columns mean.
+//
+// Of a sweep whose results.json is larger than `most_bytes`, it has the rows of
+// `layers` only of as many plans, the best first, as fit, and says so. Nothing
+// else is left out.
+std::string ReportPage(const Results& results,
+                       size_t most_bytes = kMostPageBytes);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_REPORT_REPORT_PAGE_H_

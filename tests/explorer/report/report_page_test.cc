@@ -1,0 +1,168 @@
+#include "explorer/report/report_page.h"
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "explorer/error/evaluation.h"
+#include "explorer/report/results_json.h"
+#include "explorer/report/schema.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/explorer/report/made_sweep.h"
+
+namespace ulpscope {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using Json = nlohmann::json;
+
+size_t Count(absl::string_view text, absl::string_view what) {
+  size_t count = 0;
+  for (size_t at = text.find(what); at != text.npos;
+       at = text.find(what, at + 1)) {
+    ++count;
+  }
+  return count;
+}
+
+// What stands between the first `begin` and the next `end`.
+std::string Between(const std::string& text, const std::string& begin,
+                    const std::string& end) {
+  const size_t from = text.find(begin);
+  EXPECT_NE(from, text.npos) << begin;
+  if (from == text.npos) return "";
+  const size_t start = from + begin.size();
+  return text.substr(start, text.find(end, start) - start);
+}
+
+std::string DataOf(const std::string& page) {
+  return Between(page, "<script type=\"application/json\" id=\"results\">",
+                 "</script");
+}
+
+Json AboutOf(const std::string& page) {
+  return Json::parse(Between(page, "<template id=\"about\">", "</template"));
+}
+
+TEST(ReportPageTest, HasTheVeryTextOfItsResults) {
+  const Results results = MadeSweep().Made();
+  const std::string json = ResultsJson(results);
+  const std::string data = DataOf(ReportPage(results));
+  EXPECT_EQ(absl::StrReplaceAll(data, {{"\\u003c", "<"}}), json);
+  EXPECT_EQ(Json::parse(data), Json::parse(json));
+}
+
+TEST(ReportPageTest, NeedsNothingButItself) {
+  const std::string page = ReportPage(MadeSweep().Made());
+  EXPECT_THAT(page, HasSubstr("default-src 'none'"));
+  for (const char* other : {"://", "fetch(", "XMLHttpRequest", "import", "src=",
+                            "href=\"", "unsafe-", "@RESULTS@", "@ABOUT@"}) {
+    EXPECT_THAT(page, Not(HasSubstr(other)));
+  }
+  EXPECT_THAT(page, HasSubstr("<noscript>"));
+  EXPECT_THAT(Between(page, "<noscript>", "</noscript>"),
+              HasSubstr("report.md"));
+}
+
+TEST(ReportPageTest, AllowsOneStyleAndOneScript) {
+  const std::string page = ReportPage(MadeSweep().Made());
+  EXPECT_EQ(Count(page, "<script"), 2u);  // the data, which do not run, and it
+  EXPECT_EQ(Count(page, "</script>"), 2u);
+  EXPECT_EQ(Count(page, "<style"), 1u);
+  EXPECT_EQ(Count(page, "'sha256-"), 2u);
+  // 32 bytes in base64.
+  EXPECT_EQ(Between(page, "script-src 'sha256-", "'").size(), 44u);
+}
+
+TEST(ReportPageTest, HostileNamesStayText) {
+  for (const char* name :
+       {"</script><img src=x onerror=alert(1)>", "<!--<script>", "@ABOUT@",
+        "\\u003c", "]]></template><script>alert(1)</script>", "&lt;\\\\"}) {
+    MadeSweep sweep;
+    sweep.info.model = name;
+    sweep.result.plans[0].plan = name;
+    const std::string page = ReportPage(sweep.Made());
+    EXPECT_EQ(Count(page, "<script"), 2u) << name;
+    EXPECT_EQ(Count(page, "</script"), 2u) << name;
+    EXPECT_EQ(Count(page, "<img"), 0u) << name;
+    EXPECT_EQ(Count(page, "<!--"), 0u) << name;
+    const Json data = Json::parse(DataOf(page));
+    EXPECT_EQ(data["context"]["model"], name);
+    EXPECT_EQ(data["plans"][0]["plan"], name);
+  }
+}
+
+TEST(ReportPageTest, SaysWhatEveryColumnMeans) {
+  const Results results = MadeSweep().Made();
+  const Json about = AboutOf(ReportPage(results));
+  EXPECT_EQ(about["left_out"], "");
+  for (const Table& table : results.tables) {
+    const Json& columns = about["tables"][table.name]["columns"];
+    EXPECT_EQ(columns.size(), table.columns.size());
+    for (const Column& column : table.columns) {
+      EXPECT_EQ(columns[column.name]["about"], column.about);
+      EXPECT_EQ(columns[column.name]["title"], column.title);
+      EXPECT_EQ(columns[column.name]["unit"], UnitName(column.unit));
+    }
+  }
+}
+
+// As many plans and layers as the default sweep has, with every digit that
+// figures can have.
+TEST(ReportPageTest, DefaultSweepTakesLessThanAMegabyte) {
+  MadeSweep sweep;
+  std::vector<PlanResult> plans;
+  for (size_t i = 0; i < 27; ++i) {
+    PlanResult plan = sweep.result.plans[i % 4];
+    plan.plan = absl::StrCat("matmul=kahan,rmsnorm=kahan,softmax=", i);
+    for (TraceMetrics* trace : {&plan.token, &plan.prompt}) {
+      for (size_t layer = 6; layer <= 24; ++layer) {
+        trace->layers.push_back(trace->layers[layer % 5]);
+        trace->layers.back().layer = layer;
+      }
+    }
+    plan.timing.decode.resize(5, 1.0 / 3);
+    plan.timing.prefill.resize(5, 1.0 / 3);
+    plans.push_back(plan);
+  }
+  sweep.result.plans = plans;
+  EXPECT_LT(ReportPage(sweep.Made()).size(), 1000000u);
+}
+
+TEST(ReportPageTest, LeavesOutLayersOfPlansThatRankLow) {
+  const Results results = MadeSweep().Made();
+  const std::string json = ResultsJson(results);
+  const Json all = Json::parse(json);
+  size_t before = results.Find("layers").rows.size();
+  for (const size_t most : {json.size() - 1, json.size() / 2, size_t{0}}) {
+    const std::string page = ReportPage(results, most);
+    const Json data = Json::parse(DataOf(page));
+    std::vector<std::string> kept;
+    for (const Json& row : data["layers"]) {
+      if (kept.empty() || kept.back() != row["plan"]) {
+        kept.push_back(row["plan"]);
+      }
+    }
+    for (size_t i = 0; i < kept.size(); ++i) {
+      EXPECT_EQ(kept[i], all["plans"][i]["plan"]);
+    }
+    EXPECT_LT(data["layers"].size(), before) << most;
+    before = data["layers"].size();
+    EXPECT_EQ(data["layers"].size(), kept.size() * 10);  // of 5 layers, twice
+    EXPECT_EQ(data["plans"], all["plans"]);
+    EXPECT_EQ(data["timings"], all["timings"]);
+    EXPECT_THAT(std::string(AboutOf(page)["left_out"]),
+                HasSubstr(absl::StrCat("of the other ", 4 - kept.size())));
+  }
+  EXPECT_EQ(before, 0u);
+  EXPECT_EQ(AboutOf(ReportPage(results, json.size()))["left_out"], "");
+}
+
+}  // namespace
+}  // namespace ulpscope

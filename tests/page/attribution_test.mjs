@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {assertShows, resultsOf, withReport} from './browser.mjs';
+
+for (const name of ['attribute', 'seed']) {
+  const {cells, repairs, cause_sum: sum} = resultsOf(name);
+  const by_cell = repairs.filter(r => r.scope === 'cell');
+  const on = (body, options) => () => withReport(name, body, options);
+  const find = (page, map, cell) => page.locator(
+      `#${map}-grid [data-cell="L${cell.layer}.${cell.op}"]`);
+  const chosen = cells.filter(c => c.changes_bits && c.layer > 1)[5];
+
+  test(`${name}: a cell for each of results.json, grey if it changes no bit`,
+       on(async page => {
+    for (const [map, rows, unchanged] of [
+      ['cause', cells, c => !c.changes_bits],
+      ['repair', by_cell, r => r.moved === 0 && r.logits_moved === 0]]) {
+      const kinds = new Map(await page.locator(
+          `#${map}-grid .cell[data-cell]`).evaluateAll(rects => rects.map(
+          rect => [rect.dataset.cell, rect.dataset.kind])));
+      assert.equal(kinds.size, rows.length);
+      for (const row of rows) {
+        assert.equal(kinds.get(`L${row.layer}.${row.op}`),
+                     unchanged(row) ? 'no-bits' : 'value');
+      }
+    }
+  }));
+
+  test(`${name}: a cell's figure is said where it is pointed at, in any metric`,
+       on(async page => {
+    for (const figure of ['rel_l2', 'kl_nats', 'share', 'logits_rel_l2']) {
+      await page.locator('#cause-map select').first().selectOption(figure);
+      await find(page, 'cause', chosen).hover();
+      const tip = await page.locator('#tip').textContent();
+      assert.ok(tip.includes(`layer ${chosen.layer}, ${chosen.op}`), tip);
+      assertShows(tip.split(chosen.op)[1], chosen[figure]);
+    }
+  }));
+
+  test(`${name}: a click keeps a cell and draws its curve`, on(async page => {
+    await find(page, 'cause', chosen).click();
+    assert.equal(await page.locator('#kept h3').textContent(),
+                 `Layer ${chosen.layer}, ${chosen.op}`);
+    assert.equal(new URL(page.url()).hash, `#L${chosen.layer}.${chosen.op}`);
+    assert.equal(await find(page, 'repair', chosen).getAttribute(
+        'aria-selected'), 'true');
+    const picture = page.locator('#kept svg[role=application]');
+    await picture.focus();
+    await page.keyboard.press('ArrowDown');  // from the plan's to the cell's
+    for (const x of chosen.layers_rel_l2) {
+      const said = await page.locator('#kept .said').textContent();
+      assert.ok(said.includes('the cell alone'), said);
+      assertShows(said.split('L2')[1], x);
+      await page.keyboard.press('ArrowRight');
+    }
+  }));
+
+  test(`${name}: arrow keys move over the map, Enter keeps`, on(async page => {
+    const start = find(page, 'cause', {layer: 2, op: 'swiglu'});
+    await start.focus();
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowUp');
+    assert.equal(await page.evaluate(
+        () => document.activeElement.dataset.cell), 'L3.up_proj');
+    const row = cells.find(c => c.layer === 3 && c.op === 'up_proj');
+    assertShows((await page.locator('#cause-map .said').textContent())
+        .split('up_proj')[1], row.rel_l2);
+    await page.keyboard.press('Enter');
+    assert.equal(await page.locator('#kept h3').textContent(),
+                 'Layer 3, up_proj');
+    assert.equal(await page.locator('#cause-grid [tabindex="0"]').count(), 1);
+  }));
+
+  test(`${name}: an address leads to a cell`, on(async page => {
+    assert.equal(await page.locator('#kept h3').textContent(),
+                 'Layer 3, mlp_residual');
+    assert.equal(await page.evaluate(
+        () => document.activeElement.dataset.cell), 'L3.mlp_residual');
+  }, {hash: '#L3.mlp_residual'}));
+
+  test(`${name}: colours are logarithmic or linear`, on(async page => {
+    const cell = find(page, 'cause', chosen);
+    const fill = () => cell.getAttribute('fill');
+    const before = await fill();
+    await page.locator('#cause-map select').nth(1).selectOption('linear');
+    assert.notEqual(await fill(), before);
+    await page.locator('#cause-map select').nth(1).selectOption('log');
+    assert.equal(await fill(), before);
+  }));
+
+  test(`${name}: the same cells are a table`, on(async page => {
+    await page.locator('#cause-map summary').click();
+    const texts = await page.locator(
+        '#cause-map td[data-column="rel_l2"]').allTextContents();
+    cells.slice(0, 200).forEach((cell, i) => assertShows(texts[i], cell.rel_l2));
+  }));
+
+  test(`${name}: the cells' sum is there`, on(async page => {
+    await page.locator('#table-cause_sum summary').click();
+    assertShows(await page.locator('#table-cause_sum tbody').textContent(),
+                sum.cosine);
+  }));
+}
