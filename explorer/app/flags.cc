@@ -234,7 +234,8 @@ constexpr Flag kFlags[] = {
      "often; a plan alone is measured whatever it takes. --diagnose also holds "
      "its copies of rounded weights to it"},
     {"out", "", kReports, "a path", &ReadPath<&Settings::out>,
-     "folder for report.md, results.json and a CSV file per table"},
+     "folder for report.html, report.md, results.json and a CSV file per "
+     "table"},
 };
 
 // Null if there is none.

@@ -92,7 +92,9 @@ for (const name of ['attribute', 'seed']) {
     await page.locator('#cause-map summary').click();
     const texts = await page.locator(
         '#cause-map td[data-column="rel_l2"]').allTextContents();
-    cells.slice(0, 200).forEach((cell, i) => assertShows(texts[i], cell.rel_l2));
+    for (const [i, cell] of cells.slice(0, 200).entries()) {
+      assertShows(texts[i], cell.rel_l2);
+    }
   }));
 
   test(`${name}: the cells' sum is there`, on(async page => {

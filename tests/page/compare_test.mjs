@@ -27,7 +27,7 @@ test('Ratios, the tolerance and plans of one file alone', () => withReport(
   assert.match(await said(page), new RegExp(
       `^2 of ${count} differ by more than 0 %, ${count - 3} are equal; 1 are ` +
       `only in this report, 0 only in other.json`));
-  const row = page.locator('#comparison tbody tr', {hasText: '0.5×'});
+  const row = page.locator('#comparison tbody tr', {hasText: '0.500×'});
   assert.equal(await row.locator('[data-column=plan]').textContent(),
                other.plans[0].plan);
   assertShows(await row.locator('[data-column=theirs]').textContent(),

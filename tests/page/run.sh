@@ -20,8 +20,9 @@ explore --dump-trace=trace --plan=torch-bf16 --model=synthetic:tiny \
   --tokens="$tokens"
 explore --diagnose --reference=trace --model=synthetic:tiny \
   --tokens="$tokens" --out=reports/diagnose
-explore --diagnose --model="$zoo/qwen2" --out=reports/diagnose_bugs \
-  --reference="$zoo/qwen2-bfloat16-qkv_bias_missing+final_norm_missing.safetensors"
+bugs=qkv_bias_missing+final_norm_missing
+explore --diagnose --reference="$zoo/qwen2-bfloat16-$bugs.safetensors" \
+  --model="$zoo/qwen2" --out=reports/diagnose_bugs
 explore --attribute --plan=torch-bf16 --timing_seconds=0 --out=reports/seed
 
 cp "$here"/package.json "$here"/*.mjs .

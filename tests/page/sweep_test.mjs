@@ -30,7 +30,8 @@ test('A chosen plan is marked, drawn and in the address', on(async page => {
   await page.locator(`circle[data-plan="${plan.plan}"]`).focus();
   await page.keyboard.press('Enter');
   const row = page.locator('#ranking tr.chosen');
-  assert.equal(await row.locator('[data-column=plan]').textContent(), plan.plan);
+  assert.equal(await row.locator('[data-column=plan]').textContent(),
+               plan.plan);
   assert.deepEqual(await page.locator('#curves path.series').evaluateAll(
       paths => paths.map(path => path.dataset.series)), [plan.plan]);
   assert.equal(decodeURIComponent(new URL(page.url()).hash),

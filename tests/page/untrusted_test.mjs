@@ -11,7 +11,8 @@ const HOSTILE = '</script><img src=x onerror=alert(1)><script>alert(2)' +
 function everyText(value, text, key = '') {
   if (typeof value === 'string') {
     const kept = ['schema', 'tokens', 'scope', 'metric', 'phase'];
-    return kept.includes(key) || /^-?(NaN|Infinity)$/.test(value) ? value : text;
+    return kept.includes(key) || /^-?(NaN|Infinity)$/.test(value) ? value
+                                                                  : text;
   }
   if (Array.isArray(value)) return value.map(x => everyText(x, text, key));
   if (value === null || typeof value !== 'object') return value;

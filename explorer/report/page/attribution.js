@@ -155,7 +155,8 @@ function opsSection(page) {
     if (rows.length === 0) return;
     cards.push(html("div", {}, dataTable({table, rows, columns, caption})));
   };
-  add("op_shares", "Every op, over its layers: its part of all cells' squared errors",
+  add("op_shares",
+      "Every op, over its layers: its part of all cells' squared errors",
       ["op", {name: "squared_share", bar: true}, "share"]);
   const repairs = scope => rowsOf(page.results, "repairs").filter(
       r => r.scope === scope);
@@ -173,13 +174,12 @@ function opsSection(page) {
 }
 
 function curesSection(page) {
-  const tables = [["source_parts", null], ["cures", null],
-                  ["source_upgrades", null], ["source_gains", null],
-                  ["best_repairs", null]]
-      .filter(([table]) => rowsOf(page.results, table).length > 0);
+  const tables = ["source_parts", "cures", "source_upgrades", "source_gains",
+                  "best_repairs"]
+      .filter(table => rowsOf(page.results, table).length > 0);
   return tables.length === 0 ? null
       : section("cures", "The source and its cures", ...tables.map(
-            ([table]) => dataTable({table, rows: rowsOf(page.results, table)})));
+            table => dataTable({table, rows: rowsOf(page.results, table)})));
 }
 
 function repairSection(page) {
@@ -197,12 +197,9 @@ function repairSection(page) {
 }
 
 function phenomenaSection(page) {
-  const rows = rowsOf(page.results, "phenomena");
-  if (rows.length === 0) return null;
+  if (rowsOf(page.results, "phenomena").length === 0) return null;
   return section("phenomena", "What is peculiar in this run",
-      html("ul", {class: "verdict"}, ...rows.map(row => html(
-          "li", {}, ...withCode(row.text)))),
-      ...["massive_channels", "breakdowns"]
+      ...["phenomena", "massive_channels", "breakdowns"]
           .filter(table => rowsOf(page.results, table).length > 0)
           .map(table => dataTable({table, rows: rowsOf(page.results, table)})));
 }

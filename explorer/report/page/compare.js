@@ -108,7 +108,9 @@ function joinedRows(page, table, name) {
     theirs.delete(key);
     add(row, row[name], other && other[name], other ? "" : "only here");
   }
-  for (const row of theirs.values()) add(row, undefined, row[name], "only there");
+  for (const row of theirs.values()) {
+    add(row, undefined, row[name], "only there");
+  }
   return joined;
 }
 

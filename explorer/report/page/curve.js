@@ -52,8 +52,8 @@ function layerName(layer) {
 }
 
 // options: {label, series: [{name, short, look, points: [[layer, value]]}],
-// column of the values, log, marks: [{layer, text, about}], nameOf(layer)}. Arrow keys move
-// over layers and curves, and what is there is said below.
+// column of the values, log, marks: [{layer, text, about}], nameOf(layer)}.
+// Arrow keys move over layers and curves, and what is there is said below.
 function curveFigure(options) {
   const {series, column, log, marks = [], nameOf = layerName} = options;
   const layers = [...new Set(
@@ -204,7 +204,8 @@ function phenomenaMarks(results) {
                     `${m.born} (${m.born_op}), ${shortNumber(
                         figureOf(m.value))} at its largest.`});
     if (m.removed !== 0) {
-      marks.push({layer: m.removed, channel: m.channel, text: `${whose} removed`,
+      marks.push({layer: m.removed, channel: m.channel,
+                  text: `${whose} removed`,
                   about: `Massive activation: ${whose} is removed in layer ` +
                       `${m.removed} (${m.removed_op}).`});
     }

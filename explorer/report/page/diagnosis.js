@@ -94,8 +94,8 @@ function pointsSection(page) {
   draw();
   page.updates.push(draw);
   return section("points", "What each op adds, layer by layer",
-      html("p", {class: "muted"}, "Every output that the trace has, against a " +
-           "replay of its arithmetic from the trace's own values before it: " +
+      html("p", {class: "muted"}, "Every output that the trace has, against " +
+           "a replay of its arithmetic from the trace's own values before it: " +
            "nothing here is inherited. A value above 1 is more than rounding " +
            "explains."),
       html("div", {class: "controls"},

@@ -18,7 +18,7 @@ hash_of() {
   echo "sha256-$(printf "$(sed 's/../\\x&/g' <<<"$hex")" | base64 -w0)"
 }
 
-# put NAME TEXT: the text stands for @NAME@; it is not looked at for other names.
+# put NAME TEXT: the text stands for @NAME@.
 put() {
   html=${html%%@"$1"@*}$2${html#*@"$1"@}
 }

@@ -50,7 +50,8 @@ function mapLegend(scale, kinds, hatch, options) {
           ? swatch({class: "cell flagged", fill: "none"}, options.flagged)
           : null,
       kinds.has("not-measured")
-          ? swatch({fill: `url(#${hatch})`, class: "cell"}, NOT_MEASURED) : null,
+          ? swatch({fill: `url(#${hatch})`, class: "cell"}, NOT_MEASURED)
+          : null,
       kinds.has("not-finite")
           ? swatch({class: "cell not-finite"}, "NaN or infinite") : null,
       kinds.has("negative") ? html("span", {}, "−: negative, its size shown")
@@ -95,7 +96,8 @@ function heatMap(options) {
       const i = layers.indexOf(cell.layer);
       const chosen = options.isChosen(cell);
       const rect = svg("rect", {
-        class: `cell${cell.flagged ? " flagged" : ""}${chosen ? " chosen" : ""}`,
+        class: ["cell", cell.flagged ? "flagged" : "", chosen ? "chosen" : ""]
+            .join(" ").trim(),
         role: "gridcell", tabindex: -1, x: left + w * i + 0.5,
         y: top + h * j + 0.5, width: w - 1, height: h - 1, rx: 1.5,
         "aria-label": cell.text, "aria-selected": String(chosen),
@@ -114,9 +116,11 @@ function heatMap(options) {
         const t = scale.of(cell.value) || 0;
         const deep = rect.classList.contains("not-finite") ? !isDark()
                                                            : isDeep(t);
-        row.append(svg("text", {class: "cell-text", x: left + w * (i + 0.5),
-                                y: top + h * j + 14, "aria-hidden": "true"}, sign));
-        row.lastChild.style.fill = deep ? "#fff" : "#1b1d21";
+        const text = svg("text", {class: "cell-text", x: left + w * (i + 0.5),
+                                  y: top + h * j + 14, "aria-hidden": "true"},
+                         sign);
+        text.style.fill = deep ? "#fff" : "#1b1d21";
+        row.append(text);
       }
       at.set(key(i, j), {rect, cell});
     }
@@ -174,8 +178,8 @@ function heatMap(options) {
   if (start !== undefined) {
     enter(start);
     said.textContent = options.isChosen(start.cell) ? start.cell.text
-        : "Point at a cell, or go there with the arrow keys; a click or Enter " +
-          "keeps it.";
+        : "Point at a cell, or go there with the arrow keys; a click or " +
+          "Enter keeps it.";
   }
   const figure = html("figure", {},
                       scrolling(options.label, picture),

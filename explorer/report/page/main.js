@@ -1,11 +1,11 @@
 // The page as a whole: what was asked, the verdict, then the evidence.
 
 const MODES = {
-  sweep: {title: c => c.axes === "" ? "How fast and how exact plans are"
-                                    : "Which plan is fast, and which exact", state: sweepState, sections: sweepSections},
+  sweep: {title: () => "Which plan is fast, and which exact",
+          state: sweepState, sections: sweepSections},
   attribute: {title: c => `Where the error of \`${c.plan}\` comes from`,
               state: attributionState, sections: attributionSections},
-  diagnose: {title: c => `Why \`${c.reference}\` differs`,
+  diagnose: {title: c => `Why \`${c.reference.replace(/.*\//, "")}\` differs`,
              state: diagnosisState, sections: diagnosisSections},
 };
 
@@ -96,8 +96,8 @@ function askedText(c, mode) {
     case "sweep": {
       const plans = rowsOf(page.results, "plans").length;
       return `Asked: how fast and how exact ${plans === 1 ? "one plan is"
-          : `${plans} plans are`}${c.axes ? ` (\`${c.axes}\`)` : ""}, against an ` +
-          `oracle in f64, on a prompt of ${tokens(c.prompt)} and on token ` +
+          : `${plans} plans are`}${c.axes ? ` (\`${c.axes}\`)` : ""}, against ` +
+          `an oracle in f64, on a prompt of ${tokens(c.prompt)} and on token ` +
           `${c.token} alone.`;
     }
     case "attribute":

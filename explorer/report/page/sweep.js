@@ -120,7 +120,8 @@ function sweepMarks(rows) {
       if (!(ratio >= about.named_cancellation)) continue;
       marks.push({layer: row.layer, text: `cancels ${ratio.toPrecision(3)}×`,
                   about: `The ${add}'s residual add of layer ${row.layer} ` +
-                      `cancels: (|x| + |u|) / |x + u| = ${shortNumber(ratio)}.`});
+                      `cancels: (|x| + |u|) / |x + u| = ${
+                          shortNumber(ratio)}.`});
     }
   }
   return mergedMarks(marks);
@@ -182,7 +183,8 @@ function curvesSection(page, plans) {
            chooser("figure", measuredColumns("layers").map(
                c => [c.name, titleOf(c), explanationOf(c)]), state, "figure",
                drawCurves),
-           chooser("of", [["prompt", "the prompt"], ["token", "one token alone"]],
+           chooser("of", [["prompt", "the prompt"],
+                          ["token", "one token alone"]],
                    state, "tokens", drawCurves),
            checkBox("log axis", state, "log", drawCurves)),
       box,

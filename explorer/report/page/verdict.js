@@ -4,23 +4,20 @@
 // goes; a sentence that none of these knows leads to the mode's main figure.
 const BEHIND = {
   attribute: [
-    [/smallest repair|keep the budget/i, "repair"],
-    [/oracle in its place|takes? away/i, "repair-map"],
-    [/cancel|expose|spreads it/i, "layers"],
-    [/massive activation/i, "phenomena"],
-    [/no bit/i, "cause-map"],
-    [/source is|squared error/i, "ops"],
-    [/with .*the error is|by themselves/i, "cures"],
-    [/./, "cause-map"],
+    [/smallest repair|keeps? the budget/i, "repair"],
+    [/cures tried/i, "cures"],
+    [/add up/i, "table-cause_sum"],
+    [/cancel|spreads it|stream holds/i, "layers"],
+    [/source|squared error/i, "ops"],
+    [/^/, "cause-map"],
   ],
   diagnose: [
     [/^cause /i, "causes"],
     [/^who is right/i, "states"],
     [/^alignment/i, "table-shifts"],
-    [/^arithmetic/i, "table-presets"],
     [/error table/i, "error-table"],
     [/^not measured/i, "table-not_measured"],
-    [/./, "points"],
+    [/^/, "points"],
   ],
 };
 

@@ -16,11 +16,13 @@
 namespace ulpscope {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-const std::vector<std::string> kFiles = {"report.md", "results.json"};
+const std::vector<std::string> kFiles = {"report.md", "results.json",
+                                         "report.html"};
 
 std::vector<std::string> Report(const std::string& folder) {
   std::vector<std::string> report;
@@ -30,7 +32,7 @@ std::vector<std::string> Report(const std::string& folder) {
   return report;
 }
 
-// The limit lets report.md through, and not results.json; that is the larger.
+// The limit lets report.md through, and not the others, which are larger.
 TEST(ExplorerReportTest, FailedWriteLeavesTheWholeReportBefore) {
   const std::string folder = absl::StrCat(TestFolder(), "/limited");
   const std::string flags =
@@ -66,6 +68,7 @@ TEST(ExplorerReportTest, KilledProgramLeavesWholeFiles) {
     EXPECT_EQ(now[1].substr(now[1].size() - 3),
               first[1].substr(first[1].size() - 3))
         << i;
+    EXPECT_THAT(now[2], EndsWith("</html>\n")) << i;
   }
 }
 
