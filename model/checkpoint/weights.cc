@@ -17,6 +17,7 @@
 #include "kernels/ops/panels.h"
 #include "model/architecture/config.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/fingerprint.h"
 #include "model/files/tensor.h"
 
 namespace ulpscope {
@@ -25,10 +26,11 @@ namespace {
 // Loads tensors one after the other until one fails.
 class Loader {
  public:
-  Loader(TensorSource& source, Parallel& parallel, size_t total,
-         absl::FunctionRef<void(size_t, size_t)> progress,
+  Loader(const ModelConfig& config, TensorSource& source, Parallel& parallel,
+         size_t total, absl::FunctionRef<void(size_t, size_t)> progress,
          const std::function<bool()>& stop)
-      : source_(source),
+      : fingerprint_(config),
+        source_(source),
         parallel_(parallel),
         total_(total),
         progress_(progress),
@@ -52,6 +54,8 @@ class Loader {
   }
 
   const absl::Status& status() const { return status_; }
+  // Of what was loaded so far.
+  std::string fingerprint() const { return fingerprint_.Text(); }
 
  private:
   void Load(const std::string& name, absl::Span<const int64_t> shape,
@@ -70,10 +74,12 @@ class Loader {
       return;
     }
     panels = *std::move(packed);
+    fingerprint_.Add(*tensor);
     progress_(++done_, total_);
     if (stop_ && stop_()) status_ = absl::CancelledError("stopped");
   }
 
+  Fingerprint fingerprint_;
   TensorSource& source_;
   Parallel& parallel_;
   size_t total_;
@@ -144,7 +150,8 @@ absl::StatusOr<Weights> LoadWeights(
   const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
   const size_t total =
       num_layers * TensorsPerLayer(config) + 2 + (own_head ? 1 : 0);
-  Loader loader(*checkpoint.tensors, parallel, total, progress, options.stop);
+  Loader loader(config, *checkpoint.tensors, parallel, total, progress,
+                options.stop);
 
   Weights weights;
   weights.config = config;
@@ -155,9 +162,14 @@ absl::StatusOr<Weights> LoadWeights(
     LoadLayer(config, i, loader, weights.layers[i]);
   }
   loader.Vector("model.norm.weight", config.hidden_size, weights.final_norm);
+  if (config.tie_word_embeddings) weights.fingerprint = loader.fingerprint();
   if (own_head) {
     loader.Matrix("lm_head.weight", config.vocab_size, config.hidden_size,
                   weights.lm_head);
+  }
+  weights.fingerprint_with_head = loader.fingerprint();
+  if (!config.tie_word_embeddings) {
+    weights.fingerprint = weights.fingerprint_with_head;
   }
   if (!loader.status().ok()) return loader.status();
   return weights;

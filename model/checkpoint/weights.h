@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -42,6 +43,10 @@ struct Weights {
   std::vector<double> final_norm;  // [hidden]
   Panels lm_head;                  // [vocab, hidden]; empty if tied to embed,
                                    // unless LoadOptions keep it
+  // Fingerprint's, of all that the config asks for: an lm_head that is kept
+  // beside a tied embedding is not in it.
+  std::string fingerprint;
+  std::string fingerprint_with_head;  // with that
 
   const Panels& LmHead() const {
     return config.tie_word_embeddings ? embed : lm_head;

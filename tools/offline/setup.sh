@@ -24,6 +24,7 @@ googletest|googletest-1.16.0.tar.gz|78c676fc63881529bf97bf9d45948d905a66833fbfa5
 benchmark|v1.9.1.tar.gz|32131c08ee31eeff2c8968d7e874f3cb648034377dfc32a4c377fa8796d84981|
 nlohmann-json3|v3.11.3.tar.gz|0d8ef5af7f9794e3263480193c491549b2ba6cc74bb018906202ada498a79406|
 libdeflate|v1.23.tar.gz|1ab18349b9fb0ce8a0ca4116bded725be7dcbfa709e19f6f983d99df1fb8b25f|
+xxhash|v0.8.3.tar.gz|aae608dfe8213dfd05d909a57718ef82f30722c392344583d3f39050c7f29a80|
 '
 
 say() { echo "setup: $*" >&2; }
@@ -137,7 +138,7 @@ bazelrc() {
 
   # A missing deps entry must not silently pick up Debian's older headers.
   for path in \
-    /usr/include/{absl,hwy,gtest,gmock,benchmark,nlohmann,libdeflate.h}; do
+    /usr/include/{absl,hwy,gtest,gmock,benchmark,nlohmann,libdeflate.h,xxhash.h}; do
     [[ ! -e $path ]] || echo "build --sandbox_block_path=$path"
   done
   # Shared by all clones on this machine: only the first build is cold.
