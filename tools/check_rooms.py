@@ -30,8 +30,9 @@ BELOW = {
     "explorer/attribution": ["explorer/phenomena", "explorer/sweep"],
     "explorer/diagnosis": ["explorer/attribution"],
     "explorer/tuning": ["kernels/tune", "explorer/error"],
+    "explorer/store": ["explorer/error"],
     "explorer/report": ["explorer/diagnosis", "explorer/tuning"],
-    "explorer/app": ["explorer/report"],
+    "explorer/app": ["explorer/report", "explorer/store"],
 }
 LAYERS = ["kernels", "model", "explorer"]
 OUTSIDE = ["explorer/BUILD"]  # //explorer, the program's short name

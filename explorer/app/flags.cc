@@ -233,6 +233,14 @@ constexpr Flag kFlags[] = {
      "memory that this process may use. With less the weights are read more "
      "often; a plan alone is measured whatever it takes. --diagnose also holds "
      "its copies of rounded weights to it"},
+    {"store", "", kReports, "a path", &ReadPath<&Settings::store>,
+     "folder that keeps every measurement when it is made: the same command "
+     "again measures only what is missing, as after it was stopped or killed. "
+     "Several processes and machines may use one at once"},
+    {"force", "false", kReports, kBool, &ReadSwitch<&Settings::force>,
+     "with --store: measure what it has too, and say where errors differ from "
+     "what it has",
+     true},
     {"out", "", kReports, "a path", &ReadPath<&Settings::out>,
      "folder for report.html, report.md, results.json and a CSV file per "
      "table"},
@@ -300,6 +308,9 @@ absl::Status CheckModeTakes(const Settings& settings,
   if (settings.mode == Mode::kTune && !settings.plan.empty() &&
       given.count(FindFlag("axes")) > 0) {
     return DoesNothing("axes", "with", "plan");
+  }
+  if (settings.force && settings.store.empty()) {
+    return DoesNothing("force", "without", "store");
   }
   if (settings.mode != Mode::kDiagnose) return absl::OkStatus();
   if (given.count(FindFlag("token")) > 0 &&

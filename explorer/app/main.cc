@@ -10,11 +10,13 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "explorer/app/app_monitor.h"
+#include "explorer/app/build_commit.h"
 #include "explorer/app/console.h"
 #include "explorer/app/flags.h"
 #include "explorer/app/help.h"
 #include "explorer/app/interrupt.h"
 #include "explorer/app/modes.h"
+#include "explorer/app/open_store.h"
 #include "explorer/app/settings.h"
 #include "explorer/report/run_info.h"
 #include "explorer/tuning/wisdom_file.h"
@@ -59,6 +61,8 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   if (wisdom.ignored()) {
     Warn(absl::StrCat("wisdom is ignored: ", wisdom.reason()));
   }
+  const auto store = OpenStore(*settings, wisdom);
+  if (!store.ok()) return Fail(store.status(), kFailed);
   Parallel parallel(settings->threads);
   parallel.set_tunings(wisdom.tunings());
 
@@ -78,8 +82,10 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   info.model = settings->model;
   info.synthetic = checkpoint->synthetic;
   info.config = checkpoint->config;
+  info.model_fingerprint = weights->fingerprint;
   info.decode_bytes = weights->DecodeBytes();
   info.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  info.build_commit = kBuildCommit;
   info.cpu = CpuName();
   info.target = KernelTarget();
   info.threads = settings->threads;
@@ -87,7 +93,7 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   info.axes = model->axes;
   info.layers = model->layers;
   return RunMode({*settings, *checkpoint, *model, trace, wisdom, *weights,
-                  parallel, monitor, std::move(info)});
+                  parallel, monitor, store->get(), std::move(info)});
 }
 
 int Main(int argc, char** argv) {

@@ -44,13 +44,20 @@ namespace ulpscope {
 namespace {
 
 Run RunOf(const Session& s) {
-  return {s.weights, s.settings.memory, s.monitor, s.parallel};
+  return {s.weights, s.settings.memory, s.monitor, s.parallel, s.store};
 }
 
 // "explorer: stopped by Ctrl-C WHERE"; returns the exit code.
 int Stopped(absl::string_view where) {
   absl::FPrintF(stderr, "explorer: stopped by %s%s\n", InterruptName(), where);
   return InterruptExitCode();
+}
+
+// What came of the store, to stderr; returns the exit code.
+int SayKept(const Session& s) {
+  absl::FPrintF(stderr, "store %s: %d measurements were there, %d are new\n",
+                s.settings.store, s.store->num_found(), s.store->num_kept());
+  return s.store->status().ok() ? kDone : kFailed;
 }
 
 // Runs `compute`, which gives what it has after each of its parts to the
@@ -92,9 +99,10 @@ int Report(Session& s, absl::string_view in,
                              "; the report has what was measured until then"));
     s.info.stopped_by = InterruptName();
   }
-  if (!result.has_value()) return code;
+  const int kept = s.store == nullptr ? kDone : SayKept(s);
+  if (!result.has_value()) return code == kDone ? kept : code;
   const int reported = WriteReport(s.settings.out, files(*result));
-  return reported == kDone ? code : reported;
+  return reported != kDone ? reported : code != kDone ? code : kept;
 }
 
 int Sweep(Session& s) {

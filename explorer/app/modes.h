@@ -4,6 +4,7 @@
 #include "explorer/app/app_monitor.h"
 #include "explorer/app/settings.h"
 #include "explorer/report/run_info.h"
+#include "explorer/store/store.h"
 #include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/parallel.h"
 #include "model/checkpoint/checkpoint.h"
@@ -22,6 +23,7 @@ struct Session {
   Weights& weights;
   Parallel& parallel;
   AppMonitor& monitor;
+  Store* store;  // or null
   RunInfo info;
 };
 

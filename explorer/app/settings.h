@@ -44,6 +44,8 @@ struct Settings {
   bool has_tokens = false;            // whether --tokens or --token is given
   std::string wisdom;  // a path, "none", or empty for the default
   std::string out;     // or empty
+  std::string store;   // the same
+  bool force = false;  // measures what the store has, too
   size_t generate_count = 0;
   bool retune = false;
   uint64_t seed = 0;

@@ -1,6 +1,7 @@
 #include "explorer/attribution/attribution.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -28,7 +29,9 @@ absl::Status RunParts(const Run& run, const Baseline& baseline,
 absl::StatusOr<Attribution> Attribute(const Run& run, const Baseline& baseline,
                                       const AttributionParts& parts) {
   Attribution result;
-  result.plan = OutcomeOfPlan(run, baseline).effect;
+  auto plan = OutcomeOfPlan(run, baseline);
+  if (!plan.ok()) return plan.status();
+  result.plan = std::move(plan->effect);
   result.stopped_in = baseline.stopped_in;
   if (!result.stopped_in.empty()) return result;
   const absl::Status status =

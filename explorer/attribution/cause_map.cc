@@ -9,9 +9,11 @@
 #include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "explorer/attribution/archived_attribution.h"
 #include "explorer/attribution/attribution_parts.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effects.h"
+#include "explorer/error/kept.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/norms.h"
 #include "kernels/strategy/strategy.h"
@@ -66,6 +68,70 @@ class FinalErrors {
   std::vector<double> sum_;
 };
 
+// A cause map that is kept. It is whole or of no use: the sum of the cells'
+// error vectors takes each of them, and they are not kept.
+class KeptCauses {
+ public:
+  // The plans with one cell each. All arguments must outlive it.
+  KeptCauses(const Run& run, const Baseline& baseline,
+             const std::vector<Plan>& plans)
+      : run_(run), baseline_(baseline), plans_(plans) {}
+
+  // Fills the causes of the plans, and the sum, if all of it is there.
+  bool Recall(const std::vector<size_t>& cause_of, Attribution& result) const {
+    if (run_.kept == nullptr) return false;
+    CauseSum sum;
+    const auto any = [](const CauseSum&) { return true; };
+    if (!ulpscope::Recall(run_.kept, SubjectOfSum(), sum, any)) return false;
+    std::vector<KeptCause> causes(plans_.size());
+    for (size_t s = 0; s < plans_.size(); ++s) {
+      const auto is_whole = [this](const KeptCause& cause) {
+        return IsWhole(cause.outcome, baseline_.num_layers());
+      };
+      if (!ulpscope::Recall(run_.kept, SubjectOfCause(s), causes[s],
+                            is_whole)) {
+        return false;
+      }
+    }
+    for (size_t s = 0; s < plans_.size(); ++s) {
+      Cause& cause = result.causes[cause_of[s]];
+      cause.effect = std::move(causes[s].outcome.effect);
+      cause.changes_bits = causes[s].outcome.changes_bits;
+      cause.share = causes[s].share;
+      cause.cosine = causes[s].cosine;
+    }
+    result.cause_sum = sum;
+    return true;
+  }
+
+  void Retain(size_t plan, const KeptCause& cause) const {
+    ulpscope::Retain(run_.kept, SubjectOfCause(plan), cause);
+  }
+  void Retain(const CauseSum& sum) const {
+    ulpscope::Retain(run_.kept, SubjectOfSum(), sum);
+  }
+
+ private:
+  Subject SubjectOfCause(size_t plan) const {
+    Subject subject =
+        SubjectOf("cause", run_, baseline_.tokens,
+                  {{"plan", &plans_[plan]}, {"of", &baseline_.plan}});
+    subject.version = kCauseVersion;
+    return subject;
+  }
+
+  Subject SubjectOfSum() const {
+    Subject subject = SubjectOf("cause_sum", run_, baseline_.tokens,
+                                {{"plan", &baseline_.plan}});
+    subject.version = kCauseSumVersion;
+    return subject;
+  }
+
+  const Run& run_;
+  const Baseline& baseline_;
+  const std::vector<Plan>& plans_;
+};
+
 // The cells that a repair gives to the oracle.
 using Cells = std::vector<Cell>;
 
@@ -90,24 +156,35 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
     }
     result.causes.push_back(std::move(cause));
   }
+  const KeptCauses kept(run, baseline, plans);
+  if (kept.Recall(cause_of, result)) return absl::OkStatus();
+  if (!baseline.is_run()) return NotKept();
   FinalErrors errors(baseline);
-  const auto on_final_hidden = [&](absl::Span<const size_t> streams,
-                                   Matrix<const double> final_hidden) {
+  OutcomeWatch watch;
+  watch.on_final_hidden = [&](absl::Span<const size_t> streams,
+                              Matrix<const double> final_hidden) {
     const auto [share, cosine] = errors.Add(final_hidden, streams.size());
     for (const size_t s : streams) {
       result.causes[cause_of[s]].share = share;
       result.causes[cause_of[s]].cosine = cosine;
     }
   };
+  watch.on_outcome = [&](size_t s, const Outcome& outcome) {
+    const Cause& cause = result.causes[cause_of[s]];
+    kept.Retain(s, {outcome, *cause.share, *cause.cosine});
+  };
   std::vector<Outcome> outcomes;
-  const absl::Status status = MeasureOutcomes(run, baseline, "cause map", plans,
-                                              on_final_hidden, outcomes);
+  const absl::Status status =
+      MeasureOutcomes(run, baseline, "cause map", plans, watch, outcomes);
   for (size_t s = 0; s < outcomes.size(); ++s) {
     Cause& cause = result.causes[cause_of[s]];
     cause.effect = std::move(outcomes[s].effect);
     cause.changes_bits = outcomes[s].changes_bits;
   }
-  if (status.ok()) result.cause_sum = errors.Finish();
+  if (status.ok()) {
+    result.cause_sum = errors.Finish();
+    kept.Retain(*result.cause_sum);
+  }
   return status;
 }
 
@@ -176,7 +253,7 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
   }
   std::vector<Outcome> outcomes;
   const absl::Status status =
-      MeasureOutcomes(run, baseline, "repair map", plans, nullptr, outcomes);
+      MeasureKeptOutcomes(run, baseline, "repair map", plans, outcomes);
   // By the plan's error, which was run to its end.
   const double plan_error = *result.plan.rel_l2;
   const double logits_error = *result.plan.logits_rel_l2;

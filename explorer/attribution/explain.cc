@@ -1,5 +1,6 @@
 #include "explorer/attribution/explain.h"
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <utility>
@@ -14,7 +15,9 @@
 #include "explorer/attribution/repair_cost.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/baseline.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/run.h"
+#include "explorer/phenomena/archived_phenomena.h"
 #include "explorer/phenomena/phenomena.h"
 #include "model/architecture/plan.h"
 
@@ -51,22 +54,19 @@ absl::Status Repairs(const Run& run, const Baseline& baseline,
   return timed;
 }
 
-}  // namespace
-
-absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
-                                    const ExplainOptions& options,
-                                    const OnStage& on_stage) {
+// Everything but the baseline, and what it shows.
+absl::StatusOr<Explanation> ExplainFrom(const Run& run,
+                                        const Baseline& baseline,
+                                        Phenomena phenomena,
+                                        const ExplainOptions& options,
+                                        const OnStage& on_stage) {
+  const Plan& plan = baseline.plan;
   Explanation explanation;
   explanation.plan = plan;
   explanation.tokens = options.tokens;
+  explanation.phenomena = std::move(phenomena);
 
-  // The one run of the oracle.
-  PhenomenaWatch watch(run.weights.layers.size());
-  const auto baseline = MakeBaseline(run, plan, options.tokens, &watch);
-  if (!baseline.ok()) return baseline.status();
-  explanation.phenomena = watch.Found(*baseline);
-
-  auto attribution = Attribute(run, *baseline);
+  auto attribution = Attribute(run, baseline);
   if (!attribution.ok()) return attribution.status();
   explanation.attribution = *std::move(attribution);
   explanation.verdict =
@@ -77,7 +77,7 @@ absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
   constexpr char kCures[] = "the upgrades of the source";
   Tell(kCures, on_stage, explanation);
   const absl::Status cured =
-      TryCures(run, *baseline, options.strategies, explanation.verdict);
+      TryCures(run, baseline, options.strategies, explanation.verdict);
   if (!cured.ok()) return cured;
   if (run.monitor.stopped()) {
     explanation.stopped_in = kCures;
@@ -85,9 +85,37 @@ absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
   }
   Tell("the smallest repair", on_stage, explanation);
   const absl::Status repaired =
-      Repairs(run, *baseline, options, on_stage, explanation);
+      Repairs(run, baseline, options, on_stage, explanation);
   if (!repaired.ok()) return repaired;
   return explanation;
+}
+
+}  // namespace
+
+absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
+                                    const ExplainOptions& options,
+                                    const OnStage& on_stage) {
+  const size_t num_layers = run.weights.layers.size();
+  Subject subject =
+      SubjectOf("phenomena", run, options.tokens, {{"plan", &plan}});
+  subject.version = kPhenomenaVersion;
+  const auto is_whole = [&](const Phenomena& phenomena) {
+    return IsWhole(phenomena, num_layers, options.tokens.size());
+  };
+  Phenomena kept;
+  if (Recall(run.kept, subject, kept, is_whole)) {
+    // All may be kept.
+    auto explained = ExplainFrom(run, BaselineOf(run, plan, options.tokens),
+                                 std::move(kept), options, on_stage);
+    if (!absl::IsNotFound(explained.status())) return explained;
+  }
+  // The one run of the oracle.
+  PhenomenaWatch watch(num_layers);
+  const auto baseline = MakeBaseline(run, plan, options.tokens, &watch);
+  if (!baseline.ok()) return baseline.status();
+  Phenomena phenomena = watch.Found(*baseline);
+  if (is_whole(phenomena)) Retain(run.kept, subject, phenomena);
+  return ExplainFrom(run, *baseline, std::move(phenomena), options, on_stage);
 }
 
 }  // namespace ulpscope

@@ -12,8 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/attribution/archived_attribution.h"
 #include "explorer/attribution/attribution_parts.h"
 #include "explorer/error/baseline.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/packed.h"
@@ -151,6 +153,14 @@ std::vector<Stream> StreamsOf(const Baseline& baseline, size_t layer,
   return streams;
 }
 
+Subject SubjectOfSplit(const Run& run, const Baseline& baseline, size_t layer) {
+  Subject subject =
+      SubjectOf("layer", run, baseline.tokens, {{"plan", &baseline.plan}});
+  subject.version = kLayerSplitVersion;
+  subject.facts.emplace_back("layer", absl::StrCat(layer));
+  return subject;
+}
+
 absl::StatusOr<LayerSplit> SplitLayer(const Run& run, const Baseline& baseline,
                                       size_t layer) {
   LayerSplit split;
@@ -199,18 +209,27 @@ absl::StatusOr<LayerSplit> SplitLayer(const Run& run, const Baseline& baseline,
 
 absl::Status SplitLayers(const Run& run, const Baseline& baseline,
                          std::vector<LayerSplit>& splits) {
-  splits.push_back(SplitEmbedding(baseline));
   const size_t num_layers = baseline.num_layers();
   constexpr absl::string_view kTask = "attribution: layers";
-  for (size_t layer = 1; layer <= num_layers; ++layer) {
-    run.monitor.OnProgress(kTask, layer - 1, num_layers,
-                           absl::StrCat("layer ", layer));
-    auto split = SplitLayer(run, baseline, layer);
+  for (size_t layer = 0; layer <= num_layers; ++layer) {
+    const Subject subject = SubjectOfSplit(run, baseline, layer);
+    const auto fits = [layer](const LayerSplit& kept) {
+      return kept.layer == layer;
+    };
+    if (Recall(run.kept, subject, splits.emplace_back(), fits)) continue;
+    splits.pop_back();
+    if (!baseline.is_run()) return NotKept();
+    run.monitor.OnProgress(kTask, layer - std::min<size_t>(layer, 1),
+                           num_layers, absl::StrCat("layer ", layer));
+    absl::StatusOr<LayerSplit> split = layer == 0
+                                           ? SplitEmbedding(baseline)
+                                           : SplitLayer(run, baseline, layer);
     if (absl::IsCancelled(split.status())) {
       return absl::CancelledError(
           absl::StrCat("the layers, after layer ", layer - 1));
     }
     if (!split.ok()) return split.status();
+    Retain(run.kept, subject, *split);
     splits.push_back(*std::move(split));
   }
   run.monitor.OnProgress(kTask, num_layers, num_layers, "");

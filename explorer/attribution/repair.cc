@@ -23,7 +23,7 @@ namespace {
 // Runs what was found alone.
 absl::Status Confirm(RepairSearch& search) {
   RepairResult& result = search.result();
-  const auto errors = search.Measure({result.repair.upgrades});
+  const auto errors = search.MeasureAlone(result.repair.upgrades);
   if (!errors.ok()) return errors.status();
   result.repair.error = (*errors)[0];
   if (search.Keeps(result.repair.error)) return absl::OkStatus();

@@ -4,14 +4,36 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "explorer/attribution/archived_attribution.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/evaluation.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/run.h"
-#include "kernels/base/steady_clock.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
+namespace {
+
+Subject SubjectOfRound(const Run& run, const std::vector<const Plan*>& plans,
+                       const RepairTiming& timing, size_t round) {
+  Subject subject =
+      SubjectOf("repair_time", run, timing.prompt, {{"plan", plans[0]}});
+  subject.version = kRepairRoundVersion;
+  subject.is_time = true;
+  subject.facts.emplace_back(
+      "plans", absl::StrJoin(plans, "; ", [](auto* text, const Plan* plan) {
+        text->append(plan->Text());
+      }));
+  subject.facts.emplace_back("decode_steps", absl::StrCat(timing.decode_steps));
+  subject.facts.emplace_back("round", absl::StrCat(round));
+  return subject;
+}
+
+}  // namespace
 
 absl::Status TimeRepair(const Run& run, const Plan& plan,
                         const RepairTiming& timing, RepairResult& result) {
@@ -19,29 +41,35 @@ absl::Status TimeRepair(const Run& run, const Plan& plan,
     return absl::OkStatus();
   }
   constexpr size_t kLeastRounds = 2;
-  const double start = SteadySeconds();
+  double spent = 0;  // of all rounds until now, those that are kept included
   std::vector<const Plan*> plans = {&plan, &result.repair.plan};
   for (const UpgradeSet& set : result.alternatives) plans.push_back(&set.plan);
   std::vector<PlanTiming> timings(plans.size());
   for (size_t round = 0; round < timing.max_rounds; ++round) {
-    const double spent = SteadySeconds() - start;
     if (round >= kLeastRounds && spent > timing.seconds) break;
-    // A round counts when it is whole.
-    std::vector<PlanTiming> times(plans.size());
-    absl::Status status;
-    for (size_t i = 0; i < plans.size() && status.ok(); ++i) {
-      status = TimePlan(run, *plans[i], timing.prompt, timing.decode_steps,
-                        times[i]);
+    // A round counts, and is kept, when it is whole: its runs are neighbours.
+    const Subject subject = SubjectOfRound(run, plans, timing, round);
+    const auto is_whole = [&](const RepairRound& kept) {
+      return kept.runs.size() == plans.size() &&
+             absl::c_all_of(kept.runs, [&](const TimedRun& timed) {
+               return IsWhole(timed, timing.decode_steps);
+             });
+    };
+    RepairRound of_round;
+    if (!Recall(run.kept, subject, of_round, is_whole)) {
+      of_round.runs.resize(plans.size());
+      absl::Status status;
+      for (size_t i = 0; i < plans.size() && status.ok(); ++i) {
+        status = TimePlan(run, *plans[i], timing.prompt, timing.decode_steps,
+                          of_round.runs[i]);
+      }
+      if (absl::IsCancelled(status)) break;
+      if (!status.ok()) return status;
+      Retain(run.kept, subject, of_round);
     }
-    if (absl::IsCancelled(status)) break;
-    if (!status.ok()) return status;
     for (size_t i = 0; i < plans.size(); ++i) {
-      const auto append = [](const std::vector<double>& from,
-                             std::vector<double>& to) {
-        to.insert(to.end(), from.begin(), from.end());
-      };
-      append(times[i].prefill, timings[i].prefill);
-      append(times[i].decode, timings[i].decode);
+      timings[i].Append(of_round.runs[i].timing);
+      spent += of_round.runs[i].seconds;
     }
   }
   const PlanTiming& of_plan = timings[0];

@@ -39,6 +39,11 @@ class RepairSearch {
   // Each plan's error with these upgrades.
   absl::StatusOr<std::vector<double>> Measure(
       const std::vector<std::vector<Upgrade>>& candidates);
+  // The same of one, by itself.
+  absl::StatusOr<std::vector<double>> MeasureAlone(
+      const std::vector<Upgrade>& upgrades) {
+    return meter_.MeasureAlone(WithUpgrades(plan_, upgrades));
+  }
   bool Keeps(double error) const { return error <= options_.budget.limit; }
   UpgradeSet SetOf(const std::vector<Upgrade>& upgrades, double error) const;
   // Of a set that keeps the budget: the smallest so far is what a search that

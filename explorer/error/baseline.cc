@@ -102,15 +102,9 @@ class Follower : public LockstepObserver {
 
 }  // namespace
 
-absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
-                                      absl::Span<const int32_t> tokens,
-                                      LockstepObserver* watch) {
+Baseline BaselineOf(const Run& run, const Plan& plan,
+                    absl::Span<const int32_t> tokens) {
   const ModelConfig& config = run.weights.config;
-  if (plan.num_layers() != run.weights.layers.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
-                     run.weights.layers.size()));
-  }
   Baseline baseline;
   baseline.oracle_plan = Plan::Oracle(plan.num_layers());
   baseline.plan = plan;
@@ -119,6 +113,22 @@ absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
   baseline.hidden_size = static_cast<size_t>(config.hidden_size);
   baseline.vocab_size = static_cast<size_t>(config.vocab_size);
   baseline.bytes = BytesOfBaseline(config, tokens.size());
+  return baseline;
+}
+
+absl::Status NotKept() {
+  return absl::NotFoundError("the baseline was not run");
+}
+
+absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
+                                      absl::Span<const int32_t> tokens,
+                                      LockstepObserver* watch) {
+  if (plan.num_layers() != run.weights.layers.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
+                     run.weights.layers.size()));
+  }
+  Baseline baseline = BaselineOf(run, plan, tokens);
   Recorder recorder({&baseline.oracle, &baseline.run}, watch);
   const absl::Status status =
       RunPlans(run.Without(baseline.bytes), "oracle and the plan", tokens,

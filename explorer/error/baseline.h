@@ -45,6 +45,8 @@ struct Baseline {
   std::string stopped_in;  // where the runs were stopped, or empty
 
   size_t num_layers() const { return plan.num_layers(); }
+  // False of BaselineOf, with which only what is kept can be had.
+  bool is_run() const { return !oracle.states.empty(); }
   Matrix<const double> State(const RunResults& of, size_t layer) const {
     return {of.states[layer].stream.data(), positions, hidden_size};
   }
@@ -52,6 +54,13 @@ struct Baseline {
     return {of.logits.data(), positions, vocab_size};
   }
 };
+
+// One that was not run.
+Baseline BaselineOf(const Run& run, const Plan& plan,
+                    absl::Span<const int32_t> tokens);
+
+// NotFound: something that is not kept takes a baseline that was run.
+absl::Status NotKept();
 
 // Runs the oracle and the plan. InvalidArgument for tokens that the model does
 // not take, none, or a plan of another number of layers. Being stopped is no

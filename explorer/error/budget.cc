@@ -15,8 +15,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/error/archive.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effects.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
@@ -38,6 +40,16 @@ constexpr MetricRow kMetrics[] = {
     {BudgetMetric::kLogitsRelL2, "logits_rel_l2"},
     {BudgetMetric::kKl, "kl"},
 };
+
+constexpr int kBudgetErrorVersion = 1;  // explorer/error/archived_metrics.h
+
+struct KeptError {
+  double error = 0;
+};
+
+void Visit(Archive& archive, KeptError& kept) {
+  archive.Figure("error", kept.error);
+}
 
 // Sums up the errors of the rows that a metric compares: of the stream after
 // the last layer, or of the logits.
@@ -146,7 +158,47 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
       " and a finite X > 0, such as rel_l2<=1e-3"));
 }
 
+Subject BudgetMeter::SubjectOfError(const Plan& plan,
+                                    absl::string_view how) const {
+  Subject subject =
+      SubjectOf("budget", run_, baseline_.tokens, {{"plan", &plan}});
+  subject.version = kBudgetErrorVersion;
+  subject.facts.emplace_back("metric", std::string(MetricName(metric_)));
+  subject.facts.emplace_back("how", std::string(how));
+  return subject;
+}
+
 absl::StatusOr<std::vector<double>> BudgetMeter::Measure(
+    absl::Span<const Plan> plans, absl::string_view how) {
+  std::vector<double> errors(plans.size());
+  std::vector<Plan> missing;
+  std::vector<size_t> place;  // [missing]
+  for (size_t i = 0; i < plans.size(); ++i) {
+    KeptError kept;
+    const auto any = [](const KeptError&) { return true; };
+    if (Recall(run_.kept, SubjectOfError(plans[i], how), kept, any)) {
+      errors[i] = kept.error;
+    } else {
+      place.push_back(i);
+      missing.push_back(plans[i]);
+    }
+  }
+  if (!missing.empty()) {
+    if (!baseline_.is_run()) return NotKept();
+    const auto measured = RunPlans(missing);
+    if (!measured.ok()) return measured.status();
+    for (size_t i = 0; i < missing.size(); ++i) {
+      errors[place[i]] = (*measured)[i];
+      Retain(run_.kept, SubjectOfError(missing[i], how),
+             KeptError{(*measured)[i]});
+    }
+  }
+  num_streams_ += plans.size();
+  ++num_passes_;
+  return errors;
+}
+
+absl::StatusOr<std::vector<double>> BudgetMeter::RunPlans(
     absl::Span<const Plan> plans) {
   const bool of_state = metric_ == BudgetMetric::kRelL2;
   LockstepOptions options = LockstepOptionsOf(run_, task_, what_);
@@ -161,8 +213,6 @@ absl::StatusOr<std::vector<double>> BudgetMeter::Measure(
   const absl::Status status =
       RunLockstep(run_.weights, streams, options, observer, run_.parallel);
   if (!status.ok()) return status;
-  num_streams_ += plans.size();
-  ++num_passes_;
   return observer.Finish();
 }
 

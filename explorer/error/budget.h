@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/error/baseline.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/run.h"
 #include "model/architecture/plan.h"
 
@@ -50,14 +51,26 @@ class BudgetMeter {
         task_(task),
         what_(std::move(what)) {}
 
-  // Each plan's error, infinite for NaN: it keeps no budget.
-  absl::StatusOr<std::vector<double>> Measure(absl::Span<const Plan> plans);
+  // Each plan's error, infinite for NaN: it keeps no budget. Those that are
+  // kept are not run; NotFound if others are to be, and the baseline was not.
+  absl::StatusOr<std::vector<double>> Measure(absl::Span<const Plan> plans) {
+    return Measure(plans, "together");
+  }
+  // The same of one that was measured together with others, by itself.
+  absl::StatusOr<std::vector<double>> MeasureAlone(const Plan& plan) {
+    return Measure({plan}, "alone");
+  }
 
-  // Of the passes that were finished, the oracle's included.
+  // Of the passes that were finished, or are kept, the oracle's included.
   size_t num_streams() const { return num_streams_; }
   size_t num_passes() const { return num_passes_; }
 
  private:
+  absl::StatusOr<std::vector<double>> Measure(absl::Span<const Plan> plans,
+                                              absl::string_view how);
+  Subject SubjectOfError(const Plan& plan, absl::string_view how) const;
+  absl::StatusOr<std::vector<double>> RunPlans(absl::Span<const Plan> plans);
+
   const Run run_;
   const Baseline& baseline_;
   const BudgetMetric metric_;

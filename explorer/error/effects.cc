@@ -7,9 +7,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/error/archive.h"
+#include "explorer/error/archived_metrics.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
@@ -32,11 +36,11 @@ bool SameBits(Matrix<const double> a, Matrix<const double> b) {
 
 class OutcomeObserver : public LockstepObserver {
  public:
-  OutcomeObserver(const Baseline& baseline,
-                  const FinalHiddenFn& on_final_hidden, Monitor* monitor,
-                  Parallel& parallel, std::vector<Outcome>& outcomes)
+  OutcomeObserver(const Baseline& baseline, const OutcomeWatch& watch,
+                  Monitor* monitor, Parallel& parallel,
+                  std::vector<Outcome>& outcomes)
       : baseline_(baseline),
-        on_final_hidden_(on_final_hidden),
+        watch_(watch),
         monitor_(monitor),
         parallel_(parallel),
         outcomes_(outcomes) {}
@@ -64,6 +68,7 @@ class OutcomeObserver : public LockstepObserver {
       outcome.effect.kl = kl / static_cast<double>(rows.rows);
       outcome.logits_moved = moved;
       if (!same) outcome.changes_bits = true;
+      if (watch_.on_outcome) watch_.on_outcome(s, outcome);
     }
   }
 
@@ -78,7 +83,7 @@ class OutcomeObserver : public LockstepObserver {
       outcomes_[s].effect.layers.push_back(rel_l2);
     }
     if (layer < baseline_.num_layers()) return;
-    if (on_final_hidden_) on_final_hidden_(streams, stream);
+    if (watch_.on_final_hidden) watch_.on_final_hidden(streams, stream);
     const double moved = RatioOrZero(
         Distance(stream, baseline_.State(baseline_.run, layer), nullptr), norm);
     const bool same = SameBits(stream, reference);
@@ -99,7 +104,7 @@ class OutcomeObserver : public LockstepObserver {
   }
 
   const Baseline& baseline_;
-  const FinalHiddenFn on_final_hidden_;
+  const OutcomeWatch watch_;
   Monitor* const monitor_;
   Parallel& parallel_;
   std::vector<Outcome>& outcomes_;
@@ -124,10 +129,39 @@ double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
   return sum;
 }
 
-Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline) {
+void Visit(Archive& archive, Outcome& outcome) {
+  VisitPart(archive, "effect", outcome.effect);
+  archive.Figure("changes_bits", outcome.changes_bits);
+  archive.Figure("moved", outcome.moved);
+  archive.Figure("logits_moved", outcome.logits_moved);
+}
+
+bool IsWhole(const Outcome& outcome, size_t num_layers) {
+  return IsWhole(outcome.effect, num_layers) && outcome.moved.has_value() &&
+         outcome.logits_moved.has_value();
+}
+
+Subject SubjectOfOutcome(const Run& run, const Baseline& baseline,
+                         const Plan& plan) {
+  Subject subject = SubjectOf("outcome", run, baseline.tokens,
+                              {{"plan", &plan}, {"of", &baseline.plan}});
+  subject.version = kOutcomeVersion;
+  return subject;
+}
+
+absl::StatusOr<Outcome> OutcomeOfPlan(const Run& run,
+                                      const Baseline& baseline) {
+  const Subject subject = SubjectOfOutcome(run, baseline, baseline.plan);
+  const auto is_whole = [&](const Outcome& outcome) {
+    return IsWhole(outcome, baseline.num_layers());
+  };
   std::vector<Outcome> outcomes(1);
+  if (!baseline.is_run() && baseline.stopped_in.empty()) {
+    if (Recall(run.kept, subject, outcomes[0], is_whole)) return outcomes[0];
+    return NotKept();
+  }
   // Of a stopped run too: that is what it is for.
-  OutcomeObserver observer(baseline, nullptr, nullptr, run.parallel, outcomes);
+  OutcomeObserver observer(baseline, {}, nullptr, run.parallel, outcomes);
   const RunResults& of = baseline.run;
   for (size_t layer = 0; layer < of.states.size(); ++layer) {
     // A stopped run has perhaps no oracle there.
@@ -137,18 +171,19 @@ Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline) {
   if (!of.logits.empty() && !baseline.log_sum_exps.empty()) {
     observer.OnOutput({0}, 0, Op::kLmHead, 0, baseline.LogitsOf(of));
   }
+  if (is_whole(outcomes[0])) Retain(run.kept, subject, outcomes[0]);
   return outcomes[0];
 }
 
 absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
                              absl::string_view part,
                              absl::Span<const Plan> plans,
-                             const FinalHiddenFn& on_final_hidden,
+                             const OutcomeWatch& watch,
                              std::vector<Outcome>& outcomes) {
   outcomes.assign(plans.size(), Outcome());
   if (plans.empty()) return absl::OkStatus();
-  OutcomeObserver observer(baseline, on_final_hidden, &run.monitor,
-                           run.parallel, outcomes);
+  OutcomeObserver observer(baseline, watch, &run.monitor, run.parallel,
+                           outcomes);
   const absl::Status status =
       RunPlans(run, part, baseline.tokens, plans, observer);
   if (!absl::IsCancelled(status)) return status;
@@ -161,6 +196,39 @@ absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
   return absl::CancelledError(absl::StrCat(status.message(), ", ", finished,
                                            " of ", plans.size(),
                                            " runs finished"));
+}
+
+absl::Status MeasureKeptOutcomes(const Run& run, const Baseline& baseline,
+                                 absl::string_view part,
+                                 absl::Span<const Plan> plans,
+                                 std::vector<Outcome>& outcomes) {
+  outcomes.assign(plans.size(), Outcome());
+  std::vector<Plan> missing;
+  std::vector<size_t> place;  // [missing]
+  std::vector<Subject> subjects;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    Subject subject = SubjectOfOutcome(run, baseline, plans[i]);
+    const auto is_whole = [&](const Outcome& outcome) {
+      return IsWhole(outcome, baseline.num_layers());
+    };
+    if (Recall(run.kept, subject, outcomes[i], is_whole)) continue;
+    missing.push_back(plans[i]);
+    place.push_back(i);
+    subjects.push_back(std::move(subject));
+  }
+  if (missing.empty()) return absl::OkStatus();
+  if (!baseline.is_run()) return NotKept();
+  OutcomeWatch watch;
+  watch.on_outcome = [&](size_t plan, const Outcome& outcome) {
+    Retain(run.kept, subjects[plan], outcome);
+  };
+  std::vector<Outcome> measured;
+  const absl::Status status =
+      MeasureOutcomes(run, baseline, part, missing, watch, measured);
+  for (size_t i = 0; i < measured.size(); ++i) {
+    outcomes[place[i]] = std::move(measured[i]);
+  }
+  return status;
 }
 
 }  // namespace ulpscope

@@ -8,10 +8,13 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/error/archive.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effect.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
@@ -30,28 +33,49 @@ struct Outcome {
   std::optional<double> moved, logits_moved;
 };
 
+inline constexpr int kOutcomeVersion = 1;  // explorer/error/archived_metrics.h
+void Visit(Archive& archive, Outcome& outcome);
+bool IsWhole(const Outcome& outcome, size_t num_layers);
+
+// Of a plan against this baseline.
+Subject SubjectOfOutcome(const Run& run, const Baseline& baseline,
+                         const Plan& plan);
+
 // Sum over rows of fn, on all threads where that pays for waking them. The same
 // bits on any number of them. The monitor is asked every few rows of logits, or
 // null; the sum is of no use if it says so.
 double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
                    absl::FunctionRef<double(size_t)> fn);
 
-// The baseline's own plan, as far as it came.
-Outcome OutcomeOfPlan(const Run& run, const Baseline& baseline);
+// The baseline's own plan, as far as it came; kept if that is whole. If the
+// baseline was not run, what is kept, or NotFound.
+absl::StatusOr<Outcome> OutcomeOfPlan(const Run& run, const Baseline& baseline);
 
-// Sees the final hidden state of plans: streams as in LockstepObserver.
-using FinalHiddenFn = std::function<void(absl::Span<const size_t> plans,
-                                         Matrix<const double> final_hidden)>;
+// Sees plans' runs; either may be empty.
+struct OutcomeWatch {
+  // The final hidden state of some: streams as in LockstepObserver.
+  std::function<void(absl::Span<const size_t> plans,
+                     Matrix<const double> final_hidden)>
+      on_final_hidden;
+  // One whose outcome is whole.
+  std::function<void(size_t plan, const Outcome&)> on_outcome;
+};
 
-// Runs plans in lockstep and measures them against the baseline;
-// `on_final_hidden` may be empty. Plans with the same first cells should be
-// neighbours. Cancelled, with a message that says where, if stopped: outcomes
-// are then what there is.
+// Runs plans in lockstep and measures them against the baseline. Plans with the
+// same first cells should be neighbours. Cancelled, with a message that says
+// where, if stopped: outcomes are then what there is.
 absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
                              absl::string_view part,
                              absl::Span<const Plan> plans,
-                             const FinalHiddenFn& on_final_hidden,
+                             const OutcomeWatch& watch,
                              std::vector<Outcome>& outcomes);
+
+// The same, but plans whose outcomes are kept are not run, and the others' are
+// kept as soon as they are whole.
+absl::Status MeasureKeptOutcomes(const Run& run, const Baseline& baseline,
+                                 absl::string_view part,
+                                 absl::Span<const Plan> plans,
+                                 std::vector<Outcome>& outcomes);
 
 }  // namespace ulpscope
 

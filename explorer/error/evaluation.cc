@@ -1,9 +1,11 @@
 #include "explorer/error/evaluation.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,7 +13,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/error/archive.h"
+#include "explorer/error/archived_metrics.h"
 #include "explorer/error/error_meter.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/parallel.h"
@@ -37,38 +42,99 @@ size_t BytesOfTraces(const ModelConfig& config,
   return tokens * per_token * sizeof(double);
 }
 
+// A plan's errors on a sequence that are to be measured.
+struct MissingRun {
+  size_t plan, sequence;
+  Subject subject;
+};
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
     const Run& run, absl::Span<const Plan> plans,
     absl::Span<const std::vector<int32_t>> sequences) {
   const ModelConfig& config = run.weights.config;
-  const Plan oracle = Plan::Oracle(run.weights.layers.size());
-  ErrorMeter meter(config, sequences.size(), plans.size(), run.monitor,
-                   run.parallel);
-  // In the meter's order.
-  std::vector<Stream> streams;
-  streams.reserve((plans.size() + 1) * sequences.size());
-  for (const auto& tokens : sequences) streams.push_back({oracle, tokens});
-  for (const Plan& plan : plans) {
-    for (const auto& tokens : sequences) streams.push_back({plan, tokens});
+  std::vector<std::vector<TraceMetrics>> metrics(
+      plans.size(), std::vector<TraceMetrics>(sequences.size()));
+  std::vector<MissingRun> missing;
+  for (size_t p = 0; p < plans.size(); ++p) {
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      Subject subject =
+          SubjectOf("error", run, sequences[s], {{"plan", &plans[p]}});
+      subject.version = kTraceMetricsVersion;
+      const auto fits = [&](const TraceMetrics& kept) {
+        return IsWhole(kept, plans[p].num_layers());
+      };
+      if (!Recall(run.kept, subject, metrics[p][s], fits)) {
+        missing.push_back({p, s, std::move(subject)});
+      }
+    }
   }
+  if (missing.empty()) return metrics;
+
+  // In the meter's order, of the sequences that something is missing of.
+  std::vector<std::vector<int32_t>> needed;
+  std::vector<size_t> place(sequences.size(), sequences.size());
+  std::vector<size_t> sequence_of_run;
+  std::vector<Stream> streams;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const auto of_sequence = [s](const MissingRun& m) {
+      return m.sequence == s;
+    };
+    if (std::none_of(missing.begin(), missing.end(), of_sequence)) continue;
+    place[s] = needed.size();
+    needed.push_back(sequences[s]);
+    streams.push_back({Plan::Oracle(run.weights.layers.size()), sequences[s]});
+  }
+  size_t num_plans = 0;
+  for (size_t i = 0; i < missing.size(); ++i) {
+    const auto& [plan, sequence, subject] = missing[i];
+    if (i == 0 || plan != missing[i - 1].plan) ++num_plans;
+    sequence_of_run.push_back(place[sequence]);
+    streams.push_back({plans[plan], sequences[sequence]});
+  }
+  ErrorMeter meter(config, needed.size(), std::move(sequence_of_run),
+                   run.monitor, run.parallel,
+                   [&](size_t i, const TraceMetrics& measured) {
+                     Retain(run.kept, missing[i].subject, measured);
+                   });
   constexpr absl::string_view kTask = "errors";
-  const std::string what = absl::StrCat(plans.size(), " plans");
+  const std::string what = absl::StrCat(num_plans, " plans");
   LockstepOptions options =
-      LockstepOptionsOf(run.Without(BytesOfTraces(config, sequences)), kTask,
+      LockstepOptionsOf(run.Without(BytesOfTraces(config, needed)), kTask,
                         [&what] { return what; });
   options.logits = Logits::kAll;
   const absl::Status status =
       RunLockstep(run.weights, streams, options, meter, run.parallel);
   if (!status.ok() && !absl::IsCancelled(status)) return status;
   if (status.ok()) run.monitor.OnProgress(kTask, 1, 1, "");
-  return meter.TakeMetrics();
+  std::vector<TraceMetrics> measured = meter.TakeMetrics();
+  for (size_t i = 0; i < missing.size(); ++i) {
+    metrics[missing[i].plan][missing[i].sequence] = std::move(measured[i]);
+  }
+  return metrics;
+}
+
+void Visit(Archive& archive, TimedRun& timed) {
+  archive.Figure("prefill_seconds", timed.timing.prefill);
+  archive.Figure("decode_seconds", timed.timing.decode);
+  archive.Figure("spent_seconds", timed.seconds);
+}
+
+bool IsWhole(const TimedRun& timed, size_t decode_steps) {
+  return timed.timing.prefill.size() == 1 &&
+         timed.timing.decode.size() == decode_steps;
+}
+
+void PlanTiming::Append(const PlanTiming& other) {
+  prefill.insert(prefill.end(), other.prefill.begin(), other.prefill.end());
+  decode.insert(decode.end(), other.decode.begin(), other.decode.end());
 }
 
 absl::Status TimePlan(const Run& run, const Plan& plan,
                       const std::vector<int32_t>& prompt, size_t decode_steps,
-                      PlanTiming& timing) {
+                      TimedRun& timed) {
+  const double begin = SteadySeconds();
   Decoder decoder(run.weights, plan, prompt.size() + decode_steps,
                   run.parallel);
   decoder.set_stop(StopOf(run.monitor));
@@ -76,13 +142,14 @@ absl::Status TimePlan(const Run& run, const Plan& plan,
   double start = SteadySeconds();
   absl::Status status = decoder.Forward(prompt, Logits::kLast);
   if (!status.ok()) return status;
-  timing.prefill.push_back(SteadySeconds() - start);
+  timed.timing.prefill.push_back(SteadySeconds() - start);
   for (size_t i = 0; i < decode_steps; ++i) {
     start = SteadySeconds();
     status = decoder.Forward({prompt[i % prompt.size()]}, Logits::kLast);
     if (!status.ok()) return status;
-    timing.decode.push_back(SteadySeconds() - start);
+    timed.timing.decode.push_back(SteadySeconds() - start);
   }
+  timed.seconds = SteadySeconds() - begin;
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "explorer/error/archive.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "model/architecture/plan.h"
@@ -16,9 +17,10 @@
 namespace ulpscope {
 
 // [plan][sequence]: errors of every plan against the oracle on every sequence
-// of tokens, each run at once from position 0. All run in lockstep; where that
-// is stopped, what was not reached is missing. InvalidArgument for a sequence
-// that is empty or has a token that is not in the vocabulary.
+// of tokens, each run at once from position 0. Those that are not kept run in
+// lockstep; where that is stopped, what was not reached is missing.
+// InvalidArgument for a sequence that is empty or has a token that is not in
+// the vocabulary.
 absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
     const Run& run, absl::Span<const Plan> plans,
     absl::Span<const std::vector<int32_t>> sequences);
@@ -27,15 +29,27 @@ absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
 struct PlanTiming {
   std::vector<double> prefill;  // of the whole prompt
   std::vector<double> decode;   // of one token after it
+
+  void Append(const PlanTiming& other);
 };
 
+// Of one TimePlan, and how long the whole of it took.
+struct TimedRun {
+  PlanTiming timing;
+  double seconds = 0;
+};
+
+inline constexpr int kTimedRunVersion = 1;  // explorer/error/archived_metrics.h
+void Visit(Archive& archive, TimedRun& timed);
+bool IsWhole(const TimedRun& timed, size_t decode_steps);
+
 // Runs and times a prompt and `decode_steps` more tokens, without observing,
-// and adds to `timing`. The plan runs alone: nothing else may use the run's
-// threads. Cancelled if stopped on the way; what was finished until then is in
-// `timing`.
+// into the empty `timed`. The plan runs alone: nothing else may use the run's
+// threads. Cancelled if stopped on the way; `timed` then has the times of what
+// was finished.
 absl::Status TimePlan(const Run& run, const Plan& plan,
                       const std::vector<int32_t>& prompt, size_t decode_steps,
-                      PlanTiming& timing);
+                      TimedRun& timed);
 
 // A median, and half the distance between the quartiles as its spread.
 struct Spread {

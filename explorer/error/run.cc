@@ -12,7 +12,7 @@
 namespace ulpscope {
 
 Run Run::Without(size_t bytes) const {
-  return {weights, memory - std::min(memory, bytes), monitor, parallel};
+  return {weights, memory - std::min(memory, bytes), monitor, parallel, kept};
 }
 
 std::function<bool()> StopOf(Monitor& monitor) {

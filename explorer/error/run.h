@@ -12,6 +12,8 @@
 
 namespace ulpscope {
 
+class Kept;  // explorer/error/kept.h
+
 // Who waits for a computation: says when it is to stop, and hears how far it
 // is. Both are called by the thread that computes.
 class Monitor {
@@ -35,6 +37,7 @@ struct Run {
   size_t memory;  // bytes for activations and what is kept of them
   Monitor& monitor;
   Parallel& parallel;
+  Kept* kept = nullptr;  // what was measured before; null: nothing is kept
 
   // The same when `bytes` of the memory are taken.
   Run Without(size_t bytes) const;

@@ -30,6 +30,9 @@ const Fields<RunInfo>& ContextFields() {
   static const auto* fields = new Fields<RunInfo>{
       {"model", "", n, "The checkpoint, as --model names it.", &I::model},
       {"synthetic", "", n, "Whether its weights are generated.", &I::synthetic},
+      {"model_fingerprint", "", n,
+       "A hash of its hyperparameters and of all bytes of its tensors.",
+       &I::model_fingerprint},
       {"architecture", "", n, "Of config.json.",
        [](const I& i) { return ArchitectureName(i.config.architecture); }},
       {"num_hidden_layers", "", n, "Of config.json.",
@@ -50,6 +53,10 @@ const Fields<RunInfo>& ContextFields() {
        "Bytes of weights that a decode step reads.", &I::decode_bytes},
       {"load_seconds", "", Unit::kSeconds, "Time that loading took.",
        &I::load_seconds},
+      {"build_commit", "", n,
+       "The commit of the program, with -changed behind it if files were; "
+       "unknown without git.",
+       &I::build_commit},
       {"cpu", "", n, "The CPU's name.", &I::cpu},
       {"target", "", n, "Highway's SIMD target.", &I::target},
       {"threads", "", n, "Threads of the kernels.", &I::threads},

@@ -16,6 +16,8 @@ struct RunInfo {
   std::string model;
   bool synthetic = false;
   ModelConfig config;
+  std::string model_fingerprint;
+  std::string build_commit;
   size_t decode_bytes = 0;  // of weights that a decode step reads
   double load_seconds = 0;
   std::string cpu;

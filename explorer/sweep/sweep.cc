@@ -13,10 +13,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "explorer/error/evaluation.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/run.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
-#include "kernels/base/steady_clock.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -95,6 +95,17 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
   return measured;
 }
 
+Subject SubjectOfRound(const Run& run, const SweepOptions& options,
+                       const Plan& plan, size_t round) {
+  Subject subject = SubjectOf("time", run, options.prompt, {{"plan", &plan}});
+  subject.version = kTimedRunVersion;
+  subject.is_time = true;
+  subject.facts.emplace_back("decode_steps",
+                             absl::StrCat(options.decode_steps));
+  subject.facts.emplace_back("round", absl::StrCat(round));
+  return subject;
+}
+
 // Times the plans in rounds over all of them, so that a slow spell of the
 // machine hits all alike. Returns the round in which it was stopped, from 1; 0
 // for none.
@@ -103,17 +114,27 @@ absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
                                  std::vector<PlanResult>& results) {
   constexpr absl::string_view kTask = "timing";
   constexpr size_t kLeastRounds = 2;
-  const double start = SteadySeconds();
+  // Of all runs until now, those that are kept included.
+  double spent = 0;
   const size_t total = options.max_rounds * plans.size();
   for (size_t round = 0; round < options.max_rounds; ++round) {
-    const double spent = SteadySeconds() - start;
     if (round >= kLeastRounds && spent > options.timing_seconds) break;
     for (size_t i = 0; i < plans.size(); ++i) {
       run.monitor.OnProgress(kTask, round * plans.size() + i, total,
                              results[i].plan);
-      const absl::Status status =
-          TimePlan(run, plans[i], options.prompt, options.decode_steps,
-                   results[i].timing);
+      const Subject subject = SubjectOfRound(run, options, plans[i], round);
+      const auto is_whole = [&](const TimedRun& kept) {
+        return IsWhole(kept, options.decode_steps);
+      };
+      TimedRun timed;
+      absl::Status status;
+      if (!Recall(run.kept, subject, timed, is_whole)) {
+        status = TimePlan(run, plans[i], options.prompt, options.decode_steps,
+                          timed);
+        if (status.ok()) Retain(run.kept, subject, timed);
+      }
+      spent += timed.seconds;
+      results[i].timing.Append(timed.timing);
       if (absl::IsCancelled(status)) return round + 1;
       if (!status.ok()) return status;
     }

@@ -13,6 +13,11 @@
 
 namespace ulpscope {
 
+// Raised when the oracle, or what a decoder computes beside its kernels (their
+// order, RoPE's angles, what they read), gives other bits on purpose: the same
+// as kKernelNumericsVersion of kernels/strategy/numerics_version.h.
+inline constexpr int kOracleVersion = 1;
+
 // A strategy for every (layer, op) of a decoder.
 //
 // Layers are counted from 1, as in tables of hidden states, where state N is

@@ -42,10 +42,12 @@ class ErrorMeterTest : public testing::Test {
 };
 
 TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
-  ErrorMeter meter(Config(), 2, 2, monitor_, parallel_);
-  EXPECT_EQ(meter.OracleStream(1), 1u);
-  EXPECT_EQ(meter.PlanStream(0, 0), 2u);
-  EXPECT_EQ(meter.PlanStream(1, 1), 5u);
+  std::vector<size_t> told;
+  ErrorMeter meter(Config(), 2, {0, 1, 0, 1}, monitor_, parallel_,
+                   [&told](size_t run, const TraceMetrics& m) {
+                     EXPECT_TRUE(m.complete());
+                     told.push_back(run);
+                   });
   for (size_t i = 0; i < kNumOps; ++i) {
     EXPECT_EQ(meter.Wants(OpAt(i)), KeptStates::Keeps(OpAt(i)))
         << OpName(OpAt(i));
@@ -75,16 +77,14 @@ TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
   Show(meter, {3}, 0, Op::kLmHead, {0, 1, 0, 0, 1, 9}, 3);
 
   const auto metrics = meter.TakeMetrics();
-  ASSERT_EQ(metrics.size(), 2u);
-  for (const auto& plan : metrics) {
-    ASSERT_EQ(plan.size(), 2u);
-    for (const TraceMetrics& m : plan) {
-      ASSERT_TRUE(m.complete());
-      ASSERT_EQ(m.layers.size(), 2u);
-      EXPECT_EQ(m.layers[1].layer, 2u);
-    }
+  EXPECT_EQ(told, (std::vector<size_t>{2, 3, 0, 1}));
+  ASSERT_EQ(metrics.size(), 4u);
+  for (const TraceMetrics& m : metrics) {
+    ASSERT_TRUE(m.complete());
+    ASSERT_EQ(m.layers.size(), 2u);
+    EXPECT_EQ(m.layers[1].layer, 2u);
   }
-  const TraceMetrics& token = metrics[0][0];
+  const TraceMetrics& token = metrics[0];
   EXPECT_EQ(token.layers[0].error.mean_abs, 0.5);
   EXPECT_EQ(token.layers[1].error.mean_abs, 2);
   EXPECT_EQ(token.layers[1].growth, 4);
@@ -92,23 +92,23 @@ TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
   EXPECT_EQ(token.layers[0].cancellation.attn, 3);  // (5 + 4) / 3
   EXPECT_EQ(token.final_norm->max_abs, 1);
   EXPECT_EQ(token.logits->max_abs, 3);
-  const TraceMetrics& prompt = metrics[0][1];
+  const TraceMetrics& prompt = metrics[1];
   EXPECT_EQ(prompt.layers[0].error.max_abs, 4);
   EXPECT_EQ(prompt.layers[0].max_activation, -6);
   EXPECT_EQ(prompt.layers[0].max_channel, 1u);
   EXPECT_EQ(prompt.final_hidden().max_row, 1u);
   EXPECT_EQ(prompt.final_hidden().max_abs, 4);
   EXPECT_EQ(prompt.logits->top1_agreement, 0.5);
-  const TraceMetrics& other = metrics[1][0];
+  const TraceMetrics& other = metrics[2];
   EXPECT_EQ(other.layers[0].error.mean_abs, 0.5);
   EXPECT_EQ(other.layers[1].growth, 0);
   EXPECT_EQ(other.logits->max_abs, 0);
-  EXPECT_EQ(metrics[1][1].final_hidden().max_abs, 0);
+  EXPECT_EQ(metrics[3].final_hidden().max_abs, 0);
 }
 
 // In a second pass, after the oracle is done.
 TEST_F(ErrorMeterTest, PlansMayComeLater) {
-  ErrorMeter meter(Config(), 1, 2, monitor_, parallel_);
+  ErrorMeter meter(Config(), 1, {0, 0}, monitor_, parallel_);
   for (const size_t stream : {0, 1, 2}) {
     Show(meter, {stream}, 0, Op::kEmbed, {1, 1});
     Show(meter, {stream}, 1, Op::kMlpResidual,
@@ -118,27 +118,27 @@ TEST_F(ErrorMeterTest, PlansMayComeLater) {
     Show(meter, {stream}, 0, Op::kLmHead, {0, 1, 0}, 3);
   }
   const auto metrics = meter.TakeMetrics();
-  EXPECT_EQ(metrics[0][0].layers[0].error.max_abs, 1);
-  EXPECT_EQ(metrics[1][0].layers[0].error.max_abs, 2);
-  EXPECT_TRUE(metrics[1][0].complete());
+  EXPECT_EQ(metrics[0].layers[0].error.max_abs, 1);
+  EXPECT_EQ(metrics[1].layers[0].error.max_abs, 2);
+  EXPECT_TRUE(metrics[1].complete());
 }
 
 TEST_F(ErrorMeterTest, WhatIsNotShownIsMissing) {
-  ErrorMeter meter(Config(), 1, 2, monitor_, parallel_);
+  ErrorMeter meter(Config(), 1, {0, 0}, monitor_, parallel_);
   Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});
   Show(meter, {0}, 1, Op::kMlpResidual, {1, 1});
   Show(meter, {1}, 1, Op::kMlpResidual, {1, 2});
   const auto metrics = meter.TakeMetrics();
-  EXPECT_EQ(metrics[0][0].layers.size(), 1u);
-  EXPECT_FALSE(metrics[0][0].final_norm.has_value());
-  EXPECT_FALSE(metrics[0][0].complete());
-  EXPECT_TRUE(metrics[1][0].layers.empty());
+  EXPECT_EQ(metrics[0].layers.size(), 1u);
+  EXPECT_FALSE(metrics[0].final_norm.has_value());
+  EXPECT_FALSE(metrics[0].complete());
+  EXPECT_TRUE(metrics[1].layers.empty());
 }
 
 TEST_F(ErrorMeterTest, WhatIsShownAfterTheStopIsMissing) {
   bool stop = false;
   TestMonitor monitor([&stop] { return stop; });
-  ErrorMeter meter(Config(), 1, 2, monitor, parallel_);
+  ErrorMeter meter(Config(), 1, {0, 0}, monitor, parallel_);
   Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});
   Show(meter, {0, 1, 2}, 1, Op::kMlpResidual, {1, 1});
   Show(meter, {0}, 0, Op::kLmHead, {0, 1, 0}, 3);
@@ -148,19 +148,19 @@ TEST_F(ErrorMeterTest, WhatIsShownAfterTheStopIsMissing) {
   stop = false;  // it stays so
   Show(meter, {2}, 2, Op::kMlpResidual, {1, 1});
   const auto metrics = meter.TakeMetrics();
-  EXPECT_TRUE(metrics[0][0].complete());
-  EXPECT_FALSE(metrics[1][0].complete());
-  EXPECT_EQ(metrics[1][0].layers.size(), 1u);
+  EXPECT_TRUE(metrics[0].complete());
+  EXPECT_FALSE(metrics[1].complete());
+  EXPECT_EQ(metrics[1].layers.size(), 1u);
 }
 
 TEST_F(ErrorMeterTest, BrokenStreamShows) {
-  ErrorMeter meter(Config(), 1, 1, monitor_, parallel_);
+  ErrorMeter meter(Config(), 1, {0}, monitor_, parallel_);
   Show(meter, {0, 1}, 0, Op::kEmbed, {0, 0});
   Show(meter, {0}, 1, Op::kMlpResidual, {1, 2});
   Show(meter, {1}, 1, Op::kMlpResidual, {1, kNaN});
   const auto metrics = meter.TakeMetrics();
-  EXPECT_TRUE(std::isnan(metrics[0][0].layers[0].error.mean_abs));
-  EXPECT_EQ(metrics[0][0].layers[0].max_activation, 2);  // the oracle's
+  EXPECT_TRUE(std::isnan(metrics[0].layers[0].error.mean_abs));
+  EXPECT_EQ(metrics[0].layers[0].max_activation, 2);  // the oracle's
 }
 
 }  // namespace

@@ -1,0 +1,44 @@
+#include "explorer/error/kept.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/error/run.h"
+#include "model/architecture/cell.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+
+Subject SubjectOf(
+    absl::string_view kind, const Run& run, absl::Span<const int32_t> tokens,
+    absl::Span<const std::pair<absl::string_view, const Plan*>> plans) {
+  Subject subject;
+  if (run.kept == nullptr) return subject;
+  subject.kind = std::string(kind);
+  subject.facts = {{"model", run.weights.fingerprint},
+                   {"tokens", absl::StrJoin(tokens, ",")}};
+  const auto cells = CellsOf(run.weights.config);
+  for (const auto& [name, plan] : plans) {
+    subject.facts.emplace_back(std::string(name), plan->Text());
+    for (const PlanPreset& preset : PlanPresets()) {
+      // A preset can come to mean something else.
+      if (plan->Text() != preset.name) continue;
+      subject.facts.emplace_back(absl::StrCat(name, "_entries"),
+                                 preset.entries);
+    }
+    for (const Cell& cell : cells) {
+      if (!plan->Get(cell.layer, cell.op).info().fixed_bits) {
+        subject.of_target = true;
+      }
+    }
+  }
+  return subject;
+}
+
+}  // namespace ulpscope

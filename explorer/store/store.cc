@@ -1,0 +1,184 @@
+#include "explorer/store/store.h"
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "explorer/error/archive.h"
+#include "explorer/error/kept.h"
+#include "explorer/store/json_archive.h"
+#include "explorer/store/libm.h"
+#include "explorer/store/record.h"
+#include "explorer/store/shards.h"
+#include "kernels/strategy/numerics_version.h"
+#include "model/architecture/plan.h"
+#include "nlohmann/json.hpp"
+
+namespace ulpscope {
+namespace {
+
+using Json = nlohmann::json;
+
+// Of the host, what times depend on.
+constexpr const char* kFactsOfTimes[] = {"cpu", "target", "threads", "tuning",
+                                         "build"};
+
+// The first figure that differs, as "layers/3/error/rmse: 1 and 2".
+std::string DifferenceOf(const Record& a, const Record& b) {
+  const Json of_a = Json::parse(a.result, nullptr, false).flatten();
+  const Json of_b = Json::parse(b.result, nullptr, false).flatten();
+  for (const auto& [path, value] : of_a.items()) {
+    const auto other = of_b.find(path);
+    if (other == of_b.end())
+      return absl::StrCat(path.substr(1), " in one alone");
+    if (*other != value) {
+      return absl::StrCat(path.substr(1), ": ", value.dump(), " and ",
+                          other->dump());
+    }
+  }
+  return "one has figures that the other has not";
+}
+
+std::string WhereOf(const Record& record) {
+  return absl::StrCat(record.run, " (", record.Host("cpu"), ", ",
+                      record.Host("target"), ", build ", record.Host("build"),
+                      ")");
+}
+
+}  // namespace
+
+Store::Store(const std::string& folder, const StoreHost& host, Options options)
+    : options_(std::move(options)),
+      host_{{"cpu", host.cpu},
+            {"target", host.target},
+            {"threads", absl::StrCat(host.threads)},
+            {"tuning", host.tuning},
+            {"build", host.build}},
+      libm_(LibmName()),
+      writer_(folder, NewRun()) {}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& folder,
+                                                   const StoreHost& host,
+                                                   Options options) {
+  const absl::Status made =
+      MakeStore(folder, absl::StrCat("ulpscope ", host.build));
+  if (!made.ok()) return made;
+  auto contents = ReadStore(folder);
+  if (!contents.ok()) return contents.status();
+  std::unique_ptr<Store> store(new Store(folder, host, std::move(options)));
+  for (const std::string& what : contents->skipped) {
+    store->options_.warn(absl::StrCat(what, "; it is skipped"));
+  }
+  for (Record& record : contents->records) {
+    store->Add(std::move(record), /*is_own=*/false);
+  }
+  return store;
+}
+
+std::map<std::string, std::string> Store::InputOf(
+    const Subject& subject) const {
+  std::map<std::string, std::string> input = {
+      {"kind", subject.kind},
+      {"version", absl::StrCat(subject.version)},
+      {"kernels", absl::StrCat(kKernelNumericsVersion)},
+      {"oracle", absl::StrCat(kOracleVersion)},
+      {"libm", libm_}};
+  input.insert(subject.facts.begin(), subject.facts.end());
+  if (subject.of_target) input.insert(*host_.find("target"));
+  if (subject.is_conclusion) input.insert(*host_.find("build"));
+  if (subject.is_time) {
+    for (const char* const name : kFactsOfTimes) {
+      input.insert(*host_.find(name));
+    }
+  }
+  return input;
+}
+
+void Store::Compare(const Record& a, const Record& b) {
+  constexpr size_t kMostSaid = 10;
+  if (a.result == b.result || ++num_different_ > kMostSaid + 1) return;
+  if (num_different_ > kMostSaid) {
+    options_.warn("more such measurements differ");
+    return;
+  }
+  options_.warn(absl::StrCat(
+      "a strategy fixes the bits, but two measurements of ", a.kind, " ", a.key,
+      ", plan ", a.Input("plan"), ", differ: ", DifferenceOf(a, b), ", of ",
+      WhereOf(a), " and ", WhereOf(b)));
+}
+
+void Store::Add(Record record, bool is_own) {
+  const auto [it, is_new] = known_.try_emplace(record.key);
+  Known& known = it->second;
+  if (!is_new && record.fixes_bits()) Compare(known.record, record);
+  // Of times the newest counts, of all else what is kept longest.
+  if (is_new || (record.is_time() && record.time >= known.record.time)) {
+    known.record = std::move(record);
+  }
+  known.is_own = known.is_own || is_own;
+}
+
+bool Store::Find(const Subject& subject,
+                 absl::FunctionRef<void(Archive&)> read) {
+  const auto found = known_.find(KeyOf(InputOf(subject)));
+  if (found == known_.end()) return false;
+  const Known& known = found->second;
+  if (options_.force && !known.is_own) return false;
+  if (!ReadResult(known.record, read)) {
+    options_.warn(absl::StrCat("the record ", known.record.key, " of ",
+                               known.record.run,
+                               " is no result of its kind; it is measured"));
+    return false;
+  }
+  if (!known.is_own) found_.insert(found->first);
+  return true;
+}
+
+void Store::Keep(const Subject& subject,
+                 absl::FunctionRef<void(Archive&)> write) {
+  Record record;
+  record.input = InputOf(subject);
+  record.key = KeyOf(record.input);
+  const auto known = known_.find(record.key);
+  if (known != known_.end() && known->second.is_own) return;
+  record.kind = subject.kind;
+  record.run = writer_.run();
+  record.time = absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(),
+                                 absl::UTCTimeZone());
+  record.host = host_;
+  JsonWriter json;
+  write(json);
+  record.result = json.json().dump();
+  if (known != known_.end() && !options_.force &&
+      record.result == known->second.record.result) {
+    known->second.is_own = true;
+    return;
+  }
+  const std::string line = LineOf(record);
+  const absl::Status status =
+      line.size() <= kMostOfLine
+          ? writer_.Append(line)
+          : absl::ResourceExhaustedError(
+                absl::StrCat(writer_.path(), ": a record of ", line.size(),
+                             " bytes; at most ", kMostOfLine, " are read"));
+  if (status.ok()) {
+    ++num_kept_;
+  } else if (status_.ok()) {
+    status_ = status;
+    options_.warn(absl::StrCat(status.message(),
+                               "; what is measured from here on is perhaps not "
+                               "kept there, but is reported"));
+  }
+  Add(std::move(record), /*is_own=*/true);
+}
+
+}  // namespace ulpscope
