@@ -13,8 +13,10 @@
 #include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "explorer/diagnosis/alignment.h"
+#include "explorer/diagnosis/archived_diagnosis.h"
 #include "explorer/diagnosis/arithmetic.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/causes.h"
@@ -26,6 +28,7 @@
 #include "explorer/diagnosis/rounding_causes.h"
 #include "explorer/diagnosis/search.h"
 #include "explorer/diagnosis/traced_values.h"
+#include "explorer/error/kept.h"
 #include "explorer/error/run.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/plan.h"
@@ -43,6 +46,33 @@ constexpr size_t kStepParts = 100;
 std::optional<double> ShareIdentical(const Residual& r) {
   if (r.elements == 0) return std::nullopt;
   return static_cast<double>(r.identical) / static_cast<double>(r.elements);
+}
+
+// All that is known before anything is measured, and is not kept.
+void Begin(const Plan& plan, const ReferenceTrace& trace, Diagnosis& d) {
+  d.plan = plan.Text();
+  d.tokens = trace.tokens;
+  d.tokens_are_traces = trace.has_tokens;
+  d.not_measured = trace.not_measured;
+  d.positions = trace.tokens.size();
+  d.num_layers = plan.num_layers();
+}
+
+Subject SubjectOfDiagnosis(const Run& run, const Plan& plan,
+                           const ReferenceTrace& trace, bool explain_rounding) {
+  Subject subject =
+      SubjectOf("diagnosis", run, trace.tokens, {{"plan", &plan}});
+  if (run.kept == nullptr) return subject;
+  subject.version = kDiagnosisVersion;
+  subject.is_conclusion = true;
+  subject.facts.emplace_back("model_with_head",
+                             run.weights.fingerprint_with_head);
+  subject.facts.emplace_back("trace", FingerprintOf(trace));
+  subject.facts.emplace_back("explain_rounding",
+                             absl::StrCat(explain_rounding));
+  // Weights that take more are not tried.
+  subject.facts.emplace_back("memory", absl::StrCat(run.memory));
+  return subject;
 }
 
 class Diagnosing {
@@ -63,12 +93,7 @@ class Diagnosing {
 
   absl::StatusOr<Diagnosis> Make(
       const std::function<void(const Diagnosis&)>& on_stage) {
-    d_.plan = plan_.Text();
-    d_.tokens = trace_.tokens;
-    d_.tokens_are_traces = trace_.has_tokens;
-    d_.not_measured = trace_.not_measured;
-    d_.positions = trace_.tokens.size();
-    d_.num_layers = weights_.layers.size();
+    Begin(plan_, trace_, d_);
     const struct {
       absl::string_view name;
       absl::Status (Diagnosing::*step)();
@@ -375,8 +400,22 @@ absl::StatusOr<Diagnosis> Diagnose(
   if (trace.tokens.empty() || trace.empty()) {
     return absl::InvalidArgumentError("a trace without tokens or tensors");
   }
-  return Diagnosing(run, checkpoint, plan, trace, explain_rounding)
-      .Make(on_stage);
+  const Subject subject =
+      SubjectOfDiagnosis(run, plan, trace, explain_rounding);
+  const auto is_whole = [&](const Diagnosis& diagnosis) {
+    return IsWhole(diagnosis, plan.num_layers(), trace.tokens.size());
+  };
+  Diagnosis kept;
+  if (Recall(run.kept, subject, kept, is_whole)) {
+    Begin(plan, trace, kept);
+    return kept;
+  }
+  auto made =
+      Diagnosing(run, checkpoint, plan, trace, explain_rounding).Make(on_stage);
+  if (made.ok() && made->stopped_in.empty()) {
+    Retain(run.kept, subject, *made);
+  }
+  return made;
 }
 
 }  // namespace ulpscope
