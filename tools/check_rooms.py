@@ -30,8 +30,10 @@ BELOW = {
     "explorer/attribution": ["explorer/phenomena", "explorer/sweep"],
     "explorer/diagnosis": ["explorer/attribution"],
     "explorer/tuning": ["kernels/tune", "explorer/error"],
+    "explorer/results": ["model/files"],
+    "explorer/compare": ["explorer/results", "kernels/measure"],
+    "explorer/report": ["explorer/compare", "explorer/diagnosis", "explorer/tuning"],
     "explorer/store": ["explorer/error"],
-    "explorer/report": ["explorer/diagnosis", "explorer/tuning"],
     "explorer/app": ["explorer/report", "explorer/store"],
 }
 LAYERS = ["kernels", "model", "explorer"]

@@ -33,10 +33,11 @@ int Print(absl::string_view text) {
   return kDone;
 }
 
-int WriteReport(const std::string& folder,
-                const std::vector<ReportFile>& files) {
+int WriteReport(const std::string& folder, const Report& report,
+                OutputFormat format) {
   int written = kDone;
   if (!folder.empty()) {
+    const std::vector<ReportFile> files = ReportFiles(report);
     const absl::Status status = WriteReportFiles(folder, files);
     if (!status.ok()) {
       written = Fail(status, kFailed);
@@ -48,7 +49,7 @@ int WriteReport(const std::string& folder,
           }));
     }
   }
-  const int printed = Print(files.front().text);
+  const int printed = Print(PrintedReport(report, format));
   return written != kDone ? written : printed;
 }
 

@@ -2,7 +2,6 @@
 #define EXPLORER_APP_CONSOLE_H_
 
 #include <string>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -13,7 +12,13 @@
 namespace ulpscope {
 
 // Beside these, 128 + the signal that stopped the program.
-enum ExitCode { kDone = 0, kFailed = 1, kBadUsage = 2 };
+enum ExitCode {
+  kDone = 0,
+  kFailed = 1,
+  kBadUsage = 2,
+  kGateFailed = 3,
+  kNothingComparable = 4
+};
 
 // What the program says, and the exit codes that follow from it.
 
@@ -25,10 +30,10 @@ void Warn(absl::string_view text);
 // To stdout, which may be a full disk.
 int Print(absl::string_view text);
 
-// Writes the files of a report to the folder, unless that is empty, and prints
-// the first. In this order: printing fails where the reader is gone.
-int WriteReport(const std::string& folder,
-                const std::vector<ReportFile>& files);
+// Writes the files of the report to the folder, unless that is empty, and
+// prints it. In this order: printing fails where the reader is gone.
+int WriteReport(const std::string& folder, const Report& report,
+                OutputFormat format);
 
 // What `compute` returns, or ResourceExhausted if there was not enough memory
 // for one of the monitor's tasks.

@@ -1,5 +1,6 @@
 #include "explorer/app/flags.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -20,6 +21,7 @@
 #include "explorer/app/flag_values.h"
 #include "explorer/app/settings.h"
 #include "explorer/error/budget.h"
+#include "explorer/report/report_files.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
 #include "kernels/base/machine_limits.h"
@@ -40,6 +42,8 @@ constexpr ModeInfo kModes[] = {
     {"dump_trace", "--dump-trace=PATH --tokens=IDS", "write a trace of ours"},
     {"tune", "--tune [--model=M]",
      "find the fastest kernels, for the modes above"},
+    {"compare", "--compare=BASE --with=NEW [--gate=FILE]",
+     "what changed from one run to another, and whether it may"},
 };
 
 // `bazel run` starts the program elsewhere; paths are the caller's.
@@ -82,6 +86,13 @@ bool ReadMode(Text text, Settings& settings) {
   return true;
 }
 
+// A path that --compare is about, or that makes it the mode.
+template <std::string Settings::*field>
+bool ReadCompared(Text text, Settings& settings) {
+  if (!text.empty()) Choose(Mode::kCompare, true, settings);
+  return ReadPath<field>(text, settings);
+}
+
 bool ReadCount(Text text, size_t most, size_t& count) {
   return absl::SimpleAtoi(text, &count) && count >= 1 && count <= most;
 }
@@ -101,7 +112,10 @@ constexpr unsigned kSweep = ModeBit(Mode::kSweep), kPlan = ModeBit(Mode::kPlan),
                    kAttribute = ModeBit(Mode::kAttribute),
                    kDiagnose = ModeBit(Mode::kDiagnose),
                    kDump = ModeBit(Mode::kDumpTrace),
-                   kTune = ModeBit(Mode::kTune);
+                   kTune = ModeBit(Mode::kTune),
+                   kCompare = ModeBit(Mode::kCompare);
+// Of a model, and those that write a report's files of it.
+constexpr unsigned kModels = kAll & ~kCompare;
 constexpr unsigned kReports = kSweep | kPlan | kAttribute | kDiagnose;
 constexpr char kBool[] = "true or false";
 
@@ -110,7 +124,7 @@ constexpr Flag kFlags[] = {
      "evaluate every combination of --axes and rank the plans by speed and "
      "error",
      true},
-    {"plan", "", kAll & ~kSweep, "a plan",
+    {"plan", "", kModels & ~kSweep, "a plan",
      [](Text text, Settings& s) {
        Choose(Mode::kPlan, !text.empty(), s);
        return ReadText<&Settings::plan>(text, s);
@@ -148,6 +162,28 @@ constexpr Flag kFlags[] = {
      "--sweep, or a --plan, with the same flags times, and keep it in "
      "--wisdom; what that knows already is skipped",
      true},
+    {"compare", "", kCompare, "a path", &ReadCompared<&Settings::compare>,
+     "compare --with with this run, a results.json or a report's folder: "
+     "errors bit for bit, and speeds by a test if both are of one machine"},
+    {"gate", "", kCompare, "a path", &ReadCompared<&Settings::gate>,
+     "a file of conditions that --with has to keep, lines SELECTOR METRIC OP "
+     "LIMIT such as: plan=* rel_l2 <= 1.02 x base; docs/results.md describes "
+     "it. Exit code 3: one failed; 4: nothing could be compared"},
+    {"with", "", kCompare, "a path", &ReadPath<&Settings::with>,
+     "the run that --compare or --gate is about"},
+    {"junit", "", kCompare, "a path", &ReadPath<&Settings::junit>,
+     "a file for --gate's outcome as JUnit's XML"},
+    {"fail_on", "nothing", kDiagnose, "nothing, implementation or unexplained",
+     [](Text text, Settings& s) {
+       constexpr Text kNames[] = {"nothing", "implementation", "unexplained"};
+       const auto* const found =
+           std::find(std::begin(kNames), std::end(kNames), text);
+       s.fail_on = static_cast<FailOn>(found - std::begin(kNames));
+       return found != std::end(kNames);
+     },
+     "when --diagnose's exit code is 3: implementation, if a cause is the "
+     "trace's program; unexplained, also if nothing explains a difference; 4 "
+     "if nothing could be compared"},
     {"retune", "false", kTune, kBool, &ReadSwitch<&Settings::retune>,
      "with --tune: skip nothing", true},
     {"on", "token", kAttribute, "token or prompt",
@@ -179,25 +215,25 @@ constexpr Flag kFlags[] = {
      },
      "the last hidden state of --dump_trace: normed (after the final norm, as "
      "transformers' output_hidden_states has it) or raw"},
-    {"wisdom", "", kAll, "a path",
+    {"wisdom", "", kModels, "a path",
      [](Text text, Settings& s) {
        return text == "none" ? ReadText<&Settings::wisdom>(text, s)
                              : ReadPath<&Settings::wisdom>(text, s);
      },
      "the file that keeps what --tune found, for all modes; none for no file "
      "(default: ulpscope/wisdom.json in $XDG_CACHE_HOME or $HOME/.cache)"},
-    {"model", "synthetic:seed", kAll, "a path", &ReadPath<&Settings::model>,
+    {"model", "synthetic:seed", kModels, "a path", &ReadPath<&Settings::model>,
      "a Hugging Face folder, a .gguf file, or synthetic:NAME"},
     {"axes", kDefaultAxes, kSweep | kAttribute | kTune, "axes",
      &ReadText<&Settings::axes>,
      "factors of the sweep: SELECTOR=STRATEGY,...;..."},
     {"metric", "rmse", kSweep | kPlan | kAttribute, "", &ReadMetric,
      "what plans are ranked by"},
-    {"token", "", kAll & ~kTune, "a token id", &ReadText<&Settings::token>,
+    {"token", "", kModels & ~kTune, "a token id", &ReadText<&Settings::token>,
      "the token that is run alone at position 0, and that starts a prompt made "
      "from --seed (default 9707; a smaller vocabulary's last, or a synthetic "
      "model's planted one)"},
-    {"tokens", "32", kAll, "tokens", &ReadText<&Settings::tokens>,
+    {"tokens", "32", kModels, "tokens", &ReadText<&Settings::tokens>,
      "the prompt: a number of tokens, drawn with --seed, or their ids "
      "separated "
      "by commas (a single id with a comma after it). With --diagnose, ids, and "
@@ -208,7 +244,7 @@ constexpr Flag kFlags[] = {
     {"layers", "", kReports, "layers", &ReadText<&Settings::layers>,
      "layers to print, such as 1-4,22-24 (default all); the report files have "
      "all of them"},
-    {"threads", "", kAll, "a number from 1 to 1024",
+    {"threads", "", kModels, "a number from 1 to 1024",
      [](Text text, Settings& s) {
        s.threads = AvailableCpus();
        return text.empty() || ReadCount(text, 1024, s.threads);
@@ -241,9 +277,20 @@ constexpr Flag kFlags[] = {
      "with --store: measure what it has too, and say where errors differ from "
      "what it has",
      true},
-    {"out", "", kReports, "a path", &ReadPath<&Settings::out>,
+    {"out", "", kReports | kCompare, "a path", &ReadPath<&Settings::out>,
      "folder for report.html, report.md, results.json and a CSV file per "
      "table"},
+    {"o", "md", kReports | kTune | kCompare, "md, json, csv, jsonl or sql",
+     [](Text text, Settings& s) {
+       constexpr Text kNames[] = {"md", "json", "csv", "jsonl", "sql"};
+       const auto* const found =
+           std::find(std::begin(kNames), std::end(kNames), text);
+       s.format = static_cast<OutputFormat>(found - std::begin(kNames));
+       return found != std::end(kNames);
+     },
+     "what is printed: md (a report), json (results.json), or csv, jsonl or "
+     "sql: a figure a row, with all that it is of, as docs/results.md "
+     "describes"},
 };
 
 // Null if there is none.
@@ -283,7 +330,7 @@ absl::Status ChooseMode(Settings& settings) {
     return absl::InvalidArgumentError(
         "expected one of --sweep, --plan and --generate, or one of "
         "--attribute, --diagnose, --dump_trace and --tune with or without a "
-        "--plan (--help explains)");
+        "--plan, or one of --compare and --gate (--help explains)");
   }
   while (ModeBit(settings.mode) != modes) {
     settings.mode = static_cast<Mode>(static_cast<int>(settings.mode) + 1);
@@ -311,6 +358,14 @@ absl::Status CheckModeTakes(const Settings& settings,
   }
   if (settings.force && settings.store.empty()) {
     return DoesNothing("force", "without", "store");
+  }
+  if (settings.mode == Mode::kCompare) {
+    if (settings.with.empty()) {
+      return BadFlag("with", "", "the run that is to be compared");
+    }
+    return settings.gate.empty() && !settings.junit.empty()
+               ? DoesNothing("junit", "without", "gate")
+               : absl::OkStatus();
   }
   if (settings.mode != Mode::kDiagnose) return absl::OkStatus();
   if (given.count(FindFlag("token")) > 0 &&

@@ -27,9 +27,10 @@ constexpr char kIntroduction[] =
     "what would another choice cost in time?\n\n";
 
 constexpr char kOutput[] =
-    "\nResults go to stdout, the rest to stderr. Exit codes: 0 done (of "
-    "--diagnose,\nwhatever its verdict), 2 bad usage, 130 stopped by Ctrl-C, "
-    "143 by SIGTERM,\n1 anything else. Ctrl-C ends a mode with what was "
+    "\nResults go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad "
+    "usage, 3 a\n--gate or --fail-on failed, 4 it could compare nothing, 130 "
+    "stopped by Ctrl-C,\n143 by SIGTERM, 1 anything else. Ctrl-C ends a mode "
+    "with what was "
     "measured until then; a second\none ends it at once.\n";
 
 std::string UsageText(Mode mode) {
@@ -42,8 +43,9 @@ std::string FlagsText(unsigned modes) {
   std::string text = "\nFlags (in their names, - is as good as _):\n";
   for (const Flag& flag : Flags()) {
     if (!(flag.modes & modes)) continue;
-    absl::StrAppendFormat(&text, "  --%s (default: \"%s\")\n      %s\n",
-                          flag.name, flag.default_text, flag.help);
+    absl::StrAppendFormat(&text, "  %s%s (default: \"%s\")\n      %s\n",
+                          flag.name.size() == 1 ? "-" : "--", flag.name,
+                          flag.default_text, flag.help);
   }
   return text;
 }

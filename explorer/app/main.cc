@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "explorer/app/app_monitor.h"
 #include "explorer/app/build_commit.h"
+#include "explorer/app/compare.h"
 #include "explorer/app/console.h"
 #include "explorer/app/flags.h"
 #include "explorer/app/help.h"
@@ -34,6 +35,7 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   EndOnInterrupt(" before there were any results");
   const auto settings = ReadFlags(arguments);
   if (!settings.ok()) return Fail(settings.status(), kBadUsage);
+  if (settings->mode == Mode::kCompare) return RunCompare(*settings);
   const absl::Status cpu = CheckCpu();
   if (!cpu.ok()) return Fail(cpu, kFailed);
   const auto checkpoint = OpenCheckpoint(settings->model);

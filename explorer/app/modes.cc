@@ -28,10 +28,10 @@
 #include "explorer/report/diagnosis_report.h"
 #include "explorer/report/diagnosis_results.h"
 #include "explorer/report/report_files.h"
-#include "explorer/report/schema.h"
 #include "explorer/report/sweep_report.h"
 #include "explorer/report/sweep_results.h"
 #include "explorer/report/tune_results.h"
+#include "explorer/results/schema.h"
 #include "explorer/sweep/sweep.h"
 #include "explorer/tuning/tune.h"
 #include "kernels/base/parallel.h"
@@ -62,22 +62,23 @@ int SayKept(const Session& s) {
 
 // Runs `compute`, which gives what it has after each of its parts to the
 // function that it gets, and returns the whole in the end. Reports the last of
-// these, however it ends, as the files that `files` makes of it; `in` stands
-// before the stage that was stopped. Those of an earlier part are written too,
+// these, however it ends, as `report_of` has it; `in` stands before the stage
+// that was stopped. Those of an earlier part are written too,
 // as nothing may come after it.
 template <typename Result>
-int Report(Session& s, absl::string_view in,
-           absl::FunctionRef<absl::StatusOr<Result>(
-               const std::function<void(const Result&)>&)>
-               compute,
-           absl::FunctionRef<std::vector<ReportFile>(const Result&)> files) {
+int RunReported(Session& s, absl::string_view in,
+                absl::FunctionRef<absl::StatusOr<Result>(
+                    const std::function<void(const Result&)>&)>
+                    compute,
+                absl::FunctionRef<Report(const Result&)> report_of) {
   CatchInterrupts();
   std::optional<Result> result;
   const auto on_stage = [&](const Result& part) {
     result = part;
     if (s.settings.out.empty()) return;
     s.info.stopped_by = "a sudden end";
-    const absl::Status written = WriteReportFiles(s.settings.out, files(part));
+    const absl::Status written =
+        WriteReportFiles(s.settings.out, ReportFiles(report_of(part)));
     if (!written.ok()) Warn(written.message());
   };
   const absl::Status status = WithinMemory(s.monitor, [&]() -> absl::Status {
@@ -101,7 +102,8 @@ int Report(Session& s, absl::string_view in,
   }
   const int kept = s.store == nullptr ? kDone : SayKept(s);
   if (!result.has_value()) return code == kDone ? kept : code;
-  const int reported = WriteReport(s.settings.out, files(*result));
+  const int reported =
+      WriteReport(s.settings.out, report_of(*result), s.settings.format);
   return reported != kDone ? reported : code != kDone ? code : kept;
 }
 
@@ -111,7 +113,7 @@ int Sweep(Session& s) {
   s.info.wisdom = UseOf(
       s.wisdom, MatMulsOf(s.weights, *plans, s.model.sweep.prompt.size()));
   const SweepOptions& options = s.model.sweep;
-  return Report<SweepResult>(
+  return RunReported<SweepResult>(
       s, " ",
       [&](const auto& on_stage) -> absl::StatusOr<SweepResult> {
         auto result = RunSweep(RunOf(s), options, on_stage);
@@ -120,10 +122,9 @@ int Sweep(Session& s) {
         on_stage(*result);
         return result->failed;
       },
-      [&](const SweepResult& result) -> std::vector<ReportFile> {
+      [&](const SweepResult& result) -> Report {
         const Results results = SweepResults(s.info, options, result);
-        return ReportFiles(SweepReport(s.info, options, result, results),
-                           results);
+        return {SweepReport(s.info, options, result, results), results};
       });
 }
 
@@ -136,7 +137,7 @@ int Attribute(Session& s) {
   options.strategies = StrategiesOf(s.model.axes_of_repairs);
   options.timing.prompt = s.model.sweep.prompt;
   options.timing.seconds = s.settings.timing_seconds;
-  return Report<Explanation>(
+  return RunReported<Explanation>(
       s, " in ",
       [&](const auto& on_stage) -> absl::StatusOr<Explanation> {
         if (!s.settings.of_axes()) {
@@ -149,26 +150,34 @@ int Attribute(Session& s) {
                       s.settings.metric->name, worst->Text());
         return Explain(RunOf(s), *worst, options, on_stage);
       },
-      [&](const Explanation& explanation) -> std::vector<ReportFile> {
+      [&](const Explanation& explanation) -> Report {
         const Results results = AttributionTables(s.info, explanation);
-        return ReportFiles(AttributionReport(s.info, explanation, results),
-                           results);
+        return {AttributionReport(s.info, explanation, results), results};
       });
 }
 
 int Diagnose(Session& s) {
   const std::string& reference = s.settings.reference;
-  return Report<Diagnosis>(
+  bool differs = false, explained = true, measured = false;
+  const int code = RunReported<Diagnosis>(
       s, " in ",
       [&](const auto& on_stage) {
         return Diagnose(RunOf(s), s.checkpoint, s.model.plan, s.trace,
                         /*explain_rounding=*/true, on_stage);
       },
-      [&](const Diagnosis& diagnosis) -> std::vector<ReportFile> {
+      [&](const Diagnosis& diagnosis) -> Report {
+        differs = diagnosis.differs();
+        explained = diagnosis.explained();
+        measured = !diagnosis.points.empty();
         const Results results = DiagnosisResults(s.info, reference, diagnosis);
-        return ReportFiles(
-            DiagnosisReport(s.info, reference, diagnosis, results), results);
+        return {DiagnosisReport(s.info, reference, diagnosis, results),
+                results};
       });
+  if (code != kDone || s.settings.fail_on == FailOn::kNothing) return code;
+  if (!measured) return kNothingComparable;
+  const bool fails =
+      differs || (s.settings.fail_on == FailOn::kUnexplained && !explained);
+  return fails ? kGateFailed : kDone;
 }
 
 int Generate(Session& s) {
@@ -246,9 +255,12 @@ int Tune(Session& s) {
     return RunTune(matmuls, options, s.wisdom, s.monitor, s.parallel, tuned);
   });
   s.monitor.Clear();
+  const Results results = TuneResults(s.info, tuned);
   const int printed =
-      tuned.empty() ? kDone
-                    : Print(TuneReport(s.info, TuneResults(s.info, tuned)));
+      tuned.empty()
+          ? kDone
+          : Print(PrintedReport({TuneReport(s.info, results), results},
+                                s.settings.format));
   if (absl::IsCancelled(status)) {
     return Stopped(absl::StrFormat(
         " while tuning: %d of %d kinds of MatMul were done%s", tuned.size(),
@@ -264,7 +276,8 @@ int Tune(Session& s) {
 int RunMode(Session session) {
   constexpr int (*kModes[])(Session&) = {
       &Sweep, &Sweep, &Generate, &Attribute, &Diagnose, &DumpTrace, &Tune};
-  static_assert(std::size(kModes) == kNumModes);
+  // --compare runs no model.
+  static_assert(std::size(kModes) == static_cast<size_t>(Mode::kCompare));
   return kModes[static_cast<size_t>(session.settings.mode)](session);
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "explorer/error/budget.h"
+#include "explorer/report/report_files.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
@@ -24,9 +25,13 @@ enum class Mode {
   kAttribute,
   kDiagnose,
   kDumpTrace,
-  kTune
+  kTune,
+  kCompare
 };
-inline constexpr size_t kNumModes = 7;
+inline constexpr size_t kNumModes = 8;
+
+// --fail-on: of which diagnosis the exit code is that of a failed gate.
+enum class FailOn { kNothing, kImplementation, kUnexplained };
 
 constexpr unsigned ModeBit(Mode mode) {
   return 1u << static_cast<unsigned>(mode);
@@ -58,6 +63,9 @@ struct Settings {
   std::string reference, mapping;  // of --diagnose
   std::string dump_trace;
   bool last_state_is_normed = true;  // of --dump_trace
+  FailOn fail_on = FailOn::kNothing;
+  OutputFormat format = OutputFormat::kMarkdown;
+  std::string compare, with, gate, junit;  // paths, or empty
 
   // Whether it is about the plans of --axes, not about a --plan.
   bool of_axes() const {

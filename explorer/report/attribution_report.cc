@@ -18,7 +18,7 @@
 #include "explorer/report/figures.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {

@@ -5,7 +5,7 @@
 
 #include "explorer/attribution/explain.h"
 #include "explorer/report/run_info.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 

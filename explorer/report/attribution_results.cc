@@ -17,9 +17,9 @@
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/phenomena_tables.h"
-#include "explorer/report/schema.h"
 #include "explorer/report/verdict_tables.h"
 #include "explorer/report/verdict_text.h"
+#include "explorer/results/schema.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {

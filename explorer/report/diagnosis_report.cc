@@ -21,8 +21,8 @@
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
 #include "explorer/report/run_info.h"
-#include "explorer/report/schema.h"
 #include "explorer/report/verdict_text.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 namespace {

@@ -18,8 +18,8 @@
 #include "explorer/report/diagnosis_text.h"
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
-#include "explorer/report/schema.h"
 #include "explorer/report/verdict_tables.h"
+#include "explorer/results/schema.h"
 #include "model/architecture/op.h"
 #include "model/trace/reference_trace.h"
 

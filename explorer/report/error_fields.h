@@ -7,7 +7,7 @@
 
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 

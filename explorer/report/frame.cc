@@ -10,7 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "model/architecture/config.h"
 
 namespace ulpscope {

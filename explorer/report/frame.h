@@ -7,7 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "explorer/report/run_info.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 

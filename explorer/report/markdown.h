@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 

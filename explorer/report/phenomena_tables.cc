@@ -13,7 +13,7 @@
 #include "explorer/phenomena/output_range.h"
 #include "explorer/phenomena/phenomena.h"
 #include "explorer/report/phenomena_text.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "explorer/phenomena/phenomena.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 

@@ -7,18 +7,35 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "explorer/report/report_page.h"
-#include "explorer/report/results_csv.h"
-#include "explorer/report/results_json.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/facts.h"
+#include "explorer/results/results_csv.h"
+#include "explorer/results/results_json.h"
+#include "explorer/results/schema.h"
 #include "model/files/output_file.h"
 
 namespace ulpscope {
 
-std::vector<ReportFile> ReportFiles(const std::string& text,
-                                    const Results& results) {
-  std::vector<ReportFile> files = {{"report.md", text},
-                                   {"report.html", ReportPage(results)},
+std::string PrintedReport(const Report& report, OutputFormat format) {
+  switch (format) {
+    case OutputFormat::kMarkdown:
+      return report.text;
+    case OutputFormat::kJson:
+      return ResultsJson(report.results);
+    case OutputFormat::kCsv:
+      return FactsCsv(report.results);
+    case OutputFormat::kJsonl:
+      return FactsJsonl(report.results);
+    case OutputFormat::kSql:
+      return FactsSql(report.results);
+  }
+  return "";
+}
+
+std::vector<ReportFile> ReportFiles(const Report& report) {
+  const Results& results = report.results;
+  std::vector<ReportFile> files = {{"report.md", report.text},
                                    {"results.json", ResultsJson(results)}};
+  if (HasPage(results)) files.push_back({"report.html", ReportPage(results)});
   const Table& context = results.tables[0];
   for (const Table& table : results.tables) {
     if (table.single || table.rows.empty()) continue;

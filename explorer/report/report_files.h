@@ -5,19 +5,30 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
+
+// What a mode has found: in Markdown, and in tables.
+struct Report {
+  std::string text;
+  Results results;
+};
+
+// How -o has it printed.
+enum class OutputFormat { kMarkdown, kJson, kCsv, kJsonl, kSql };
+
+// The text, results.json, or FactsCsv and its like.
+std::string PrintedReport(const Report& report, OutputFormat format);
 
 struct ReportFile {
   std::string name;
   std::string text;
 };
 
-// The files of a report, whose Markdown is `text`: report.md, report.html,
+// The files of a report: report.md, report.html (not of a comparison),
 // results.json and a CSV file for each table that has rows, "plans.csv".
-std::vector<ReportFile> ReportFiles(const std::string& text,
-                                    const Results& results);
+std::vector<ReportFile> ReportFiles(const Report& report);
 
 // Writes all of them to the folder, or if one cannot be written none: what was
 // there before stays. They take their places one after the other once all are

@@ -14,8 +14,8 @@
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/phenomena.h"
 #include "explorer/report/page_text.h"
-#include "explorer/report/results_json.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/results_json.h"
+#include "explorer/results/schema.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
@@ -108,6 +108,11 @@ std::string ShrinkTo(size_t most_bytes, size_t bytes, Results& results) {
 }
 
 }  // namespace
+
+bool HasPage(const Results& results) {
+  return results.mode == "sweep" || results.mode == "attribute" ||
+         results.mode == "diagnose";
+}
 
 std::string ReportPage(const Results& results, size_t most_bytes) {
   std::string json = ResultsJson(results);

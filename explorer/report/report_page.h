@@ -4,13 +4,16 @@
 #include <cstddef>
 #include <string>
 
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 
 // What a page embeds of results.json at most, in bytes: browsers take seconds
 // for more.
 inline constexpr size_t kMostPageBytes = size_t{8} << 20;
+
+// Whether there is a page of these: of a sweep, an attribution or a diagnosis.
+bool HasPage(const Results& results);
 
 // report.html: one file that needs nothing else, neither a network nor a
 // server. It has the text of results.json in its one data script, every "<" as

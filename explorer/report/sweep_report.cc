@@ -15,7 +15,7 @@
 #include "explorer/report/figures.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
 

@@ -10,7 +10,7 @@
 #include "explorer/error/metrics.h"
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
 

@@ -2,7 +2,7 @@
 #define EXPLORER_REPORT_SWEEP_RESULTS_H_
 
 #include "explorer/report/frame.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "explorer/sweep/sweep.h"
 
 namespace ulpscope {

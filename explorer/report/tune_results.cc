@@ -7,7 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "explorer/tuning/tune.h"
 #include "kernels/base/dtype.h"
 #include "kernels/ops/tuning.h"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "explorer/report/frame.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "explorer/tuning/tune.h"
 
 namespace ulpscope {

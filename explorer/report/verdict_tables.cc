@@ -10,7 +10,7 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/verdict.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "kernels/base/format.h"
 #include "model/architecture/op.h"
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "explorer/attribution/verdict.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 

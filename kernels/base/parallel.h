@@ -28,6 +28,8 @@ class Parallel {
 
   // Calls task(i) once for each i < count, in any order and at the same time.
   // Not re-entrant: a task that calls kernels gives them a Parallel of its own.
+  // What a task throws is thrown to the caller, when all threads are at rest;
+  // no further tasks are begun then.
   void For(size_t count, absl::FunctionRef<void(size_t)> task) {
     For(count, num_threads_, task);
   }

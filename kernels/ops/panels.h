@@ -36,7 +36,7 @@ class Panels {
   // with the size, if there is no memory for them.
   static absl::StatusOr<Panels> Pack(DType dtype, const void* data, size_t n,
                                      size_t k, Parallel& parallel);
-  // The same, which ends the process instead, as AllocateAlignedBytes does.
+  // The same, which throws bad_alloc instead, as AllocateAlignedBytes does.
   Panels(DType dtype, const void* data, size_t n, size_t k, Parallel& parallel);
 
   PanelsView view() const { return view_; }

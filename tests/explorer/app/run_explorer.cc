@@ -1,12 +1,14 @@
 #include "tests/explorer/app/run_explorer.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -26,6 +28,15 @@ namespace {
 std::string Program() {
   return absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
                       std::getenv("TEST_WORKSPACE"), "/explorer/app/explorer");
+}
+
+// What a process that runs has computed so far, by all of its threads.
+absl::Duration CpuTime(pid_t process) {
+  clockid_t clock;
+  timespec time = {};
+  if (clock_getcpuclockid(process, &clock) != 0) return absl::ZeroDuration();
+  clock_gettime(clock, &time);
+  return absl::DurationFromTimespec(time);
 }
 
 }  // namespace
@@ -52,7 +63,8 @@ Outcome Explorer(const std::string& arguments, const std::string& out_path,
                    out, "' 2>'", err, "'")
           .c_str());
   EXPECT_TRUE(WIFEXITED(status)) << arguments;
-  return {WEXITSTATUS(status), out_path.empty() ? Read(out) : "", Read(err)};
+  return {WEXITSTATUS(status), out_path.empty() ? Read(out) : "", Read(err),
+          absl::ZeroDuration()};
 }
 
 Outcome StopExplorer(const std::vector<std::string>& arguments,
@@ -82,9 +94,12 @@ Outcome StopExplorer(const std::vector<std::string>& arguments,
   const absl::Time start = absl::Now();
   bool sent = false;
   int status = 0;
-  while (waitpid(child, &status, WNOHANG) == 0) {
+  absl::Duration cpu;
+  rusage usage = {};
+  while (wait4(child, &status, WNOHANG, &usage) == 0) {
     if (!sent && absl::StrContains(Read(err), marker)) {
       absl::SleepFor(delay);
+      cpu = CpuTime(child);
       kill(child, signal_number);
       sent = true;
     }
@@ -93,7 +108,9 @@ Outcome StopExplorer(const std::vector<std::string>& arguments,
   }
   EXPECT_TRUE(sent) << Read(err);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
-          Read(out), Read(err)};
+          Read(out), Read(err),
+          absl::DurationFromTimeval(usage.ru_utime) +
+              absl::DurationFromTimeval(usage.ru_stime) - cpu};
 }
 
 }  // namespace ulpscope

@@ -18,6 +18,9 @@ inline constexpr char kQuick[] =
 struct Outcome {
   int exit_code = -1;  // of a program that a signal ended, minus its number
   std::string out, err;
+  // What it computed after StopExplorer's signal, all threads together: unlike
+  // the time that passed, it depends little on what else the machine does.
+  absl::Duration cpu_after_signal;
 };
 
 // Runs the program, which finds no user's wisdom; `arguments` as for a shell.

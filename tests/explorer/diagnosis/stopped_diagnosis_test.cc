@@ -12,7 +12,7 @@
 #include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/report/diagnosis_results.h"
-#include "explorer/report/results_json.h"
+#include "explorer/results/results_json.h"
 #include "explorer/report/run_info.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

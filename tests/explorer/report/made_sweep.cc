@@ -6,8 +6,8 @@
 #include <string>
 
 #include "explorer/error/metrics.h"
-#include "explorer/report/schema.h"
 #include "explorer/report/sweep_results.h"
+#include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "gtest/gtest.h"
 #include "kernels/measure/random.h"

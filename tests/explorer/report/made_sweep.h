@@ -4,7 +4,7 @@
 #include <string>
 
 #include "explorer/report/frame.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "explorer/sweep/sweep.h"
 
 namespace ulpscope {

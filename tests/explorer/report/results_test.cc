@@ -10,9 +10,9 @@
 #include "absl/strings/str_split.h"
 #include "explorer/report/markdown.h"
 #include "explorer/report/report_files.h"
-#include "explorer/report/results_csv.h"
-#include "explorer/report/results_json.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/results_csv.h"
+#include "explorer/results/results_json.h"
+#include "explorer/results/schema.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -151,12 +151,18 @@ TEST(MarkdownTest, ShowsAskedColumnsOfAskedRows) {
 }
 
 TEST(ReportFilesTest, HasOneOfEachTable) {
-  std::vector<std::string> names;
-  for (const ReportFile& file : ReportFiles("text", Cats(Odd()))) {
-    names.push_back(file.name);
-  }
-  EXPECT_THAT(names, ElementsAre("report.md", "report.html", "results.json",
-                                 "cats.csv"));
+  Results results = Cats(Odd());
+  const auto names = [&results] {
+    std::vector<std::string> found;
+    for (const ReportFile& file : ReportFiles({"text", results})) {
+      found.push_back(file.name);
+    }
+    return found;
+  };
+  EXPECT_THAT(names(), ElementsAre("report.md", "results.json", "cats.csv"));
+  results.mode = "sweep";  // which has a page
+  EXPECT_THAT(names(), ElementsAre("report.md", "results.json", "report.html",
+                                   "cats.csv"));
 }
 
 TEST(FieldsTest, PartsThatAreMissingHaveNoFields) {

@@ -5,17 +5,11 @@
 #include <fstream>
 #include <sstream>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "explorer/report/attribution_results.h"
-#include "explorer/report/diagnosis_results.h"
-#include "explorer/report/results_json.h"
-#include "explorer/report/schema.h"
-#include "explorer/report/sweep_results.h"
-#include "explorer/report/tune_results.h"
-#include "explorer/sweep/ranking.h"
+#include "explorer/report/mode_schemas.h"
+#include "explorer/results/results_json.h"
+#include "explorer/results/schema.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -26,14 +20,6 @@ namespace ulpscope {
 namespace {
 
 using ::testing::IsEmpty;
-
-// Every mode's results, of nothing.
-std::vector<Results> Modes() {
-  SweepOptions sweep;
-  sweep.metric = &RankMetrics()[0];
-  return {SweepResults({}, sweep, {}), AttributionTables({}, {}),
-          DiagnosisResults({}, "", {}), TuneResults({}, {})};
-}
 
 std::string ReadFile(const std::string& path) {
   std::stringstream text;
@@ -46,9 +32,9 @@ std::string SchemaPath(const std::string& mode) {
 }
 
 // After a change of the fields, from the workspace's root:
-//   ULPSCOPE_WRITE_SCHEMAS=1 bazel-bin/tests/explorer/report/schema_files_test
+//   ULPSCOPE_WRITE_SCHEMAS=1 bazel-bin/tests/explorer/results/schema_files_test
 TEST(SchemaFilesTest, AreThoseOfTheFields) {
-  for (const Results& results : Modes()) {
+  for (const Results& results : ModeSchemas()) {
     const std::string path = SchemaPath(results.mode);
     const std::string schema = JsonSchema(results);
     if (std::getenv("ULPSCOPE_WRITE_SCHEMAS") != nullptr) {
@@ -59,7 +45,7 @@ TEST(SchemaFilesTest, AreThoseOfTheFields) {
 }
 
 TEST(SchemaFilesTest, FieldsAreDescribedAndNamedOnce) {
-  for (const Results& results : Modes()) {
+  for (const Results& results : ModeSchemas()) {
     for (const Table& table : results.tables) {
       EXPECT_FALSE(table.about.empty()) << table.name;
       for (size_t c = 0; c < table.columns.size(); ++c) {

@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "explorer/error/metrics.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -1,4 +1,4 @@
-#include "explorer/report/results_json.h"
+#include "explorer/results/results_json.h"
 
 #include <cmath>
 #include <string>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
@@ -63,10 +63,6 @@ std::string TableText(const Table& table) {
                     RowText(table, table.rows[r]));
   }
   return absl::StrCat(text, table.rows.empty() ? "]" : "\n ]");
-}
-
-std::string SchemaName(const Results& results) {
-  return absl::StrCat("ulpscope/", results.mode);
 }
 
 Json SchemaOf(Type type) {

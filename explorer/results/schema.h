@@ -1,5 +1,5 @@
-#ifndef EXPLORER_REPORT_SCHEMA_H_
-#define EXPLORER_REPORT_SCHEMA_H_
+#ifndef EXPLORER_RESULTS_SCHEMA_H_
+#define EXPLORER_RESULTS_SCHEMA_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace ulpscope {
 
@@ -62,6 +63,13 @@ using Value = std::variant<std::monostate, bool, int64_t, uint64_t, double,
                            std::string, std::vector<int64_t>,
                            std::vector<double>, std::vector<std::string>>;
 
+// What a column's values are.
+enum class Role {
+  kKey,     // what its row is of, together with the table's other keys
+  kFigure,  // what was found
+  kTime     // a figure that depends on the machine and on the moment
+};
+
 struct Column {
   std::string name;   // the key of JSON and CSV: "kl_nats"
   std::string title;  // the heading of tables: "KL (nats)"
@@ -69,7 +77,18 @@ struct Column {
   std::string about;  // what it says, a line of the schema file
   Type type = Type::kText;
   bool optional = false;  // whether it may be none
+
+  // By its name, type and unit, which mean the same in every table: a number
+  // "layer" or a text "op" is a key.
+  Role role() const;
 };
+
+// The columns that are keys, in every table that has them.
+struct Key {
+  absl::string_view name;
+  Type type;
+};
+absl::Span<const Key> Keys();
 
 // Rows of one kind.
 struct Table {
@@ -80,9 +99,17 @@ struct Table {
   std::vector<Column> columns;
   std::vector<std::vector<Value>> rows;  // [rows][columns]
 
+  bool Has(absl::string_view column) const;
+
   // The index of a column; there is one of that name.
   size_t Find(absl::string_view column) const;
+
+  // Which columns say what a row is of; none of a single row.
+  std::vector<size_t> KeyColumns() const;
 };
+
+// Which columns of a context say what was run, where and by which build.
+std::vector<size_t> RunColumns(const Table& context);
 
 // All that one run has found.
 struct Results {
@@ -92,6 +119,9 @@ struct Results {
   // The table of that name; there is one.
   const Table& Find(absl::string_view table) const;
 };
+
+// "ulpscope/sweep", as JSON has it.
+std::string SchemaName(const Results& results);
 
 namespace schema_internal {
 
@@ -236,4 +266,4 @@ void AddValue(Table& table, std::string name, Unit unit, std::string about,
 
 }  // namespace ulpscope
 
-#endif  // EXPLORER_REPORT_SCHEMA_H_
+#endif  // EXPLORER_RESULTS_SCHEMA_H_

@@ -1,9 +1,9 @@
-#ifndef EXPLORER_REPORT_RESULTS_JSON_H_
-#define EXPLORER_REPORT_RESULTS_JSON_H_
+#ifndef EXPLORER_RESULTS_RESULTS_JSON_H_
+#define EXPLORER_RESULTS_RESULTS_JSON_H_
 
 #include <string>
 
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 
@@ -21,4 +21,4 @@ std::string JsonSchema(const Results& results);
 
 }  // namespace ulpscope
 
-#endif  // EXPLORER_REPORT_RESULTS_JSON_H_
+#endif  // EXPLORER_RESULTS_RESULTS_JSON_H_

@@ -1,4 +1,4 @@
-#include "explorer/report/results_csv.h"
+#include "explorer/results/results_csv.h"
 
 #include <cmath>
 #include <cstddef>
@@ -12,12 +12,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
-#include "explorer/report/schema.h"
+#include "explorer/results/schema.h"
 
 namespace ulpscope {
 namespace {
 
-struct FieldText {
+struct TextOf {
   std::string operator()(std::monostate) const { return ""; }
   std::string operator()(bool x) const { return x ? "true" : "false"; }
   std::string operator()(int64_t x) const { return absl::StrCat(x); }
@@ -27,10 +27,7 @@ struct FieldText {
     if (std::isinf(x)) return x > 0 ? "Infinity" : "-Infinity";
     return absl::StrFormat("%.17g", x);
   }
-  std::string operator()(const std::string& x) const {
-    if (x.find_first_of(",\"\r\n") == std::string::npos) return x;
-    return absl::StrCat("\"", absl::StrReplaceAll(x, {{"\"", "\"\""}}), "\"");
-  }
+  std::string operator()(const std::string& x) const { return x; }
   template <typename T>
   std::string operator()(const std::vector<T>& list) const {
     std::vector<std::string> texts;
@@ -41,21 +38,28 @@ struct FieldText {
 
 }  // namespace
 
+std::string ValueText(const Value& value) {
+  return std::visit(TextOf(), value);
+}
+
+std::string CsvField(absl::string_view text) {
+  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) {
+    return std::string(text);
+  }
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
+}
+
 std::string ResultsCsv(const Table& context, const Table& table) {
   std::vector<std::string> head, start;
-  for (const absl::string_view name :
-       {"model", "synthetic", "cpu", "target", "threads"}) {
-    head.emplace_back(name);
-    start.push_back(
-        std::visit(FieldText(), context.rows[0][context.Find(name)]));
+  for (const size_t c : RunColumns(context)) {
+    head.push_back(context.columns[c].name);
+    start.push_back(CsvField(ValueText(context.rows[0][c])));
   }
   for (const Column& column : table.columns) head.push_back(column.name);
   std::string text = absl::StrJoin(head, ",") + "\n";
   for (const std::vector<Value>& row : table.rows) {
     std::vector<std::string> fields = start;
-    for (const Value& value : row) {
-      fields.push_back(std::visit(FieldText(), value));
-    }
+    for (const Value& value : row) fields.push_back(CsvField(ValueText(value)));
     absl::StrAppend(&text, absl::StrJoin(fields, ","), "\n");
   }
   return text;

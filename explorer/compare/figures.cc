@@ -1,0 +1,130 @@
+#include "explorer/compare/figures.h"
+
+#include <cstddef>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "explorer/results/facts.h"
+#include "explorer/results/results_csv.h"
+
+namespace ulpscope {
+namespace {
+
+// Empty if the two contexts agree in these columns, as far as they have them.
+std::string FirstDifference(const Results& base, const Results& now,
+                            std::vector<absl::string_view> columns) {
+  const Table& a = base.tables[0];
+  const Table& b = now.tables[0];
+  for (const absl::string_view column : columns) {
+    if (!a.Has(column) || !b.Has(column)) continue;
+    const Value& in_a = a.rows[0][a.Find(column)];
+    const Value& in_b = b.rows[0][b.Find(column)];
+    if (SameBits(in_a, in_b)) continue;
+    const auto shown = [](const Value& value) {
+      constexpr size_t kMost = 60;
+      const std::string text = ValueText(value);
+      return text.size() > kMost ? text.substr(0, kMost) + "..." : text;
+    };
+    return absl::StrCat("their ", column, " differs: ", shown(in_a), " and ",
+                        shown(in_b));
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string Figure::of() const {
+  std::string text;
+  for (const auto& [key, text_of] : keys) {
+    absl::StrAppend(&text, text.empty() ? "" : " ", key, "=", text_of);
+  }
+  return text;
+}
+
+std::vector<Figure> FiguresOf(const Results& results) {
+  std::vector<Figure> figures;
+  std::map<std::string, size_t> seen;  // how often each name
+  for (const Fact& fact : FactsOf(results)) {
+    Figure figure = {fact.table, fact.column, {}, "", fact.value};
+    const std::vector<Value>& row = fact.table->rows[fact.row];
+    for (const size_t c : fact.table->KeyColumns()) {
+      if (std::holds_alternative<std::monostate>(row[c])) continue;
+      figure.keys.emplace_back(fact.table->columns[c].name, ValueText(row[c]));
+    }
+    if (fact.index != 0) {
+      figure.keys.emplace_back("index", absl::StrCat(fact.index));
+    }
+    const auto name_it = [&figure] {
+      const std::string of = figure.of();
+      figure.name = absl::StrCat(figure.table->name, of.empty() ? "" : " ", of,
+                                 " ", figure.column->name);
+    };
+    name_it();
+    const size_t times = ++seen[figure.name];
+    if (times > 1) {
+      figure.keys.emplace_back("row", absl::StrCat(times));
+      name_it();
+    }
+    figures.push_back(std::move(figure));
+  }
+  return figures;
+}
+
+std::map<absl::string_view, const Figure*> ByName(
+    const std::vector<Figure>& figures) {
+  std::map<absl::string_view, const Figure*> by_name;
+  for (const Figure& figure : figures) by_name[figure.name] = &figure;
+  return by_name;
+}
+
+bool SameBits(const Value& a, const Value& b) {
+  if (a.index() != b.index()) return false;
+  const double* const x = std::get_if<double>(&a);
+  if (x == nullptr) return a == b;
+  const double y = std::get<double>(b);
+  // Of a NaN no bit but that it is one is written to files.
+  return std::memcmp(x, &y, sizeof(y)) == 0 || (*x != *x && y != y);
+}
+
+std::string WhyNotComparable(const Results& base, const Results& now) {
+  if (base.mode != now.mode) {
+    return absl::StrCat("one is of --", base.mode, ", the other of --",
+                        now.mode);
+  }
+  // A sweep's plans are told apart by keys; elsewhere there is one.
+  const std::string found = FirstDifference(
+      base, now, {"model_fingerprint", "token", "prompt", "tokens", "plan"});
+  // Where a model has no fingerprint, its name has to do.
+  return found.empty() && !base.tables[0].Has("model_fingerprint")
+             ? FirstDifference(base, now, {"model"})
+             : found;
+}
+
+std::string WhyTimesNotComparable(const Results& base, const Results& now) {
+  return FirstDifference(base, now, {"cpu", "target", "threads"});
+}
+
+std::vector<double> TimedSeconds(const Results& results, absl::string_view plan,
+                                 absl::string_view phase) {
+  std::vector<double> seconds;
+  for (const Table& table : results.tables) {
+    if (table.name != "timings") continue;
+    const size_t plans = table.Find("plan"), phases = table.Find("phase"),
+                 values = table.Find("seconds");
+    for (const std::vector<Value>& row : table.rows) {
+      if (ValueText(row[plans]) == plan && ValueText(row[phases]) == phase) {
+        if (const double* x = std::get_if<double>(&row[values])) {
+          seconds.push_back(*x);
+        }
+      }
+    }
+  }
+  return seconds;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,50 @@
+#include "explorer/compare/reproduce.h"
+
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "explorer/results/results_csv.h"
+
+namespace ulpscope {
+namespace {
+
+// As a word of a POSIX shell.
+std::string Quoted(absl::string_view text) {
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
+}
+
+}  // namespace
+
+std::string CommandOf(const Results& results, absl::string_view plan) {
+  const Table& context = results.tables[0];
+  const auto of = [&context](absl::string_view column) {
+    return context.Has(column)
+               ? ValueText(context.rows[0][context.Find(column)])
+               : std::string();
+  };
+  // A comma at the end makes a single number an id, not a count.
+  const auto ids = [](absl::string_view text) {
+    return absl::StrCat(absl::StrReplaceAll(text, {{" ", ","}}), ",");
+  };
+  std::string command = absl::StrCat("explorer --model=", Quoted(of("model")));
+  const std::string tokens = of("tokens");
+  if (results.mode == "attribute" || results.mode == "diagnose") {
+    absl::StrAppend(&command, " --", results.mode,
+                    " --plan=", Quoted(of("plan")));
+    if (results.mode == "diagnose") {
+      absl::StrAppend(&command, " --reference=", Quoted(of("reference")));
+    } else if (!absl::StrContains(tokens, ' ')) {
+      return absl::StrCat(command, " --token=", tokens);
+    } else {
+      command += " --on=prompt";
+    }
+    return absl::StrCat(command, " --tokens=", ids(tokens));
+  }
+  return absl::StrCat(command, " --plan=", Quoted(plan),
+                      " --token=", of("token"),
+                      " --tokens=", ids(of("prompt")));
+}
+
+}  // namespace ulpscope
