@@ -313,6 +313,8 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
   Table context = ContextTable(info, e.stopped_in);
   AddValue(context, "plan", kNo, "The plan that is explained.", e.plan.Text());
   AddValue(context, "tokens", kNo, "That it runs on.", e.tokens);
+  AddValue(context, "samples", kNo, "Positions that errors are over.",
+           e.tokens.size());
   AddValue(context, "phenomena_positions", kNo,
            "The first ones, of which the phenomena are.",
            e.phenomena.positions);

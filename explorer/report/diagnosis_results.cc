@@ -379,6 +379,8 @@ Results DiagnosisResults(const RunInfo& info, absl::string_view reference,
            std::string(reference));
   AddValue(context, "plan", kNone, "Ours.", d.plan);
   AddValue(context, "tokens", kNone, "That were run.", d.tokens);
+  AddValue(context, "samples", kNone, "Positions that errors are over.",
+           d.tokens.size());
   AddValue(context, "tokens_are_traces", kNone,
            "Whether they are the trace's own.", d.tokens_are_traces);
   using S = Alignment::Shift;

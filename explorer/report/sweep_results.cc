@@ -237,6 +237,8 @@ Table SweepContext(const RunInfo& info, const SweepOptions& options,
   AddValue(table, "seed", n, "Of the prompt's tokens.", info.seed);
   AddValue(table, "token", n, "The token that runs alone.", options.token);
   AddValue(table, "prompt", n, "The prompt's tokens.", options.prompt);
+  AddValue(table, "samples", n, "Positions that errors on the prompt are over.",
+           options.prompt.size());
   return table;
 }
 
