@@ -57,10 +57,12 @@ std::string About(const Results& results, const std::string& left_out) {
   for (const Table& table : results.tables) {
     Json columns = Json::object();
     for (const Column& column : table.columns) {
-      columns[column.name] = {{"title", column.title},
-                              {"unit", std::string(UnitName(column.unit))},
-                              {"about", column.about},
-                              {"type", TypeName(column.type)}};
+      Json& of = columns[column.name];
+      of = {{"about", column.about}, {"type", TypeName(column.type)}};
+      if (!column.title.empty()) of["title"] = column.title;
+      if (column.unit != Unit::kNone) {
+        of["unit"] = std::string(UnitName(column.unit));
+      }
     }
     about["tables"][table.name] = {{"about", table.about},
                                    {"columns", columns}};

@@ -26,7 +26,8 @@ function tableAbout(table) {
 
 function columnOf(table, name) {
   const columns = tableAbout(table).columns;
-  return {name, ...(Object.hasOwn(columns, name) ? columns[name] : NO_COLUMN)};
+  return {name, ...NO_COLUMN,
+          ...(Object.hasOwn(columns, name) ? columns[name] : {})};
 }
 
 function titleOf(column) {
