@@ -33,8 +33,9 @@ TEST(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepairOfSeed) {
   Parallel parallel(2);
   const Weights weights = LoadedWeights("synthetic:seed", parallel);
   const size_t num_layers = weights.layers.size();
-  // With the token of the massive activation, not first.
-  const std::vector<int32_t> tokens = {40, 9707, 785, 11};
+  // With the token of the massive activation, not first. More tokens would take
+  // as much longer.
+  const std::vector<int32_t> tokens = {40, 9707};
   AttributionParts parts;
   parts.layers = false;
   const auto attributed = [&](const Plan& plan, bool causes, bool repairs) {
