@@ -29,7 +29,7 @@ constexpr int kPositions = 512;
 // A Llama of one layer whose vocabulary is Qwen's: to seek an embedding is most
 // of what there is to do. Returns its folder.
 std::string WriteModelOfManyTokens() {
-  constexpr size_t kVocab = 151936, kHidden = 128, kKv = 64, kMlp = 64;
+  constexpr size_t kVocab = 151936, kHidden = 256, kKv = 64, kMlp = 64;
   const std::string layer = "model.layers.0.";
   const std::vector<std::pair<std::string, std::vector<size_t>>> tensors = {
       {"model.embed_tokens", {kVocab, kHidden}},
@@ -68,7 +68,7 @@ std::string WriteModelOfManyTokens() {
                       {"hidden_size", kHidden},
                       {"intermediate_size", kMlp},
                       {"num_hidden_layers", 1},
-                      {"num_attention_heads", 2},
+                      {"num_attention_heads", 4},
                       {"num_key_value_heads", 1},
                       {"max_position_embeddings", 2 * kPositions},
                       {"tie_word_embeddings", true}})
@@ -111,7 +111,8 @@ TEST(ExplorerStopTest, ASearchForTokensStopsWithinTwoSeconds) {
                      ": done", SIGINT, absl::Seconds(delay));
     EXPECT_EQ(run.exit_code, 130);
     EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C in "));
-    EXPECT_LT(run.cpu_after_signal, absl::Seconds(2));
+    // Of both threads together.
+    EXPECT_LT(run.cpu_after_signal, 2 * absl::Seconds(2));
   }
 }
 
