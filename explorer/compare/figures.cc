@@ -96,13 +96,19 @@ std::string WhyNotComparable(const Results& base, const Results& now) {
     return absl::StrCat("one is of --", base.mode, ", the other of --",
                         now.mode);
   }
-  // A sweep's plans are told apart by keys; elsewhere there is one.
-  const std::string found = FirstDifference(
-      base, now, {"model_fingerprint", "token", "prompt", "tokens", "plan"});
-  // Where a model has no fingerprint, its name has to do.
-  return found.empty() && !base.tables[0].Has("model_fingerprint")
-             ? FirstDifference(base, now, {"model"})
-             : found;
+  const auto has_fingerprint = [](const Results& results) {
+    const Table& context = results.tables[0];
+    return context.Has("model_fingerprint") &&
+           !ValueText(context.rows[0][context.Find("model_fingerprint")])
+                .empty();
+  };
+  // Of a model without one its name has to do. A sweep's plans are told apart
+  // by keys; elsewhere there is one.
+  return FirstDifference(
+      base, now,
+      {has_fingerprint(base) && has_fingerprint(now) ? "model_fingerprint"
+                                                     : "model",
+       "token", "prompt", "tokens", "plan"});
 }
 
 std::string WhyTimesNotComparable(const Results& base, const Results& now) {
