@@ -167,8 +167,8 @@ class Checker {
           checks.push_back(CheckOf(line, figure));
         }
       }
-      if (line.of_base && table != nullptr) FindMissing(line, *table, checks);
     }
+    if (line.of_base) FindMissing(line, checks);
     if (checks.size() > before) return;
     GateCheck check;
     check.line = &line;
@@ -247,16 +247,19 @@ class Checker {
 
   // What the base has of a line and the other run has not, has failed: else a
   // gate would pass once nothing is measured any more.
-  void FindMissing(const GateLine& line, const Table& table,
-                   std::vector<GateCheck>& checks) const {
+  void FindMissing(const GateLine& line, std::vector<GateCheck>& checks) const {
     if (!not_comparable_.empty()) return;
+    const bool of_bits = line.metric == kBits;
+    const Table* const table = of_bits ? nullptr : TableOf(line);
+    if (!of_bits && table == nullptr) return;
     const auto in_now = ByName(figures_);
     for (const Figure& figure : base_figures_) {
-      if (figure.table->name != table.name ||
-          figure.column->name != line.metric || !IsSelected(line, figure) ||
-          in_now.count(figure.name) > 0) {
-        continue;
-      }
+      const bool is_meant =
+          of_bits ? IsOfBits(line, figure) && IsSelected(line, figure)
+                  : figure.table->name == table->name &&
+                        figure.column->name == line.metric &&
+                        IsSelected(line, figure);
+      if (!is_meant || in_now.count(figure.name) > 0) continue;
       GateCheck check = Start(line, figure);
       check.base = figure.value;
       check.now = Value();
@@ -333,16 +336,19 @@ class Checker {
     if (!holds && !speed.clear) check.why = "the change may be chance";
   }
 
+  // Whether a line of bits is about the figure's table and column.
+  bool IsOfBits(const GateLine& line, const Figure& figure) const {
+    return (line.table.empty() || figure.table->name == line.table) &&
+           figure.column->role() == Role::kFigure &&
+           figure.table->name != "sentences" && !figure.table->single &&
+           HasKeys(line, *figure.table);
+  }
+
   // One check for all figures that are the same, and one for each other.
   void CheckBits(const GateLine& line, std::vector<GateCheck>& checks) const {
     size_t same = 0;
     for (const Figure& figure : figures_) {
-      if (!line.table.empty() && figure.table->name != line.table) continue;
-      if (figure.column->role() != Role::kFigure ||
-          figure.table->name == "sentences" || figure.table->single ||
-          !HasKeys(line, *figure.table) || !IsSelected(line, figure)) {
-        continue;
-      }
+      if (!IsOfBits(line, figure) || !IsSelected(line, figure)) continue;
       GateCheck check = Start(line, figure);
       if (FindBase(figure, check)) {
         if (SameBits(check.base, check.now)) {

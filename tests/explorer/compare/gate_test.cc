@@ -229,6 +229,8 @@ TEST(CheckGateTest, WhatIsMissingNowHasFailed) {
   const Gate gate("plan=* kl_nats <= base", &base, now);
   EXPECT_EQ(gate.Count(Outcome::kPassed), 3u);
   EXPECT_EQ(gate.Count(Outcome::kFailed), 1u);
+  const Gate bits("plan=* bits == base", &base, now);
+  EXPECT_GT(bits.Count(Outcome::kFailed), 0u);
 }
 
 }  // namespace
