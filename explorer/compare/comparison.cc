@@ -25,11 +25,6 @@ std::optional<double> RatioOf(const Value& base, const Value& now) {
   return std::isfinite(ratio) ? std::optional<double>(ratio) : std::nullopt;
 }
 
-bool IsCompared(const Figure& figure) {
-  return figure.column->role() == Role::kFigure &&
-         figure.table->name != "sentences";
-}
-
 Comparison::OfTable& TableOf(const Figure& figure, Comparison& comparison) {
   for (Comparison::OfTable& table : comparison.tables) {
     if (table.table == figure.table->name) return table;
@@ -52,7 +47,7 @@ void CompareFigures(const Results& base, const Results& now,
   const std::vector<Figure> of_base = FiguresOf(base), of_now = FiguresOf(now);
   const auto in_base = ByName(of_base), in_now = ByName(of_now);
   for (const Figure& figure : of_now) {
-    if (!IsCompared(figure)) continue;
+    if (!IsDeterministic(figure)) continue;
     Comparison::OfTable& table = TableOf(figure, comparison);
     ++table.figures;
     const auto found = in_base.find(figure.name);
@@ -74,7 +69,7 @@ void CompareFigures(const Results& base, const Results& now,
     comparison.differences.push_back(std::move(difference));
   }
   for (const Figure& figure : of_base) {
-    if (!IsCompared(figure) || in_now.count(figure.name) > 0) continue;
+    if (!IsDeterministic(figure) || in_now.count(figure.name) > 0) continue;
     Comparison::OfTable& table = TableOf(figure, comparison);
     ++table.figures;
     ++table.only_in_base;

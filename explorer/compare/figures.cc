@@ -82,6 +82,11 @@ std::map<absl::string_view, const Figure*> ByName(
   return by_name;
 }
 
+bool IsDeterministic(const Figure& figure) {
+  return figure.column->role() == Role::kFigure &&
+         figure.table->name != "sentences";
+}
+
 bool SameBits(const Value& a, const Value& b) {
   if (a.index() != b.index()) return false;
   const double* const x = std::get_if<double>(&a);

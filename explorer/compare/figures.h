@@ -32,6 +32,10 @@ std::vector<Figure> FiguresOf(const Results& results);
 std::map<absl::string_view, const Figure*> ByName(
     const std::vector<Figure>& figures);
 
+// Whether it is compared bit for bit: no time, and no sentence, whose figures
+// stand in other tables.
+bool IsDeterministic(const Figure& figure);
+
 // Whether they are the same: bit for bit, where NaN is NaN, and what was not
 // measured is what was not measured.
 bool SameBits(const Value& a, const Value& b);

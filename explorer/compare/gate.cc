@@ -339,8 +339,7 @@ class Checker {
   // Whether a line of bits is about the figure's table and column.
   bool IsOfBits(const GateLine& line, const Figure& figure) const {
     return (line.table.empty() || figure.table->name == line.table) &&
-           figure.column->role() == Role::kFigure &&
-           figure.table->name != "sentences" && !figure.table->single &&
+           IsDeterministic(figure) && !figure.table->single &&
            HasKeys(line, *figure.table);
   }
 
