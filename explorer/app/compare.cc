@@ -1,14 +1,21 @@
 #include "explorer/app/compare.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <filesystem>
 #include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "explorer/app/console.h"
 #include "explorer/app/settings.h"
+#include "explorer/app/stored_sweep.h"
 #include "explorer/compare/comparison.h"
 #include "explorer/compare/gate.h"
 #include "explorer/report/compare_results.h"
@@ -16,6 +23,7 @@
 #include "explorer/report/mode_schemas.h"
 #include "explorer/report/report_files.h"
 #include "explorer/results/results_reader.h"
+#include "explorer/store/shards.h"
 #include "model/files/mapped_file.h"
 #include "model/files/output_file.h"
 
@@ -54,6 +62,68 @@ int GateCode(const std::vector<GateLine>& lines,
   return all_compared ? kDone : kNothingComparable;
 }
 
+// STORE or STORE@RUN.
+struct StoreName {
+  std::string folder, run;
+};
+
+// None for a results.json or a report's folder, which may be a store too.
+std::optional<StoreName> StoreNameOf(const std::string& name) {
+  const auto is_store = [](const std::string& folder) {
+    std::error_code error;
+    return std::filesystem::exists(folder + "/meta.json", error) &&
+           !std::filesystem::exists(folder + "/results.json", error);
+  };
+  if (is_store(name)) return StoreName{name, ""};
+  const size_t at = name.rfind('@');
+  if (at == std::string::npos || !is_store(name.substr(0, at))) {
+    return std::nullopt;
+  }
+  return StoreName{name.substr(0, at), name.substr(at + 1)};
+}
+
+// The results of that name; of a store, what fits `other`, if that is given.
+absl::StatusOr<Results> Find(const std::string& name, const Results* other) {
+  const auto store = StoreNameOf(name);
+  if (!store.has_value()) return ReadResults(name, ModeSchemas());
+  const auto contents = ReadStore(store->folder);
+  if (!contents.ok()) return contents.status();
+  for (const std::string& what : contents->skipped) {
+    Warn(absl::StrCat(what, "; it is skipped"));
+  }
+  StoredSubject subject;
+  if (other != nullptr) subject = SubjectOfResults(*other);
+  subject.run = store->run;
+  return StoredSweep(*contents, store->folder, subject);
+}
+
+struct Pair {
+  std::optional<Results> base;
+  Results now;
+};
+
+// What is looked at in a store is what the other run is of, unless that is a
+// store too, of no one run.
+absl::StatusOr<Pair> FindBoth(const std::string& base, const std::string& now) {
+  Pair pair;
+  const auto store = StoreNameOf(now);
+  const bool now_chooses = !store.has_value() || !store->run.empty();
+  if (!base.empty() && !now_chooses) {
+    auto found = Find(base, nullptr);
+    if (!found.ok()) return found.status();
+    pair.base = *std::move(found);
+  }
+  auto found = Find(now, pair.base.has_value() ? &*pair.base : nullptr);
+  if (!found.ok()) return found.status();
+  pair.now = *std::move(found);
+  if (!base.empty() && now_chooses) {
+    found = Find(base, &pair.now);
+    if (!found.ok()) return found.status();
+    pair.base = *std::move(found);
+  }
+  return pair;
+}
+
 }  // namespace
 
 int RunCompare(const Settings& settings) {
@@ -65,21 +135,20 @@ int RunCompare(const Settings& settings) {
     if (!parsed.ok()) return Fail(parsed.status(), kBadUsage);
     lines = *std::move(parsed);
   }
-  const auto now = ReadResults(settings.with, ModeSchemas());
-  if (!now.ok()) return Fail(now.status(), kFailed);
-  std::optional<Results> base;
-  if (!settings.compare.empty()) {
-    auto read = ReadResults(settings.compare, ModeSchemas());
-    if (!read.ok()) return Fail(read.status(), kFailed);
-    base = *std::move(read);
+  const auto both = FindBoth(settings.compare, settings.with);
+  if (!both.ok()) {
+    // No baseline, or a store without what the other run is of.
+    return Fail(both.status(),
+                absl::IsNotFound(both.status()) ? kNothingComparable : kFailed);
   }
-  const Results* const of_base = base.has_value() ? &*base : nullptr;
+  const Results& now = both->now;
+  const Results* const base = both->base.has_value() ? &*both->base : nullptr;
   Comparison comparison;
-  if (base.has_value()) comparison = Compare(*base, *now);
-  const std::vector<GateCheck> checks = CheckGate(lines, of_base, *now);
+  if (base != nullptr) comparison = Compare(*base, now);
+  const std::vector<GateCheck> checks = CheckGate(lines, base, now);
   const Results results =
-      ComparisonResults({settings.compare, settings.with, settings.gate},
-                        of_base, &*now, comparison, checks);
+      ComparisonResults({settings.compare, settings.with, settings.gate}, base,
+                        &now, comparison, checks);
   if (!settings.junit.empty()) {
     const absl::Status written = WriteFile(settings.junit, JUnitXml(results));
     if (!written.ok()) return Fail(written, kFailed);

@@ -39,6 +39,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Settings& settings,
                                                  const WisdomFile& wisdom) {
   if (settings.store.empty()) return std::unique_ptr<Store>();
   StoreHost host;
+  host.model = settings.model;
   host.cpu = CpuName();
   host.target = KernelTarget();
   host.threads = settings.threads;

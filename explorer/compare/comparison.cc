@@ -46,8 +46,12 @@ void CompareFigures(const Results& base, const Results& now,
                     Comparison& comparison) {
   const std::vector<Figure> of_base = FiguresOf(base), of_now = FiguresOf(now);
   const auto in_base = ByName(of_base), in_now = ByName(of_now);
+  // What was read from a store lacks whole tables.
+  const auto is_compared = [&](const Figure& figure, const Results& other) {
+    return IsDeterministic(figure) && other.Has(figure.table->name);
+  };
   for (const Figure& figure : of_now) {
-    if (!IsDeterministic(figure)) continue;
+    if (!is_compared(figure, base)) continue;
     Comparison::OfTable& table = TableOf(figure, comparison);
     ++table.figures;
     const auto found = in_base.find(figure.name);
@@ -69,7 +73,7 @@ void CompareFigures(const Results& base, const Results& now,
     comparison.differences.push_back(std::move(difference));
   }
   for (const Figure& figure : of_base) {
-    if (!IsDeterministic(figure) || in_now.count(figure.name) > 0) continue;
+    if (!is_compared(figure, now) || in_now.count(figure.name) > 0) continue;
     Comparison::OfTable& table = TableOf(figure, comparison);
     ++table.figures;
     ++table.only_in_base;

@@ -42,6 +42,12 @@ absl::string_view UnitName(Unit unit) {
   return "";
 }
 
+Column MakeColumn(absl::string_view name, absl::string_view title, Unit unit,
+                  absl::string_view about, Type type, bool optional) {
+  return {std::string(name), std::string(title), unit, std::string(about), type,
+          optional};
+}
+
 absl::Span<const Key> Keys() {
   static constexpr Key kKeys[] = {
       {"plan", Type::kText},       {"tokens", Type::kText},
@@ -102,6 +108,11 @@ size_t Table::Find(absl::string_view column) const {
   while (c < columns.size() && columns[c].name != column) ++c;
   CHECK_LT(c, columns.size()) << "no column " << column << " in " << name;
   return c;
+}
+
+bool Results::Has(absl::string_view table) const {
+  return std::any_of(tables.begin(), tables.end(),
+                     [&](const Table& t) { return t.name == table; });
 }
 
 const Table& Results::Find(absl::string_view table) const {

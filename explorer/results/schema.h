@@ -83,6 +83,9 @@ struct Column {
   Role role() const;
 };
 
+Column MakeColumn(absl::string_view name, absl::string_view title, Unit unit,
+                  absl::string_view about, Type type, bool optional);
+
 // The columns that are keys, in every table that has them.
 struct Key {
   absl::string_view name;
@@ -116,6 +119,8 @@ struct Results {
   std::string mode;           // "sweep"
   std::vector<Table> tables;  // the first is the context: what was run, where
 
+  bool Has(absl::string_view table) const;
+
   // The table of that name; there is one.
   const Table& Find(absl::string_view table) const;
 };
@@ -131,16 +136,8 @@ template <typename T>
 constexpr bool kIsOptional<std::optional<T>> = true;
 
 template <typename T>
-struct Plain {
-  using type = T;
-};
-template <typename T>
-struct Plain<std::optional<T>> {
-  using type = T;
-};
-
-template <typename T>
 constexpr Type TypeOf() {
+  if constexpr (kIsOptional<T>) return TypeOf<typename T::value_type>();
   if constexpr (std::is_same_v<T, bool>) return Type::kBool;
   if constexpr (std::is_integral_v<T>) return Type::kInteger;
   if constexpr (std::is_floating_point_v<T>) return Type::kNumber;
@@ -182,26 +179,24 @@ Value ToValue(const T& x) {
 // One field of rows that are made of T.
 template <typename T>
 struct Field {
+  template <typename Get>
+  using ResultOf = std::decay_t<std::invoke_result_t<Get, const T&>>;
+
   Column column;
   std::function<Value(const T&)> get;
 
   // `get` returns a bool, an integer, a double, a text or a vector of one of
   // them, or a std::optional of these. Without a title, tables show the name.
   template <typename Get>
-  Field(std::string name, std::string title, Unit unit, std::string about,
-        Get get_in) {
-    using Result = std::decay_t<std::invoke_result_t<Get, const T&>>;
-    using Plain = typename schema_internal::Plain<Result>::type;
-    column = {std::move(name),
-              std::move(title),
-              unit,
-              std::move(about),
-              schema_internal::TypeOf<Plain>(),
-              schema_internal::kIsOptional<Result>};
-    get = [get_in](const T& row) {
-      return schema_internal::ToValue<Result>(std::invoke(get_in, row));
-    };
-  }
+  Field(absl::string_view name, absl::string_view title, Unit unit,
+        absl::string_view about, Get get_in)
+      : Field(MakeColumn(name, title, unit, about,
+                         schema_internal::TypeOf<ResultOf<Get>>(),
+                         schema_internal::kIsOptional<ResultOf<Get>>),
+              [get_in](const T& row) {
+                return schema_internal::ToValue<ResultOf<Get>>(
+                    std::invoke(get_in, row));
+              }) {}
 
   Field(Column column_in, std::function<Value(const T&)> get_in)
       : column(std::move(column_in)), get(std::move(get_in)) {}

@@ -31,7 +31,7 @@ struct Record {
   std::string kind;  // "error", "time", ...: also in the input
   // Where and when. The process, as its shard is called; UTC.
   std::string run, time;
-  // "cpu", "target", "threads", "tuning", "build".
+  // "model" (its name), "cpu", "target", "threads", "tuning", "build".
   std::map<std::string, std::string> host;
   std::string result;  // JSON's text
 

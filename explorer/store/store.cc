@@ -58,7 +58,8 @@ std::string WhereOf(const Record& record) {
 
 Store::Store(const std::string& folder, const StoreHost& host, Options options)
     : options_(std::move(options)),
-      host_{{"cpu", host.cpu},
+      host_{{"model", host.model},
+            {"cpu", host.cpu},
             {"target", host.target},
             {"threads", absl::StrCat(host.threads)},
             {"tuning", host.tuning},

@@ -22,6 +22,7 @@ namespace ulpscope {
 
 // What a process' measurements have in common.
 struct StoreHost {
+  std::string model;        // as --model names it
   std::string cpu, target;  // CpuName, KernelTarget
   size_t threads = 0;
   std::string tuning;  // names the tunings of MatMul and the kernels' version

@@ -88,9 +88,6 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
     result.token = std::move((*errors)[i][0]);
     result.prompt = std::move((*errors)[i][1]);
     measured.all = measured.all && result.measured();
-    if (result.measured()) {
-      result.score = options.metric->of(result.token, result.prompt);
-    }
   }
   return measured;
 }
@@ -154,6 +151,17 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
   return plans;
 }
 
+void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans) {
+  for (PlanResult& plan : plans) {
+    if (plan.measured()) {
+      plan.score = options.metric->of(plan.token, plan.prompt);
+    }
+    plan.decode_rate = RateOf(plan.timing.decode, 1);
+    plan.prefill_rate =
+        RateOf(plan.timing.prefill, static_cast<double>(options.prompt.size()));
+  }
+}
+
 absl::StatusOr<SweepResult> RunSweep(
     const Run& run, const SweepOptions& options,
     absl::FunctionRef<void(const SweepResult&)> on_measured) {
@@ -163,11 +171,7 @@ absl::StatusOr<SweepResult> RunSweep(
   result.plans = std::move(measured->results);
   // Sorts the plans of a copy: those that are timed keep their places.
   const auto ranked = [&](SweepResult of) {
-    for (PlanResult& plan : of.plans) {
-      plan.decode_rate = RateOf(plan.timing.decode, 1);
-      plan.prefill_rate = RateOf(plan.timing.prefill,
-                                 static_cast<double>(options.prompt.size()));
-    }
+    ScorePlans(options, of.plans);
     if (measured->all) of.effects = MainEffects(options.axes, of.plans);
     RankPlans(of.plans);
     return of;
@@ -195,6 +199,7 @@ absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
     return absl::CancelledError("while looking for the worst plan");
   }
   std::vector<PlanResult>& results = measured->results;
+  ScorePlans(options, results);
   RankPlans(results);
   size_t worst = results.size() - 1;
   while (worst > 0 && !results[worst].score.has_value()) --worst;

@@ -40,6 +40,9 @@ struct SweepResult {
 absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
                                           size_t num_layers);
 
+// Sets the scores and rates of plans from their errors and times.
+void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans);
+
 // Measures every plan's errors, in lockstep, then times the plans in
 // interleaved rounds. If it is stopped the result has what was measured until
 // then, and no plan is timed whose errors were not all measured.

@@ -34,6 +34,13 @@ test('Ratios, the tolerance and plans of one file alone', () => withReport(
               other.plans[0].score);
   await page.getByLabel('tolerance (%)').fill('5');
   assert.match(await said(page), /^1 of .* differ by more than 5 %/);
+  const slider = page.getByRole('slider', {name: 'tolerance'});
+  assert.equal(await slider.getAttribute('aria-valuetext'), '5 %');
+  await slider.press('Home');
+  assert.match(await said(page), /^2 of .* differ by more than 0 %/);
+  await slider.press('End');
+  assert.match(await said(page), /^0 of .* differ by more than 1000 %/);
+  assert.equal(await page.getByLabel('tolerance (%)').inputValue(), '1000');
   assert.equal(await page.locator('#comparison tbody tr',
                                   {hasText: gone.plan}).count() > 0, true);
   assert.equal(await page.locator('#pareto .point.base').count(), count - 1);

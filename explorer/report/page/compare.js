@@ -114,6 +114,9 @@ function joinedRows(page, table, name) {
   return joined;
 }
 
+const TOLERANCES =
+    [0, 1e-6, 1e-4, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000];  // percent
+
 function compareSection(page) {
   const state = page.state.compare;
   const tables = Object.keys(JOINED_BY[modeOf(page.results)]);
@@ -155,11 +158,28 @@ function compareSection(page) {
         c => [c.name, c.name, c.about]), state, "figure", draw));
     draw();
   };
+  // A number, and a slider over usual ones, which shows the nearest below.
   const percent = html("input", {type: "number", min: 0, step: "any",
     value: state.percent, input: () => {
-      state.percent = Math.max(0, Number(percent.value) || 0);
-      changed();
+      take(Math.max(0, Number(percent.value) || 0));
+      showOnSlider();
     }});
+  const slider = html("input", {type: "range", min: 0,
+    max: TOLERANCES.length - 1, "aria-label": "tolerance",
+    input: () => {
+      take(TOLERANCES[slider.value]);
+      percent.value = state.percent;
+      showOnSlider();
+    }});
+  const take = value => {
+    state.percent = value;
+    changed();
+  };
+  const showOnSlider = () => {
+    slider.value = TOLERANCES.findLastIndex(t => t <= state.percent);
+    slider.setAttribute("aria-valuetext", `${state.percent} %`);
+  };
+  showOnSlider();
   chooseTable();
   const warnings = ["model", "architecture", "num_hidden_layers", "hidden_size",
                     "plan", "axes", "tokens", "prompt", "token", "reference"]
@@ -174,7 +194,7 @@ function compareSection(page) {
       html("div", {class: "controls"},
            chooser("table", tables.map(t => [t, t, tableAbout(t).about]), state,
                    "table", chooseTable),
-           figures, labelled("tolerance (%)", percent),
+           figures, labelled("tolerance (%)", percent), slider,
            checkBox("hide equal", state, "hide", changed),
            html("button", {click: () => page.compareWith(null, "")},
                 "Stop comparing")),

@@ -1,7 +1,5 @@
 // A store of attributions and diagnoses.
 
-#include <signal.h>
-
 #include <cstddef>
 #include <filesystem>
 #include <functional>
@@ -13,8 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "explorer/store/record.h"
 #include "explorer/store/shards.h"
 #include "gmock/gmock.h"
@@ -95,17 +91,15 @@ TEST(ExplorerStoreModesTest, TimedRepairIsKept) {
 TEST(ExplorerStoreModesTest, KilledAttributionGoesOn) {
   const std::string store = Path("killed");
   const std::string flags = absl::StrCat(kAttribute, " --store=", store);
-  const absl::Time start = absl::Now();
   ASSERT_EQ(
       Explorer(Quoted(absl::StrCat(flags, " --out=", Path("whole")))).exit_code,
       0);
-  const absl::Duration whole = absl::Now() - start;
   const StoreContents expected = Contents(store);
   std::mt19937 random(1);
   for (int i = 0; i < 6; ++i) {
     std::filesystem::remove_all(store);
-    StopExplorer(absl::StrSplit(flags, ' '), "", SIGKILL,
-                 whole * std::uniform_real_distribution<>(0, 1)(random));
+    KillInTheMiddle(absl::StrSplit(flags, ' '), store, expected.records.size(),
+                    random);
     const size_t kept = Contents(store).records.size();
     const Outcome again =
         Explorer(Quoted(absl::StrCat(flags, " --out=", Path("again"))));

@@ -15,19 +15,29 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
 namespace ulpscope {
+
+std::string Read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
 namespace {
 
-std::string Program() {
+std::string Program(absl::string_view path = "explorer/app/explorer") {
   return absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
-                      std::getenv("TEST_WORKSPACE"), "/explorer/app/explorer");
+                      std::getenv("TEST_WORKSPACE"), "/", path);
 }
 
 // What a process that runs has computed so far, by all of its threads.
@@ -39,17 +49,10 @@ absl::Duration CpuTime(pid_t process) {
   return absl::DurationFromTimespec(time);
 }
 
-}  // namespace
+std::string ErrPath() { return absl::StrCat(TestFolder(), "/err"); }
 
-std::string Read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-Outcome Explorer(const std::string& arguments, const std::string& out_path,
-                 const std::string& before) {
+Outcome Run(const std::string& program, const std::string& arguments,
+            const std::string& out_path, const std::string& before) {
   // Of its own: threads run several programs at once.
   static std::atomic<int> runs{0};
   const std::string folder = absl::StrCat(TestFolder(), "/run", ++runs);
@@ -59,7 +62,7 @@ Outcome Explorer(const std::string& arguments, const std::string& out_path,
   const std::string err = absl::StrCat(folder, "/err");
   const int status = std::system(
       absl::StrCat("unset BUILD_WORKING_DIRECTORY XDG_CACHE_HOME HOME; ",
-                   before, "; '", Program(), "' ", arguments, " </dev/null >'",
+                   before, "; '", program, "' ", arguments, " </dev/null >'",
                    out, "' 2>'", err, "'")
           .c_str());
   EXPECT_TRUE(WIFEXITED(status)) << arguments;
@@ -67,11 +70,22 @@ Outcome Explorer(const std::string& arguments, const std::string& out_path,
           absl::ZeroDuration()};
 }
 
-Outcome StopExplorer(const std::vector<std::string>& arguments,
-                     const std::string& marker, int signal_number,
-                     absl::Duration delay) {
+}  // namespace
+
+Outcome Explorer(const std::string& arguments, const std::string& out_path,
+                 const std::string& before) {
+  return Run(Program(), arguments, out_path, before);
+}
+
+Outcome PlantedExplorer(const std::string& arguments) {
+  return Run(Program("tests/explorer/app/planted_explorer"), arguments, "",
+             ":");
+}
+
+Outcome StopExplorerWhen(const std::vector<std::string>& arguments,
+                         absl::FunctionRef<bool()> ready, int signal_number) {
   const std::string out = absl::StrCat(TestFolder(), "/out");
-  const std::string err = absl::StrCat(TestFolder(), "/err");
+  const std::string err = ErrPath();
   std::vector<std::string> words = {Program()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
@@ -97,20 +111,33 @@ Outcome StopExplorer(const std::vector<std::string>& arguments,
   absl::Duration cpu;
   rusage usage = {};
   while (wait4(child, &status, WNOHANG, &usage) == 0) {
-    if (!sent && absl::StrContains(Read(err), marker)) {
-      absl::SleepFor(delay);
+    if (!sent && ready()) {
       cpu = CpuTime(child);
       kill(child, signal_number);
       sent = true;
     }
     if (absl::Now() - start > kPatience) kill(child, SIGKILL);
-    absl::SleepFor(absl::Milliseconds(5));
+    absl::SleepFor(absl::Milliseconds(1));
   }
-  EXPECT_TRUE(sent) << Read(err);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
           Read(out), Read(err),
           absl::DurationFromTimeval(usage.ru_utime) +
               absl::DurationFromTimeval(usage.ru_stime) - cpu};
+}
+
+Outcome StopExplorer(const std::vector<std::string>& arguments,
+                     const std::string& marker, int signal_number,
+                     absl::Duration delay) {
+  const std::string err = ErrPath();
+  bool sent = false;
+  const auto marked = [&] {
+    if (!absl::StrContains(Read(err), marker)) return false;
+    absl::SleepFor(delay);
+    return sent = true;
+  };
+  Outcome outcome = StopExplorerWhen(arguments, marked, signal_number);
+  EXPECT_TRUE(sent) << outcome.err;
+  return outcome;
 }
 
 }  // namespace ulpscope

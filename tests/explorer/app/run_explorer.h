@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 
 namespace ulpscope {
@@ -29,8 +30,16 @@ struct Outcome {
 Outcome Explorer(const std::string& arguments, const std::string& out_path = "",
                  const std::string& before = ":");
 
-// Starts the program as from a terminal, waits until `marker` is on its stderr
-// and then for `delay`, and sends it the signal.
+// The program as a build would give it in which AddResidual rounds f32's sums
+// once more (planted_rounding.cc).
+Outcome PlantedExplorer(const std::string& arguments);
+
+// Starts the program as from a terminal, waits until `ready`, which is asked
+// every few milliseconds, and sends it the signal; none if it ends before.
+Outcome StopExplorerWhen(const std::vector<std::string>& arguments,
+                         absl::FunctionRef<bool()> ready, int signal_number);
+
+// When `marker`, which has to appear, has been on its stderr for `delay`.
 Outcome StopExplorer(const std::vector<std::string>& arguments,
                      const std::string& marker, int signal_number,
                      absl::Duration delay = absl::ZeroDuration());

@@ -1,8 +1,12 @@
 #include "tests/explorer/app/stored_runs.h"
 
+#include <signal.h>
+
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "explorer/store/record.h"
 #include "explorer/store/shards.h"
 #include "gtest/gtest.h"
@@ -48,6 +54,23 @@ std::set<std::string> Keys(const StoreContents& contents) {
   std::set<std::string> keys;
   for (const Record& record : contents.records) keys.insert(record.key);
   return keys;
+}
+
+void KillInTheMiddle(const std::vector<std::string>& arguments,
+                     const std::string& store, size_t measurements,
+                     std::mt19937& random) {
+  const size_t records =
+      std::uniform_int_distribution<size_t>(0, measurements - 1)(random);
+  const int64_t microseconds =
+      std::uniform_int_distribution<int64_t>(0, 3000)(random);
+  StopExplorerWhen(
+      arguments,
+      [&] {
+        if (Contents(store).records.size() < records) return false;
+        absl::SleepFor(absl::Microseconds(microseconds));
+        return true;
+      },
+      SIGKILL);
 }
 
 std::pair<size_t, size_t> Counts(const Outcome& run) {

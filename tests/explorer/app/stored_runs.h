@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "explorer/store/shards.h"
 #include "nlohmann/json.hpp"
@@ -22,6 +24,12 @@ StoreContents Contents(const std::string& store);
 // By key, of what is no time.
 std::map<std::string, std::string> Errors(const StoreContents& contents);
 std::set<std::string> Keys(const StoreContents& contents);
+
+// Kills the program that keeps up to `measurements` in an empty store: after a
+// random number of them and, at random, up to a few milliseconds.
+void KillInTheMiddle(const std::vector<std::string>& arguments,
+                     const std::string& store, size_t measurements,
+                     std::mt19937& random);
 
 // What a run says of its store: measurements that were there, and new ones.
 std::pair<size_t, size_t> Counts(const Outcome& run);
