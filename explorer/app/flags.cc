@@ -163,14 +163,16 @@ constexpr Flag kFlags[] = {
      "--wisdom; what that knows already is skipped",
      true},
     {"compare", "", kCompare, "a path", &ReadCompared<&Settings::compare>,
-     "compare --with with this run, a results.json or a report's folder: "
-     "errors bit for bit, and speeds by a test if both are of one machine"},
+     "compare --with with this run, a results.json, a report's folder, a store "
+     "or STORE@RUN: errors bit for bit, and speeds by a test if both are of "
+     "one "
+     "machine"},
     {"gate", "", kCompare, "a path", &ReadCompared<&Settings::gate>,
      "a file of conditions that --with has to keep, lines SELECTOR METRIC OP "
      "LIMIT such as: plan=* rel_l2 <= 1.02 x base; docs/results.md describes "
      "it. Exit code 3: one failed; 4: nothing could be compared"},
     {"with", "", kCompare, "a path", &ReadPath<&Settings::with>,
-     "the run that --compare or --gate is about"},
+     "the run that --compare or --gate is about, named alike"},
     {"junit", "", kCompare, "a path", &ReadPath<&Settings::junit>,
      "a file for --gate's outcome as JUnit's XML"},
     {"fail_on", "nothing", kDiagnose, "nothing, implementation or unexplained",

@@ -1,10 +1,15 @@
 #include "explorer/store/shards.h"
 
+#include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -19,6 +24,7 @@
 namespace ulpscope {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -161,6 +167,48 @@ TEST(ShardsTest, FileInTheWayIsAnError) {
   EXPECT_THAT(MakeStore(folder, "a test").message(), HasSubstr("/shards"));
   ShardWriter writer(folder, NewRun());
   EXPECT_THAT(writer.Append("x").message(), HasSubstr("cannot create"));
+}
+
+// As a user whom the modes of files bind, which root is only without its
+// capabilities.
+class WithoutCapabilities {
+ public:
+  WithoutCapabilities() {
+    EXPECT_EQ(syscall(SYS_capget, &header_, had_), 0);
+    __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+    std::copy(std::begin(had_), std::end(had_), std::begin(none));
+    for (auto& of : none) of.effective = 0;
+    EXPECT_EQ(syscall(SYS_capset, &header_, none), 0);
+  }
+  ~WithoutCapabilities() { syscall(SYS_capset, &header_, had_); }
+
+ private:
+  __user_cap_header_struct header_ = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct had_[_LINUX_CAPABILITY_U32S_3] = {};
+};
+
+TEST(ShardsTest, AReadOnlyStoreCanBeReadAlone) {
+  namespace fs = std::filesystem;
+  const std::string folder = MadeStore("read_only");
+  const std::string shards = absl::StrCat(folder, "/shards");
+  Write(shards + "/a.jsonl", Lines(2));
+  const fs::perms mode = fs::perms::owner_read | fs::perms::owner_exec;
+  for (const std::string& path : {folder, shards}) fs::permissions(path, mode);
+  {
+    const WithoutCapabilities bound;
+    EXPECT_TRUE(MakeStore(folder, "a test").ok());
+    EXPECT_THAT(Contents(folder).records, SizeIs(2));
+    ShardWriter writer(folder, NewRun());
+    EXPECT_THAT(writer.Append("x").message(),
+                AllOf(HasSubstr(writer.path()), HasSubstr("cannot create"),
+                      HasSubstr("denied")));
+    EXPECT_THAT(MakeStore(folder + "/below", "a test").message(),
+                AllOf(HasSubstr(folder), HasSubstr("denied")));
+  }
+  for (const std::string& path : {folder, shards}) {
+    fs::permissions(path, fs::perms::owner_all);
+  }
+  EXPECT_THAT(Contents(folder).records, SizeIs(2));
 }
 
 TEST(ShardsTest, RunsAreOfTheirOwn) {
