@@ -32,7 +32,8 @@ for (const name of ALL) {
     }
   }));
 
-  for (const scheme of ['light', 'dark']) {
+  // The seed model's is an attribution as well.
+  for (const scheme of name === 'seed' ? ['light'] : ['light', 'dark']) {
     test(`${name}: axe finds nothing serious when it is ${scheme}`,
          () => withReport(name, async page => {
       // One of the many tables of all figures stands for the others.
@@ -41,7 +42,8 @@ for (const name of ALL) {
         await summary.click();
       }
       await page.evaluate(axe);
-      const {violations} = await page.evaluate('axe.run()');
+      const {violations} = await page.evaluate(
+          "axe.run({resultTypes: ['violations']})");
       assert.deepEqual(
           violations.filter(v => ['serious', 'critical'].includes(v.impact))
               .map(v => `${v.id}: ${v.nodes[0].html}`), []);
