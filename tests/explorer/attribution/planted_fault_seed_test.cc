@@ -29,7 +29,7 @@ using ::testing::ElementsAre;
 // cell, whose entry is the effect of that cell alone: so one map serves all
 // plans. The first plan's own map is made as well, and must be the same.
 TEST(PlantedFaultTest, OneIsTheLargestCauseAndTheBestRepairOfSeed) {
-  constexpr size_t kCells = 6;  // each takes half a minute
+  constexpr size_t kCells = 4;  // each takes half a minute
   Parallel parallel(2);
   const Weights weights = LoadedWeights("synthetic:seed", parallel);
   const size_t num_layers = weights.layers.size();
