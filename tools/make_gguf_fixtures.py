@@ -30,6 +30,12 @@ SCALES = {
     Type.Q8_0: [0],
     Type.Q4_K: [0, 2],
     Type.Q6_K: [208],
+    Type.Q2_K: [80, 82],
+    Type.Q3_K: [108],
+    Type.Q5_K: [0, 2],
+    Type.IQ4_NL: [0],
+    Type.IQ4_XS: [0],
+    Type.MXFP4: [],  # a byte's exponent
 }
 
 
@@ -50,6 +56,8 @@ def write_quants(rng):
         for block in blocks.reshape(-1, size):
             for offset in scales:
                 block[offset : offset + 2] = finite_half(rng)
+            if kind == Type.MXFP4:
+                block[0] = rng.integers(0, 250)
         raw = blocks.reshape(rows, -1)
         expected = gguf.quants.dequantize(raw, kind)
         assert expected.shape == (rows, row_blocks * elements)
@@ -150,7 +158,7 @@ def write_model(rng, name, arch, head_dim, layers, tied, bias, qk_norm):
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(1)
-    write_quants(rng)
+    write_quants(np.random.default_rng(2))
     write_model(rng, "llama", "llama", 8, 2, True, False, False)
     write_model(rng, "qwen2", "qwen2", 8, 1, False, True, False)
     write_model(rng, "qwen3", "qwen3", 16, 1, False, False, True)

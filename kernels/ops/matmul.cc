@@ -13,6 +13,8 @@
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/ops/block_type.h"
+#include "kernels/ops/block_widen.h"
 #include "kernels/ops/matmul_division.h"
 #include "kernels/ops/matmul_prefetch.h"
 #include "kernels/ops/panels.h"
@@ -53,7 +55,7 @@ inline constexpr size_t kTasksPerThread = 7;
 
 // Kept from call to call, as a decode step makes hundreds of them, and shared
 // by the strategies: no call of MatMul runs within another on the same thread.
-enum class Scratch { kOperands, kWidened, kSums, kCompensations };
+enum class Scratch { kOperands, kPanel, kWidened, kSums, kCompensations };
 
 template <typename Lane, Scratch>
 Lane* ScratchOf(size_t count) {
@@ -85,7 +87,7 @@ class MatMulRun {
         m_(a_matrix_.rows),
         k_(a_matrix_.cols),
         steps_(hwy::DivCeil(k_, Sum::kStepProducts)),
-        grouped_(m_ >= kBlockedRows),
+        grouped_(m_ >= kBlockedRows || (m_ > 1 && HaveBlocks(all))),
         tiles_(hwy::DivCeil(m_, kMaxTileRows<Sum>)),
         a_(ScratchOf<Lane, Scratch::kOperands>(
             (grouped_ ? tiles_ * kMaxTileRows<Sum> : m_) * steps_)) {
@@ -125,6 +127,13 @@ class MatMulRun {
     }
   };
 
+  // Where a row alone is what keeps blocks as they are.
+  static bool HaveBlocks(absl::Span<const MatMulArgs> all) {
+    return std::any_of(all.begin(), all.end(), [](const MatMulArgs& args) {
+      return args.b.blocks != nullptr;
+    });
+  }
+
   Part PartOf(const MatMulArgs& args, const Parallel& parallel) const {
     const MatMulTuning tuning = args.tuning != nullptr
                                     ? *args.tuning
@@ -133,7 +142,7 @@ class MatMulRun {
     const size_t threads =
         std::min(ValueOr(tuning.threads, parallel.num_threads()),
                  parallel.num_threads());
-    const StoredFns<Lane> fns = FnsFor<S, Sum>(args.b.dtype);
+    const StoredFns<Lane> fns = FnsFor<S, Sum>(args.b);
     if (grouped_) {
       return {args,
               fns,
@@ -166,15 +175,36 @@ class MatMulRun {
   }
 
   MatMulTuning TuningOf(const MatMulArgs& args, const Tunings* tunings) const {
-    if (tunings == nullptr) return {};
+    // Blocks are not tuned.
+    if (tunings == nullptr || args.b.blocks != nullptr) return {};
     return tunings->Find({Strategy(IndexOf<S>(AllStrategies())), DType::kF64,
                           args.b.dtype, ShapeClass::Of(m_, args.b.n, k_)});
   }
 
+  // Where a step of a panel is; of blocks, about where.
   static const char* Panel(const MatMulArgs& args, size_t p, size_t step) {
-    return static_cast<const char*>(args.b.data) +
-           (p * args.b.panel_stride + step * Sum::kStepProducts * kPanelWidth) *
-               DTypeSize(args.b.dtype);
+    const char* const panel =
+        static_cast<const char*>(args.b.data) + p * args.b.panel_bytes();
+    const size_t row = step * Sum::kStepProducts;
+    return args.b.blocks != nullptr
+               ? panel + args.b.panel_bytes() / args.b.k * row
+               : panel + row * kPanelWidth * DTypeSize(args.b.dtype);
+  }
+
+  // Rows of kPanelWidth from a step on, as tiles read them: of blocks a copy.
+  const char* Stored(const MatMulArgs& args, size_t p, size_t step,
+                     size_t steps) const {
+    if (args.b.blocks == nullptr) return Panel(args, p, step);
+    const size_t row = step * Sum::kStepProducts;
+    const size_t first = row / kGroup;
+    const size_t last = std::min(
+        hwy::DivCeil(row + steps * Sum::kStepProducts, kGroup), k_ / kGroup);
+    float* const copy = ScratchOf<float, Scratch::kPanel>((last - first) *
+                                                          kGroup * kPanelWidth);
+    WidenBlocksOf (*args.b.blocks)(
+        reinterpret_cast<const uint8_t*>(Panel(args, p, 0)), first, last, copy);
+    return reinterpret_cast<const char*>(copy +
+                                         (row - first * kGroup) * kPanelWidth);
   }
 
   // The operands of A: rows as they are, or interleaved by tiles.
@@ -219,7 +249,10 @@ class MatMulRun {
                                  Panel(part.args, p0, 0),
                                  part.args.b.panel_stride,
                                  k_,
-                                 part.prefetch_steps};
+                                 part.prefetch_steps,
+                                 part.args.b.blocks != nullptr
+                                     ? WidenBlocksOf(*part.args.b.blocks)
+                                     : nullptr};
     part.fns.few_rows(m_, p1 - p0, tile, states);
     Finish(part.args, 0, m_, p0 * kPanelWidth, p1 * kPanelWidth, states);
   }
@@ -279,8 +312,9 @@ class MatMulRun {
       for (size_t p = p0; p < p1; ++p) {
         prefetch.b =
             p + 1 < p1 ? Address(Panel(part.args, p + 1, step)) : next_block_b;
+        const char* const stored = Stored(part.args, p, step, in.steps);
         for (size_t col = 0; col < kPanelWidth; col += kTileWidth<Sum>) {
-          PanelTiles(t, p, col, step, prefetch, in);
+          PanelTiles(t, stored, p, col, step, prefetch, in);
         }
       }
     }
@@ -305,8 +339,10 @@ class MatMulRun {
     PanelPrefetch next;
     next.tiles = (t.t1 - t.t0) * kTileColumns;
     next.b = Address(Panel(part.args, p, step));
-    next.b_step_bytes =
-        kPanelWidth * DTypeSize(part.args.b.dtype) * Sum::kStepProducts;
+    const PanelsView& b = part.args.b;
+    next.b_step_bytes = b.blocks != nullptr ? b.panel_bytes() / steps_
+                                            : kPanelWidth * DTypeSize(b.dtype) *
+                                                  Sum::kStepProducts;
     next.widened_step_bytes = kPanelWidth * sizeof(Lane);
     if (t.carried) {
       const size_t t0 = FirstTile(part, block);
@@ -318,12 +354,13 @@ class MatMulRun {
     return next;
   }
 
-  // All rows' tiles of kTileWidth columns of panel p, from `step` on.
-  void PanelTiles(const BlockTask& t, size_t p, size_t col, size_t step,
-                  const PanelPrefetch& prefetch, PackedTile<Lane>& in) const {
+  // All rows' tiles of kTileWidth columns of panel p, whose rows are `stored`
+  // from `step` on.
+  void PanelTiles(const BlockTask& t, const char* stored, size_t p, size_t col,
+                  size_t step, const PanelPrefetch& prefetch,
+                  PackedTile<Lane>& in) const {
     const Part& part = t.part;
-    const char* stored =
-        Panel(part.args, p, step) + col * DTypeSize(part.args.b.dtype);
+    stored += col * DTypeSize(part.args.b.dtype);
     in.stored = stored;
     if (!t.widen) {
       in.b = reinterpret_cast<Lane*>(const_cast<char*>(stored));

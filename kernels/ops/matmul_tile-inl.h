@@ -15,6 +15,8 @@
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/ops/block_type.h"
+#include "kernels/ops/block_widen.h"
 #include "kernels/ops/matmul_prefetch.h"
 #include "kernels/ops/panels.h"
 #include "kernels/strategy/accumulation-inl.h"
@@ -259,6 +261,7 @@ struct RowsTile {
   size_t panel_stride;  // elements from panel to panel
   size_t k;
   size_t prefetch_steps;  // how far ahead B is fetched
+  WidenBlocksFn widen;    // of blocks, whose stride is in bytes; else null
 };
 
 // Adds k products to each of R x NV vectors of sums, which lie in NP
@@ -363,6 +366,75 @@ void FewRows(size_t rows, size_t panels, const RowsTile<typename Sum::Lane>& in,
   }
 }
 
+// Adds k products to the sums of one row with NP neighbouring panels of blocks,
+// which are widened a group at a time, into L1.
+template <class Sum, Format kOperand, size_t NP>
+HWY_NOINLINE void AddBlockProducts(const RowsTile<typename Sum::Lane>& tile,
+                                   const States<typename Sum::Lane>& states) {
+  using D = TileTag<Sum>;
+  using V = hn::Vec<D>;
+  constexpr size_t kVectors = kPanelVectors<Sum>;
+  constexpr size_t kLanes = kTileLanes<Sum>;
+  constexpr size_t NV = kVectors * NP;
+  constexpr size_t kFloats = kGroup * kPanelWidth;
+  const D d;
+  const typename Sum::Lane* HWY_RESTRICT a = tile.a;
+  const uint8_t* const b = static_cast<const uint8_t*>(tile.b);
+  alignas(kBlockAlignment) float widened[NP * kFloats];
+
+  V s[NV], c[NV];
+  SetZero(d, s);
+  SetZero(d, c);
+  const size_t k = tile.k;
+  const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
+  RunSteps<Sum>(d, steps, s, c, [&](size_t i) HWY_ATTR {
+    const size_t at_k = i * Sum::kStepProducts;
+    const size_t in_group = at_k % kGroup;
+    if (in_group == 0) {
+      const size_t group = at_k / kGroup;
+      for (size_t p = 0; p < NP; ++p) {
+        tile.widen(b + p * tile.panel_stride, group, group + 1,
+                   widened + p * kFloats);
+      }
+    }
+    const float* const row = widened + in_group * kPanelWidth;
+    const V av = hn::Set(d, a[i]);
+    HWY_UNROLL(32)
+    for (size_t v = 0; v < NV; ++v) {
+      const V bv = LoadStep<Sum, kOperand>(
+          d, row + v / kVectors * kFloats + v % kVectors * kLanes, kPanelWidth,
+          at_k + 1 < k);
+      Sum::MulAdd(d, av, bv, s[v], c[v]);
+    }
+  });
+  StoreStates<Sum, 1, NV>(d, s, c, states);
+}
+
+// FewRows of blocks: a row alone.
+template <class Sum, Format kOperand>
+void OneRowOfBlocks(size_t rows, size_t panels,
+                    const RowsTile<typename Sum::Lane>& in,
+                    const States<typename Sum::Lane>& states) {
+  constexpr size_t kMost = kMaxPanelsInFlight<Sum>;
+  HWY_DASSERT(rows == 1);
+  (void)rows;
+  RowsTile<typename Sum::Lane> tile = in;
+  const auto run = [&](auto add, size_t step) {
+    for (size_t p = 0; p < panels; p += step) {
+      tile.b = static_cast<const uint8_t*>(in.b) + p * in.panel_stride;
+      add(tile, states.At(0, p * kPanelWidth));
+    }
+  };
+  if (kMost > 1 && panels % kMost == 0) {
+    run(&AddBlockProducts<Sum, kOperand, kMost>, kMost);
+  } else if (kMost > 2 && panels % 2 == 0) {
+    constexpr size_t kTwo = std::min<size_t>(kMost, 2);
+    run(&AddBlockProducts<Sum, kOperand, kTwo>, kTwo);
+  } else {
+    run(&AddBlockProducts<Sum, kOperand, 1>, 1);
+  }
+}
+
 // A block's first tile may have a few rows less than others do, and still widen
 // B in passing. Where sums are compensated, that saves next to nothing.
 inline constexpr size_t kFusedTiles = 5;
@@ -408,9 +480,22 @@ StoredFns<typename Sum::Lane> FnsOf() {
   return fns;
 }
 
+// Of blocks: a row alone widens them in passing; more rows get them as f32.
 template <class S, class Sum>
-StoredFns<typename Sum::Lane> FnsFor(DType b) {
-  switch (b) {
+StoredFns<typename Sum::Lane> FnsOfBlocks() {
+  constexpr Format kLane =
+      sizeof(typename Sum::Lane) == 8 ? Format::kF64 : Format::kF32;
+  constexpr Format kOperand =
+      kHolds<S::kInfo.operand, float> ? kLane : S::kInfo.operand;
+  StoredFns<typename Sum::Lane> fns = FnsOf<S, Sum, float>();
+  fns.few_rows = &OneRowOfBlocks<Sum, kOperand>;
+  return fns;
+}
+
+template <class S, class Sum>
+StoredFns<typename Sum::Lane> FnsFor(const PanelsView& b) {
+  if (b.blocks != nullptr) return FnsOfBlocks<S, Sum>();
+  switch (b.dtype) {
     case DType::kF64:
       return FnsOf<S, Sum, double>();
     case DType::kF32:
@@ -420,7 +505,7 @@ StoredFns<typename Sum::Lane> FnsFor(DType b) {
     case DType::kBF16:
       return FnsOf<S, Sum, hwy::bfloat16_t>();
   }
-  HWY_ABORT("DType %d", static_cast<int>(b));
+  HWY_ABORT("DType %d", static_cast<int>(b.dtype));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -13,6 +13,8 @@
 #include "kernels/base/aligned_bytes.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
+#include "kernels/ops/block_type.h"
+#include "kernels/ops/block_widen.h"
 
 namespace ulpscope {
 namespace {
@@ -41,31 +43,56 @@ void PackPanel(const Bits* HWY_RESTRICT from, size_t n, size_t k, size_t first,
 
 absl::StatusOr<Panels> Panels::Pack(DType dtype, const void* data, size_t n,
                                     size_t k, Parallel& parallel) {
-  Panels panels(dtype, n, k);
-  AlignedBytes storage = TryAllocateAlignedBytes(panels.bytes_);
-  if (storage == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no memory for the ", panels.bytes_, " bytes of ", n,
-                     " x ", k, " ", DTypeName(dtype), " in panels"));
-  }
-  panels.Fill(std::move(storage), data, parallel);
+  Panels panels(dtype, nullptr, n, k);
+  const absl::Status filled = panels.TryFill(data, parallel);
+  if (!filled.ok()) return filled;
+  return panels;
+}
+
+absl::StatusOr<Panels> Panels::Pack(const BlockType& type, const void* data,
+                                    size_t n, size_t k, Parallel& parallel) {
+  HWY_ASSERT(k % type.layout.elements == 0);
+  Panels panels(DType::kF32, &type, n, k);
+  const absl::Status filled = panels.TryFill(data, parallel);
+  if (!filled.ok()) return filled;
   return panels;
 }
 
 Panels::Panels(DType dtype, const void* data, size_t n, size_t k,
                Parallel& parallel)
-    : Panels(dtype, n, k) {
+    : Panels(dtype, nullptr, n, k) {
   Fill(AllocateAlignedBytes(bytes_), data, parallel);
 }
 
-Panels::Panels(DType dtype, size_t n, size_t k)
-    : view_{dtype, nullptr, n, k, k * kPanelWidth},
-      bytes_(hwy::DivCeil(n, kPanelWidth) * view_.panel_stride *
-             DTypeSize(dtype)) {}
+Panels::Panels(DType dtype, const BlockType* blocks, size_t n, size_t k)
+    : view_{dtype,
+            nullptr,
+            n,
+            k,
+            blocks != nullptr
+                ? k / blocks->layout.elements * blocks->PanelBytes()
+                : k * kPanelWidth,
+            blocks},
+      bytes_(hwy::DivCeil(n, kPanelWidth) * view_.panel_bytes()) {}
+
+absl::Status Panels::TryFill(const void* data, Parallel& parallel) {
+  AlignedBytes storage = TryAllocateAlignedBytes(bytes_);
+  if (storage == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for the ", bytes_, " bytes of ", view_.n, " x ",
+                     view_.k, " ", view_.type_name(), " in panels"));
+  }
+  Fill(std::move(storage), data, parallel);
+  return absl::OkStatus();
+}
 
 void Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel) {
   storage_ = std::move(storage);
   view_.data = storage_.get();
+  if (view_.blocks != nullptr) {
+    FillBlocks(static_cast<const uint8_t*>(data), storage_.get(), parallel);
+    return;
+  }
   const auto pack = [&](auto zero) {
     using Bits = decltype(zero);
     parallel.For(hwy::DivCeil(view_.n, kPanelWidth), [&](size_t p) {
@@ -87,12 +114,44 @@ void Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel) {
   }
 }
 
+void Panels::FillBlocks(const uint8_t* data, uint8_t* storage,
+                        Parallel& parallel) {
+  const BlockType& type = *view_.blocks;
+  const size_t blocks = view_.k / type.layout.elements;  // of a row
+  parallel.For(hwy::DivCeil(view_.n, kPanelWidth), [&](size_t p) {
+    const size_t first = p * kPanelWidth;
+    const size_t rows = std::min(kPanelWidth, view_.n - first);
+    for (size_t b = 0; b < blocks; ++b) {
+      PackBlocks(type, data + (first * blocks + b) * type.bytes, rows,
+                 blocks * type.bytes,
+                 storage + p * view_.panel_stride + b * type.PanelBytes());
+    }
+  });
+}
+
 void Panels::CopyRow(size_t j, double* row) const {
+  if (view_.blocks != nullptr) {
+    CopyRowOfBlocks(j, row);
+    return;
+  }
   const size_t first = j / kPanelWidth * view_.panel_stride + j % kPanelWidth;
   Widen(view_.dtype,
         static_cast<const unsigned char*>(view_.data) +
             first * DTypeSize(view_.dtype),
         kPanelWidth, view_.k, row);
+}
+
+void Panels::CopyRowOfBlocks(size_t j, double* row) const {
+  const WidenBlocksFn widen = WidenBlocksOf(*view_.blocks);
+  const uint8_t* const panel = static_cast<const uint8_t*>(view_.data) +
+                               j / kPanelWidth * view_.panel_stride;
+  alignas(kBlockAlignment) float group[kGroup * kPanelWidth];
+  for (size_t g = 0; g < view_.k / kGroup; ++g) {
+    widen(panel, g, g + 1, group);
+    for (size_t i = 0; i < kGroup; ++i) {
+      row[g * kGroup + i] = group[i * kPanelWidth + j % kPanelWidth];
+    }
+  }
 }
 
 }  // namespace ulpscope

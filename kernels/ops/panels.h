@@ -2,29 +2,39 @@
 #define KERNELS_OPS_PANELS_H_
 
 #include <cstddef>
+#include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "kernels/base/aligned_bytes.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
+#include "kernels/ops/block_type.h"
 
 namespace ulpscope {
-
-// Outputs per panel. 32 bf16 fill a cache line; every target's vectors of f32
-// and f64 divide it.
-inline constexpr size_t kPanelWidth = 32;
 
 // An n x k matrix B as MatMul reads it: panels of 32 rows of B, and within a
 // panel k groups of 32 neighbours, so that neighbouring lanes are neighbouring
 // outputs:
 //   B[j][i] is element (j / 32) * panel_stride + i * 32 + j % 32.
-// The rows that fill up the last panel are zero.
+// The rows that fill up the last panel are zero. A B of blocks is kept in
+// panels of blocks instead (PackBlocks), and computed with as if it were f32.
 struct PanelsView {
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;  // F32 of blocks
   const void* data = nullptr;
   size_t n = 0;
   size_t k = 0;
-  size_t panel_stride = 0;  // elements
+  size_t panel_stride = 0;            // elements; bytes of blocks
+  const BlockType* blocks = nullptr;  // or null
+
+  size_t panel_bytes() const {
+    return blocks != nullptr ? panel_stride : panel_stride * DTypeSize(dtype);
+  }
+  // "BF16", "Q4_K".
+  absl::string_view type_name() const {
+    return blocks != nullptr ? blocks->name : DTypeName(dtype);
+  }
 };
 
 // Owns a matrix in that layout, in the type that it was stored in.
@@ -39,6 +49,11 @@ class Panels {
   // The same, which throws bad_alloc instead, as AllocateAlignedBytes does.
   Panels(DType dtype, const void* data, size_t n, size_t k, Parallel& parallel);
 
+  // From n rows of k / elements blocks each, as files have them; k is a
+  // multiple of the type's elements.
+  static absl::StatusOr<Panels> Pack(const BlockType& type, const void* data,
+                                     size_t n, size_t k, Parallel& parallel);
+
   PanelsView view() const { return view_; }
   size_t bytes() const { return bytes_; }
 
@@ -46,8 +61,12 @@ class Panels {
   void CopyRow(size_t j, double* row) const;
 
  private:
-  Panels(DType dtype, size_t n, size_t k);
+  Panels(DType dtype, const BlockType* blocks, size_t n, size_t k);
+  // Allocates, and fills what it has allocated.
+  absl::Status TryFill(const void* data, Parallel& parallel);
   void Fill(AlignedBytes storage, const void* data, Parallel& parallel);
+  void FillBlocks(const uint8_t* data, uint8_t* storage, Parallel& parallel);
+  void CopyRowOfBlocks(size_t j, double* row) const;
 
   PanelsView view_;
   size_t bytes_ = 0;

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "kernels/base/dtype.h"
 #include "model/architecture/config.h"
 #include "model/files/content_hash.h"
 #include "model/files/tensor.h"
@@ -37,11 +36,9 @@ Fingerprint::Fingerprint(const ModelConfig& c)
 }
 
 void Fingerprint::Add(const Tensor& tensor) {
-  size_t bytes = DTypeSize(tensor.dtype);
-  for (const int64_t size : tensor.shape) bytes *= static_cast<size_t>(size);
-  absl::StrAppend(&contents_, tensor.name, " ", DTypeName(tensor.dtype), " ",
-                  ShapeText(tensor.shape), " ", ContentHash(tensor.data, bytes),
-                  "\n");
+  absl::StrAppend(&contents_, tensor.name, " ", tensor.type_name(), " ",
+                  ShapeText(tensor.shape), " ",
+                  ContentHash(tensor.data, tensor.bytes()), "\n");
 }
 
 std::string Fingerprint::Text() const { return ContentHash(contents_); }

@@ -4,13 +4,15 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "model/checkpoint/gguf_config.h"
-#include "model/files/gguf_dequantize.h"
+#include "model/files/ggml_type.h"
 #include "model/files/gguf_file.h"
 
 namespace ulpscope {
@@ -105,10 +107,8 @@ class GgufSource : public TensorSource {
                    ShapeText(stored->shape));
     }
     const GgmlType& type = *stored->type;
-    if (!type.dtype && type.dequantize == nullptr) {
-      return error(
-          "type F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K or Q6_K",
-          type.name);
+    if (!type.is_known()) {
+      return error(absl::StrCat("type ", KnownTypes()), type.name);
     }
     const bool interleaved =
         head_dim_ != 0 && (absl::StrContains(name, ".self_attn.q_proj.") ||
@@ -117,63 +117,59 @@ class GgufSource : public TensorSource {
       return error(absl::StrCat("rows a multiple of head_dim ", head_dim_),
                    ShapeText(shape));
     }
-    if (type.dtype && !interleaved) {
-      return TensorOverBytes(name, *type.dtype, shape, stored->bytes,
-                             gguf_.file().Hold(stored->bytes));
-    }
-    return Convert(name, *stored, interleaved);
+    absl::StatusOr<Tensor> tensor = AsStored(name, *stored, interleaved);
+    // A vector is read element by element.
+    return tensor.ok() && shape.size() == 1 ? Dequantized(*std::move(tensor))
+                                            : std::move(tensor);
   }
 
  private:
-  // Dequantizes, and brings rows into Hugging Face's order.
-  absl::StatusOr<Tensor> Convert(absl::string_view name,
-                                 const GgufTensor& stored,
-                                 bool interleaved) const {
+  // "F32, F16, Q4_0": what can be computed with.
+  static std::string KnownTypes() {
+    std::vector<absl::string_view> names;
+    for (const GgmlType& type : GgmlTypes()) {
+      if (type.is_known()) names.push_back(type.name);
+    }
+    return absl::StrJoin(names, ", ");
+  }
+
+  absl::StatusOr<Tensor> AsStored(absl::string_view name,
+                                  const GgufTensor& stored,
+                                  bool interleaved) const {
     const GgmlType& type = *stored.type;
-    // The elements of a vector (a bias) are its rows.
-    const bool is_vector = stored.shape.size() == 1;
-    const int64_t num_rows = interleaved || !is_vector ? stored.shape[0] : 1;
-    const int64_t blocks =
-        static_cast<int64_t>(stored.bytes.size()) / type.block_bytes;
-    const int64_t row_blocks = blocks / num_rows;
-    if (row_blocks * num_rows != blocks) {
+    const DType dtype = type.dtype.value_or(DType::kF32);
+    const std::shared_ptr<const void> hold = gguf_.file().Hold(stored.bytes);
+    if (type.dtype && !interleaved) {
+      return TensorOverBytes(name, dtype, stored.shape, stored.bytes, hold);
+    }
+    Tensor tensor{std::string(name),   dtype, stored.shape,
+                  stored.bytes.data(), hold,  type.blocks()};
+    if (!interleaved) return tensor;
+    // Rows in Hugging Face's order; the elements of a vector (a bias) are its
+    // rows.
+    const int64_t num_rows = stored.shape[0];
+    const size_t row_bytes =
+        stored.bytes.size() / static_cast<size_t>(num_rows);
+    if (stored.shape.size() == 1 && tensor.blocks != nullptr) {
       return absl::InvalidArgumentError(
           absl::StrCat(gguf_.file().path(), ": tensor ", Names(name),
                        ": expected rows of whole blocks, found ", type.name,
                        " ", ShapeText(stored.shape)));
     }
-    const DType dtype = type.dtype.value_or(DType::kF32);
-    const size_t out_row_bytes =
-        static_cast<size_t>(row_blocks * type.block_elements) *
-        DTypeSize(dtype);
-    const size_t in_row_bytes =
-        static_cast<size_t>(row_blocks * type.block_bytes);
-    std::shared_ptr<uint8_t[]> buffer =
-        NewTensorBuffer(static_cast<size_t>(num_rows) * out_row_bytes);
+    std::shared_ptr<uint8_t[]> buffer = NewTensorBuffer(stored.bytes.size());
     if (buffer == nullptr) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          gguf_.file().path(), ": tensor ", Names(name), ": no memory for ",
-          static_cast<size_t>(num_rows) * out_row_bytes, " bytes"));
+      return absl::ResourceExhaustedError(
+          absl::StrCat(gguf_.file().path(), ": tensor ", Names(name),
+                       ": no memory for ", stored.bytes.size(), " bytes"));
     }
-    const std::shared_ptr<const void> hold = gguf_.file().Hold(stored.bytes);
     for (int64_t row = 0; row < num_rows; ++row) {
-      const int64_t from = interleaved ? InterleavedRow(row, head_dim_) : row;
-      const uint8_t* in =
-          stored.bytes.data() + static_cast<size_t>(from) * in_row_bytes;
-      uint8_t* out = buffer.get() + static_cast<size_t>(row) * out_row_bytes;
-      if (type.dequantize == nullptr) {
-        std::memcpy(out, in, in_row_bytes);
-        continue;
-      }
-      float* floats = reinterpret_cast<float*>(out);
-      for (int64_t block = 0; block < row_blocks; ++block) {
-        type.dequantize(in + block * type.block_bytes,
-                        floats + block * type.block_elements);
-      }
+      const auto from = static_cast<size_t>(InterleavedRow(row, head_dim_));
+      std::memcpy(buffer.get() + static_cast<size_t>(row) * row_bytes,
+                  stored.bytes.data() + from * row_bytes, row_bytes);
     }
-    const uint8_t* data = buffer.get();
-    return Tensor{std::string(name), dtype, stored.shape, data,
-                  std::move(buffer)};
+    tensor.data = buffer.get();
+    tensor.owner = std::move(buffer);
+    return tensor;
   }
 
   const GgufTensor* Find(absl::string_view name) const {

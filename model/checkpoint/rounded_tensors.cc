@@ -90,9 +90,10 @@ class Rounded : public TensorSource {
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
     absl::StatusOr<Tensor> loaded = source_.Load(name, shape);
+    if (!loaded.ok()) return loaded;
+    loaded = Dequantized(*std::move(loaded));
     if (!loaded.ok() || Keeps(*loaded)) return loaded;
-    size_t count = 1;
-    for (const int64_t size : loaded->shape) count *= static_cast<size_t>(size);
+    const size_t count = loaded->elements();
     const DType dtype = TypeOf(rounding_);
     const size_t bytes = count * DTypeSize(dtype);
     std::shared_ptr<uint8_t[]> buffer = NewTensorBuffer(bytes);
@@ -102,8 +103,9 @@ class Rounded : public TensorSource {
     }
     Round(*loaded, count, rounding_, buffer.get());
     const void* const data = buffer.get();
-    return Tensor{std::move(loaded->name), dtype, std::move(loaded->shape),
-                  data, std::move(buffer)};
+    return Tensor{std::move(loaded->name),  dtype,
+                  std::move(loaded->shape), data,
+                  std::move(buffer),        nullptr};
   }
 
  private:

@@ -64,9 +64,11 @@ class Loader {
     const auto tensor = source_.Load(name, shape);
     status_ = tensor.status();
     if (!status_.ok()) return;
+    const size_t n = static_cast<size_t>(rows), k = static_cast<size_t>(cols);
     auto packed =
-        Panels::Pack(tensor->dtype, tensor->data, static_cast<size_t>(rows),
-                     static_cast<size_t>(cols), parallel_);
+        tensor->blocks != nullptr
+            ? Panels::Pack(*tensor->blocks, tensor->data, n, k, parallel_)
+            : Panels::Pack(tensor->dtype, tensor->data, n, k, parallel_);
     if (!packed.ok()) {
       status_ = absl::Status(
           packed.status().code(),

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "model/files/gguf_dequantize.h"
+#include "model/files/ggml_type.h"
 #include "model/files/mapped_file.h"
 
 namespace ulpscope {

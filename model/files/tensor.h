@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/base/dtype.h"
+#include "kernels/ops/block_type.h"
 
 namespace ulpscope {
 
@@ -21,14 +22,20 @@ std::string ShapeText(absl::Span<const int64_t> shape);
 // escaped, and cut where it is longer than a tensor's name would be.
 std::string NameText(absl::string_view name);
 
-// A row-major tensor of F32, F16 or BF16. `data` is aligned to its element and
-// stays valid as long as `owner` (a file mapping, or a buffer of its own).
+// A row-major tensor of F32, F16 or BF16, or of blocks along its last
+// dimension, a multiple of theirs. `data` is aligned to its element and stays
+// valid as long as `owner` (a file mapping, or a buffer of its own).
 struct Tensor {
   std::string name;
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;  // F32 of blocks, which stand for such values
   std::vector<int64_t> shape;
   const void* data = nullptr;
   std::shared_ptr<const void> owner;
+  const BlockType* blocks = nullptr;
+
+  size_t elements() const;
+  size_t bytes() const;                 // of data
+  absl::string_view type_name() const;  // "BF16", "Q4_K"
 };
 
 // A tensor's data where a file holds it: `bytes` is used as it is, kept alive
@@ -38,6 +45,10 @@ absl::StatusOr<Tensor> TensorOverBytes(absl::string_view name, DType dtype,
                                        absl::Span<const int64_t> shape,
                                        absl::Span<const uint8_t> bytes,
                                        std::shared_ptr<const void> owner);
+
+// The tensor itself, or, of blocks, one of the F32 values that they stand for.
+// ResourceExhausted if there is no memory for these.
+absl::StatusOr<Tensor> Dequantized(Tensor tensor);
 
 // A buffer of `size` bytes aligned for any dtype, or null without memory.
 std::shared_ptr<uint8_t[]> NewTensorBuffer(size_t size);

@@ -260,7 +260,7 @@ void LockstepPass::Multiply(Strategy strategy, const MatMulArgs& all) {
                                 static_cast<double>(all.b.k * kPanelWidth);
   const size_t panels =
       std::max<size_t>(1, static_cast<size_t>(kPieceProducts / panel_products));
-  const size_t panel_bytes = all.b.panel_stride * DTypeSize(all.b.dtype);
+  const size_t panel_bytes = all.b.panel_bytes();
   for (size_t first = 0; first < all.b.n; first += panels * kPanelWidth) {
     if (first > 0 && Stopped()) return;
     const size_t cols = std::min(panels * kPanelWidth, all.b.n - first);

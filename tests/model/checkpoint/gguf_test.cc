@@ -14,9 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/ops/block_type.h"
 #include "model/architecture/config.h"
 #include "model/checkpoint/safetensors.h"
-#include "model/files/gguf_dequantize.h"
+#include "model/files/ggml_type.h"
 #include "model/files/gguf_file.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
@@ -61,14 +62,15 @@ TEST_P(DequantizeTest, HasTheBitsOfGgufPy) {
   ASSERT_NE(expected, nullptr);
   const GgmlType& type = *quantized->type;
   EXPECT_EQ(type.name, GetParam());
-  ASSERT_NE(type.dequantize, nullptr);
+  ASSERT_NE(type.blocks(), nullptr);
   EXPECT_EQ(quantized->shape, expected->shape);
   const size_t blocks =
       quantized->bytes.size() / static_cast<size_t>(type.block_bytes);
   ASSERT_GE(blocks, 6u);
   std::vector<float> actual(blocks * static_cast<size_t>(type.block_elements));
   for (size_t i = 0; i < blocks; ++i) {
-    type.dequantize(
+    Dequantize(
+        *type.blocks(),
         quantized->bytes.data() + i * static_cast<size_t>(type.block_bytes),
         actual.data() + i * static_cast<size_t>(type.block_elements));
   }
@@ -86,7 +88,7 @@ TEST_P(DequantizeTest, HasTheBitsOfGgufPy) {
 std::vector<std::string> QuantizedTypes() {
   std::vector<std::string> names;
   for (const GgmlType& type : GgmlTypes()) {
-    if (type.dequantize != nullptr) names.emplace_back(type.name);
+    if (type.blocks() != nullptr) names.emplace_back(type.name);
   }
   return names;
 }
@@ -96,8 +98,10 @@ INSTANTIATE_TEST_SUITE_P(All, DequantizeTest,
                          [](const auto& name) { return name.param; });
 
 TEST(DequantizeTest, AllPromisedTypesAreThere) {
-  EXPECT_THAT(QuantizedTypes(), ElementsAre("Q4_0", "Q4_1", "Q5_0", "Q5_1",
-                                            "Q8_0", "Q4_K", "Q6_K"));
+  EXPECT_THAT(
+      QuantizedTypes(),
+      ElementsAre("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K",
+                  "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4"));
 }
 
 // Names and shapes of all weights of a model.
@@ -180,7 +184,9 @@ TEST_P(GgufModelTest, HasTheWeightsThatTransformersReads) {
             (*source)->Has("lm_head.weight"));
   for (const auto& [name, shape] : Weights(model->config)) {
     EXPECT_TRUE(model->tensors->Has(name)) << name;
-    const absl::StatusOr<Tensor> actual = model->tensors->Load(name, shape);
+    absl::StatusOr<Tensor> actual = model->tensors->Load(name, shape);
+    ASSERT_THAT(actual, IsOk());
+    actual = Dequantized(*std::move(actual));
     ASSERT_THAT(actual, IsOk());
     const absl::StatusOr<Tensor> expected = (*source)->Load(name, shape);
     ASSERT_THAT(expected, IsOk());

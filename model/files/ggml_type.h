@@ -1,27 +1,28 @@
-#ifndef MODEL_FILES_GGUF_DEQUANTIZE_H_
-#define MODEL_FILES_GGUF_DEQUANTIZE_H_
+#ifndef MODEL_FILES_GGML_TYPE_H_
+#define MODEL_FILES_GGML_TYPE_H_
 
 #include <cstdint>
 #include <optional>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "model/files/tensor.h"
+#include "kernels/base/dtype.h"
+#include "kernels/ops/block_type.h"
 
 namespace ulpscope {
 
 // How ggml stores a tensor's elements: blocks of a fixed number of elements
-// and bytes. A type is plain (`dtype` set), quantized (`dequantize` set), or,
-// with neither, one whose size is known but which cannot be computed with.
+// and bytes. A type is plain (`dtype` set), of blocks that can be computed with
+// (blocks() is not null), or, with neither, one whose size alone is known.
 struct GgmlType {
   uint32_t id;  // in the file
   absl::string_view name;
   int64_t block_elements;
   int64_t block_bytes;
   std::optional<DType> dtype;
-  // One block to block_elements floats, with the bits of ggml's own
-  // dequantize_row_*: each product and each sum rounds once to f32.
-  void (*dequantize)(const uint8_t* block, float* out);
+
+  const BlockType* blocks() const { return FindBlockType(name); }
+  bool is_known() const { return dtype.has_value() || blocks() != nullptr; }
 };
 
 // Null if `id` is unknown.
@@ -32,4 +33,4 @@ absl::Span<const GgmlType> GgmlTypes();
 
 }  // namespace ulpscope
 
-#endif  // MODEL_FILES_GGUF_DEQUANTIZE_H_
+#endif  // MODEL_FILES_GGML_TYPE_H_

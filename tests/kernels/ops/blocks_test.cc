@@ -1,0 +1,160 @@
+// Weights in blocks: panels of them hold the values that Dequantize gives,
+// which tests/model/checkpoint/gguf_test.cc holds to gguf-py's, and MatMul over
+// them has the bits of MatMul over these values in f32, which matmul_test.cc
+// holds to the textbook.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/status/status_matchers.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "hwy/base.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/matrix.h"
+#include "kernels/base/parallel.h"
+#include "kernels/measure/random.h"
+#include "kernels/ops/block_type.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/panels.h"
+#include "kernels/strategy/strategy.h"
+#include "tests/kernels/ops/bits.h"
+#include "tests/kernels/strategy/targets.h"
+
+namespace ulpscope {
+namespace {
+
+using ::absl_testing::IsOk;
+
+// n rows of k values in random blocks: all bytes are, but for the sizes of d
+// and dmin where `finite`, so that signs, zeros and subnormals occur.
+struct Matrix2D {
+  Matrix2D(const BlockType& type_in, size_t n_in, size_t k_in, bool finite)
+      : type(type_in),
+        n(n_in),
+        k(k_in),
+        bytes(n * k / type.layout.elements * type.bytes),
+        values(n * k) {
+    Random random(n * k);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.Next());
+    const size_t blocks = bytes.size() / type.bytes;
+    for (size_t b = 0; b < blocks; ++b) {
+      uint8_t* const block = bytes.data() + b * type.bytes;
+      float* const out = values.data() + b * type.layout.elements;
+      Dequantize(type, block, out);
+      while (finite && !Moderate(out)) {
+        for (size_t i = 0; i < type.bytes; ++i) {
+          block[i] = static_cast<uint8_t>(random.Next());
+        }
+        Dequantize(type, block, out);
+      }
+    }
+  }
+
+  // Sums of such values are finite.
+  bool Moderate(const float* block) const {
+    for (size_t i = 0; i < type.layout.elements; ++i) {
+      if (!(std::abs(block[i]) < 1e30f)) return false;
+    }
+    return true;
+  }
+
+  Panels Packed() const {
+    Parallel parallel(2);
+    auto panels = Panels::Pack(type, bytes.data(), n, k, parallel);
+    EXPECT_THAT(panels, IsOk());
+    return panels.ok() ? *std::move(panels) : Panels();
+  }
+  Panels PackedValues() const {
+    Parallel parallel;
+    return Panels(DType::kF32, values.data(), n, k, parallel);
+  }
+
+  const BlockType& type;
+  const size_t n, k;
+  std::vector<uint8_t> bytes;
+  std::vector<float> values;
+};
+
+// Of two of the largest blocks, in a whole panel and a part of one.
+constexpr size_t kK = 512, kN = 72;
+
+class BlocksOnTargetTest : public testing::TestWithParam<int64_t> {
+ protected:
+  BlocksOnTargetTest() : scoped_target_(GetParam()) {}
+
+  ScopedTarget scoped_target_;
+};
+
+TEST_P(BlocksOnTargetTest, RowsAreThoseOfTheBlocks) {
+  for (const BlockType& type : BlockTypes()) {
+    SCOPED_TRACE(std::string(type.name));
+    const Matrix2D matrix(type, kN, kK, /*finite=*/false);
+    const Panels panels = matrix.Packed();
+    EXPECT_EQ(panels.view().type_name(), type.name);
+    size_t negative_zeros = 0;
+    for (size_t j = 0; j < kN; ++j) {
+      std::vector<double> row(kK);
+      panels.CopyRow(j, row.data());
+      for (size_t i = 0; i < kK; ++i) {
+        const double expected = matrix.values[j * kK + i];
+        ASSERT_TRUE(SameBits(row[i], expected))
+            << j << ", " << i << ": " << row[i] << " and " << expected;
+        negative_zeros += expected == 0 && std::signbit(expected);
+      }
+    }
+    if (type.layout.bias != 0) {
+      EXPECT_GT(negative_zeros, 0u);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BlocksOnTargetTest,
+                         testing::ValuesIn(RunnableTargets()), NameOfTarget);
+
+class BlocksMatMulTest : public KernelTest {};
+
+TEST_P(BlocksMatMulTest, HasTheBitsOfTheValuesInF32) {
+  constexpr size_t kMostRows = 64;
+  Random random(3);
+  std::vector<double> a(kMostRows * kK), bias(kN);
+  for (double& x : a) x = random.Gaussian();
+  for (double& x : bias) x = random.Gaussian();
+  for (const BlockType& type : BlockTypes()) {
+    const Matrix2D matrix(type, kN, kK, /*finite=*/true);
+    const Panels blocks = matrix.Packed(), values = matrix.PackedValues();
+    for (const size_t rows : {size_t{1}, size_t{2}, size_t{7}, kMostRows}) {
+      for (const size_t threads : {1, 2}) {
+        SCOPED_TRACE(absl::StrCat(type.name, ", ", rows, " rows, ", threads,
+                                  " threads"));
+        Parallel parallel(threads);
+        std::vector<double> c[2];
+        for (const bool of_blocks : {false, true}) {
+          c[of_blocks].resize(rows * kN);
+          MatMulArgs args;
+          args.a = {a.data(), rows, kK};
+          args.b = (of_blocks ? blocks : values).view();
+          args.bias = bias.data();
+          args.c = {c[of_blocks].data(), rows, kN};
+          MatMul(strategy(), args, parallel);
+        }
+        for (size_t i = 0; i < rows * kN; ++i) {
+          ASSERT_TRUE(SameBits(c[0][i], c[1][i]))
+              << "row " << i / kN << ", output " << i % kN << ": " << c[0][i]
+              << " and " << c[1][i];
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BlocksMatMulTest,
+    testing::ValuesIn(StrategiesOnTargets(Kernel::kMatMul)), NameOf);
+
+}  // namespace
+}  // namespace ulpscope
