@@ -58,12 +58,9 @@ std::string WhereOf(const Record& record) {
 
 Store::Store(const std::string& folder, const StoreHost& host, Options options)
     : options_(std::move(options)),
-      host_{{"model", host.model},
-            {"cpu", host.cpu},
-            {"target", host.target},
-            {"threads", absl::StrCat(host.threads)},
-            {"tuning", host.tuning},
-            {"build", host.build}},
+      host_{{"model", host.model},   {"cpu", host.cpu},
+            {"target", host.target}, {"threads", absl::StrCat(host.threads)},
+            {"tuning", host.tuning}, {"build", host.build}},
       libm_(LibmName()),
       writer_(folder, NewRun()) {}
 

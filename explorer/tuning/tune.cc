@@ -78,6 +78,7 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
     std::map<Tunings::Key, std::vector<size_t>> places;
     for (size_t i = 0; i < members.size(); ++i) {
       const PanelsView& b = members[i].b;
+      if (b.blocks != nullptr) return;
       shapes.push_back({b.dtype, b.n, b.k});
       places[{strategy, kActivations, b.dtype, ShapeClass::Of(m, b.n, b.k)}]
           .push_back(i);

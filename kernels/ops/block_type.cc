@@ -8,7 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "hwy/base.h"
-#include "kernels/ops/block_layouts.h"
+#include "kernels/ops/block_layout.h"
 
 namespace ulpscope {
 namespace {
@@ -200,7 +200,7 @@ constexpr BlockType kTypes[] = {
     {"MXFP4", 17, kMXFP4Layout, UnpackMXFP4},
 };
 
-int ValueOf(const BlockType::Layout& layout, uint8_t code) {
+int ValueOf(const BlockLayout& layout, uint8_t code) {
   if (layout.low_bits == 8) return static_cast<int8_t>(code);
   return layout.table != nullptr ? layout.table[code] : code - layout.bias;
 }
@@ -223,8 +223,8 @@ void PackWords(const uint8_t* codes, int first, int bits, size_t row,
 }
 
 // The group `g` of a block, which is row `row` of the panel.
-void PackGroup(const BlockType::Layout& layout, const UnpackedBlock& block,
-               size_t g, size_t row, uint8_t* to) {
+void PackGroup(const BlockLayout& layout, const UnpackedBlock& block, size_t g,
+               size_t row, uint8_t* to) {
   const size_t runs = kGroup / layout.run;
   if (layout.has_run_scales) {
     for (size_t run = 0; run < runs; ++run) {
@@ -235,7 +235,7 @@ void PackGroup(const BlockType::Layout& layout, const UnpackedBlock& block,
       }
     }
   }
-  uint8_t* const words = to + BlockScaleBytes(layout);
+  uint8_t* const words = to + layout.scale_bytes();
   const uint8_t* const codes = block.codes + g * kGroup;
   if (layout.low_bits == 8) {
     for (size_t i = 0; i < kGroup; ++i) words[i * kPanelWidth + row] = codes[i];
@@ -249,11 +249,6 @@ void PackGroup(const BlockType::Layout& layout, const UnpackedBlock& block,
 
 }  // namespace
 
-size_t BlockType::PanelBytes() const {
-  return BlockHeaderBytes(layout) +
-         layout.elements / kGroup * BlockGroupBytes(layout);
-}
-
 absl::Span<const BlockType> BlockTypes() { return kTypes; }
 
 const BlockType* FindBlockType(absl::string_view name) {
@@ -264,7 +259,7 @@ const BlockType* FindBlockType(absl::string_view name) {
 }
 
 void Dequantize(const BlockType& type, const uint8_t* block, float* out) {
-  const BlockType::Layout& layout = type.layout;
+  const BlockLayout& layout = type.layout;
   UnpackedBlock unpacked;
   type.unpack(block, unpacked);
   float d;
@@ -290,8 +285,8 @@ void Dequantize(const BlockType& type, const uint8_t* block, float* out) {
 
 void PackBlocks(const BlockType& type, const uint8_t* blocks, size_t rows,
                 size_t stride, uint8_t* panel) {
-  const BlockType::Layout& layout = type.layout;
-  if (rows < kPanelWidth) std::memset(panel, 0, type.PanelBytes());
+  const BlockLayout& layout = type.layout;
+  if (rows < kPanelWidth) std::memset(panel, 0, type.layout.panel_bytes());
   for (size_t row = 0; row < rows; ++row) {
     UnpackedBlock block;
     type.unpack(blocks + row * stride, block);
@@ -302,7 +297,7 @@ void PackBlocks(const BlockType& type, const uint8_t* blocks, size_t rows,
     }
     for (size_t g = 0; g < layout.elements / kGroup; ++g) {
       PackGroup(layout, block, g, row,
-                panel + BlockHeaderBytes(layout) + g * BlockGroupBytes(layout));
+                panel + layout.header_bytes() + g * layout.group_bytes());
     }
   }
 }

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "hwy/base.h"
-#include "kernels/ops/block_layouts.h"
+#include "kernels/ops/block_layout.h"
 #include "kernels/ops/block_type.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -40,7 +40,7 @@ HWY_INLINE VI LookUp(const int8_t* table, VI codes) {
 }
 
 // Values of codes without their scale.
-template <const BlockType::Layout& kLayout, class VI>
+template <const BlockLayout& kLayout, class VI>
 HWY_INLINE VF Decoded(VI codes) {
   const DF df;
   const DI di;
@@ -72,7 +72,7 @@ HWY_INLINE VF LoadBytes(const uint8_t* from) {
 // A vector of kPanelWidth rows, from row `row` on, over all k of a group. The
 // products are exact: which of them comes first, and whether the difference is
 // a fused one, does not matter.
-template <const BlockType::Layout& kLayout>
+template <const BlockLayout& kLayout>
 HWY_INLINE void WidenGroup(const uint8_t* HWY_RESTRICT header,
                            const uint8_t* HWY_RESTRICT group, size_t row,
                            float* HWY_RESTRICT to) {
@@ -90,7 +90,7 @@ HWY_INLINE void WidenGroup(const uint8_t* HWY_RESTRICT header,
     min =
         LoadHalves(header + kPanelWidth * (kLayout.is_wide ? 4 : 2) + row * 2);
   }
-  const uint8_t* const codes = group + BlockScaleBytes(kLayout);
+  const uint8_t* const codes = group + kLayout.scale_bytes();
   HWY_UNROLL(2)
   for (size_t run = 0; run < kRuns; ++run) {
     VF scale = d, run_min = min;
@@ -152,11 +152,11 @@ HWY_INLINE void WidenGroup(const uint8_t* HWY_RESTRICT header,
   }
 }
 
-template <const BlockType::Layout& kLayout>
+template <const BlockLayout& kLayout>
 void Widen(const uint8_t* panel, size_t first, size_t last, float* to) {
   constexpr size_t kGroups = kLayout.elements / kGroup;
-  constexpr size_t kGroupBytes = BlockGroupBytes(kLayout);
-  constexpr size_t kHeaderBytes = BlockHeaderBytes(kLayout);
+  constexpr size_t kGroupBytes = kLayout.group_bytes();
+  constexpr size_t kHeaderBytes = kLayout.header_bytes();
   constexpr size_t kBlockBytes = kHeaderBytes + kGroups * kGroupBytes;
   constexpr size_t kLanes = HWY_MAX_LANES_D(DF);
   for (size_t g = first; g < last; ++g, to += kGroup * kPanelWidth) {

@@ -9,14 +9,14 @@
 
 #include "absl/types/span.h"
 #include "hwy/base.h"
-#include "kernels/base/aligned_bytes.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
-#include "kernels/ops/block_type.h"
+#include "kernels/ops/block_layout.h"
 #include "kernels/ops/block_widen.h"
 #include "kernels/ops/matmul_division.h"
 #include "kernels/ops/matmul_prefetch.h"
+#include "kernels/ops/matmul_scratch.h"
 #include "kernels/ops/panels.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
@@ -52,23 +52,6 @@ inline constexpr size_t kPrefetchStepsInFlight = 32;
 // Several panels at once as long as there are this many tasks per thread:
 // fewer, larger ones would leave threads idle at the end.
 inline constexpr size_t kTasksPerThread = 7;
-
-// Kept from call to call, as a decode step makes hundreds of them, and shared
-// by the strategies: no call of MatMul runs within another on the same thread.
-enum class Scratch { kOperands, kPanel, kWidened, kSums, kCompensations };
-
-template <typename Lane, Scratch>
-Lane* ScratchOf(size_t count) {
-  thread_local AlignedBytes scratch;
-  thread_local size_t size = 0;
-  const size_t bytes = count * sizeof(Lane);
-  if (size < bytes) {
-    scratch = nullptr;
-    scratch = AllocateAlignedBytes(bytes);
-    size = bytes;
-  }
-  return reinterpret_cast<Lane*>(scratch.get());
-}
 
 inline size_t ValueOr(uint32_t tuned, size_t otherwise) {
   return tuned == 0 ? otherwise : tuned;

@@ -70,7 +70,7 @@ Panels::Panels(DType dtype, const BlockType* blocks, size_t n, size_t k)
             n,
             k,
             blocks != nullptr
-                ? k / blocks->layout.elements * blocks->PanelBytes()
+                ? k / blocks->layout.elements * blocks->layout.panel_bytes()
                 : k * kPanelWidth,
             blocks},
       bytes_(hwy::DivCeil(n, kPanelWidth) * view_.panel_bytes()) {}
@@ -122,9 +122,10 @@ void Panels::FillBlocks(const uint8_t* data, uint8_t* storage,
     const size_t first = p * kPanelWidth;
     const size_t rows = std::min(kPanelWidth, view_.n - first);
     for (size_t b = 0; b < blocks; ++b) {
-      PackBlocks(type, data + (first * blocks + b) * type.bytes, rows,
-                 blocks * type.bytes,
-                 storage + p * view_.panel_stride + b * type.PanelBytes());
+      PackBlocks(
+          type, data + (first * blocks + b) * type.bytes, rows,
+          blocks * type.bytes,
+          storage + p * view_.panel_stride + b * type.layout.panel_bytes());
     }
   });
 }
