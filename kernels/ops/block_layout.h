@@ -18,15 +18,15 @@ inline constexpr size_t kGroup = 32;
 //   d of kPanelWidth rows; dmin of them, if there is one;
 //   for every group of k:
 //     s, then m, of each run: an int8 (uint8) of kPanelWidth rows each;
-//     low, then high bits: 32-bit words of kPanelWidth rows each, of which
-//     every one has neighbours in k from its lowest bit on. Signed bytes stand
-//     alone: kPanelWidth of them for every k.
+//     as many 32-bit words as a code has bits, of kPanelWidth rows each; a word
+//     has neighbours in k from its lowest bit on. If two bits are left over,
+//     the top ones, those of word w are bits 2w and 2w + 1 of the last two
+//     codes. Signed bytes stand alone instead: kPanelWidth of them for every k.
 struct BlockLayout {
-  size_t elements;  // of a block: 32 or 256
-  size_t run;       // of elements with one scale: 16 or 32
-  int low_bits;     // of a code, the lower ones: 2 or 4, or 8 of a signed one
-  int high_bits;    // further ones, which are stored apart: 0, 1 or 2
-  int bias;         // is subtracted from codes
+  size_t elements;      // of a block: 32 or 256
+  size_t run;           // of elements with one scale: 16 or 32
+  int bits;             // of a code: 2 to 6, or 8 of a signed one
+  int bias;             // is subtracted from codes
   const int8_t* table;  // 16 values of codes; or null
   bool has_run_scales;  // int8; runs of others have the scale 1
   bool has_min;         // with m, a uint8, where there are scales of runs
@@ -40,17 +40,13 @@ struct BlockLayout {
                           : 0;
   }
   constexpr size_t group_bytes() const {
-    return scale_bytes() +
-           kPanelWidth * kGroup / 8 * static_cast<size_t>(low_bits + high_bits);
+    return scale_bytes() + kPanelWidth * kGroup / 8 * static_cast<size_t>(bits);
   }
   // Of kPanelWidth blocks.
   constexpr size_t panel_bytes() const {
     return header_bytes() + elements / kGroup * group_bytes();
   }
 };
-
-// The layouts of BlockTypes(), in their order. Fields: elements, run, low bits,
-// high bits, bias, table, scales of runs, min, wide d.
 
 // ggml's kvalues_iq4nl.
 inline constexpr int8_t kIQ4Values[16] = {
@@ -59,32 +55,33 @@ inline constexpr int8_t kIQ4Values[16] = {
 inline constexpr int8_t kE2M1Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
                                            0, -1, -2, -3, -4, -6, -8, -12};
 
-inline constexpr BlockLayout kQ4_0Layout = {32,      32,    4,     0,    8,
-                                            nullptr, false, false, false};
-inline constexpr BlockLayout kQ4_1Layout = {32,      32,    4,    0,    0,
-                                            nullptr, false, true, false};
-inline constexpr BlockLayout kQ5_0Layout = {32,      32,    4,     1,    16,
-                                            nullptr, false, false, false};
-inline constexpr BlockLayout kQ5_1Layout = {32,      32,    4,    1,    0,
-                                            nullptr, false, true, false};
-inline constexpr BlockLayout kQ8_0Layout = {32,      32,    8,     0,    0,
-                                            nullptr, false, false, false};
-inline constexpr BlockLayout kQ2_KLayout = {256,     16,   2,    0,    0,
-                                            nullptr, true, true, false};
-inline constexpr BlockLayout kQ3_KLayout = {256,     16,   2,     1,    4,
-                                            nullptr, true, false, false};
-inline constexpr BlockLayout kQ4_KLayout = {256,     32,   4,    0,    0,
-                                            nullptr, true, true, false};
-inline constexpr BlockLayout kQ5_KLayout = {256,     32,   4,    1,    0,
-                                            nullptr, true, true, false};
-inline constexpr BlockLayout kQ6_KLayout = {256,     16,   4,     2,    32,
-                                            nullptr, true, false, false};
-inline constexpr BlockLayout kIQ4_NLLayout = {32,         32,    4,     0,    0,
-                                              kIQ4Values, false, false, false};
-inline constexpr BlockLayout kIQ4_XSLayout = {256,        32,   4,     0,    0,
-                                              kIQ4Values, true, false, false};
-inline constexpr BlockLayout kMXFP4Layout = {32,          32,    4,     0,   0,
-                                             kE2M1Values, false, false, true};
+// The layouts of BlockTypes(), in their order: 32 elements with one scale, and
+// 256 of which every run has one.
+constexpr BlockLayout BlockOf32(int bits, int bias, bool has_min,
+                                const int8_t* table = nullptr,
+                                bool is_wide = false) {
+  return {32, 32, bits, bias, table, false, has_min, is_wide};
+}
+constexpr BlockLayout BlockOf256(size_t run, int bits, int bias, bool has_min,
+                                 const int8_t* table = nullptr) {
+  return {256, run, bits, bias, table, true, has_min, false};
+}
+
+inline constexpr BlockLayout kQ4_0Layout = BlockOf32(4, 8, false);
+inline constexpr BlockLayout kQ4_1Layout = BlockOf32(4, 0, true);
+inline constexpr BlockLayout kQ5_0Layout = BlockOf32(5, 16, false);
+inline constexpr BlockLayout kQ5_1Layout = BlockOf32(5, 0, true);
+inline constexpr BlockLayout kQ8_0Layout = BlockOf32(8, 0, false);
+inline constexpr BlockLayout kQ2_KLayout = BlockOf256(16, 2, 0, true);
+inline constexpr BlockLayout kQ3_KLayout = BlockOf256(16, 3, 4, false);
+inline constexpr BlockLayout kQ4_KLayout = BlockOf256(32, 4, 0, true);
+inline constexpr BlockLayout kQ5_KLayout = BlockOf256(32, 5, 0, true);
+inline constexpr BlockLayout kQ6_KLayout = BlockOf256(16, 6, 32, false);
+inline constexpr BlockLayout kIQ4_NLLayout = BlockOf32(4, 0, false, kIQ4Values);
+inline constexpr BlockLayout kIQ4_XSLayout =
+    BlockOf256(32, 4, 0, false, kIQ4Values);
+inline constexpr BlockLayout kMXFP4Layout =
+    BlockOf32(4, 0, false, kE2M1Values, true);
 
 }  // namespace ulpscope
 

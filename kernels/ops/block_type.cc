@@ -201,23 +201,21 @@ constexpr BlockType kTypes[] = {
 };
 
 int ValueOf(const BlockLayout& layout, uint8_t code) {
-  if (layout.low_bits == 8) return static_cast<int8_t>(code);
+  if (layout.bits == 8) return static_cast<int8_t>(code);
   return layout.table != nullptr ? layout.table[code] : code - layout.bias;
 }
 
-// Bits [first, first + bits) of the codes of a group, in words of kPanelWidth
-// rows.
-void PackWords(const uint8_t* codes, int first, int bits, size_t row,
-               uint8_t* words) {
-  if (bits == 0) return;
-  const size_t per_word = 32 / static_cast<size_t>(bits);
-  for (size_t w = 0; w * per_word < kGroup; ++w) {
+// Codes of a group, in words of kPanelWidth rows.
+void PackWords(const uint8_t* codes, size_t bits, size_t row, uint8_t* words) {
+  const size_t per_word = 32 / bits;
+  const uint32_t last_two =
+      codes[kGroup - 2] | static_cast<uint32_t>(codes[kGroup - 1]) << bits;
+  for (size_t w = 0; w < bits; ++w) {
     uint32_t word = 0;
     for (size_t i = 0; i < per_word; ++i) {
-      const uint32_t code = codes[w * per_word + i];
-      word |= (code >> first & ((1u << bits) - 1))
-              << (i * static_cast<size_t>(bits));
+      word |= static_cast<uint32_t>(codes[w * per_word + i]) << (i * bits);
     }
+    if (32 % bits != 0) word |= (last_two >> (2 * w) & 3) << 30;
     std::memcpy(words + (w * kPanelWidth + row) * 4, &word, 4);
   }
 }
@@ -237,14 +235,11 @@ void PackGroup(const BlockLayout& layout, const UnpackedBlock& block, size_t g,
   }
   uint8_t* const words = to + layout.scale_bytes();
   const uint8_t* const codes = block.codes + g * kGroup;
-  if (layout.low_bits == 8) {
+  if (layout.bits == 8) {
     for (size_t i = 0; i < kGroup; ++i) words[i * kPanelWidth + row] = codes[i];
     return;
   }
-  PackWords(codes, 0, layout.low_bits, row, words);
-  PackWords(
-      codes, layout.low_bits, layout.high_bits, row,
-      words + kPanelWidth * kGroup / 8 * static_cast<size_t>(layout.low_bits));
+  PackWords(codes, static_cast<size_t>(layout.bits), row, words);
 }
 
 }  // namespace

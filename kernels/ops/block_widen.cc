@@ -1,8 +1,10 @@
 #include "kernels/ops/block_widen.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "hwy/base.h"
 #include "kernels/ops/block_layout.h"
@@ -27,6 +29,7 @@ using DF = hn::CappedTag<float, kPanelWidth>;
 using DI = hn::RebindToSigned<DF>;
 using DU = hn::RebindToUnsigned<DF>;
 using VF = hn::Vec<DF>;
+using VU = hn::Vec<DU>;
 
 // 16 values for any lane's low four bits.
 template <class VI>
@@ -37,20 +40,6 @@ HWY_INLINE VI LookUp(const int8_t* table, VI codes) {
       hn::LoadDup128(d8, reinterpret_cast<const uint8_t*>(table));
   const auto found = hn::TableLookupBytes(of_bytes, hn::BitCast(d8, codes));
   return hn::ShiftRight<24>(hn::ShiftLeft<24>(hn::BitCast(di, found)));
-}
-
-// Values of codes without their scale.
-template <const BlockLayout& kLayout, class VI>
-HWY_INLINE VF Decoded(VI codes) {
-  const DF df;
-  const DI di;
-  if constexpr (kLayout.table != nullptr) {
-    return hn::ConvertTo(df, LookUp(kLayout.table, codes));
-  } else if constexpr (kLayout.bias != 0) {
-    return hn::ConvertTo(df, hn::Sub(codes, hn::Set(di, kLayout.bias)));
-  } else {
-    return hn::ConvertTo(df, codes);
-  }
 }
 
 HWY_INLINE VF LoadHalves(const uint8_t* from) {
@@ -69,88 +58,141 @@ HWY_INLINE VF LoadBytes(const uint8_t* from) {
       df, hn::PromoteTo(di, hn::LoadU(d8, reinterpret_cast<const T*>(from))));
 }
 
+// Calls f with 0, 1, ... as constants.
+template <size_t... kI, class F>
+HWY_INLINE void ForEachIndex(std::index_sequence<kI...> /*indices*/,
+                             const F& f) {
+  (f(std::integral_constant<size_t, kI>()), ...);
+}
+
 // A vector of kPanelWidth rows, from row `row` on, over all k of a group. The
 // products are exact: which of them comes first, and whether the difference is
 // a fused one, does not matter.
 template <const BlockLayout& kLayout>
-HWY_INLINE void WidenGroup(const uint8_t* HWY_RESTRICT header,
-                           const uint8_t* HWY_RESTRICT group, size_t row,
-                           float* HWY_RESTRICT to) {
-  constexpr size_t kRuns = kGroup / kLayout.run;
-  const DF df;
-  const DI di;
-  const DU du;
-  VF d, min = hn::Zero(df);
-  if constexpr (kLayout.is_wide) {
-    d = hn::LoadU(df, reinterpret_cast<const float*>(header) + row);
-  } else {
-    d = LoadHalves(header + row * 2);
-  }
-  if constexpr (kLayout.has_min) {
-    min =
-        LoadHalves(header + kPanelWidth * (kLayout.is_wide ? 4 : 2) + row * 2);
-  }
-  const uint8_t* const codes = group + kLayout.scale_bytes();
-  HWY_UNROLL(2)
-  for (size_t run = 0; run < kRuns; ++run) {
-    VF scale = d, run_min = min;
-    if constexpr (kLayout.has_run_scales) {
-      scale = hn::Mul(d, LoadBytes<int8_t>(group + run * kPanelWidth + row));
-      if constexpr (kLayout.has_min) {
-        run_min = hn::Mul(
-            min, LoadBytes<uint8_t>(group + (kRuns + run) * kPanelWidth + row));
+class GroupWidener {
+ public:
+  HWY_INLINE GroupWidener(const uint8_t* header, const uint8_t* group,
+                          size_t row, float* to)
+      : to_(to + row) {
+    const DF df;
+    VF d, min = hn::Zero(df);
+    if constexpr (kLayout.is_wide) {
+      d = hn::LoadU(df, reinterpret_cast<const float*>(header) + row);
+    } else {
+      d = LoadHalves(header + row * 2);
+    }
+    if constexpr (kLayout.has_min) {
+      constexpr size_t kAfterD = kPanelWidth * (kLayout.is_wide ? 4 : 2);
+      min = LoadHalves(header + kAfterD + row * 2);
+    }
+    HWY_UNROLL(2)
+    for (size_t run = 0; run < kRuns; ++run) {
+      VF scale = d;
+      mins_[run] = min;
+      if constexpr (kLayout.has_run_scales) {
+        scale = hn::Mul(d, LoadBytes<int8_t>(group + run * kPanelWidth + row));
+        if constexpr (kLayout.has_min) {
+          mins_[run] = hn::Mul(
+              min,
+              LoadBytes<uint8_t>(group + (kRuns + run) * kPanelWidth + row));
+        }
+      }
+      HWY_UNROLL(4)
+      for (size_t j = 0; j < kPlaces; ++j) {
+        scales_[run * kPlaces + j] =
+            j == 0 ? scale
+                   : hn::Mul(scale, hn::Set(df, 1.0f / static_cast<float>(
+                                                           1 << (j * kBits))));
       }
     }
-    const auto put = [&](size_t i, VF value) HWY_ATTR {
-      if constexpr (kLayout.has_min) {
-        value = hn::MulSub(scale, value, run_min);
-      } else {
-        value = hn::Mul(scale, value);
-      }
-      hn::Store(value, df, to + i * kPanelWidth + row);
-    };
-    if constexpr (kLayout.low_bits == 8) {
+    const uint8_t* const codes = group + kLayout.scale_bytes();
+    if constexpr (kLayout.bits == 8) {
       HWY_UNROLL(8)
       for (size_t i = 0; i < kGroup; ++i) {
-        put(i, LoadBytes<int8_t>(codes + i * kPanelWidth + row));
+        Put(i, 0, LoadBytes<int8_t>(codes + i * kPanelWidth + row));
       }
     } else {
-      constexpr size_t kPerWord = 32 / static_cast<size_t>(kLayout.low_bits);
-      constexpr size_t kWords = kLayout.run / kPerWord;
-      const auto low_mask = hn::Set(du, (1u << kLayout.low_bits) - 1);
-      const auto high_mask = hn::Set(du, (1u << kLayout.high_bits) - 1);
-      const uint8_t* const high_words =
-          codes +
-          kPanelWidth * kGroup / 8 * static_cast<size_t>(kLayout.low_bits);
-      HWY_UNROLL(4)
-      for (size_t w = 0; w < kWords; ++w) {
-        const size_t word = run * kWords + w;
-        auto low = hn::LoadU(du, reinterpret_cast<const uint32_t*>(codes) +
-                                     word * kPanelWidth + row);
-        auto high = hn::Zero(du);
-        if constexpr (kLayout.high_bits > 0) {
-          // Neighbouring words of low bits share one.
-          const size_t bit = word * kPerWord * kLayout.high_bits;
-          high = hn::ShiftRightSame(
-              hn::LoadU(du, reinterpret_cast<const uint32_t*>(high_words) +
-                                bit / 32 * kPanelWidth + row),
-              static_cast<int>(bit % 32));
-        }
-        HWY_UNROLL(16)
-        for (size_t i = 0; i < kPerWord; ++i) {
-          auto code = hn::And(low, low_mask);
-          low = hn::ShiftRight<kLayout.low_bits>(low);
-          if constexpr (kLayout.high_bits > 0) {
-            code = hn::Or(code, hn::ShiftLeft<kLayout.low_bits>(
-                                    hn::And(high, high_mask)));
-            high = hn::ShiftRight<kLayout.high_bits>(high);
-          }
-          put(word * kPerWord + i, Decoded<kLayout>(hn::BitCast(di, code)));
-        }
-      }
+      AddWords(reinterpret_cast<const uint32_t*>(codes) + row);
     }
   }
-}
+
+ private:
+  static constexpr size_t kBits = static_cast<size_t>(kLayout.bits);
+  static constexpr size_t kRuns = kGroup / kLayout.run;
+  static constexpr size_t kPerWord = 32 / kBits;
+  static constexpr bool kIsPlain = kLayout.bits < 8 && kLayout.table == nullptr;
+  // Codes that are widened where they stand in a word, which is below 2^23.
+  static constexpr size_t kPlaces = !kIsPlain ? 1 : kBits == 6 ? 3 : 4;
+
+  // Element i of the group, whose value without the scale is `value` times 2 to
+  // the bits below its place.
+  HWY_INLINE void Put(size_t i, size_t place, VF value) const {
+    const DF df;
+    const size_t run = i / kLayout.run;
+    const VF scale = scales_[run * kPlaces + place];
+    hn::Store(kLayout.has_min ? hn::MulSub(scale, value, mins_[run])
+                              : hn::Mul(scale, value),
+              df, to_ + i * kPanelWidth);
+  }
+
+  // Elements from i on, `count` of them, from a word's lowest bit on. Their
+  // bits become those of a float's mantissa: 2^23 and the code, as an integer.
+  template <size_t kCount>
+  HWY_INLINE void PutPlaces(size_t i, VU word) const {
+    const DF df;
+    const DU du;
+    static_assert(kCount <= kPlaces);
+    HWY_UNROLL(4)
+    for (size_t j = 0; j < kCount; ++j) {
+      const uint32_t ones = ((1u << kBits) - 1) << (j * kBits);
+      const float zero =
+          0x1p23f + static_cast<float>(kLayout.bias << (j * kBits));
+      const VU bits =
+          hn::OrAnd(hn::Set(du, 0x4B000000u), word, hn::Set(du, ones));
+      Put(i + j, j, hn::Sub(hn::BitCast(df, bits), hn::Set(df, zero)));
+    }
+  }
+
+  HWY_INLINE void AddWords(const uint32_t* words) const {
+    const DF df;
+    const DI di;
+    const DU du;
+    VU last_two = hn::Zero(du);
+    ForEachIndex(std::make_index_sequence<kBits>(), [&](auto w) HWY_ATTR {
+      const VU word = hn::LoadU(du, words + w * kPanelWidth);
+      constexpr size_t kFirst = decltype(w)::value * kPerWord;
+      if constexpr (kIsPlain) {
+        constexpr size_t kChunks = hwy::DivCeil(kPerWord, kPlaces);
+        ForEachIndex(std::make_index_sequence<kChunks>(), [&](auto c) HWY_ATTR {
+          constexpr size_t kAt = decltype(c)::value * kPlaces;
+          PutPlaces<std::min(kPlaces, kPerWord - kAt)>(
+              kFirst + kAt, hn::ShiftRight<kAt * kBits>(word));
+        });
+        if constexpr (32 % kBits != 0) {
+          last_two = hn::Or(last_two, hn::ShiftLeft<2 * decltype(w)::value>(
+                                          hn::ShiftRight<30>(word)));
+        }
+      } else {
+        ForEachIndex(
+            std::make_index_sequence<kPerWord>(), [&](auto c) HWY_ATTR {
+              const VU code =
+                  hn::And(hn::ShiftRight<decltype(c)::value * kBits>(word),
+                          hn::Set(du, (1u << kBits) - 1));
+              Put(kFirst + c, 0,
+                  hn::ConvertTo(df,
+                                LookUp(kLayout.table, hn::BitCast(di, code))));
+            });
+      }
+    });
+    if constexpr (kIsPlain && 32 % kBits != 0) {
+      PutPlaces<2>(kGroup - 2, last_two);
+    }
+  }
+
+  float* HWY_RESTRICT to_;
+  VF scales_[kRuns * kPlaces];  // times 2 to minus the bits below each place
+  VF mins_[kRuns];
+};
 
 template <const BlockLayout& kLayout>
 void Widen(const uint8_t* panel, size_t first, size_t last, float* to) {
@@ -167,7 +209,7 @@ void Widen(const uint8_t* panel, size_t first, size_t last, float* to) {
       hwy::Prefetch(group + kAheadBytes + at);
     }
     for (size_t row = 0; row < kPanelWidth; row += kLanes) {
-      WidenGroup<kLayout>(header, group, row, to);
+      GroupWidener<kLayout>(header, group, row, to);
     }
   }
 }
