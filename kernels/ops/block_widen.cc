@@ -7,12 +7,13 @@
 #include <utility>
 
 #include "hwy/base.h"
+#include "hwy/cache_control.h"
 #include "kernels/ops/block_layout.h"
 #include "kernels/ops/block_type.h"
+#include "kernels/ops/matmul_prefetch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/block_widen.cc"
-#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 
@@ -20,10 +21,6 @@ HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// How far ahead of what is widened a panel's bytes are fetched: a group takes
-// as long as some of the machine's memory latency.
-inline constexpr size_t kAheadBytes = 2048;
 
 using DF = hn::CappedTag<float, kPanelWidth>;
 using DI = hn::RebindToSigned<DF>;
@@ -72,8 +69,8 @@ template <const BlockLayout& kLayout>
 class GroupWidener {
  public:
   HWY_INLINE GroupWidener(const uint8_t* header, const uint8_t* group,
-                          size_t row, float* to)
-      : to_(to + row) {
+                          size_t row, float* to, const uint8_t* ahead)
+      : to_(to + row), ahead_(ahead + row / kLanes * kAheadOfRow) {
     const DF df;
     VF d, min = hn::Zero(df);
     if constexpr (kLayout.is_wide) {
@@ -109,6 +106,7 @@ class GroupWidener {
     if constexpr (kLayout.bits == 8) {
       HWY_UNROLL(8)
       for (size_t i = 0; i < kGroup; ++i) {
+        if (i % 4 == 0) FetchAhead(i / 4);
         Put(i, 0, LoadBytes<int8_t>(codes + i * kPanelWidth + row));
       }
     } else {
@@ -123,6 +121,20 @@ class GroupWidener {
   static constexpr bool kIsPlain = kLayout.bits < 8 && kLayout.table == nullptr;
   // Codes that are widened where they stand in a word, which is below 2^23.
   static constexpr size_t kPlaces = !kIsPlain ? 1 : kBits == 6 ? 3 : 4;
+
+  // A vector of rows fetches its share, in kBits parts: all at once would fill
+  // the CPU's buffers, and what is computed would wait.
+  static constexpr size_t kLanes = HWY_MAX_LANES_D(DF);
+  static constexpr size_t kLinesOfPart = hwy::DivCeil(
+      kLayout.group_bytes() * kLanes, kPanelWidth* kBits* kCacheLine);
+  static constexpr size_t kAheadOfRow = kLinesOfPart * kBits * kCacheLine;
+
+  HWY_INLINE void FetchAhead(size_t part) const {
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < kLinesOfPart; ++i) {
+      hwy::Prefetch(ahead_ + (part * kLinesOfPart + i) * kCacheLine);
+    }
+  }
 
   // Element i of the group, whose value without the scale is `value` times 2 to
   // the bits below its place.
@@ -161,6 +173,7 @@ class GroupWidener {
     ForEachIndex(std::make_index_sequence<kBits>(), [&](auto w) HWY_ATTR {
       const VU word = hn::LoadU(du, words + w * kPanelWidth);
       constexpr size_t kFirst = decltype(w)::value * kPerWord;
+      FetchAhead(w);
       if constexpr (kIsPlain) {
         constexpr size_t kChunks = hwy::DivCeil(kPerWord, kPlaces);
         ForEachIndex(std::make_index_sequence<kChunks>(), [&](auto c) HWY_ATTR {
@@ -190,26 +203,26 @@ class GroupWidener {
   }
 
   float* HWY_RESTRICT to_;
+  const uint8_t* const ahead_;
   VF scales_[kRuns * kPlaces];  // times 2 to minus the bits below each place
   VF mins_[kRuns];
 };
 
 template <const BlockLayout& kLayout>
-void Widen(const uint8_t* panel, size_t first, size_t last, float* to) {
+void Widen(const uint8_t* panel, size_t first, size_t last, float* to,
+           const uint8_t* ahead) {
   constexpr size_t kGroups = kLayout.elements / kGroup;
   constexpr size_t kGroupBytes = kLayout.group_bytes();
   constexpr size_t kHeaderBytes = kLayout.header_bytes();
   constexpr size_t kBlockBytes = kHeaderBytes + kGroups * kGroupBytes;
   constexpr size_t kLanes = HWY_MAX_LANES_D(DF);
-  for (size_t g = first; g < last; ++g, to += kGroup * kPanelWidth) {
+  for (size_t g = first; g < last;
+       ++g, to += kGroup * kPanelWidth, ahead += kGroupBytes) {
     const uint8_t* const header = panel + g / kGroups * kBlockBytes;
     const uint8_t* const group =
         header + kHeaderBytes + g % kGroups * kGroupBytes;
-    for (size_t at = 0; at < kGroupBytes; at += 64) {
-      hwy::Prefetch(group + kAheadBytes + at);
-    }
     for (size_t row = 0; row < kPanelWidth; row += kLanes) {
-      GroupWidener<kLayout>(header, group, row, to);
+      GroupWidener<kLayout>(header, group, row, to, ahead);
     }
   }
 }

@@ -184,8 +184,10 @@ class MatMulRun {
         hwy::DivCeil(row + steps * Sum::kStepProducts, kGroup), k_ / kGroup);
     float* const copy = ScratchOf<float, Scratch::kPanel>((last - first) *
                                                           kGroup * kPanelWidth);
-    WidenBlocksOf (*args.b.blocks)(
-        reinterpret_cast<const uint8_t*>(Panel(args, p, 0)), first, last, copy);
+    const auto* const panel =
+        reinterpret_cast<const uint8_t*>(Panel(args, p, 0));
+    const WidenBlocksFn widen = WidenBlocksOf(*args.b.blocks);
+    widen(panel, first, last, copy, panel);
     return reinterpret_cast<const char*>(copy +
                                          (row - first * kGroup) * kPanelWidth);
   }

@@ -150,6 +150,9 @@ void FewRows(size_t rows, size_t panels, const RowsTile<typename Sum::Lane>& in,
   }
 }
 
+// How far ahead of what is widened a panel's bytes are fetched.
+inline constexpr size_t kBlocksAheadBytes = 1024;
+
 // Adds k products to the sums of one row with NP neighbouring panels of blocks,
 // which are widened a group at a time, into L1.
 template <class Sum, Format kOperand, size_t NP>
@@ -171,14 +174,19 @@ HWY_NOINLINE void AddBlockProducts(const RowsTile<typename Sum::Lane>& tile,
   SetZero(d, c);
   const size_t k = tile.k;
   const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
+  const size_t group_bytes = tile.panel_stride / (k / kGroup);  // on average
   RunSteps<Sum>(d, steps, s, c, [&](size_t i) HWY_ATTR {
     const size_t at_k = i * Sum::kStepProducts;
     const size_t in_group = at_k % kGroup;
     if (in_group == 0) {
       const size_t group = at_k / kGroup;
+      size_t ahead = group * group_bytes + kBlocksAheadBytes;
+      // Behind the panels' end come those that are next.
+      if (ahead >= tile.panel_stride) ahead += (NP - 1) * tile.panel_stride;
       for (size_t p = 0; p < NP; ++p) {
-        tile.widen(b + p * tile.panel_stride, group, group + 1,
-                   widened + p * kFloats);
+        const uint8_t* const panel = b + p * tile.panel_stride;
+        tile.widen(panel, group, group + 1, widened + p * kFloats,
+                   panel + ahead);
       }
     }
     const float* const row = widened + in_group * kPanelWidth;

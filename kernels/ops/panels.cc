@@ -148,7 +148,7 @@ void Panels::CopyRowOfBlocks(size_t j, double* row) const {
                                j / kPanelWidth * view_.panel_stride;
   alignas(kBlockAlignment) float group[kGroup * kPanelWidth];
   for (size_t g = 0; g < view_.k / kGroup; ++g) {
-    widen(panel, g, g + 1, group);
+    widen(panel, g, g + 1, group, panel);
     for (size_t i = 0; i < kGroup; ++i) {
       row[g * kGroup + i] = group[i * kPanelWidth + j % kPanelWidth];
     }
