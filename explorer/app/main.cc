@@ -2,10 +2,13 @@
 
 #include <csignal>
 #include <cstddef>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -31,6 +34,19 @@
 namespace ulpscope {
 namespace {
 
+// What the file has and the hyperparameters do not ask for: biases that a
+// config denies, or another model's weights.
+void WarnOfUnused(const Checkpoint& checkpoint) {
+  constexpr size_t kMost = 5;
+  std::vector<std::string> names = checkpoint.tensors->Unused();
+  if (names.empty()) return;
+  const size_t count = names.size();
+  if (count > kMost) names.resize(kMost);
+  Warn(absl::StrCat(
+      checkpoint.name, ": ", count, count == 1 ? " tensor is" : " tensors are",
+      " not used: ", absl::StrJoin(names, ", "), count > kMost ? ", ..." : ""));
+}
+
 int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   EndOnInterrupt(" before there were any results");
   const auto settings = ReadFlags(arguments);
@@ -54,6 +70,12 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
                                      checkpoint->config, model->sweep.prompt);
     if (!loaded.ok()) return Fail(loaded.status(), kFailed);
     trace = *std::move(loaded);
+    if (model->sweep.prompt.empty()) {
+      const auto remark =
+          RemarkOnWindow(checkpoint->config, trace.tokens.size());
+      if (!remark.ok()) return Fail(remark.status(), kFailed);
+      if (!remark->empty()) Warn(*remark);
+    }
   }
   WisdomFile wisdom(settings->wisdom, settings->threads);
   if (settings->mode == Mode::kTune) {
@@ -80,6 +102,7 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
       load);
   monitor.Clear();
   if (!weights.ok()) return Fail(weights.status(), kFailed);
+  WarnOfUnused(*checkpoint);
   RunInfo info;
   info.model = settings->model;
   info.synthetic = checkpoint->synthetic;

@@ -40,7 +40,26 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
   return absl::OkStatus();
 }
 
+// Another text, after what is there.
+void AddTo(std::string& text, absl::string_view more) {
+  absl::StrAppend(&text, text.empty() ? "" : "; ", more);
+}
+
 }  // namespace
+
+absl::StatusOr<std::string> RemarkOnWindow(const ModelConfig& config,
+                                           size_t positions) {
+  if (config.sliding_window == 0) return std::string();
+  if (positions > static_cast<size_t>(config.sliding_window)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "--tokens: expected at most %d, the model's sliding window, which is "
+        "not computed, found %d positions",
+        config.sliding_window, positions));
+  }
+  return absl::StrFormat(
+      "the model's sliding window of %d has no effect on %d positions",
+      config.sliding_window, positions);
+}
 
 absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
                                                  const Checkpoint& checkpoint) {
@@ -71,6 +90,11 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
         generated == 0 ? ""
                        : absl::StrFormat(" and %d generated ones", generated),
         config.max_position_embeddings);
+  }
+  if (length > 0) {
+    const auto remark = RemarkOnWindow(config, length);
+    if (!remark.ok()) return remark.status();
+    if (!remark->empty()) AddTo(model.warning, *remark);
   }
   auto plan =
       Plan::Parse(settings.plan.empty() ? "f32" : settings.plan, num_layers);

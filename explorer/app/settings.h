@@ -86,6 +86,11 @@ struct ModelSettings {
   std::string warning;                // or empty
 };
 
+// That the model has a window which so many positions do not fill; empty if it
+// has none. InvalidArgument if they do: then it would change what is computed.
+absl::StatusOr<std::string> RemarkOnWindow(const ModelConfig& config,
+                                           size_t positions);
+
 // InvalidArgument names the flag that this model does not take, or whose tokens
 // its memory cannot hold.
 absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,

@@ -127,9 +127,7 @@ void ReadArchitecture(Fields& fields, ModelConfig& config) {
 
 // Variants of attention and MLP that would change the mathematics.
 void RefuseVariants(Fields& fields) {
-  for (const char* key : {"use_sliding_window", "mlp_bias"}) {
-    if (fields.Bool(key, false)) fields.Fail(key, "false", "true");
-  }
+  if (fields.Bool("mlp_bias", false)) fields.Fail("mlp_bias", "false", "true");
   const std::string activation = fields.String("hidden_act", "silu");
   if (activation != "silu") {
     fields.Fail("hidden_act", "\"silu\"", NameText(activation));
@@ -141,21 +139,62 @@ void RefuseVariants(Fields& fields) {
     fields.Fail("partial_rotary_factor", "1", absl::StrCat(rotated));
   }
   if (const Json* found = fields.Find("quantization_config")) {
+    const auto method = found->find("quant_method");
     fields.Fail("quantization_config", "unquantized weights",
-                found->type_name());
+                found->is_object() && method != found->end()
+                    ? ValueText(*method)
+                    : found->type_name());
   }
+}
+
+// The window of the layers that have one; 0 if all see everything. Before
+// transformers wrote layer_types, those from max_window_layers on had one.
+int64_t ReadSlidingWindow(Fields& fields, int64_t num_layers) {
+  bool has_windows = false;
   if (const Json* types = fields.Find("layer_types")) {
     if (!types->is_array()) {
       fields.Fail("layer_types", "an array", ValueText(*types));
-      return;
+      return 0;
     }
     for (const Json& type : *types) {
-      if (type != "full_attention") {
-        fields.Fail("layer_types", "only \"full_attention\"", ValueText(type));
-        return;
+      if (type == "sliding_attention") {
+        has_windows = true;
+      } else if (type != "full_attention") {
+        fields.Fail("layer_types",
+                    "only \"full_attention\" and \"sliding_attention\"",
+                    ValueText(type));
+        return 0;
       }
     }
+  } else {
+    has_windows = fields.Bool("use_sliding_window", false) &&
+                  fields.Integer("max_window_layers", 0) < num_layers;
   }
+  if (!has_windows) return 0;
+  const int64_t window = fields.Integer("sliding_window", std::nullopt);
+  if (window < 1) {
+    fields.Fail("sliding_window", "a positive number", absl::StrCat(window));
+  }
+  return window;
+}
+
+YarnRopeScaling ReadYarn(Fields& rope, const ModelConfig& config) {
+  YarnRopeScaling yarn;
+  yarn.original_max_position_embeddings =
+      rope.Number("original_max_position_embeddings",
+                  static_cast<double>(config.max_position_embeddings));
+  yarn.factor = rope.Number("factor", std::nullopt);
+  yarn.attention_factor =
+      rope.Number("attention_factor", DefaultYarnAttentionFactor(yarn.factor));
+  yarn.beta_fast = rope.Number("beta_fast", yarn.beta_fast);
+  yarn.beta_slow = rope.Number("beta_slow", yarn.beta_slow);
+  yarn.truncate = rope.Bool("truncate", true);
+  for (const char* const key : {"mscale", "mscale_all_dim"}) {
+    if (rope.Find(key) != nullptr) {
+      rope.Fail(key, "nothing, with yarn", "a value");
+    }
+  }
+  return yarn;
 }
 
 // Transformers 4 writes rope_theta and rope_scaling, transformers 5 puts both
@@ -202,8 +241,10 @@ absl::Status ReadRope(Fields& fields, absl::string_view file,
     llama3.original_max_position_embeddings =
         rope.Number("original_max_position_embeddings", std::nullopt);
     config.llama3_rope_scaling = llama3;
+  } else if (type == "yarn") {
+    config.yarn_rope_scaling = ReadYarn(rope, config);
   } else if (type != "default") {
-    rope.Fail("rope_type", "default, linear or llama3", NameText(type));
+    rope.Fail("rope_type", "default, linear, llama3 or yarn", NameText(type));
   }
   return fields.status().ok() ? rope.status() : fields.status();
 }
@@ -279,6 +320,7 @@ absl::StatusOr<ModelConfig> ParseConfig(absl::string_view json,
   config.qkv_bias = is_qwen2 || attention_bias;
   config.output_bias = !is_qwen2 && attention_bias;
   config.qk_norm = is_qwen3;
+  config.sliding_window = ReadSlidingWindow(fields, config.num_hidden_layers);
   ReadEosTokens(fields, config);
   absl::Status status = ReadRope(fields, file, config);
   if (status.ok()) status = ValidateConfig(config, file);
@@ -367,6 +409,21 @@ absl::Status ValidateConfig(const ModelConfig& config, absl::string_view file) {
                                 scaling.original_max_position_embeddings));
     }
   }
+  if (config.yarn_rope_scaling) {
+    const YarnRopeScaling& yarn = *config.yarn_rope_scaling;
+    if (!positive(yarn.factor) || !positive(yarn.attention_factor) ||
+        !positive(yarn.beta_slow) || !positive(yarn.beta_fast) ||
+        !positive(yarn.original_max_position_embeddings) ||
+        yarn.beta_fast <= yarn.beta_slow || config.rope_theta <= 1) {
+      return error(
+          "rope_scaling",
+          "positive numbers, beta_fast > beta_slow, rope_theta > 1",
+          absl::StrCat("factor ", yarn.factor, ", attention_factor ",
+                       yarn.attention_factor, ", beta_fast ", yarn.beta_fast,
+                       ", beta_slow ", yarn.beta_slow, ", original ",
+                       yarn.original_max_position_embeddings));
+    }
+  }
   if (!config.rope_divisors.empty() &&
       static_cast<int64_t>(config.rope_divisors.size()) !=
           config.head_dim / 2) {
@@ -380,36 +437,6 @@ absl::Status ValidateConfig(const ModelConfig& config, absl::string_view file) {
     }
   }
   return absl::OkStatus();
-}
-
-std::vector<double> RopeFrequencies(const ModelConfig& config) {
-  constexpr double kPi = 3.14159265358979323846;
-  std::vector<double> frequencies;
-  for (int64_t i = 0; i < config.head_dim / 2; ++i) {
-    double frequency =
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) /
-                                        static_cast<double>(config.head_dim));
-    frequency /= config.rope_linear_factor;
-    if (!config.rope_divisors.empty()) {
-      frequency /= config.rope_divisors[static_cast<size_t>(i)];
-    }
-    if (config.llama3_rope_scaling) {
-      const Llama3RopeScaling& scaling = *config.llama3_rope_scaling;
-      // How often the pair turned within the original context.
-      const double turns =
-          scaling.original_max_position_embeddings * frequency / (2 * kPi);
-      if (turns < scaling.low_freq_factor) {
-        frequency /= scaling.factor;
-      } else if (turns <= scaling.high_freq_factor) {
-        const double smooth =
-            (turns - scaling.low_freq_factor) /
-            (scaling.high_freq_factor - scaling.low_freq_factor);
-        frequency *= (1 - smooth) / scaling.factor + smooth;
-      }
-    }
-    frequencies.push_back(frequency);
-  }
-  return frequencies;
 }
 
 }  // namespace ulpscope

@@ -27,6 +27,23 @@ struct Llama3RopeScaling {
   double original_max_position_embeddings = 8192;
 };
 
+// rope_scaling of type yarn (Peng et al. 2023), as transformers and llama.cpp
+// compute it: pairs that turn less than beta_slow times within the original
+// context have their frequencies divided by `factor`, those that turn more than
+// beta_fast times keep them, with a ramp over the pairs between. Cosines and
+// sines are multiplied by attention_factor.
+struct YarnRopeScaling {
+  double factor = 1;
+  double original_max_position_embeddings = 0;
+  double attention_factor = 1;
+  double beta_fast = 32;
+  double beta_slow = 1;
+  bool truncate = true;  // the ramp's ends are whole pairs
+};
+
+// attention_factor where a file has none: 0.1 ln(factor) + 1.
+double DefaultYarnAttentionFactor(double factor);
+
 // The hyperparameters of a decoder, named as in Hugging Face's config.json.
 struct ModelConfig {
   Architecture architecture = Architecture::kQwen3;
@@ -42,6 +59,7 @@ struct ModelConfig {
   double rope_theta = 0;
   double rope_linear_factor = 1;  // rope_scaling {"type": "linear"}
   std::optional<Llama3RopeScaling> llama3_rope_scaling;
+  std::optional<YarnRopeScaling> yarn_rope_scaling;
   // Divisor of each pair's frequency, or empty: GGUF's rope_freqs.weight, into
   // which its converter turns llama3_rope_scaling.
   std::vector<double> rope_divisors;
@@ -49,6 +67,9 @@ struct ModelConfig {
   bool qkv_bias = false;     // Qwen2; Llama and Qwen3 with attention_bias
   bool output_bias = false;  // o_proj: Llama and Qwen3 with attention_bias
   bool qk_norm = false;      // Qwen3: RMSNorm of each head of q and k
+  // Positions that a query sees in some layer, its own included; 0 for all.
+  // What is longer is not computed.
+  int64_t sliding_window = 0;
   std::vector<int64_t> eos_token_ids;
 
   int64_t q_size() const { return num_attention_heads * head_dim; }
@@ -64,10 +85,6 @@ absl::StatusOr<ModelConfig> ParseConfig(absl::string_view json,
 // Every size positive and within limits, heads a multiple of KV heads, head_dim
 // even, eps and theta positive and finite. All loaders call it.
 absl::Status ValidateConfig(const ModelConfig& config, absl::string_view file);
-
-// Angle per position of each of the head_dim / 2 rotated pairs, with
-// rope_scaling applied: theta^(-2i / head_dim), i ascending (Su et al. 2021).
-std::vector<double> RopeFrequencies(const ModelConfig& config);
 
 }  // namespace ulpscope
 

@@ -30,6 +30,13 @@ Fingerprint::Fingerprint(const ModelConfig& c)
                           scaling.low_freq_factor, scaling.high_freq_factor,
                           scaling.original_max_position_embeddings);
   }
+  if (c.yarn_rope_scaling.has_value()) {
+    const YarnRopeScaling& yarn = *c.yarn_rope_scaling;
+    absl::StrAppendFormat(&contents_, "yarn %a %a %a %a %a %d\n", yarn.factor,
+                          yarn.original_max_position_embeddings,
+                          yarn.attention_factor, yarn.beta_fast, yarn.beta_slow,
+                          yarn.truncate);
+  }
   for (const double divisor : c.rope_divisors) {
     absl::StrAppendFormat(&contents_, "divisor %a\n", divisor);
   }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,13 +90,14 @@ class GgufSource : public TensorSource {
 
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
-    const std::string& file = gguf_.file().path();
     const GgufTensor* stored = Find(name);
     if (stored == nullptr) {
-      return absl::NotFoundError(absl::StrCat(file, ": tensor ", Names(name),
-                                              " ", ShapeText(shape),
-                                              " is missing"));
+      return absl::NotFoundError(absl::StrCat(gguf_.file().path(), ": tensor ",
+                                              Names(name), " ",
+                                              ShapeText(shape), " is missing"));
     }
+    used_.insert(*GgufName(name));
+    const std::string& file = stored->file->path();
     const auto error = [&](absl::string_view expected,
                            absl::string_view found) {
       return absl::InvalidArgumentError(
@@ -123,6 +125,17 @@ class GgufSource : public TensorSource {
                                             : std::move(tensor);
   }
 
+  std::vector<std::string> Unused() const override {
+    std::vector<std::string> names;
+    for (const auto& [name, tensor] : gguf_.tensors()) {
+      // What ReadGgufConfig reads.
+      if (used_.count(name) == 0 && name != "rope_freqs.weight") {
+        names.push_back(name);
+      }
+    }
+    return names;
+  }
+
  private:
   // "F32, F16, Q4_0": what can be computed with.
   static std::string KnownTypes() {
@@ -138,7 +151,7 @@ class GgufSource : public TensorSource {
                                   bool interleaved) const {
     const GgmlType& type = *stored.type;
     const DType dtype = type.dtype.value_or(DType::kF32);
-    const std::shared_ptr<const void> hold = gguf_.file().Hold(stored.bytes);
+    const std::shared_ptr<const void> hold = stored.file->Hold(stored.bytes);
     if (type.dtype && !interleaved) {
       return TensorOverBytes(name, dtype, stored.shape, stored.bytes, hold);
     }
@@ -186,6 +199,7 @@ class GgufSource : public TensorSource {
 
   const GgufFile gguf_;
   const int64_t head_dim_;
+  std::set<std::string> used_;  // in the file's spelling
 };
 
 }  // namespace

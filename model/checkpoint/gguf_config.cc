@@ -113,8 +113,25 @@ void ReadRope(Values& values, absl::string_view arch, ModelConfig& config) {
         factor_key, values.Float(absl::StrCat(prefix, "scale_linear"), 1));
     // As in llama.cpp, 0 is "not scaled".
     config.rope_linear_factor = factor == 0 ? 1 : factor;
+  } else if (type == "yarn") {
+    // llama.cpp multiplies its own attention factor by that of the file.
+    YarnRopeScaling yarn;
+    yarn.factor = values.Float(factor_key, std::nullopt);
+    yarn.original_max_position_embeddings = static_cast<double>(
+        values.Integer(absl::StrCat(prefix, "scaling.original_context_length"),
+                       config.max_position_embeddings));
+    yarn.attention_factor =
+        values.Float(absl::StrCat(prefix, "scaling.attn_factor"), 1) *
+        DefaultYarnAttentionFactor(yarn.factor);
+    yarn.beta_fast = values.Float(
+        absl::StrCat(prefix, "scaling.yarn_beta_fast"), yarn.beta_fast);
+    yarn.beta_slow = values.Float(
+        absl::StrCat(prefix, "scaling.yarn_beta_slow"), yarn.beta_slow);
+    const std::string ext_key = absl::StrCat(prefix, "scaling.yarn_ext_factor");
+    if (values.Float(ext_key, 1) != 1) values.Fail(ext_key, "1", "another");
+    config.yarn_rope_scaling = yarn;
   } else if (type != "none") {
-    values.Fail(type_key, "none or linear", NameText(type));
+    values.Fail(type_key, "none, linear or yarn", NameText(type));
   }
 }
 
@@ -126,7 +143,6 @@ void RefuseVariants(Values& values, absl::string_view arch) {
   } fixed[] = {
       {absl::StrCat(arch, ".expert_count"), 0},
       {absl::StrCat(arch, ".attention.sliding_window"), 0},
-      {"split.count", 1},
   };
   for (const auto& [key, expected] : fixed) {
     const int64_t found = values.Integer(key, expected);

@@ -5,11 +5,17 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "kernels/base/dtype.h"
 #include "model/files/mapped_file.h"
@@ -26,43 +32,161 @@ std::optional<DType> ComputedType(absl::string_view stored) {
   return std::nullopt;
 }
 
+// What stands before "embed_tokens.weight" and "layers.0...": as transformers
+// saves it first, then as models with more than text, torch.compile and
+// embedding models do.
+constexpr absl::string_view kPrefixes[] = {
+    "model.",
+    "model.language_model.",
+    "language_model.model.",
+    "_orig_mod.model.",
+    "_orig_mod.",
+    "",
+};
+constexpr absl::string_view kHeadPrefixes[] = {
+    "", "language_model.", "model.language_model.", "_orig_mod."};
+
+// Projections that files may have as rows of one matrix, in this order.
+struct Fused {
+  absl::string_view part, whole;
+  bool of_three;  // q, k and v, of which k and v are as long; else two alike
+  size_t index;
+};
+constexpr Fused kFused[] = {
+    {".self_attn.q_proj.", ".self_attn.qkv_proj.", true, 0},
+    {".self_attn.k_proj.", ".self_attn.qkv_proj.", true, 1},
+    {".self_attn.v_proj.", ".self_attn.qkv_proj.", true, 2},
+    {".mlp.gate_proj.", ".mlp.gate_up_proj.", false, 0},
+    {".mlp.up_proj.", ".mlp.gate_up_proj.", false, 1},
+};
+
+const Fused* FusedOf(absl::string_view name) {
+  for (const Fused& fused : kFused) {
+    if (absl::StrContains(name, fused.part)) return &fused;
+  }
+  return nullptr;
+}
+
+// The first row of a part with `rows` of them; none if a matrix of `total` is
+// not made of such parts.
+std::optional<int64_t> FirstRow(const Fused& fused, int64_t rows,
+                                int64_t total) {
+  if (!fused.of_three) {
+    if (total != 2 * rows) return std::nullopt;
+    return fused.index == 0 ? 0 : rows;
+  }
+  if (fused.index == 0) {
+    if (total <= rows || (total - rows) % 2 != 0) return std::nullopt;
+    return 0;
+  }
+  // Heads of q are a multiple of those of k.
+  const int64_t of_q = total - 2 * rows;
+  if (of_q <= 0 || of_q % rows != 0) return std::nullopt;
+  return fused.index == 1 ? of_q : of_q + rows;
+}
+
 class SafetensorsSource : public TensorSource {
  public:
   // `place` is the file or folder in messages.
   SafetensorsSource(absl::string_view place, SafetensorsEntries tensors)
-      : place_(place), tensors_(std::move(tensors)) {}
+      : place_(place), tensors_(std::move(tensors)) {
+    for (const absl::string_view prefix : kPrefixes) {
+      if (tensors_.find(absl::StrCat(prefix, "embed_tokens.weight")) ==
+          tensors_.end()) {
+        continue;
+      }
+      prefix_ = prefix;
+      break;
+    }
+  }
 
   bool Has(absl::string_view name) const override {
-    return tensors_.find(name) != tensors_.end();
+    return tensors_.find(StoredName(name)) != tensors_.end();
   }
 
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
-    const auto it = tensors_.find(name);
+    auto it = tensors_.find(StoredName(name));
+    const Fused* fused = nullptr;
     if (it == tensors_.end()) {
-      return absl::NotFoundError(absl::StrCat(place_, ": tensor ",
-                                              NameText(name), " ",
-                                              ShapeText(shape), " is missing"));
+      fused = FusedOf(name);
+      if (fused != nullptr) {
+        it = tensors_.find(StoredName(
+            absl::StrReplaceAll(name, {{fused->part, fused->whole}})));
+      }
     }
+    if (it == tensors_.end()) {
+      return absl::NotFoundError(absl::StrCat(
+          place_, ": tensor ", NameText(name), " ", ShapeText(shape),
+          " is missing; there are ", NamesText()));
+    }
+    used_.insert(it->first);
     const SafetensorsEntry& stored = it->second;
     const std::string& file = stored.file->path();
-    if (absl::MakeConstSpan(stored.shape) != shape) {
-      return SafetensorsError(file, name,
-                              absl::StrCat("shape ", ShapeText(shape)),
-                              ShapeText(stored.shape));
-    }
     const std::optional<DType> dtype = ComputedType(stored.dtype);
     if (!dtype) {
-      return SafetensorsError(file, name, "dtype F32, F16 or BF16",
+      return SafetensorsError(file, it->first, "dtype F32, F16 or BF16",
                               stored.dtype);
     }
-    return TensorOverBytes(name, *dtype, shape, stored.bytes,
-                           stored.file->Hold(stored.bytes));
+    absl::Span<const uint8_t> bytes = stored.bytes;
+    std::vector<int64_t> found = stored.shape;
+    if (fused != nullptr && !shape.empty() && found.size() == shape.size()) {
+      const auto first = FirstRow(*fused, shape[0], found[0]);
+      if (first.has_value()) {
+        const size_t row_bytes = bytes.size() / static_cast<size_t>(found[0]);
+        found[0] = shape[0];
+        bytes = bytes.subspan(static_cast<size_t>(*first) * row_bytes,
+                              static_cast<size_t>(shape[0]) * row_bytes);
+      }
+    }
+    if (absl::MakeConstSpan(found) != shape) {
+      return SafetensorsError(file, it->first,
+                              absl::StrCat(fused != nullptr ? "rows with " : "",
+                                           "shape ", ShapeText(shape)),
+                              ShapeText(stored.shape));
+    }
+    return TensorOverBytes(name, *dtype, shape, bytes,
+                           stored.file->Hold(bytes));
+  }
+
+  std::vector<std::string> Unused() const override {
+    std::vector<std::string> names;
+    for (const auto& [name, entry] : tensors_) {
+      if (used_.count(name) == 0) names.push_back(name);
+    }
+    return names;
   }
 
  private:
+  std::string StoredName(absl::string_view name) const {
+    absl::string_view rest = name;
+    if (absl::ConsumePrefix(&rest, "model.")) {
+      return absl::StrCat(prefix_, rest);
+    }
+    for (const absl::string_view prefix : kHeadPrefixes) {
+      const std::string stored = absl::StrCat(prefix, name);
+      if (tensors_.find(stored) != tensors_.end()) return stored;
+    }
+    return std::string(name);
+  }
+
+  // "311 others, such as a, b and c".
+  std::string NamesText() const {
+    constexpr size_t kMost = 3;
+    std::vector<std::string> names;
+    for (const auto& [name, entry] : tensors_) {
+      if (names.size() == kMost) break;
+      names.push_back(NameText(name));
+    }
+    return names.empty() ? "no others"
+                         : absl::StrCat(tensors_.size(), " others, such as ",
+                                        absl::StrJoin(names, ", "));
+  }
+
   const std::string place_;
   const SafetensorsEntries tensors_;
+  std::string prefix_ = "model.";
+  std::set<std::string> used_;
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "kernels/ops/rmsnorm.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/config.h"
+#include "model/architecture/rope.h"
 #include "model/architecture/rounding.h"
 #include "model/architecture/variant.h"
 
@@ -68,6 +69,7 @@ RopeAngles::RopeAngles(const ModelConfig& config, const RopeOptions& options)
   ModelConfig with_theta = config;
   if (options.theta != 0) with_theta.rope_theta = options.theta;
   frequencies_ = RopeFrequencies(with_theta);
+  attention_factor_ = RopeAttentionFactor(config);
   if (options.angles_f32) RoundLikeTransformers(with_theta, frequencies_);
   if (options.rounding == RopeRounding::kFrequenciesBF16 ||
       options.rounding == RopeRounding::kAnglesBF16) {
@@ -89,8 +91,8 @@ void RopeAngles::Set(size_t first, size_t count) {
           (static_cast<double>(first + r) + offset) * frequencies_[i];
       if (options_.angles_f32) angle = static_cast<float>(angle);
       if (angles_rounded) angle = RoundedToBF16(angle);
-      double& cosine = cos_[r * half + i] = std::cos(angle);
-      double& sine = sin_[r * half + i] = std::sin(angle);
+      double& cosine = cos_[r * half + i] = attention_factor_ * std::cos(angle);
+      double& sine = sin_[r * half + i] = attention_factor_ * std::sin(angle);
       if (!cosines_rounded) continue;
       cosine = RoundedToBF16(cosine);
       sine = RoundedToBF16(sine);

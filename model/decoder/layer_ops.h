@@ -42,6 +42,7 @@ class RopeAngles {
  private:
   RopeOptions options_;
   std::vector<double> frequencies_;
+  double attention_factor_ = 1;
   std::vector<double> cos_, sin_;  // [count, head_dim / 2]
 };
 

@@ -7,6 +7,8 @@
 #include "absl/base/config.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "model/files/tensor.h"
 
 #ifndef ABSL_IS_LITTLE_ENDIAN
@@ -359,7 +361,7 @@ absl::Status ReadVersion(Cursor& cursor) {
 
 }  // namespace
 
-absl::StatusOr<GgufFile> GgufFile::Open(absl::string_view path) {
+absl::StatusOr<GgufFile> GgufFile::OpenPart(absl::string_view path) {
   absl::StatusOr<std::shared_ptr<const MappedFile>> file =
       MappedFile::Open(path);
   if (!file.ok()) return file.status();
@@ -400,11 +402,86 @@ absl::StatusOr<GgufFile> GgufFile::Open(absl::string_view path) {
   status = PlaceTensors(cursor, data, alignment, *list);
   if (!status.ok()) return status;
   for (Listed& listed : *list) {
+    listed.tensor.file = gguf.file_;
     if (!gguf.tensors_.emplace(listed.name, std::move(listed.tensor)).second) {
       return cursor.Error(listed.what, "each name once", "it twice");
     }
   }
   return gguf;
+}
+
+absl::StatusOr<uint64_t> GgufFile::Integer(absl::string_view key,
+                                           uint64_t missing) const {
+  const GgufValue* const value = FindValue(key);
+  if (value == nullptr) return missing;
+  const int64_t* const with_sign = std::get_if<int64_t>(value);
+  if (with_sign != nullptr && *with_sign >= 0) {
+    return static_cast<uint64_t>(*with_sign);
+  }
+  if (const uint64_t* stored = std::get_if<uint64_t>(value)) return *stored;
+  return absl::InvalidArgumentError(
+      absl::StrCat(file_->path(), ": metadata ", NameText(key),
+                   ": expected an integer of at least 0, found another value"));
+}
+
+absl::StatusOr<GgufFile> GgufFile::Open(absl::string_view path) {
+  absl::StatusOr<GgufFile> named = OpenPart(path);
+  if (!named.ok()) return named.status();
+  constexpr absl::string_view kCount = "split.count", kNumber = "split.no";
+  const auto count = named->Integer(kCount, 1);
+  if (!count.ok()) return count.status();
+  if (*count <= 1) return named;
+  const auto error = [](absl::string_view file, absl::string_view key,
+                        absl::string_view expected, absl::string_view found) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": metadata ", NameText(key), ": expected ",
+                     expected, ", found ", found));
+  };
+  constexpr uint64_t kMostParts = 99999;
+  const auto number = named->Integer(kNumber, 0);
+  if (!number.ok()) return number.status();
+  absl::string_view stem = path;
+  if (*count > kMostParts || *number >= *count ||
+      !absl::ConsumeSuffix(
+          &stem, absl::StrFormat("-%05d-of-%05d.gguf", *number + 1, *count))) {
+    return error(path, kCount, "a file named -00001-of-0000N.gguf of N parts",
+                 absl::StrCat("part ", *number + 1, " of ", *count));
+  }
+  absl::StatusOr<GgufFile> whole = named;
+  for (uint64_t i = 0; i < *count; ++i) {
+    const std::string name =
+        absl::StrFormat("%s-%05d-of-%05d.gguf", stem, i + 1, *count);
+    absl::StatusOr<GgufFile> part = OpenPart(name);
+    if (!part.ok()) return part.status();
+    const auto of = part->Integer(kCount, 1), which = part->Integer(kNumber, 0);
+    if (!of.ok()) return of.status();
+    if (!which.ok()) return which.status();
+    if (*of != *count || *which != i) {
+      return error(name, kNumber, absl::StrCat(i, " of ", *count),
+                   absl::StrCat(*which, " of ", *of));
+    }
+    if (i == 0) {
+      whole = std::move(part);
+      continue;
+    }
+    for (auto& [tensor, stored] : part->tensors_) {
+      if (!whole->tensors_.emplace(tensor, std::move(stored)).second) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(name, ": tensor ", NameText(tensor),
+                         ": expected each name once, found it in a part "
+                         "before this one too"));
+      }
+    }
+  }
+  constexpr absl::string_view kTensors = "split.tensors.count";
+  const auto tensors = whole->Integer(kTensors, whole->tensors_.size());
+  if (!tensors.ok()) return tensors.status();
+  if (*tensors != whole->tensors_.size()) {
+    return error(whole->file().path(), kTensors,
+                 absl::StrCat(whole->tensors_.size(), ", which the parts have"),
+                 absl::StrCat(*tensors));
+  }
+  return whole;
 }
 
 const GgufValue* GgufFile::FindValue(absl::string_view key) const {

@@ -33,6 +33,7 @@ struct GgufTensor {
   const GgmlType* type = nullptr;
   std::vector<int64_t> shape;  // slowest dimension first, as in safetensors
   absl::Span<const uint8_t> bytes;
+  std::shared_ptr<const MappedFile> file;  // which part of a model has it
 };
 
 // The container format GGUF (github.com/ggml-org/ggml, docs/gguf.md), versions
@@ -40,16 +41,28 @@ struct GgufTensor {
 class GgufFile {
  public:
   // Checks every count, length, shape and offset in the file; errors name the
-  // file, and the key or tensor with what was expected and found.
+  // file, and the key or tensor with what was expected and found. A file that
+  // is one of several parts (NAME-00001-of-00003.gguf, as llama-gguf-split
+  // writes them) is opened with the others, whichever of them is named: all
+  // tensors, and the metadata of the first.
   static absl::StatusOr<GgufFile> Open(absl::string_view path);
 
+  // The first part.
   const MappedFile& file() const { return *file_; }
 
   // Null if there is none. Valid as long as this object.
   const GgufValue* FindValue(absl::string_view key) const;
   const GgufTensor* FindTensor(absl::string_view name) const;
+  const std::map<std::string, GgufTensor, std::less<>>& tensors() const {
+    return tensors_;
+  }
 
  private:
+  static absl::StatusOr<GgufFile> OpenPart(absl::string_view path);
+  // An integer of the metadata, or `missing`.
+  absl::StatusOr<uint64_t> Integer(absl::string_view key,
+                                   uint64_t missing) const;
+
   explicit GgufFile(std::shared_ptr<const MappedFile> file)
       : file_(std::move(file)) {}
 

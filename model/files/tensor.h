@@ -66,6 +66,10 @@ class TensorSource {
   // a dtype that cannot be computed with is an error naming file and tensor.
   virtual absl::StatusOr<Tensor> Load(absl::string_view name,
                                       absl::Span<const int64_t> shape) = 0;
+
+  // Names that the file has and that were never loaded, sorted: what the
+  // hyperparameters do not ask for. None where that is not known.
+  virtual std::vector<std::string> Unused() const { return {}; }
 };
 
 }  // namespace ulpscope

@@ -1,4 +1,5 @@
 #include "model/architecture/config.h"
+#include "model/architecture/rope.h"
 
 #include <cmath>
 #include <string>
