@@ -227,6 +227,12 @@ int Tune(Session& s) {
   std::vector<TunableMatMul> matmuls =
       MatMulsOf(s.weights, *plans, s.model.sweep.prompt.size());
   s.weights = Weights();  // only their shapes are needed
+  if (matmuls.empty()) {
+    absl::FPrintF(stderr,
+                  "nothing to tune: MatMuls against weights in blocks, as this "
+                  "model's, have no tunings\n");
+    return kDone;
+  }
   const WisdomFile& file = s.wisdom;
   if (!s.settings.retune && file.tunings() != nullptr) {
     const size_t before = matmuls.size();

@@ -31,6 +31,7 @@ struct BlockLayout {
   bool has_run_scales;  // int8; runs of others have the scale 1
   bool has_min;         // with m, a uint8, where there are scales of runs
   bool is_wide;         // d is f32, not f16
+  bool is_e4m3;  // codes of 8 bits are floats: FP8 E4M3 without infinities
 
   constexpr size_t header_bytes() const {
     return kPanelWidth * ((is_wide ? 4 : 2) + (has_min ? 2 : 0));
@@ -60,11 +61,11 @@ inline constexpr int8_t kE2M1Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
 constexpr BlockLayout BlockOf32(int bits, int bias, bool has_min,
                                 const int8_t* table = nullptr,
                                 bool is_wide = false) {
-  return {32, 32, bits, bias, table, false, has_min, is_wide};
+  return {32, 32, bits, bias, table, false, has_min, is_wide, false};
 }
 constexpr BlockLayout BlockOf256(size_t run, int bits, int bias, bool has_min,
                                  const int8_t* table = nullptr) {
-  return {256, run, bits, bias, table, true, has_min, false};
+  return {256, run, bits, bias, table, true, has_min, false, false};
 }
 
 inline constexpr BlockLayout kQ4_0Layout = BlockOf32(4, 8, false);
@@ -82,6 +83,9 @@ inline constexpr BlockLayout kIQ4_XSLayout =
     BlockOf256(32, 4, 0, false, kIQ4Values);
 inline constexpr BlockLayout kMXFP4Layout =
     BlockOf32(4, 0, false, kE2M1Values, true);
+// 128 along k of one scale, as Qwen3-*-FP8 has them.
+inline constexpr BlockLayout kF8_E4M3Layout = {128,   32,    8,    0,   nullptr,
+                                               false, false, true, true};
 
 }  // namespace ulpscope
 

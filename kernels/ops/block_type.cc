@@ -1,6 +1,7 @@
 #include "kernels/ops/block_type.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -184,6 +185,13 @@ void UnpackIQ4_XS(const uint8_t* block, UnpackedBlock& out) {
   }
 }
 
+// d, an f32, and 128 codes: not a type of ggml, but what a loader makes of FP8
+// weights and their scales.
+void UnpackF8_E4M3(const uint8_t* block, UnpackedBlock& out) {
+  std::memcpy(&out.d, block, 4);
+  std::memcpy(out.codes, block + 4, 128);
+}
+
 constexpr BlockType kTypes[] = {
     {"Q4_0", 18, kQ4_0Layout, UnpackQ4_0},
     {"Q4_1", 20, kQ4_1Layout, UnpackQ4_1},
@@ -198,11 +206,25 @@ constexpr BlockType kTypes[] = {
     {"IQ4_NL", 18, kIQ4_NLLayout, UnpackQ4_0},
     {"IQ4_XS", 136, kIQ4_XSLayout, UnpackIQ4_XS},
     {"MXFP4", 17, kMXFP4Layout, UnpackMXFP4},
+    {"F8_E4M3", 132, kF8_E4M3Layout, UnpackF8_E4M3},
 };
 
-int ValueOf(const BlockLayout& layout, uint8_t code) {
-  if (layout.bits == 8) return static_cast<int8_t>(code);
-  return layout.table != nullptr ? layout.table[code] : code - layout.bias;
+// A sign, four bits of exponent (bias 7), three of mantissa (Micikevicius et
+// al. 2022); the largest magnitude is NaN.
+float ValueOfE4M3(uint8_t code) {
+  const int exponent = code >> 3 & 15, mantissa = code & 7;
+  float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                  : std::ldexp(static_cast<float>(8 + mantissa),
+                                               exponent - 10);
+  if ((code & 127) == 127) magnitude = std::nanf("");
+  return code >> 7 != 0 ? -magnitude : magnitude;
+}
+
+float ValueOf(const BlockLayout& layout, uint8_t code) {
+  if (layout.is_e4m3) return ValueOfE4M3(code);
+  return static_cast<float>(layout.bits == 8 ? static_cast<int8_t>(code)
+                            : layout.table != nullptr ? layout.table[code]
+                                                      : code - layout.bias);
 }
 
 // Codes of a group, in words of kPanelWidth rows.
@@ -269,8 +291,7 @@ void Dequantize(const BlockType& type, const uint8_t* block, float* out) {
     const float scale = layout.has_run_scales
                             ? d * static_cast<float>(unpacked.scales[run])
                             : d;
-    const float value =
-        scale * static_cast<float>(ValueOf(layout, unpacked.codes[e]));
+    const float value = scale * ValueOf(layout, unpacked.codes[e]);
     const float run_min = layout.has_run_scales
                               ? min * static_cast<float>(unpacked.mins[run])
                               : min;

@@ -17,9 +17,9 @@ namespace ulpscope {
 // bias, or an element of a table. All are those of ggml's dequantize_row_*, bit
 // for bit: the products are exact in f32 (11 bits of an f16, at most 8 of s and
 // of v), so that they may be multiplied in any order, and the difference is
-// rounded once.
+// rounded once. (F8_E4M3 has an f32 d, by which a product is rounded once.)
 struct BlockType {
-  absl::string_view name;  // as ggml has it: "Q4_K"
+  absl::string_view name;  // as ggml, or safetensors, has it: "Q4_K"
   size_t bytes;            // of a block in a file
   BlockLayout layout;
   void (*unpack)(const uint8_t* block, struct UnpackedBlock& out);

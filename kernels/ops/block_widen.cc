@@ -55,6 +55,22 @@ HWY_INLINE VF LoadBytes(const uint8_t* from) {
       df, hn::PromoteTo(di, hn::LoadU(d8, reinterpret_cast<const T*>(from))));
 }
 
+// Bytes that are FP8 E4M3: their exponent and mantissa as those of an f32,
+// which is then too small by 2^120, subnormal ones included.
+HWY_INLINE VF LoadE4M3(const uint8_t* from) {
+  const DF df;
+  const DU du;
+  const hn::Rebind<uint8_t, DF> d8;
+  const VU bits = hn::PromoteTo(du, hn::LoadU(d8, from));
+  const VU sign = hn::ShiftLeft<24>(hn::And(bits, hn::Set(du, 0x80u)));
+  const VU magnitude = hn::And(bits, hn::Set(du, 0x7Fu));
+  const VF value = hn::Mul(hn::BitCast(df, hn::ShiftLeft<20>(magnitude)),
+                           hn::Set(df, 0x1p120f));
+  const auto is_nan = hn::RebindMask(df, hn::Eq(magnitude, hn::Set(du, 0x7Fu)));
+  return hn::Or(hn::IfThenElse(is_nan, hn::NaN(df), value),
+                hn::BitCast(df, sign));
+}
+
 // Calls f with 0, 1, ... as constants.
 template <size_t... kI, class F>
 HWY_INLINE void ForEachIndex(std::index_sequence<kI...> /*indices*/,
@@ -107,7 +123,8 @@ class GroupWidener {
       HWY_UNROLL(8)
       for (size_t i = 0; i < kGroup; ++i) {
         if (i % 4 == 0) FetchAhead(i / 4);
-        Put(i, 0, LoadBytes<int8_t>(codes + i * kPanelWidth + row));
+        const uint8_t* const of_k = codes + i * kPanelWidth + row;
+        Put(i, 0, kLayout.is_e4m3 ? LoadE4M3(of_k) : LoadBytes<int8_t>(of_k));
       }
     } else {
       AddWords(reinterpret_cast<const uint32_t*>(codes) + row);
@@ -230,11 +247,11 @@ void Widen(const uint8_t* panel, size_t first, size_t last, float* to,
 // In the order of BlockTypes().
 const WidenBlocksFn* WidenTable() {
   static constexpr WidenBlocksFn kTable[] = {
-      &Widen<kQ4_0Layout>,  &Widen<kQ4_1Layout>,   &Widen<kQ5_0Layout>,
-      &Widen<kQ5_1Layout>,  &Widen<kQ8_0Layout>,   &Widen<kQ2_KLayout>,
-      &Widen<kQ3_KLayout>,  &Widen<kQ4_KLayout>,   &Widen<kQ5_KLayout>,
-      &Widen<kQ6_KLayout>,  &Widen<kIQ4_NLLayout>, &Widen<kIQ4_XSLayout>,
-      &Widen<kMXFP4Layout>,
+      &Widen<kQ4_0Layout>,  &Widen<kQ4_1Layout>,    &Widen<kQ5_0Layout>,
+      &Widen<kQ5_1Layout>,  &Widen<kQ8_0Layout>,    &Widen<kQ2_KLayout>,
+      &Widen<kQ3_KLayout>,  &Widen<kQ4_KLayout>,    &Widen<kQ5_KLayout>,
+      &Widen<kQ6_KLayout>,  &Widen<kIQ4_NLLayout>,  &Widen<kIQ4_XSLayout>,
+      &Widen<kMXFP4Layout>, &Widen<kF8_E4M3Layout>,
   };
   return kTable;
 }

@@ -139,11 +139,14 @@ void RefuseVariants(Fields& fields) {
     fields.Fail("partial_rotary_factor", "1", absl::StrCat(rotated));
   }
   if (const Json* found = fields.Find("quantization_config")) {
-    const auto method = found->find("quant_method");
-    fields.Fail("quantization_config", "unquantized weights",
-                found->is_object() && method != found->end()
-                    ? ValueText(*method)
-                    : found->type_name());
+    const auto method =
+        found->is_object() ? found->find("quant_method") : found->end();
+    const bool is_named = found->is_object() && method != found->end();
+    // Whose tensors bring their scales; loaders check them.
+    if (!is_named || *method != "fp8") {
+      fields.Fail("quantization_config", "unquantized weights or \"fp8\"",
+                  is_named ? ValueText(*method) : found->type_name());
+    }
   }
 }
 

@@ -18,6 +18,7 @@
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "kernels/base/dtype.h"
+#include "model/checkpoint/float8.h"
 #include "model/files/mapped_file.h"
 #include "model/files/safetensors_file.h"
 
@@ -125,21 +126,31 @@ class SafetensorsSource : public TensorSource {
     const std::string& file = stored.file->path();
     const std::optional<DType> dtype = ComputedType(stored.dtype);
     if (!dtype) {
-      return SafetensorsError(file, it->first, "dtype F32, F16 or BF16",
-                              stored.dtype);
+      const auto scales = tensors_.find(absl::StrCat(it->first, "_scale_inv"));
+      if (stored.dtype == "F8_E4M3" && scales != tensors_.end() &&
+          fused == nullptr) {
+        used_.insert(scales->first);
+        return Float8Tensor(name, shape, *it, *scales);
+      }
+      return SafetensorsError(
+          file, it->first,
+          "dtype F32, F16 or BF16, or F8_E4M3 with scales NAME_scale_inv",
+          stored.dtype);
     }
     absl::Span<const uint8_t> bytes = stored.bytes;
     std::vector<int64_t> found = stored.shape;
-    if (fused != nullptr && !shape.empty() && found.size() == shape.size()) {
+    bool fits = fused == nullptr;
+    if (!fits && !shape.empty() && found.size() == shape.size()) {
       const auto first = FirstRow(*fused, shape[0], found[0]);
-      if (first.has_value()) {
+      fits = first.has_value();
+      if (fits) {
         const size_t row_bytes = bytes.size() / static_cast<size_t>(found[0]);
         found[0] = shape[0];
         bytes = bytes.subspan(static_cast<size_t>(*first) * row_bytes,
                               static_cast<size_t>(shape[0]) * row_bytes);
       }
     }
-    if (absl::MakeConstSpan(found) != shape) {
+    if (!fits || absl::MakeConstSpan(found) != shape) {
       return SafetensorsError(file, it->first,
                               absl::StrCat(fused != nullptr ? "rows with " : "",
                                            "shape ", ShapeText(shape)),

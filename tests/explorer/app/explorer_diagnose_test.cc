@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -172,7 +173,7 @@ TEST(ExplorerDiagnoseTest, StoppedDiagnosisReportsWhatThereIs) {
   const Outcome run = StopExplorer(
       {"--diagnose", "--reference=" + trace, "--model=synthetic:tiny",
        "--threads=2", "--wisdom=none", "--out=" + folder},
-      "loading synthetic:tiny: done", SIGINT);
+      "loading synthetic:tiny: done", SIGINT, absl::Milliseconds(50));
   EXPECT_EQ(run.exit_code, 130);
   EXPECT_THAT(run.err, HasSubstr("explorer: stopped by Ctrl-C in "));
   EXPECT_THAT(run.out, HasSubstr("\n**Stopped by Ctrl-C: "));
@@ -183,10 +184,10 @@ TEST(ExplorerDiagnoseTest, StoppedDiagnosisReportsWhatThereIs) {
 
 TEST(ExplorerDiagnoseTest, StoppedDumpLeavesNoTrace) {
   const std::string path = absl::StrCat(TestFolder(), "/never.safetensors");
-  const Outcome run =
-      StopExplorer({"--dump-trace=" + path, "--model=synthetic:tiny",
-                    "--threads=2", "--tokens=4000", "--wisdom=none"},
-                   "loading synthetic:tiny: done", SIGTERM);
+  const Outcome run = StopExplorer(
+      {"--dump-trace=" + path, "--model=synthetic:tiny", "--threads=2",
+       "--tokens=4000", "--wisdom=none"},
+      "loading synthetic:tiny: done", SIGTERM, absl::Milliseconds(50));
   EXPECT_EQ(run.exit_code, 143);
   EXPECT_THAT(run.err, HasSubstr("explorer: stopped by SIGTERM: no trace was "
                                  "written\n"));

@@ -196,7 +196,8 @@ TEST(ShardsTest, AReadOnlyStoreCanBeReadAlone) {
   for (const std::string& path : {folder, shards}) fs::permissions(path, mode);
   {
     const WithoutCapabilities bound;
-    EXPECT_TRUE(MakeStore(folder, "a test").ok());
+    EXPECT_THAT(MakeStore(folder, "a test").message(),
+                AllOf(HasSubstr(folder), HasSubstr("denied")));
     EXPECT_THAT(Contents(folder).records, SizeIs(2));
     ShardWriter writer(folder, NewRun());
     EXPECT_THAT(writer.Append("x").message(),

@@ -1,5 +1,4 @@
 #include "model/architecture/config.h"
-#include "model/architecture/rope.h"
 
 #include <cmath>
 #include <string>
@@ -10,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/architecture/rope.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
@@ -222,6 +222,99 @@ TEST(RopeFrequenciesTest, AreTransformersForLlama3) {
   for (const auto& row : rows) {
     EXPECT_NEAR(frequencies[row.i], row.expected, 16 * 0x1p-24 * row.expected)
         << row.i;
+  }
+}
+
+// From transformers 5.24 ROPE_INIT_FUNCTIONS["yarn"], in f32 as above; pairs
+// below, on and above the ramp. Its attention factors are exact.
+TEST(RopeFrequenciesTest, AreTransformersForYarn) {
+  ModelConfig qwen = Rope(16, 1e6);
+  qwen.yarn_rope_scaling = YarnRopeScaling{4, 32768};
+  ModelConfig other = Rope(16, 1e4);
+  other.yarn_rope_scaling = YarnRopeScaling{8, 64, 1.5, 4, 0.5, false};
+  const struct {
+    ModelConfig config;
+    std::vector<double> expected;
+  } cases[] = {
+      {qwen,
+       {1.0, 0.17782793939113617, 0.03162277862429619, 0.004217559937387705,
+        0.0005000000237487257, 4.4456985051510856e-05, 7.905693564680405e-06,
+        1.405853367941745e-06}},
+      {other,
+       {1.0, 0.28740859031677246, 0.04244179651141167, 0.0039528473280370235,
+        0.0012499999720603228, 0.00039528473280370235, 0.0001250000059371814,
+        3.9528473280370235e-05}}};
+  for (const auto& c : cases) {
+    const std::vector<double> frequencies = RopeFrequencies(c.config);
+    ASSERT_EQ(frequencies.size(), c.expected.size());
+    for (size_t i = 0; i < frequencies.size(); ++i) {
+      EXPECT_NEAR(frequencies[i], c.expected[i], 16 * 0x1p-24 * c.expected[i])
+          << i;
+    }
+  }
+  EXPECT_DOUBLE_EQ(DefaultYarnAttentionFactor(4), 1.138629436111989);
+  EXPECT_EQ(DefaultYarnAttentionFactor(1), 1);
+  EXPECT_EQ(RopeAttentionFactor(other), 1.5);
+  EXPECT_EQ(RopeAttentionFactor(Rope(16, 1e4)), 1);
+}
+
+TEST(ConfigTest, ReadsYarn) {
+  const Json yarn = {{"type", "yarn"},
+                     {"factor", 4.0},
+                     {"original_max_position_embeddings", 32768}};
+  auto config = Parse(Minimal("Qwen2ForCausalLM"), {{"rope_scaling", yarn}});
+  ASSERT_THAT(config, IsOk());
+  ASSERT_TRUE(config->yarn_rope_scaling.has_value());
+  EXPECT_EQ(config->yarn_rope_scaling->factor, 4);
+  EXPECT_EQ(config->yarn_rope_scaling->original_max_position_embeddings, 32768);
+  EXPECT_EQ(config->yarn_rope_scaling->beta_fast, 32);
+  EXPECT_EQ(config->yarn_rope_scaling->beta_slow, 1);
+  EXPECT_DOUBLE_EQ(config->yarn_rope_scaling->attention_factor,
+                   1.138629436111989);
+  EXPECT_TRUE(config->yarn_rope_scaling->truncate);
+  for (const Json& wrong : {Json{{"factor", nullptr}}, Json{{"factor", 0}},
+                            Json{{"beta_fast", 0.5}}, Json{{"mscale", 1.0}},
+                            Json{{"attention_factor", -1}}}) {
+    Json bad = yarn;
+    bad.merge_patch(wrong);
+    EXPECT_FALSE(
+        Parse(Minimal("Qwen2ForCausalLM"), {{"rope_scaling", bad}}).ok())
+        << bad;
+  }
+}
+
+TEST(ConfigTest, AWindowMattersWhereALayerHasIt) {
+  const auto window = [](const Json& patch) {
+    const auto config = Parse(Minimal("Qwen2ForCausalLM"), patch);
+    EXPECT_THAT(config, IsOk()) << patch;
+    return config.ok() ? config->sliding_window : -1;
+  };
+  const Json full = {{"use_sliding_window", true},
+                     {"sliding_window", 2048},
+                     {"layer_types", {"full_attention", "full_attention"}}};
+  EXPECT_EQ(window(full), 0);
+  Json sliding = full;
+  sliding["layer_types"][1] = "sliding_attention";
+  EXPECT_EQ(window(sliding), 2048);
+  // As transformers 4 wrote it.
+  const Json old = {{"use_sliding_window", true},
+                    {"sliding_window", 512},
+                    {"max_window_layers", 1 << 20}};
+  EXPECT_EQ(window(old), 0);
+  Json windowed = old;
+  windowed["max_window_layers"] = 0;
+  EXPECT_EQ(window(windowed), 512);
+  windowed["sliding_window"] = 0;
+  EXPECT_FALSE(Parse(Minimal("Qwen2ForCausalLM"), windowed).ok());
+}
+
+TEST(ConfigTest, OtherQuantizationIsRefusedByItsName) {
+  for (const char* const method : {"awq", "gptq", "bitsandbytes"}) {
+    const auto config =
+        Parse(Minimal("Qwen2ForCausalLM"),
+              {{"quantization_config", {{"quant_method", method}}}});
+    EXPECT_THAT(config.status().message(),
+                testing::HasSubstr(absl::StrCat("\"", method, "\"")));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "model/checkpoint/gguf.h"
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -288,6 +289,98 @@ TEST(GgufTest, RopeScalingIsRead) {
   const absl::StatusOr<GgufModel> model = Open(divided);
   ASSERT_THAT(model, IsOk());
   EXPECT_THAT(model->config.rope_divisors, ElementsAre(divisor));
+}
+
+TEST(GgufTest, YarnIsRead) {
+  GgufParts parts = TinyGguf();
+  parts.values.push_back(
+      GgufEntry("llama.rope.scaling.type", 8, GgufText("yarn")));
+  parts.values.push_back(GgufFloat("llama.rope.scaling.factor", 4));
+  parts.values.push_back(
+      GgufUint32("llama.rope.scaling.original_context_length", 32768));
+  parts.values.push_back(GgufFloat("llama.rope.scaling.attn_factor", 2));
+  const absl::StatusOr<GgufModel> model = Open(parts);
+  ASSERT_THAT(model, IsOk());
+  ASSERT_TRUE(model->config.yarn_rope_scaling.has_value());
+  EXPECT_EQ(model->config.yarn_rope_scaling->factor, 4);
+  EXPECT_EQ(model->config.yarn_rope_scaling->original_max_position_embeddings,
+            32768);
+  EXPECT_DOUBLE_EQ(model->config.yarn_rope_scaling->attention_factor,
+                   2 * 1.138629436111989);
+}
+
+// The tensors of TinyGguf in two parts, of which the first has the metadata.
+class SplitGgufTest : public testing::Test {
+ protected:
+  SplitGgufTest() {
+    parts_[0] = TinyGguf();
+    const size_t half = parts_[0].tensors.size() / 2;
+    parts_[1].data_size = parts_[0].data_size;
+    parts_[1].tensors.assign(parts_[0].tensors.begin() + half,
+                             parts_[0].tensors.end());
+    parts_[0].tensors.resize(half);
+    for (size_t i = 0; i < 2; ++i) {
+      Add(i, "split.no", static_cast<uint32_t>(i));
+      Add(i, "split.count", 2);
+    }
+  }
+
+  void Add(size_t part, absl::string_view key, uint32_t value) {
+    parts_[part].values.push_back(GgufUint32(key, value));
+  }
+
+  // Of the part that is named.
+  absl::StatusOr<GgufModel> Open(size_t named) {
+    for (size_t i = 0; i < 2; ++i) {
+      paths_[i] = WriteTestFile(absl::StrCat("m-0000", i + 1, "-of-00002.gguf"),
+                                parts_[i].Bytes());
+    }
+    return OpenGguf(paths_[named]);
+  }
+
+  GgufParts parts_[2];
+  std::string paths_[2];
+};
+
+TEST_F(SplitGgufTest, AnyPartNamesTheWhole) {
+  const auto whole = OpenGguf(WriteTestFile("whole.gguf", TinyGguf().Bytes()));
+  ASSERT_THAT(whole, IsOk());
+  for (const size_t named : {0, 1}) {
+    const auto model = Open(named);
+    ASSERT_THAT(model, IsOk());
+    EXPECT_EQ(model->config.hidden_size, whole->config.hidden_size);
+    for (const auto& [name, shape] : Weights(model->config)) {
+      const auto tensor = model->tensors->Load(name, shape);
+      const auto expected = whole->tensors->Load(name, shape);
+      ASSERT_THAT(tensor, IsOk());
+      ASSERT_THAT(expected, IsOk());
+      EXPECT_EQ(std::memcmp(tensor->data, expected->data, tensor->bytes()), 0)
+          << name;
+    }
+    EXPECT_THAT(model->tensors->Unused(), testing::IsEmpty());
+  }
+}
+
+TEST_F(SplitGgufTest, PartsHaveToFit) {
+  ASSERT_THAT(Open(0), IsOk());
+  const auto error = [&] { return std::string(Open(0).status().message()); };
+  Add(0, "split.tensors.count", 3);
+  EXPECT_THAT(error(), testing::HasSubstr("split.tensors.count"));
+  parts_[0].values.pop_back();
+  parts_[1].tensors.push_back(parts_[0].tensors[0]);
+  EXPECT_THAT(error(), testing::HasSubstr("00002-of-00002.gguf"));
+  parts_[1].tensors.pop_back();
+  parts_[1].values.back() = GgufUint32("split.count", 3);
+  EXPECT_THAT(error(), testing::HasSubstr("expected 1 of 2, found 1 of 3"));
+  parts_[1].values.back() = GgufUint32("split.count", 2);
+  ASSERT_THAT(Open(0), IsOk());
+  std::remove(paths_[1].c_str());
+  EXPECT_THAT(OpenGguf(paths_[0]).status().message(),
+              testing::HasSubstr(paths_[1]));
+  EXPECT_THAT(OpenGguf(WriteTestFile("renamed.gguf", parts_[0].Bytes()))
+                  .status()
+                  .message(),
+              testing::HasSubstr("split.count"));
 }
 
 TEST(GgufTest, VocabularyIsCountedInTokens) {
