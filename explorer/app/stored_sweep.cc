@@ -240,7 +240,9 @@ absl::StatusOr<Results> StoredSweep(const StoreContents& contents,
   const std::string prompt = !subject.prompt.empty()
                                  ? subject.prompt
                                  : absl::StrJoin(last.tokens, ",");
-  if (has_token) options.token = TokensOf(token)[0];
+  // Another run's file may say anything.
+  const std::vector<int32_t> token_ids = TokensOf(token);
+  if (!token_ids.empty()) options.token = token_ids[0];
   options.prompt = TokensOf(prompt);
 
   auto plans = PlansWithErrors(errors, token, prompt);
@@ -261,7 +263,7 @@ absl::StatusOr<Results> StoredSweep(const StoreContents& contents,
   ScorePlans(options, sweep.plans);
   RankPlans(sweep.plans);
   Results results = SweepResults(info, options, sweep);
-  if (!has_token) Drop({"token"}, results.tables[0]);
+  if (!has_token || token_ids.empty()) Drop({"token"}, results.tables[0]);
   Drop({"architecture", "num_hidden_layers", "hidden_size", "intermediate_size",
         "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
         "decode_bytes", "load_seconds", "stopped_by", "stopped_in",

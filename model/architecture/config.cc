@@ -268,6 +268,10 @@ void ReadEosTokens(Fields& fields, ModelConfig& config) {
 
 }  // namespace
 
+double DefaultYarnAttentionFactor(double factor) {
+  return factor <= 1 ? 1 : 0.1 * std::log(factor) + 1;
+}
+
 absl::string_view ArchitectureName(Architecture architecture) {
   switch (architecture) {
     case Architecture::kQwen3:

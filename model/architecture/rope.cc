@@ -41,10 +41,6 @@ void ScaleByYarn(const YarnRopeScaling& yarn, const ModelConfig& config,
 
 }  // namespace
 
-double DefaultYarnAttentionFactor(double factor) {
-  return factor <= 1 ? 1 : 0.1 * std::log(factor) + 1;
-}
-
 std::vector<double> RopeFrequencies(const ModelConfig& config) {
   std::vector<double> frequencies;
   for (int64_t i = 0; i < config.head_dim / 2; ++i) {
