@@ -186,8 +186,7 @@ class MatMulRun {
                                                           kGroup * kPanelWidth);
     const auto* const panel =
         reinterpret_cast<const uint8_t*>(Panel(args, p, 0));
-    const WidenBlocksFn widen = WidenBlocksOf(*args.b.blocks);
-    widen(panel, first, last, copy, panel);
+    BlockFnsOf(*args.b.blocks).widen(panel, first, last, copy, panel);
     return reinterpret_cast<const char*>(copy +
                                          (row - first * kGroup) * kPanelWidth);
   }
@@ -236,7 +235,7 @@ class MatMulRun {
                                  k_,
                                  part.prefetch_steps,
                                  part.args.b.blocks != nullptr
-                                     ? WidenBlocksOf(*part.args.b.blocks)
+                                     ? &BlockFnsOf(*part.args.b.blocks)
                                      : nullptr};
     part.fns.few_rows(m_, p1 - p0, tile, states);
     Finish(part.args, 0, m_, p0 * kPanelWidth, p1 * kPanelWidth, states);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
@@ -44,8 +45,8 @@ struct RowsTile {
   const void* b;        // panels: k rows of kPanelWidth
   size_t panel_stride;  // elements from panel to panel
   size_t k;
-  size_t prefetch_steps;  // how far ahead B is fetched
-  WidenBlocksFn widen;    // of blocks, whose stride is in bytes; else null
+  size_t prefetch_steps;   // how far ahead B is fetched
+  const BlockFns* blocks;  // of blocks, whose stride is in bytes; else null
 };
 
 // Adds k products to each of R x NV vectors of sums, which lie in NP
@@ -150,8 +151,37 @@ void FewRows(size_t rows, size_t panels, const RowsTile<typename Sum::Lane>& in,
   }
 }
 
-// How far ahead of what is widened a panel's bytes are fetched.
-inline constexpr size_t kBlocksAheadBytes = 1024;
+// Groups of k of a few neighbouring panels of blocks, side by side.
+class BlockPanels {
+ public:
+  template <typename Lane>
+  BlockPanels(const RowsTile<Lane>& tile, size_t panels)
+      : panel_(static_cast<const uint8_t*>(tile.b)),
+        panels_(panels),
+        stride_(tile.panel_stride),
+        group_bytes_(stride_ / (tile.k / kGroup)) {}
+
+  // Calls f(p, panel, ahead) for every panel, with where to fetch from while
+  // this group is computed with.
+  template <class F>
+  HWY_INLINE void ForEach(size_t group, const F& f) const {
+    size_t ahead = group * group_bytes_ + kAheadBytes;
+    // Behind the panels' end come those that are next.
+    if (ahead >= stride_) ahead += (panels_ - 1) * stride_;
+    for (size_t p = 0; p < panels_; ++p) {
+      const uint8_t* const panel = panel_ + p * stride_;
+      f(p, panel, panel + ahead);
+    }
+  }
+
+ private:
+  static constexpr size_t kAheadBytes = 2048;
+
+  const uint8_t* panel_;
+  size_t panels_;
+  size_t stride_;
+  size_t group_bytes_;  // on average
+};
 
 // Adds k products to the sums of one row with NP neighbouring panels of blocks,
 // which are widened a group at a time, into L1.
@@ -166,7 +196,7 @@ HWY_NOINLINE void AddBlockProducts(const RowsTile<typename Sum::Lane>& tile,
   constexpr size_t kFloats = kGroup * kPanelWidth;
   const D d;
   const typename Sum::Lane* HWY_RESTRICT a = tile.a;
-  const uint8_t* const b = static_cast<const uint8_t*>(tile.b);
+  const BlockPanels panels(tile, NP);
   alignas(kBlockAlignment) float widened[NP * kFloats];
 
   V s[NV], c[NV];
@@ -174,20 +204,16 @@ HWY_NOINLINE void AddBlockProducts(const RowsTile<typename Sum::Lane>& tile,
   SetZero(d, c);
   const size_t k = tile.k;
   const size_t steps = hwy::DivCeil(k, Sum::kStepProducts);
-  const size_t group_bytes = tile.panel_stride / (k / kGroup);  // on average
   RunSteps<Sum>(d, steps, s, c, [&](size_t i) HWY_ATTR {
     const size_t at_k = i * Sum::kStepProducts;
     const size_t in_group = at_k % kGroup;
     if (in_group == 0) {
       const size_t group = at_k / kGroup;
-      size_t ahead = group * group_bytes + kBlocksAheadBytes;
-      // Behind the panels' end come those that are next.
-      if (ahead >= tile.panel_stride) ahead += (NP - 1) * tile.panel_stride;
-      for (size_t p = 0; p < NP; ++p) {
-        const uint8_t* const panel = b + p * tile.panel_stride;
-        tile.widen(panel, group, group + 1, widened + p * kFloats,
-                   panel + ahead);
-      }
+      panels.ForEach(group,
+                     [&](size_t p, const uint8_t* panel, const uint8_t* ahead) {
+                       tile.blocks->widen(panel, group, group + 1,
+                                          widened + p * kFloats, ahead);
+                     });
     }
     const float* const row = widened + in_group * kPanelWidth;
     const V av = hn::Set(d, a[i]);
@@ -202,6 +228,21 @@ HWY_NOINLINE void AddBlockProducts(const RowsTile<typename Sum::Lane>& tile,
   StoreStates<Sum, 1, NV>(d, s, c, states);
 }
 
+// The same for sums of f32, without a widened copy.
+inline void AddBlockProductsOfF32(const RowsTile<float>& tile, size_t panels,
+                                  const States<float>& states) {
+  const BlockPanels all(tile, panels);
+  std::fill_n(states.s, panels * kPanelWidth, 0.0f);
+  for (size_t group = 0; group < tile.k / kGroup; ++group) {
+    all.ForEach(group,
+                [&](size_t p, const uint8_t* panel, const uint8_t* ahead) {
+                  tile.blocks->add_products(panel, group, group + 1,
+                                            tile.a + group * kGroup,
+                                            states.s + p * kPanelWidth, ahead);
+                });
+  }
+}
+
 // FewRows of blocks: a row alone.
 template <class Sum, Format kOperand>
 void OneRowOfBlocks(size_t rows, size_t panels,
@@ -210,6 +251,10 @@ void OneRowOfBlocks(size_t rows, size_t panels,
   constexpr size_t kMost = kMaxPanelsInFlight<Sum>;
   HWY_DASSERT(rows == 1);
   (void)rows;
+  if constexpr (std::is_same_v<Sum, F32::Sum> && kOperand == Format::kF32) {
+    AddBlockProductsOfF32(in, panels, states);
+    return;
+  }
   RowsTile<typename Sum::Lane> tile = in;
   const auto run = [&](auto add, size_t step) {
     for (size_t p = 0; p < panels; p += step) {

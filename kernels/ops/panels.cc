@@ -143,12 +143,12 @@ void Panels::CopyRow(size_t j, double* row) const {
 }
 
 void Panels::CopyRowOfBlocks(size_t j, double* row) const {
-  const WidenBlocksFn widen = WidenBlocksOf(*view_.blocks);
+  const BlockFns& fns = BlockFnsOf(*view_.blocks);
   const uint8_t* const panel = static_cast<const uint8_t*>(view_.data) +
                                j / kPanelWidth * view_.panel_stride;
   alignas(kBlockAlignment) float group[kGroup * kPanelWidth];
   for (size_t g = 0; g < view_.k / kGroup; ++g) {
-    widen(panel, g, g + 1, group, panel);
+    fns.widen(panel, g, g + 1, group, panel);
     for (size_t i = 0; i < kGroup; ++i) {
       row[g * kGroup + i] = group[i * kPanelWidth + j % kPanelWidth];
     }
