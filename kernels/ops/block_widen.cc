@@ -17,6 +17,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "kernels/strategy/accumulation-inl.h"
+#include "kernels/strategy/table-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
@@ -362,6 +363,9 @@ constexpr BlockFns FnsOf() {
 
 // In the order of BlockTypes().
 const BlockFns* BlockFnsTable() {
+#if ULPSCOPE_HAS_AVX3_TABLES
+  return N_AVX3::BlockFnsTable();
+#else
   static constexpr BlockFns kTable[] = {
       FnsOf<kQ4_0Layout>(),  FnsOf<kQ4_1Layout>(),    FnsOf<kQ5_0Layout>(),
       FnsOf<kQ5_1Layout>(),  FnsOf<kQ8_0Layout>(),    FnsOf<kQ2_KLayout>(),
@@ -370,6 +374,7 @@ const BlockFns* BlockFnsTable() {
       FnsOf<kMXFP4Layout>(), FnsOf<kF8_E4M3Layout>(),
   };
   return kTable;
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

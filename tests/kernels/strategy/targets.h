@@ -1,6 +1,7 @@
 #ifndef TESTS_KERNELS_STRATEGY_TARGETS_H_
 #define TESTS_KERNELS_STRATEGY_TARGETS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -15,7 +16,17 @@ namespace ulpscope {
 
 // Every Highway target that is built and that this CPU can run.
 inline std::vector<int64_t> RunnableTargets() {
-  return hwy::SupportedAndGeneratedTargets();
+  std::vector<int64_t> targets = hwy::SupportedAndGeneratedTargets();
+#if HWY_ARCH_X86
+  // Highway keeps it for AMD's CPUs, but AVX3_SPR has all of its instructions.
+  const int64_t generated = HWY_TARGETS;
+  const bool has_spr =
+      std::find(targets.begin(), targets.end(), HWY_AVX3_SPR) != targets.end();
+  if (has_spr && (generated & HWY_AVX3_ZEN4) != 0) {
+    targets.push_back(HWY_AVX3_ZEN4);
+  }
+#endif
+  return targets;
 }
 
 // Makes kernels run on one target for as long as it lives.
