@@ -8,10 +8,10 @@ diagnosis sees is such a checkpoint, the tokens, and the trace of a program that
 has a bug. Writes
 
     qwen3/, qwen2/      checkpoints; the lm_head of qwen2 is tied
-    qwen2_own_head/     qwen2 with an lm_head.weight in the file, which its
-                        config says is not used. (transformers uses it, and
-                        warns: the two tensors differ.)
-    ARCH-ARITHMETIC-correct.safetensors   transformers as it is
+    qwen2_own_head/     qwen2 with an lm_head.weight in the file, though its
+                        config ties it. (transformers uses it, and warns: the
+                        two tensors differ.)
+    CHECKPOINT-ARITHMETIC-correct.safetensors   transformers as it is
     ARCH-DTYPE-BUG[+BUG].safetensors      with one bug, or two
     ARCH-DTYPE-outside_WHAT.safetensors   with a bug that no catalogue lists
     zoo.json            what is what: the expected verdicts
@@ -287,13 +287,16 @@ class Zoo:
         has_ops = any(".self_attn." in name for name in trace)
         self.entries.append({"file": path.name, **entry, "has_ops": has_ops})
 
-    def add_correct(self, arch, arithmetic):
+    def add_correct(self, arch, arithmetic, suffix=""):
+        checkpoint = arch + suffix
         dtype, _, throughout = arithmetic.partition("_")
         tokens = TOKENS["usual"][arch]
         self.write(
-            self.trace(arch, dtype, tokens, throughout=bool(throughout)),
-            f"{arch}-{arithmetic}-correct",
-            checkpoint=arch,
+            self.trace(
+                checkpoint, dtype, tokens, throughout=bool(throughout)
+            ),
+            f"{checkpoint}-{arithmetic}-correct",
+            checkpoint=checkpoint,
             arch=arch,
             dtype=dtype,
             tokens=tokens,
@@ -306,8 +309,7 @@ class Zoo:
         kinds = {each.bf16_tokens for each in bugs} - {"usual"}
         kind = kinds.pop() if kinds and dtype == "bfloat16" else "usual"
         tokens = TOKENS[kind][arch]
-        checkpoint = arch + "".join(each.checkpoint_suffix for each in bugs)
-        trace = self.trace(checkpoint, dtype, tokens, bugs)
+        trace = self.trace(arch, dtype, tokens, bugs)
         correct, rounding = self.correct(arch, dtype, tokens)
         away = distance(trace, correct)
         where, at_first = first_difference(trace, correct)
@@ -322,7 +324,7 @@ class Zoo:
         self.write(
             trace,
             file,
-            checkpoint=checkpoint,
+            checkpoint=arch,
             arch=arch,
             dtype=dtype,
             tokens=tokens,
@@ -386,6 +388,8 @@ def main():
         for name, each in BUGS.items():
             for dtype in each.dtypes if arch in each.archs else ():
                 zoo.add(arch, dtype, [name])
+    for arithmetic in ("float32", "bfloat16"):
+        zoo.add_correct("qwen2", arithmetic, suffix="_own_head")
     for arch, dtype, *names in PAIRS:
         zoo.add(arch, dtype, names)
     for name, each in OUTSIDE.items():

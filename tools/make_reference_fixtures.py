@@ -32,6 +32,7 @@ import safetensors
 import torch
 import transformers
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 # Repeated tokens: the first two by position alone, which RoPE must tell apart.
 PROMPT = [5, 5, 17, 3, 58, 17, 41, 5, 29, 41, 2]
@@ -132,6 +133,70 @@ VARIANTS = {
         max_shard_size="9KB",
         ops=False,
     ),
+    "qwen2_yarn": dict(
+        model_type="qwen2",
+        hidden_size=40,
+        intermediate_size=29,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=61,
+        rope_theta=1e4,
+        yarn=dict(factor=4.0, original_max_position_embeddings=256),
+        classic_config=True,
+        ops=False,
+    ),
+    "qwen3_own_head": dict(
+        model_type="qwen3",
+        hidden_size=18,
+        intermediate_size=27,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=6,
+        vocab_size=61,
+        rope_theta=1e6,
+        own_head=True,
+        ops=False,
+    ),
+    "qwen3_prefixed": dict(
+        model_type="qwen3",
+        hidden_size=18,
+        intermediate_size=27,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=6,
+        vocab_size=61,
+        rope_theta=1e6,
+        stored="prefixed",
+        ops=False,
+    ),
+    "llama_fused": dict(
+        model_type="llama",
+        hidden_size=30,
+        intermediate_size=35,
+        num_hidden_layers=1,
+        num_attention_heads=3,
+        num_key_value_heads=1,
+        vocab_size=59,
+        rope_theta=1e4,
+        mlp_bias=True,
+        stored="fused",
+    ),
+    "qwen3_fp8": dict(
+        model_type="qwen3",
+        hidden_size=128,
+        intermediate_size=130,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=34,
+        vocab_size=61,
+        rope_theta=1e6,
+        stored="fp8",
+        ops=False,
+    ),
 }
 
 INPUTS_TOO = ("o_proj", "down_proj", "post_attention_layernorm")
@@ -163,10 +228,13 @@ def make_config(spec):
         for key in spec
         if key not in ("model_type", "rope_theta", "llama3", "dtype")
         and key not in ("classic_config", "ops", "max_shard_size")
+        and key not in ("yarn", "own_head", "stored")
     }
     rope = {"rope_type": "default", "rope_theta": spec["rope_theta"]}
     if "llama3" in spec:
         rope.update(spec["llama3"], rope_type="llama3")
+    if "yarn" in spec:
+        rope.update(spec["yarn"], rope_type="yarn")
     return transformers.AutoConfig.for_model(
         spec["model_type"],
         rope_parameters=rope,
@@ -201,6 +269,75 @@ def use_classic_config(folder):
     config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
     config["torch_dtype"] = config.pop("dtype")
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def quantized(weight):
+    """FP8 E4M3 codes, and the scales of blocks of 128 x 128."""
+    rows, cols = weight.shape
+    scales = torch.empty(-(-rows // 128), -(-cols // 128))
+    codes = torch.empty_like(weight, dtype=torch.float8_e4m3fn)
+    for i in range(scales.shape[0]):
+        for j in range(scales.shape[1]):
+            at = slice(i * 128, i * 128 + 128), slice(j * 128, j * 128 + 128)
+            # Half of the range, so that there are subnormal codes too.
+            scales[i, j] = weight[at].abs().max() / 224
+            codes[at] = (weight[at] / scales[i, j]).to(torch.float8_e4m3fn)
+    return codes, scales
+
+
+def dequantized(codes, scales):
+    rows, cols = codes.shape
+    wide = scales.repeat_interleave(128, 0).repeat_interleave(128, 1)
+    return codes.float() * wide[:rows, :cols]
+
+
+def is_fp8(name):
+    """What Qwen3-*-FP8 has in FP8: the projections."""
+    return name.endswith("_proj.weight")
+
+
+def store_otherwise(folder, how):
+    """Writes the tensors in a spelling that transformers need not read."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    if how == "prefixed":
+        tensors = {
+            name.replace("model.", "model.language_model.", 1): tensor
+            for name, tensor in tensors.items()
+        }
+    elif how == "fused":
+        parts = {
+            "self_attn.qkv_proj": ["q_proj", "k_proj", "v_proj"],
+            "mlp.gate_up_proj": ["gate_proj", "up_proj"],
+        }
+        for whole, names in parts.items():
+            module = whole.split(".")[0]
+            for end in ("weight", "bias"):
+                keys = [
+                    f"model.layers.0.{module}.{name}.{end}" for name in names
+                ]
+                if keys[0] in tensors:
+                    rows = [tensors.pop(key) for key in keys]
+                    whole_key = f"model.layers.0.{whole}.{end}"
+                    tensors[whole_key] = torch.cat(rows)
+    else:
+        assert how == "fp8"
+        for name in filter(is_fp8, list(tensors)):
+            codes, scales = quantized(tensors[name])
+            # The values are those of codes already: they are found again.
+            assert torch.equal(dequantized(codes, scales), tensors[name])
+            tensors[name] = codes
+            tensors[name + "_scale_inv"] = scales
+        config = json.loads((folder / "config.json").read_text())
+        config["quantization_config"] = {
+            "quant_method": "fp8",
+            "fmt": "e4m3",
+            "activation_scheme": "dynamic",
+            "weight_block_size": [128, 128],
+        }
+        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+        (folder / "config.json").write_text(text)
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def capture(model, tokens, ops):
@@ -291,11 +428,28 @@ def textbook_forward(spec, folder, tokens):
         ramp = np.clip((turns - low) / (high - low), 0, 1)
         assert 0 in ramp and 1 in ramp and any((0 < ramp) & (ramp < 1))
         frequency = frequency * (ramp + (1 - ramp) / s["factor"])
+    attention_factor = np.longdouble(1)
+    if "yarn" in spec:
+        s = spec["yarn"]
+        attention_factor += np.log(np.longdouble(s["factor"])) / 10
+
+        def pair_that_turns(times):
+            context = s["original_max_position_embeddings"]
+            turns = context / (times * 2 * math.pi)
+            return head_dim * math.log(turns) / (2 * math.log(spec["rope_theta"]))
+
+        low = max(math.floor(pair_that_turns(32)), 0)
+        high = min(math.ceil(pair_that_turns(1)), head_dim - 1)
+        pairs = np.arange(head_dim // 2).astype(np.longdouble)
+        ramp = np.clip((pairs - low) / (high - low), 0, 1)
+        assert 0 in ramp and 1 in ramp and any((0 < ramp) & (ramp < 1))
+        frequency = frequency * (1 - ramp + ramp / s["factor"])
     angle = np.arange(n)[:, None, None] * frequency
 
     def rope(x):
         a, b = x[..., : head_dim // 2], x[..., head_dim // 2 :]
-        c, s = np.cos(angle), np.sin(angle)
+        c = attention_factor * np.cos(angle)
+        s = attention_factor * np.sin(angle)
         return np.concatenate([a * c - b * s, b * c + a * s], -1)
 
     def project_heads(x, name, count):
@@ -352,12 +506,22 @@ def make(name, spec, seed, root):
     folder.mkdir(parents=True)
     model = transformers.AutoModelForCausalLM.from_config(make_config(spec))
     randomize(model, seed)
+    if spec.get("stored") == "fp8":
+        for key, parameter in model.named_parameters():
+            if is_fp8(key):
+                parameter.data.copy_(dequantized(*quantized(parameter.data)))
     model.to(spec.get("dtype", torch.float32)).save_pretrained(
         folder, max_shard_size=spec.get("max_shard_size", "1GB")
     )
     (folder / "generation_config.json").unlink(missing_ok=True)
     if spec.get("classic_config"):
         use_classic_config(folder)
+    if spec.get("own_head"):
+        # What the file has beats what its config says.
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        config["tie_word_embeddings"] = True
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
     # From the files: the reference is of what a reader finds in them.
     model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -376,6 +540,8 @@ def make(name, spec, seed, root):
     # Some hundred roundings of 1e-16; float32 in one step would show as 1e-7.
     assert agreement < 1e-13, (name, agreement)
     assert float32_steps > 1e-9, (name, float32_steps)
+    if "stored" in spec:
+        store_otherwise(folder, spec["stored"])
 
     listing, offset = {}, 0
     with open(folder / "expected.f64", "wb") as file:
@@ -416,10 +582,12 @@ def make(name, spec, seed, root):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="where to write")
+    parser.add_argument("--only", nargs="*", help="these variants")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for seed, (name, spec) in enumerate(VARIANTS.items(), start=1):
-        make(name, spec, seed, arguments.folder)
+        if arguments.only is None or name in arguments.only:
+            make(name, spec, seed, arguments.folder)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,6 @@ class Bug:
     is_rounding: bool = False
     # Which tokens of make_bug_zoo.py show it in bfloat16.
     bf16_tokens: str = "usual"
-    # What of the architecture's name the checkpoint's goes on with.
-    checkpoint_suffix: str = ""
 
 
 BUGS = {}
@@ -392,13 +390,6 @@ def final_norm_missing(patch):
 @bug("head_tied_wrongly", archs=("qwen3",))
 def head_tied_wrongly(patch):
     patch.model.lm_head.weight = patch.model.model.embed_tokens.weight
-
-
-@bug("head_untied", archs=("qwen2",), checkpoint_suffix="_own_head")
-def head_untied(patch):
-    # transformers does so by itself when the file has both tensors.
-    head, embedding = patch.model.lm_head, patch.model.model.embed_tokens
-    assert not torch.equal(head.weight, embedding.weight)
 
 
 # Weights and sums.

@@ -34,6 +34,14 @@
 namespace ulpscope {
 namespace {
 
+void WarnOfHead(const Checkpoint& checkpoint) {
+  if (!checkpoint.untied_by_file) return;
+  Warn(absl::StrCat(checkpoint.name,
+                    ": config.json ties lm_head to the embedding, but "
+                    "lm_head.weight is another matrix: it is used, as by "
+                    "transformers"));
+}
+
 // What the file has and the hyperparameters do not ask for: biases that a
 // config denies, or another model's weights.
 void WarnOfUnused(const Checkpoint& checkpoint) {
@@ -91,17 +99,14 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   parallel.set_tunings(wisdom.tunings());
 
   const absl::Time start = absl::Now();
-  LoadOptions load;
-  load.keep_untied_head = settings->mode == Mode::kDiagnose;
-  auto weights = LoadWeights(
-      *checkpoint, parallel,
-      [&](size_t done, size_t total) {
+  auto weights =
+      LoadWeights(*checkpoint, parallel, [&](size_t done, size_t total) {
         monitor.OnProgress(absl::StrCat("loading ", settings->model), done,
                            total, "tensors");
-      },
-      load);
+      });
   monitor.Clear();
   if (!weights.ok()) return Fail(weights.status(), kFailed);
+  WarnOfHead(*checkpoint);
   WarnOfUnused(*checkpoint);
   RunInfo info;
   info.model = settings->model;

@@ -65,8 +65,6 @@ Subject SubjectOfDiagnosis(const Run& run, const Plan& plan,
   if (run.kept == nullptr) return subject;
   subject.version = kDiagnosisVersion;
   subject.is_conclusion = true;
-  subject.facts.emplace_back("model_with_head",
-                             run.weights.fingerprint_with_head);
   subject.facts.emplace_back("trace", FingerprintOf(trace));
   subject.facts.emplace_back("explain_rounding",
                              absl::StrCat(explain_rounding));

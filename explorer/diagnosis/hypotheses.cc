@@ -186,17 +186,11 @@ class Catalogue {
         "the logits are of the residual stream, without the final norm",
         "apply model.norm before lm_head",
         [](Variant& v) { v.without_final_norm = true; });
-    if (config_.tie_word_embeddings) {
-      Add("head_untied",
-          "lm_head is a matrix of its own, config.json ties it to the "
-          "embedding",
-          "use the embedding as lm_head",
-          [](Variant& v) { v.head = HeadMatrix::kOwn; });
-    } else {
+    if (!config_.tie_word_embeddings) {
       Add("head_tied_wrongly",
-          "lm_head is the embedding, config.json says that it is not",
+          "lm_head is the embedding, the checkpoint has another lm_head.weight",
           "load lm_head.weight",
-          [](Variant& v) { v.head = HeadMatrix::kEmbedding; });
+          [](Variant& v) { v.head_is_embedding = true; });
     }
   }
 

@@ -87,13 +87,6 @@ std::vector<Hypothesis> Tryable(const Weights& weights,
         weights.embed.view().dtype == DType::kBF16) {
       continue;  // as they are stored
     }
-    if (h.id == "head_untied" && weights.lm_head.bytes() == 0) {
-      Tried tried;
-      tried.id = h.id;
-      tried.not_tried = "the checkpoint has no lm_head.weight";
-      not_tried.push_back(tried);
-      continue;
-    }
     tryable.push_back(std::move(h));
   }
   for (const auto& [op, layers] : Suspects(weights, trace, fit)) {

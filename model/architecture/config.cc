@@ -127,7 +127,6 @@ void ReadArchitecture(Fields& fields, ModelConfig& config) {
 
 // Variants of attention and MLP that would change the mathematics.
 void RefuseVariants(Fields& fields) {
-  if (fields.Bool("mlp_bias", false)) fields.Fail("mlp_bias", "false", "true");
   const std::string activation = fields.String("hidden_act", "silu");
   if (activation != "silu") {
     fields.Fail("hidden_act", "\"silu\"", NameText(activation));
@@ -326,6 +325,8 @@ absl::StatusOr<ModelConfig> ParseConfig(absl::string_view json,
   const bool attention_bias = fields.Bool("attention_bias", false);
   config.qkv_bias = is_qwen2 || attention_bias;
   config.output_bias = !is_qwen2 && attention_bias;
+  config.mlp_bias = config.architecture == Architecture::kLlama &&
+                    fields.Bool("mlp_bias", false);
   config.qk_norm = is_qwen3;
   config.sliding_window = ReadSlidingWindow(fields, config.num_hidden_layers);
   ReadEosTokens(fields, config);

@@ -66,6 +66,7 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   bool qkv_bias = false;     // Qwen2; Llama and Qwen3 with attention_bias
   bool output_bias = false;  // o_proj: Llama and Qwen3 with attention_bias
+  bool mlp_bias = false;     // gate_proj, up_proj, down_proj: Llama's
   bool qk_norm = false;      // Qwen3: RMSNorm of each head of q and k
   // Positions that a query sees in some layer, its own included; 0 for all.
   // What is longer is not computed.

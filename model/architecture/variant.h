@@ -40,13 +40,6 @@ enum class SoftmaxForm {
 
 enum class Activation { kSilu, kGelu, kGeluTanh };
 
-// Which matrix makes the logits.
-enum class HeadMatrix {
-  kAsConfigured,
-  kEmbedding,  // the embedding, though the config says otherwise
-  kOwn,        // lm_head.weight, though the config ties it to the embedding
-};
-
 // A decoder that differs from its config: the mistakes that ports of Qwen and
 // Llama are known for. Everything at its default is the model itself. Ops round
 // as their strategies say, wherever that has a meaning.
@@ -78,7 +71,8 @@ struct Variant {
   bool gate_and_up_swapped = false;
 
   bool without_final_norm = false;  // the logits are those of the stream itself
-  HeadMatrix head = HeadMatrix::kAsConfigured;
+  // The logits are made by the embedding, whatever the model has.
+  bool head_is_embedding = false;
 
   // Whatever of it changes the op's output where those of all other ops are the
   // same, all else at its default. Of `qk` and `softmax` it is also what

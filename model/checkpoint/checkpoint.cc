@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,6 +19,28 @@ namespace ulpscope {
 namespace {
 
 constexpr size_t kMaxConfigSize = size_t{1} << 20;
+
+// A head in the file beats config.json, unless it is but a copy of the
+// embedding.
+absl::Status UseHeadOfFile(Checkpoint& checkpoint) {
+  constexpr absl::string_view kHead = "lm_head.weight";
+  ModelConfig& config = checkpoint.config;
+  if (!config.tie_word_embeddings || !checkpoint.tensors->Has(kHead)) {
+    return absl::OkStatus();
+  }
+  const int64_t shape[] = {config.vocab_size, config.hidden_size};
+  const auto head = checkpoint.tensors->Load(kHead, shape);
+  if (!head.ok()) return head.status();
+  const auto embed =
+      checkpoint.tensors->Load("model.embed_tokens.weight", shape);
+  if (!embed.ok()) return embed.status();
+  const bool is_copy = head->dtype == embed->dtype &&
+                       head->blocks == embed->blocks &&
+                       std::memcmp(head->data, embed->data, head->bytes()) == 0;
+  config.tie_word_embeddings = is_copy;
+  checkpoint.untied_by_file = !is_copy;
+  return absl::OkStatus();
+}
 
 absl::Status OpenFolder(absl::string_view folder, Checkpoint& checkpoint) {
   const std::string path = absl::StrCat(folder, "/config.json");
@@ -35,7 +59,7 @@ absl::Status OpenFolder(absl::string_view folder, Checkpoint& checkpoint) {
   if (!tensors.ok()) return tensors.status();
   checkpoint.config = *std::move(config);
   checkpoint.tensors = *std::move(tensors);
-  return absl::OkStatus();
+  return UseHeadOfFile(checkpoint);
 }
 
 absl::Status OpenGgufFile(absl::string_view path, Checkpoint& checkpoint) {

@@ -24,6 +24,7 @@ Fingerprint::Fingerprint(const ModelConfig& c)
           c.num_key_value_heads, c.head_dim, c.rms_norm_eps, c.rope_theta,
           c.rope_linear_factor, c.tie_word_embeddings, c.qkv_bias,
           c.output_bias, c.qk_norm)) {
+  if (c.mlp_bias) contents_ += "mlp_bias\n";
   if (c.llama3_rope_scaling.has_value()) {
     const Llama3RopeScaling& scaling = *c.llama3_rope_scaling;
     absl::StrAppendFormat(&contents_, "llama3 %a %a %a %a\n", scaling.factor,

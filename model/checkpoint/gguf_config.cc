@@ -239,6 +239,7 @@ absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufFile& gguf) {
   config.tie_word_embeddings = gguf.FindTensor("output.weight") == nullptr;
   config.qkv_bias = gguf.FindTensor("blk.0.attn_q.bias") != nullptr;
   config.output_bias = gguf.FindTensor("blk.0.attn_output.bias") != nullptr;
+  config.mlp_bias = gguf.FindTensor("blk.0.ffn_gate.bias") != nullptr;
   config.qk_norm = config.architecture == Architecture::kQwen3;
   if (!values.status().ok()) return values.status();
   absl::Status status = ReadRopeDivisors(gguf, config);

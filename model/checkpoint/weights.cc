@@ -93,7 +93,7 @@ class Loader {
 
 size_t TensorsPerLayer(const ModelConfig& config) {
   return 9 + (config.qkv_bias ? 3 : 0) + (config.output_bias ? 1 : 0) +
-         (config.qk_norm ? 2 : 0);
+         (config.mlp_bias ? 3 : 0) + (config.qk_norm ? 2 : 0);
 }
 
 void LoadLayer(const ModelConfig& c, size_t index, Loader& loader,
@@ -126,6 +126,11 @@ void LoadLayer(const ModelConfig& c, size_t index, Loader& loader,
                 w.up_proj);
   loader.Matrix(mlp + "down_proj.weight", c.hidden_size, c.intermediate_size,
                 w.down_proj);
+  if (c.mlp_bias) {
+    loader.Vector(mlp + "gate_proj.bias", c.intermediate_size, w.gate_bias);
+    loader.Vector(mlp + "up_proj.bias", c.intermediate_size, w.up_bias);
+    loader.Vector(mlp + "down_proj.bias", c.hidden_size, w.down_bias);
+  }
 }
 
 }  // namespace
@@ -146,9 +151,7 @@ absl::StatusOr<Weights> LoadWeights(
     absl::FunctionRef<void(size_t, size_t)> progress,
     const LoadOptions& options) {
   const ModelConfig& config = checkpoint.config;
-  const bool own_head =
-      !config.tie_word_embeddings ||
-      (options.keep_untied_head && checkpoint.tensors->Has("lm_head.weight"));
+  const bool own_head = !config.tie_word_embeddings;
   const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
   const size_t total =
       num_layers * TensorsPerLayer(config) + 2 + (own_head ? 1 : 0);
@@ -164,15 +167,11 @@ absl::StatusOr<Weights> LoadWeights(
     LoadLayer(config, i, loader, weights.layers[i]);
   }
   loader.Vector("model.norm.weight", config.hidden_size, weights.final_norm);
-  if (config.tie_word_embeddings) weights.fingerprint = loader.fingerprint();
   if (own_head) {
     loader.Matrix("lm_head.weight", config.vocab_size, config.hidden_size,
                   weights.lm_head);
   }
-  weights.fingerprint_with_head = loader.fingerprint();
-  if (!config.tie_word_embeddings) {
-    weights.fingerprint = weights.fingerprint_with_head;
-  }
+  weights.fingerprint = loader.fingerprint();
   if (!loader.status().ok()) return loader.status();
   return weights;
 }

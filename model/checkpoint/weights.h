@@ -34,6 +34,9 @@ struct LayerWeights {
   Panels gate_proj;                // [intermediate, hidden]
   Panels up_proj;                  // [intermediate, hidden]
   Panels down_proj;                // [hidden, intermediate]
+  std::vector<double> gate_bias;   // [intermediate]
+  std::vector<double> up_bias;     // [intermediate]
+  std::vector<double> down_bias;   // [hidden]
 };
 
 struct Weights {
@@ -41,12 +44,8 @@ struct Weights {
   Panels embed;  // [vocab, hidden]
   std::vector<LayerWeights> layers;
   std::vector<double> final_norm;  // [hidden]
-  Panels lm_head;                  // [vocab, hidden]; empty if tied to embed,
-                                   // unless LoadOptions keep it
-  // Fingerprint's, of all that the config asks for: an lm_head that is kept
-  // beside a tied embedding is not in it.
-  std::string fingerprint;
-  std::string fingerprint_with_head;  // with that
+  Panels lm_head;                  // [vocab, hidden]; empty if tied to embed
+  std::string fingerprint;         // Fingerprint's
 
   const Panels& LmHead() const {
     return config.tie_word_embeddings ? embed : lm_head;
@@ -57,9 +56,6 @@ struct Weights {
 };
 
 struct LoadOptions {
-  // Loads lm_head.weight, if there is one, though the config ties the head to
-  // the embedding: LmHead is the embedding still.
-  bool keep_untied_head = false;
   // Asked after each tensor; true ends it, Cancelled. Null is never.
   std::function<bool()> stop;
 };

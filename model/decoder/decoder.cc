@@ -149,13 +149,12 @@ void Decoder::RunLayer(size_t layer) {
   const Matrix<double> gate(gate_.data(), rows_, intermediate);
   const Matrix<double> up(up_.data(), rows_, intermediate);
   Norm(layer, Op::kPostNorm, stream, w.post_norm, normed);
-  const std::vector<double> no_bias;
   Project(layer, normed,
-          {{Op::kGateProj, w.gate_proj, no_bias, gate},
-           {Op::kUpProj, w.up_proj, no_bias, up}});
+          {{Op::kGateProj, w.gate_proj, w.gate_bias, gate},
+           {Op::kUpProj, w.up_proj, w.up_bias, up}});
   SwiGlu(plan_.Get(layer, Op::kSwiGlu), gate, up, gate, parallel_);
   Observe(layer, Op::kSwiGlu, gate);
-  Project(layer, gate, {{Op::kDownProj, w.down_proj, no_bias, update}});
+  Project(layer, gate, {{Op::kDownProj, w.down_proj, w.down_bias, update}});
   Residual(layer, Op::kMlpResidual);
 }
 

@@ -103,11 +103,6 @@ absl::Status Check(const Weights& weights, const Stream& stream, size_t index) {
     return error("attention_scale ", variant.attention_scale,
                  ", expected a number");
   }
-  if (variant.head == HeadMatrix::kOwn && weights.lm_head.bytes() == 0) {
-    return error(
-        "the logits are to come from lm_head.weight, which has not been "
-        "loaded: the checkpoint ties it to the embedding");
-  }
   if (stream.start == nullptr) {
     if (stream.first_layer > 1) {
       return error("no input of layer ", stream.first_layer);

@@ -42,18 +42,6 @@ size_t PieceRows(const PanelsView& b) {
                   static_cast<size_t>(kPieceProducts / products));
 }
 
-const Panels& HeadOf(const Weights& weights, HeadMatrix head) {
-  switch (head) {
-    case HeadMatrix::kAsConfigured:
-      break;
-    case HeadMatrix::kEmbedding:
-      return weights.embed;
-    case HeadMatrix::kOwn:
-      return weights.lm_head;
-  }
-  return weights.LmHead();
-}
-
 // Streams that share an output, in the order of their first ones. `output` says
 // which a stream has.
 template <typename OutputOf>
@@ -340,7 +328,6 @@ std::vector<size_t> LockstepPass::NormedHeads(QkNorm when) const {
 
 void LockstepPass::RunLayer(size_t layer) {
   const LayerWeights& w = weights_.layers[layer - 1];
-  const std::vector<double> no_bias;
   Norm(layer, Op::kInputNorm, &Values::stream, w.input_norm, &Values::normed);
   Project(layer, Op::kQProj, &Values::normed, w.q_proj, w.q_bias, &Values::q);
   Project(layer, Op::kKProj, &Values::normed, w.k_proj, w.k_bias, &Values::k);
@@ -365,13 +352,14 @@ void LockstepPass::RunLayer(size_t layer) {
   Release({&Values::attn});
   Residual(layer, Op::kAttnResidual);
   Norm(layer, Op::kPostNorm, &Values::stream, w.post_norm, &Values::normed);
-  Project(layer, Op::kGateProj, &Values::normed, w.gate_proj, no_bias,
+  Project(layer, Op::kGateProj, &Values::normed, w.gate_proj, w.gate_bias,
           &Values::gate);
-  Project(layer, Op::kUpProj, &Values::normed, w.up_proj, no_bias, &Values::up);
+  Project(layer, Op::kUpProj, &Values::normed, w.up_proj, w.up_bias,
+          &Values::up);
   Release({&Values::normed});
   SwiGlu(layer);
   Release({&Values::gate, &Values::up});
-  Project(layer, Op::kDownProj, &Values::act, w.down_proj, no_bias,
+  Project(layer, Op::kDownProj, &Values::act, w.down_proj, w.down_bias,
           &Values::update);
   Release({&Values::act});
   Residual(layer, Op::kMlpResidual);
@@ -399,14 +387,17 @@ void LockstepPass::Head() {
       rows += tasks[first].inputs.front().rows();
       window.push_back(tasks[first]);
     }
-    const bool done = Compute(window, {shape.n}, PieceRows(shape),
-                              [&](Strategy strategy, const Variant& variant,
-                                  auto, const auto& in, const auto& out) {
-                                args.b = HeadOf(weights_, variant.head).view();
-                                args.a = in[0];
-                                args.c = out[0];
-                                Multiply(strategy, args);
-                              });
+    const bool done = Compute(
+        window, {shape.n}, PieceRows(shape),
+        [&](Strategy strategy, const Variant& variant, auto, const auto& in,
+            const auto& out) {
+          args.b =
+              (variant.head_is_embedding ? weights_.embed : weights_.LmHead())
+                  .view();
+          args.a = in[0];
+          args.c = out[0];
+          Multiply(strategy, args);
+        });
     if (!done) return;
     if (!observer_.Wants(Op::kLmHead)) continue;
     for (size_t t = 0; t < window.size(); ++t) {

@@ -144,16 +144,22 @@ TEST(ExplorerDiagnoseTest, BadMappingIsExitCode1) {
   EXPECT_THAT(run.err, AllOf(HasSubstr(mapping), Not(HasSubstr("loading"))));
 }
 
-// Of a real checkpoint folder, whose own head the config says not to use.
-TEST(ExplorerDiagnoseTest, AHeadThatIsTiedIsStillKnown) {
+// config.json ties lm_head, but the file has one of its own: transformers uses
+// it, and a program that does not is another one.
+TEST(ExplorerDiagnoseTest, AHeadInTheFileBeatsTheConfig) {
   const std::string zoo = "tests/testdata/zoo/";
-  const Outcome run =
-      Explorer(absl::StrCat("--diagnose --wisdom=none --model=", zoo,
-                            "qwen2_own_head --reference=", zoo,
-                            "qwen2-float32-head_untied.safetensors"));
-  ASSERT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(run.out, HasSubstr("- The trace's program differs from the model "
-                                 "by `head_untied`."));
+  const auto diagnosed = [&](absl::string_view trace) {
+    return Explorer(absl::StrCat("--diagnose --wisdom=none --model=", zoo,
+                                 "qwen2_own_head --reference=", zoo, trace));
+  };
+  const Outcome right = diagnosed("qwen2_own_head-float32-correct.safetensors");
+  ASSERT_EQ(right.exit_code, 0) << right.err;
+  EXPECT_THAT(right.err, HasSubstr("lm_head.weight"));
+  EXPECT_THAT(right.out, Not(HasSubstr("`head_tied_wrongly`")));
+  const Outcome tied = diagnosed("qwen2-float32-correct.safetensors");
+  ASSERT_EQ(tied.exit_code, 0) << tied.err;
+  EXPECT_THAT(tied.out, HasSubstr("- The trace's program differs from the "
+                                  "model by `head_tied_wrongly`."));
 }
 
 TEST(ExplorerDiagnoseTest, TraceThatCannotBeWrittenIsExitCode1) {

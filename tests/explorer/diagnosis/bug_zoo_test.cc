@@ -44,10 +44,8 @@ class BugZooTest : public testing::TestWithParam<ZooTrace> {
     const auto checkpoint = OpenCheckpoint(zoo.checkpoint);
     EXPECT_THAT(checkpoint, IsOk());
     if (!checkpoint.ok()) return {};
-    LoadOptions load;
-    load.keep_untied_head = true;
-    const auto weights = LoadWeights(
-        *checkpoint, parallel, [](size_t, size_t) {}, load);
+    const auto weights =
+        LoadWeights(*checkpoint, parallel, [](size_t, size_t) {});
     EXPECT_THAT(weights, IsOk());
     auto trace = LoadReferenceTrace(zoo.file, "", checkpoint->config, {});
     EXPECT_THAT(trace, IsOk());

@@ -65,6 +65,16 @@ TEST(ConfigTest, ReadsEveryKey) {
   EXPECT_THAT(config->eos_token_ids, ElementsAre(151645, 151643));
 }
 
+// Of Llama; Qwen's code has none, whatever its config says.
+TEST(ConfigTest, BiasesOfTheMlpAreLlamas) {
+  const auto llama = Parse(Minimal("LlamaForCausalLM"), {{"mlp_bias", true}});
+  const auto qwen = Parse(Minimal("Qwen3ForCausalLM"), {{"mlp_bias", true}});
+  ASSERT_THAT(llama, IsOk());
+  ASSERT_THAT(qwen, IsOk());
+  EXPECT_TRUE(llama->mlp_bias);
+  EXPECT_FALSE(qwen->mlp_bias);
+}
+
 TEST(ConfigTest, MissingKeysHaveTransformersDefaults) {
   const absl::StatusOr<ModelConfig> llama =
       Parse(Minimal("LlamaForCausalLM"), Json::object());
@@ -78,6 +88,7 @@ TEST(ConfigTest, MissingKeysHaveTransformersDefaults) {
   EXPECT_FALSE(llama->tie_word_embeddings);
   EXPECT_FALSE(llama->qkv_bias);
   EXPECT_FALSE(llama->output_bias);
+  EXPECT_FALSE(llama->mlp_bias);
   EXPECT_FALSE(llama->qk_norm);
   EXPECT_THAT(llama->eos_token_ids, IsEmpty());
   const absl::StatusOr<ModelConfig> qwen3 =

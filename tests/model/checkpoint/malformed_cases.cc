@@ -331,8 +331,6 @@ std::vector<Case> ConfigCases() {
       Config("ConfigLayerTypes",
              {{"layer_types", {"full_attention", "linear_attention"}}},
              {"layer_types", "full_attention", "\"linear_attention\""}),
-      Config("ConfigMlpBias", {{"mlp_bias", true}},
-             {"mlp_bias", "expected false"}),
       Config("ConfigQuantized", {{"quantization_config", {{"bits", 4}}}},
              {"quantization_config", "unquantized", "object"}),
       Config("ConfigAwq", {{"quantization_config", {{"quant_method", "awq"}}}},

@@ -225,13 +225,13 @@ TEST_P(GroundTruthTest, SixteenBitsBreakTheBoundOfF32) {
   EXPECT_LT(bf16, 0.1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Checkpoints, GroundTruthTest,
-                         testing::Values("qwen3_untied", "qwen3_tied",
-                                         "qwen3_bias", "qwen3_bf16",
-                                         "qwen3_sharded", "qwen2", "llama"),
-                         [](const auto& param_info) {
-                           return std::string(param_info.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Checkpoints, GroundTruthTest,
+    testing::Values("qwen3_untied", "qwen3_tied", "qwen3_bias", "qwen3_bf16",
+                    "qwen3_sharded", "qwen2", "llama", "qwen2_yarn",
+                    "qwen3_own_head", "qwen3_prefixed", "llama_fused",
+                    "qwen3_fp8"),
+    [](const auto& param_info) { return std::string(param_info.param); });
 
 }  // namespace
 }  // namespace ulpscope

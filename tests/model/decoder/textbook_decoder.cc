@@ -45,9 +45,7 @@ class TextbookDecoder {
       Attention(layer, stream);
       for (size_t p = 0; p < stream.size(); ++p) Mlp(layer, p, stream[p]);
     }
-    const bool embedding =
-        v_.head == HeadMatrix::kEmbedding ||
-        (v_.head == HeadMatrix::kAsConfigured && c_.tie_word_embeddings);
+    const bool embedding = v_.head_is_embedding || c_.tie_word_embeddings;
     for (size_t p = 0; p < stream.size(); ++p) {
       Row x = stream[p];
       if (!v_.without_final_norm) x = Norm(x, w_.final_norm);
@@ -244,8 +242,8 @@ class TextbookDecoder {
     const LayerWeights& w = w_.layers[layer - 1];
     const Row x = Norm(stream, w.post_norm);
     Keep(layer, Op::kPostNorm, p, x);
-    const Row gate = Linear(w.gate_proj, {}, x);
-    const Row up = Linear(w.up_proj, {}, x);
+    const Row gate = Linear(w.gate_proj, w.gate_bias, x);
+    const Row up = Linear(w.up_proj, w.up_bias, x);
     Keep(layer, Op::kGateProj, p, gate);
     Keep(layer, Op::kUpProj, p, up);
     Row act(gate.size());
@@ -254,7 +252,7 @@ class TextbookDecoder {
                                       : Activated(gate[i]) * up[i];
     }
     Keep(layer, Op::kSwiGlu, p, act);
-    const Row update = Linear(w.down_proj, {}, act);
+    const Row update = Linear(w.down_proj, w.down_bias, act);
     Keep(layer, Op::kDownProj, p, update);
     Add(update, stream);
     Keep(layer, Op::kMlpResidual, p, stream);

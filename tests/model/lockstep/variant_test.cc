@@ -329,7 +329,7 @@ TEST(VariantLockstepTest, HasTheBitsOfEachAlone) {
 TEST(VariantHeadTest, EmbeddingThoughTheConfigSaysOtherwise) {
   const Weights& weights = LoadedOnce(kUntied);
   Variant variant;
-  variant.head = HeadMatrix::kEmbedding;
+  variant.head_is_embedding = true;
   const ByOp expected = Textbook(weights, variant);
   const double tolerance = Tolerance(weights, expected);
   const KeptOutputs kept = RunAll(
@@ -342,65 +342,11 @@ TEST(VariantHeadTest, EmbeddingThoughTheConfigSaysOtherwise) {
             1000 * tolerance * Norm(logits));
 }
 
-// The untied model, under a config that ties it.
-absl::StatusOr<Weights> LoadTied(bool keep_untied_head) {
-  auto checkpoint = OpenCheckpoint(kUntied);
-  EXPECT_THAT(checkpoint, IsOk());
-  checkpoint->config.tie_word_embeddings = true;
-  Parallel parallel;
-  LoadOptions options;
-  options.keep_untied_head = keep_untied_head;
-  size_t last = 0, total = 0;
-  auto weights = LoadWeights(
-      *checkpoint, parallel,
-      [&](size_t done, size_t all) {
-        last = done;
-        total = all;
-      },
-      options);
-  EXPECT_EQ(last, total);
-  return weights;
-}
-
-TEST(VariantHeadTest, OwnThoughTheConfigTiesIt) {
-  const auto tied = LoadTied(true);
-  ASSERT_THAT(tied, IsOk());
-  Variant variant;
-  variant.head = HeadMatrix::kOwn;
-  const KeptOutputs kept = RunAll(
-      *tied, {StreamOf(*tied, "f32", variant), StreamOf(*tied, "f32", {})});
-  const Weights& untied = LoadedOnce(kUntied);
-  const KeptOutputs expected = RunAll(untied, {StreamOf(untied, "f32", {})});
-  const std::vector<double>& own = kept.Get(0, 0, Op::kLmHead).values;
-  EXPECT_TRUE(HasBits<double>(own, expected.Get(0, 0, Op::kLmHead).values));
-  EXPECT_FALSE(HasBits<double>(own, kept.Get(1, 0, Op::kLmHead).values));
-}
-
 absl::Status StatusOf(const Weights& weights, const Variant& variant) {
   KeptOutputs kept(1);
   Parallel parallel;
   return RunLockstep(weights, {StreamOf(weights, "f32", variant)}, {}, kept,
                      parallel);
-}
-
-TEST(VariantErrorTest, AHeadThatIsNotThereIsRefused) {
-  Variant variant;
-  variant.head = HeadMatrix::kOwn;
-  const auto refused =
-      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("lm_head.weight"));
-  const auto tied = LoadTied(false);
-  ASSERT_THAT(tied, IsOk());
-  EXPECT_THAT(StatusOf(*tied, variant), refused);
-  // A checkpoint that has no such tensor leaves it empty.
-  const auto checkpoint = OpenCheckpoint("synthetic:tiny");
-  ASSERT_THAT(checkpoint, IsOk());
-  Parallel parallel;
-  LoadOptions options;
-  options.keep_untied_head = true;
-  const auto tiny = LoadWeights(
-      *checkpoint, parallel, [](size_t, size_t) {}, options);
-  ASSERT_THAT(tiny, IsOk());
-  EXPECT_THAT(StatusOf(*tiny, variant), refused);
 }
 
 TEST(VariantErrorTest, NumbersThatAreNoneAreRefused) {
