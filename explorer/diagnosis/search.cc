@@ -234,8 +234,8 @@ class Search {
     std::vector<Guess> guesses;
     const bool differs =
         Unexplained(result_.after) > 0 || NotReproduced(result_.after) > 0;
-    for (Hypothesis& h : Tryable(weights_.original(), trace_, result_.belief,
-                                 result_.after, not_tried)) {
+    for (Hypothesis& h :
+         Tryable(weights_.original(), trace_, result_.belief, result_.after)) {
       // Other weights take another load of them.
       if (h.weights.has_value() && !differs) {
         Tried tried;

@@ -76,7 +76,7 @@ std::vector<OpRange> RangesOf(Op op, const std::set<size_t>& layers) {
 
 std::vector<Hypothesis> Tryable(const Weights& weights,
                                 const AlignedTrace& trace, const Belief& belief,
-                                const Fit& fit, std::vector<Tried>& not_tried) {
+                                const Fit& fit) {
   std::vector<Hypothesis> tryable;
   std::set<std::string> accepted;
   for (const Hypothesis& h : belief.accepted) accepted.insert(h.id);

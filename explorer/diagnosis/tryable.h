@@ -14,11 +14,10 @@ namespace ulpscope {
 // Hypotheses that can be added to a belief whose replay fits the trace like
 // `fit`: those of the catalogue that it does not have, and of each op that is
 // not explained that it runs in another format, in the layers where it is not;
-// of states between layers alone, any op of the layer. What this checkpoint
-// does not allow is appended to `not_tried`.
+// of states between layers alone, any op of the layer.
 std::vector<Hypothesis> Tryable(const Weights& weights,
                                 const AlignedTrace& trace, const Belief& belief,
-                                const Fit& fit, std::vector<Tried>& not_tried);
+                                const Fit& fit);
 
 }  // namespace ulpscope
 
