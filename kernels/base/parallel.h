@@ -6,12 +6,9 @@
 
 #include "absl/functional/function_ref.h"
 
-namespace hwy {
-class ThreadPool;
-}
-
 namespace ulpscope {
 
+class ThreadPool;
 class Tunings;
 
 // Runs independent tasks on a fixed number of threads. Kernels divide outputs
@@ -47,7 +44,7 @@ class Parallel {
     Awake& operator=(const Awake&) = delete;
 
    private:
-    hwy::ThreadPool* pool_;  // null where the threads may sleep
+    ThreadPool* pool_;  // null where the threads may sleep
   };
 
   // What kernels know about speed here; null for their defaults. It must
@@ -57,7 +54,7 @@ class Parallel {
 
  private:
   size_t num_threads_;
-  std::unique_ptr<hwy::ThreadPool> pool_;  // null for one thread
+  std::unique_ptr<ThreadPool> pool_;  // null for one thread
   const Tunings* tunings_ = nullptr;
 };
 

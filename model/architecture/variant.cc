@@ -13,7 +13,7 @@ auto Fields(const Variant& v) {
                   v.norm_eps, v.norm_weight_before_cast, v.norm_weight_plus_one,
                   v.qk_norm, v.without_qkv_bias, v.kv_heads, v.attention_scale,
                   v.causal, v.softmax, v.activation, v.gate_and_up_swapped,
-                  v.without_final_norm, v.head);
+                  v.without_final_norm, v.head_is_embedding);
 }
 
 void CopyNorm(const Variant& from, Variant& to) {
@@ -77,7 +77,7 @@ Variant Variant::PartOf(Op op) const {
       if (!without_final_norm) CopyNorm(*this, part);
       break;
     case Op::kLmHead:
-      part.head = head;
+      part.head_is_embedding = head_is_embedding;
       break;
   }
   return part;
