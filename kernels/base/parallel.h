@@ -6,9 +6,12 @@
 
 #include "absl/functional/function_ref.h"
 
+namespace hwy {
+class ThreadPool;
+}
+
 namespace ulpscope {
 
-class ThreadPool;
 class Tunings;
 
 // Runs independent tasks on a fixed number of threads. Kernels divide outputs
@@ -44,7 +47,7 @@ class Parallel {
     Awake& operator=(const Awake&) = delete;
 
    private:
-    ThreadPool* pool_;  // null where the threads may sleep
+    hwy::ThreadPool* pool_;  // null where the threads may sleep
   };
 
   // What kernels know about speed here; null for their defaults. It must
@@ -54,7 +57,7 @@ class Parallel {
 
  private:
   size_t num_threads_;
-  std::unique_ptr<ThreadPool> pool_;  // null for one thread
+  std::unique_ptr<hwy::ThreadPool> pool_;  // null for one thread
   const Tunings* tunings_ = nullptr;
 };
 
