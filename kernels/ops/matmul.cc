@@ -44,6 +44,8 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// From so many rows on one tile has them all where it reads B as it is stored.
+inline constexpr size_t kTiledRows = 3;
 // Defaults of MatMulTuning.
 // How far ahead a row's panels are fetched, one by one and several at once: 4
 // and 2 KiB of bf16 each. Without it the memory waits for sums to end.
@@ -70,7 +72,8 @@ class MatMulRun {
         m_(a_matrix_.rows),
         k_(a_matrix_.cols),
         steps_(hwy::DivCeil(k_, Sum::kStepProducts)),
-        grouped_(m_ >= kBlockedRows || (m_ > 1 && HaveBlocks(all))),
+        grouped_(m_ >= kBlockedRows || (m_ > 1 && HaveBlocks(all)) ||
+                 (m_ >= kTiledRows && AreReadAsStored(all))),
         tiles_(hwy::DivCeil(m_, kMaxTileRows<Sum>)),
         a_(ScratchOf<Lane, Scratch::kOperands>(
             (grouped_ ? tiles_ * kMaxTileRows<Sum> : m_) * steps_)) {
@@ -114,6 +117,13 @@ class MatMulRun {
   static bool HaveBlocks(absl::Span<const MatMulArgs> all) {
     return std::any_of(all.begin(), all.end(), [](const MatMulArgs& args) {
       return args.b.blocks != nullptr;
+    });
+  }
+
+  static bool AreReadAsStored(absl::Span<const MatMulArgs> all) {
+    return std::all_of(all.begin(), all.end(), [](const MatMulArgs& args) {
+      return args.b.blocks == nullptr &&
+             FnsFor<S, Sum>(args.b).widen == nullptr;
     });
   }
 

@@ -1,5 +1,6 @@
 #include "model/decoder/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <vector>
@@ -36,11 +37,28 @@ Matrix<T> GroupRows(const AttentionArgs& args, size_t kv_head, T* heads,
   return {heads + kv_head * group * width, group, width};
 }
 
-// The three steps on the scores of the group: [heads in it, positions].
+// The three steps. Scores of some rows from `row` on: each row's group of heads
+// after the other, and of each as many columns as the last row attends to. What
+// a row does not attend to has scores that nobody reads.
 void Score(const AttentionArgs& args, size_t row, size_t kv_head,
            Matrix<double> scores) {
+  const size_t group = GroupSize(args);
+  const size_t rows = scores.rows / group;
+  thread_local std::vector<double> queries;
   MatMulArgs qk;
   qk.a = GroupRows(args, kv_head, args.q.Row(row), args.head_dim);
+  if (rows > 1) {
+    queries.resize(scores.rows * args.head_dim);
+    double* to = queries.data();
+    for (size_t r = 0; r < rows; ++r) {
+      const Matrix<const double> heads =
+          GroupRows(args, kv_head, args.q.Row(row + r), args.head_dim);
+      for (size_t h = 0; h < group; ++h, to += args.head_dim) {
+        std::copy_n(heads.Row(h), args.head_dim, to);
+      }
+    }
+    qk.a = {queries.data(), scores.rows, args.head_dim};
+  }
   qk.b = args.cache->Keys(args.layer, kv_head, scores.cols);
   qk.scale = args.scale != 0
                  ? args.scale
@@ -70,15 +88,24 @@ void Weigh(const AttentionArgs& args, size_t row, size_t kv_head,
 
 }  // namespace
 
-void AttendGroup(const AttentionArgs& args, size_t row, size_t kv_head) {
+size_t AttentionRows(const AttentionArgs& args) {
+  constexpr size_t kHeads = 28;  // two tiles of the largest
+  return std::max<size_t>(1, kHeads / GroupSize(args));
+}
+
+void AttendGroup(const AttentionArgs& args, size_t row, size_t rows,
+                 size_t kv_head) {
   const size_t group = GroupSize(args);
-  const size_t length = Length(args, row);
+  const size_t most = Length(args, row + rows - 1);
   thread_local std::vector<double> data;
-  data.resize(group * length);
-  const Matrix<double> scores(data.data(), group, length);
-  Score(args, row, kv_head, scores);
-  Normalize(args, scores);
-  Weigh(args, row, kv_head, scores);
+  data.resize(rows * group * most);
+  Score(args, row, kv_head, {data.data(), rows * group, most});
+  for (size_t r = 0; r < rows; ++r) {
+    const Matrix<double> scores(data.data() + r * group * most, group,
+                                Length(args, row + r), most);
+    Normalize(args, scores);
+    Weigh(args, row + r, kv_head, scores);
+  }
 }
 
 void AttendShowing(

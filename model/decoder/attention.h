@@ -33,9 +33,15 @@ struct AttentionArgs {
   SoftmaxForm softmax_form = SoftmaxForm::kStandard;
 };
 
-// The query heads of one row that share a KV head: rows * kv_heads such tasks
-// are all of Attend, in any order, on any threads.
-void AttendGroup(const AttentionArgs& args, size_t row, size_t kv_head);
+// Rows whose scores are best computed at once: with the heads of a group they
+// fill tiles of MatMul.
+size_t AttentionRows(const AttentionArgs& args);
+
+// The query heads that share a KV head, of `rows` rows from `row` on. All rows
+// and KV heads are all of attention, in any order and any parts, on any
+// threads: a row has the same bits in each.
+void AttendGroup(const AttentionArgs& args, size_t row, size_t rows,
+                 size_t kv_head);
 
 // Calls show(op, position, scores) with the scores of each position: a row per
 // head, a column per position attended to; first for qk, then for softmax.

@@ -1,11 +1,13 @@
 #include "model/decoder/decoder.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <new>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
@@ -93,15 +95,24 @@ void Decoder::Embed(absl::Span<const int32_t> tokens) {
   gate_.resize(rows_ * intermediate);
   up_.resize(rows_ * intermediate);
 
-  std::vector<double> row(hidden_size_);
-  for (size_t r = 0; r < rows_; ++r) {
+  ForRows([&](size_t r) {
+    std::vector<double> row(hidden_size_);
     weights_.embed.CopyRow(static_cast<size_t>(tokens[r]), row.data());
     RoundRow(plan_.Get(0, Op::kEmbed), row.data(), hidden_size_,
              stream_.data() + r * hidden_size_);
-  }
+  });
   Observe(0, Op::kEmbed, {stream_.data(), rows_, hidden_size_});
 
   angles_.Set(position_, rows_);
+}
+
+// A row alone is less work than it takes to wake a thread.
+void Decoder::ForRows(absl::FunctionRef<void(size_t)> f) {
+  if (rows_ == 1) {
+    f(0);
+  } else {
+    parallel_.For(rows_, f);
+  }
 }
 
 // y = x w^T + bias.
@@ -131,14 +142,14 @@ void Decoder::RunLayer(size_t layer) {
     Norm(layer, Op::kQNorm, q, w.q_norm, q);
     Norm(layer, Op::kKNorm, k, w.k_norm, k);
   }
-  for (size_t r = 0; r < rows_; ++r) {
+  ForRows([&](size_t r) {
     angles_.Rotate(plan_.Get(layer, Op::kRope), r,
                    {q.Row(r), (q_size_ + kv_size_) / head_dim_, head_dim_});
-  }
+  });
   Observe(layer, Op::kRope, {qkv_.data(), rows_, q_size_ + kv_size_, qkv_size});
-  for (size_t r = 0; r < rows_; ++r) {
+  ForRows([&](size_t r) {
     cache_->Store(layer, position_ + r, k.Row(r), v.Row(r));
-  }
+  });
   Attend(layer);
   const Matrix<double> attn(attn_.data(), rows_, q_size_);
   Observe(layer, Op::kAv, attn);
@@ -171,9 +182,13 @@ void Decoder::Attend(size_t layer) {
   args.av = plan_.Get(layer, Op::kAv);
   args.y = {attn_.data(), rows_, q_size_};
   if (observer_ == nullptr) {
-    parallel_.For(rows_ * args.kv_heads, [&](size_t task) {
-      AttendGroup(args, task / args.kv_heads, task % args.kv_heads);
-    });
+    const size_t block = AttentionRows(args);
+    parallel_.For((rows_ + block - 1) / block * args.kv_heads,
+                  [&](size_t task) {
+                    const size_t row = task / args.kv_heads * block;
+                    AttendGroup(args, row, std::min(block, rows_ - row),
+                                task % args.kv_heads);
+                  });
     return;
   }
   AttendShowing(args, parallel_,
@@ -233,8 +248,11 @@ void Decoder::Norm(size_t layer, Op op, Matrix<const double> x,
 }
 
 void Decoder::Residual(size_t layer, Op op) {
-  AddResidual(plan_.Get(layer, op), update_.data(), rows_ * hidden_size_,
-              stream_.data(), carry_.data());
+  ForRows([&](size_t r) {
+    const size_t at = r * hidden_size_;
+    AddResidual(plan_.Get(layer, op), update_.data() + at, hidden_size_,
+                stream_.data() + at, carry_.data() + at);
+  });
   Observe(layer, op, {stream_.data(), rows_, hidden_size_});
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "kernels/base/matrix.h"
@@ -62,6 +63,7 @@ class Decoder {
   void RunLayer(size_t layer);
   void Attend(size_t layer);
   void Head(Logits logits);
+  void ForRows(absl::FunctionRef<void(size_t)> f);
   struct Projection;
   void Project(size_t layer, Matrix<const double> x,
                std::initializer_list<Projection> projections);

@@ -155,7 +155,7 @@ void LockstepPass::Attend(size_t layer) {
     });
     struct Item {
       const AttentionArgs* args;
-      size_t row;
+      size_t row, rows;
     };
     std::vector<AttentionArgs> args(count);
     std::vector<Item> items;
@@ -192,11 +192,16 @@ void LockstepPass::Attend(size_t layer) {
         }
         continue;
       }
-      for (size_t r = 0; r < rope.rows; ++r) items.push_back({&args[i], r});
+      const size_t block = AttentionRows(args[i]);
+      for (size_t r = 0; r < rope.rows; r += block) {
+        items.push_back({&args[i], r, std::min(block, rope.rows - r)});
+      }
     }
     const auto products = [&](const Item& item) {
-      const size_t length = std::max(item.args->all_positions, item.row + 1);
-      return 2.0 * static_cast<double>(q_size_) * static_cast<double>(length);
+      const size_t length =
+          std::max(item.args->all_positions, item.row + item.rows);
+      return 2.0 * static_cast<double>(q_size_ * item.rows) *
+             static_cast<double>(length);
     };
     for (size_t first = 0; first < items.size();) {
       if (Stopped()) return;
@@ -206,7 +211,7 @@ void LockstepPass::Attend(size_t layer) {
       }
       parallel_.For((end - first) * kv_heads, [&](size_t i) {
         const Item& item = items[first + i / kv_heads];
-        AttendGroup(*item.args, item.row, i % kv_heads);
+        AttendGroup(*item.args, item.row, item.rows, i % kv_heads);
       });
       first = end;
     }
