@@ -24,6 +24,8 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/base/steady_clock.h"
+#include "kernels/ops/block_layout.h"
+#include "kernels/ops/block_type.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
 #include "kernels/strategy/strategy.h"
@@ -77,6 +79,30 @@ class MatMulCase {
           copy = copy + 1 < panels.size() ? copy + 1 : 0;
           RunOurs(strategy, panels[copy]);
         });
+    StayAwake(contenders_.back());
+  }
+
+  // f32 with weights in such blocks, whose bytes are those of the panels.
+  void AddBlocks(const char* type_name) {
+    const BlockType& type = *FindBlockType(type_name);
+    const MatMulShape& shape = weights_.shape();
+    if (shape.k % type.layout.elements != 0) return;
+    const size_t bytes = shape.n / kPanelWidth * shape.k /
+                         type.layout.elements * type.layout.panel_bytes();
+    const std::vector<PanelsView> panels =
+        weights_.BlockCopies(type, decode_ ? ColdCopies(bytes) : 1, parallel_);
+    const auto call = [this, panels, copy = size_t{0}]() mutable {
+      copy = copy + 1 < panels.size() ? copy + 1 : 0;
+      RunOurs(Strategy(), panels[copy]);
+    };
+    RunOurs(Strategy(), panels[0]);
+    const double worst =
+        weights_.BlocksCheck(type, {a_.data(), m_, shape.k})
+            .WorstOverBound(Strategy(), {c_.data(), m_, shape.n});
+    contenders_.push_back(
+        Checked({absl::StrCat("ours f32, ", type_name, " weights"), call,
+                 decode_ ? static_cast<double>(bytes) : Flops(), 1},
+                worst));
     StayAwake(contenders_.back());
   }
 
@@ -167,6 +193,10 @@ class MatMulCase {
     MatMul(strategy, args, parallel_);
   }
 
+  double Flops() const {
+    return 2 * static_cast<double>(c_.size()) *
+           static_cast<double>(weights_.shape().k);
+  }
   size_t Bytes(DType dtype) const {
     return weights_.shape().n * weights_.shape().k * DTypeSize(dtype);
   }
@@ -202,9 +232,7 @@ class MatMulCase {
              std::function<void()> call) {
     const double worst =
         check_.WorstOverBound(bound, {c_.data(), m_, weights_.shape().n});
-    const double flops = 2 * static_cast<double>(c_.size()) *
-                         static_cast<double>(weights_.shape().k);
-    const double work = decode_ ? static_cast<double>(Bytes(dtype)) : flops;
+    const double work = decode_ ? static_cast<double>(Bytes(dtype)) : Flops();
     contenders_.push_back(
         Checked({std::move(name), std::move(call), work, share}, worst));
   }
@@ -232,6 +260,10 @@ class MatMulCase {
   std::vector<Contender> contenders_;
 };
 
+// Those that most files are of.
+constexpr const char* kBlockTypes[] = {"Q8_0", "Q5_0", "Q4_0",   "Q6_K",
+                                       "Q5_K", "Q4_K", "F8_E4M3"};
+
 void BenchmarkSgemm(benchmark::State& state, const MatMulShape& shape, size_t m,
                     size_t threads) {
   MatMulCase contest(shape, m, threads, false);
@@ -240,6 +272,7 @@ void BenchmarkSgemm(benchmark::State& state, const MatMulShape& shape, size_t m,
   contest.AddOurs("f32", DType::kBF16);
   contest.AddOurs("kahan", DType::kBF16);
   contest.AddOurs("dot2", DType::kBF16);
+  for (const char* type : kBlockTypes) contest.AddBlocks(type);
   contest.AddOpenBlas();
   contest.AddOneDnnF32();
   contest.AddOneDnnBf16();
@@ -256,6 +289,7 @@ void BenchmarkDecode(benchmark::State& state, const MatMulShape& shape,
   contest.AddOurs("dot2", DType::kBF16);
   contest.AddOurs("f64", DType::kBF16);
   contest.AddOurs("f32", DType::kF32);
+  for (const char* type : kBlockTypes) contest.AddBlocks(type);
   contest.AddOpenBlas();
   contest.AddOneDnnBf16();
   contest.Run(state);

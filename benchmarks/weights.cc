@@ -1,10 +1,15 @@
 #include "benchmarks/weights.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "absl/log/check.h"
 #include "benchmarks/inputs.h"
 #include "benchmarks/shapes.h"
 #include "hwy/base.h"
@@ -12,10 +17,15 @@
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/measure/random.h"
+#include "kernels/ops/block_type.h"
 #include "kernels/ops/panels.h"
 #include "kernels/tune/matmul_check.h"
 
 namespace ulpscope {
+
+// Outputs that are checked.
+constexpr size_t kPlaces = 256;
 
 Weights::Weights(const MatMulShape& shape)
     : shape_(shape), row_major_(RandomWeights(shape.n * shape.k)) {}
@@ -30,7 +40,6 @@ void Weights::Widen() {
 }
 
 MatMulCheck Weights::Check(Matrix<const double> a) const {
-  constexpr size_t kPlaces = 256;
   return MatMulCheck(
       a, shape_.n,
       [this](size_t j, double* row) {
@@ -54,6 +63,64 @@ std::vector<PanelsView> Weights::PanelCopies(DType dtype, size_t copies,
   std::vector<PanelsView> views;
   for (size_t i = 0; i < copies; ++i) views.push_back(panels[i].view());
   return views;
+}
+
+namespace {
+
+// Of which no value is subnormal or near overflow.
+bool IsUsual(const BlockType& type, const uint8_t* block) {
+  std::vector<float> values(type.layout.elements);
+  Dequantize(type, block, values.data());
+  return std::all_of(values.begin(), values.end(), [](float value) {
+    const float size = std::abs(value);
+    return value == 0 || (size > 1e-30f && size < 1e30f);
+  });
+}
+
+// A few thousand that differ, again and again.
+std::vector<uint8_t> RandomBlocks(const BlockType& type, size_t count) {
+  constexpr size_t kDifferent = 4099;
+  Random random(3);
+  std::vector<uint8_t> blocks(count * type.bytes);
+  for (size_t b = 0; b < count; ++b) {
+    uint8_t* const block = blocks.data() + b * type.bytes;
+    if (b >= kDifferent) {
+      std::memcpy(block, block - kDifferent * type.bytes, type.bytes);
+      continue;
+    }
+    do {
+      for (size_t i = 0; i < type.bytes; ++i) {
+        block[i] = static_cast<uint8_t>(random.Next());
+      }
+    } while (!IsUsual(type, block));
+  }
+  return blocks;
+}
+
+}  // namespace
+
+std::vector<PanelsView> Weights::BlockCopies(const BlockType& type,
+                                             size_t copies,
+                                             Parallel& parallel) {
+  std::vector<Panels>& panels = blocks_[type.name];
+  if (panels.size() < copies) {
+    const std::vector<uint8_t> blocks =
+        RandomBlocks(type, shape_.n * shape_.k / type.layout.elements);
+    while (panels.size() < copies) {
+      auto packed =
+          Panels::Pack(type, blocks.data(), shape_.n, shape_.k, parallel);
+      CHECK_OK(packed.status());
+      panels.push_back(*std::move(packed));
+    }
+  }
+  std::vector<PanelsView> views;
+  for (size_t i = 0; i < copies; ++i) views.push_back(panels[i].view());
+  return views;
+}
+
+MatMulCheck Weights::BlocksCheck(const BlockType& type,
+                                 Matrix<const double> a) const {
+  return MatMulCheck(a, blocks_.at(type.name)[0], kPlaces);
 }
 
 std::vector<Matrix<const float>> Weights::WideCopies(size_t copies) {

@@ -2,14 +2,17 @@
 #define BENCHMARKS_WEIGHTS_H_
 
 #include <cstddef>
+#include <map>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "benchmarks/shapes.h"
 #include "hwy/base.h"
 #include "kernels/base/aligned_bytes.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/ops/block_type.h"
 #include "kernels/ops/panels.h"
 #include "kernels/tune/matmul_check.h"
 
@@ -31,6 +34,12 @@ class Weights {
   std::vector<PanelsView> PanelCopies(DType dtype, size_t copies,
                                       Parallel& parallel);
 
+  // `copies` of other weights: random blocks.
+  std::vector<PanelsView> BlockCopies(const BlockType& type, size_t copies,
+                                      Parallel& parallel);
+  // What those are to make.
+  MatMulCheck BlocksCheck(const BlockType& type, Matrix<const double> a) const;
+
   // `copies` of the row-major matrix in f32.
   std::vector<Matrix<const float>> WideCopies(size_t copies);
 
@@ -41,6 +50,7 @@ class Weights {
   MatMulShape shape_;
   std::vector<hwy::bfloat16_t> row_major_;
   std::vector<Panels> bf16_, f32_;
+  std::map<absl::string_view, std::vector<Panels>> blocks_;  // by type
   std::vector<AlignedBytes> wide_;
 };
 
