@@ -109,19 +109,22 @@ class GroupFetch {
   static constexpr size_t kParts = static_cast<size_t>(kLayout.bits);
 
   HWY_INLINE GroupFetch(const uint8_t* ahead, size_t row)
-      : ahead_(ahead + row / kRows * (kLines * kParts * kCacheLine)) {}
+      : ahead_(ahead + row / kRows * (kLines * kCacheLine)) {}
 
   HWY_INLINE void Part(size_t part) const {
     HWY_UNROLL(4)
-    for (size_t i = 0; i < kLines; ++i) {
-      hwy::Prefetch(ahead_ + (part * kLines + i) * kCacheLine);
+    for (size_t line = part * kLines / kParts;
+         line < (part + 1) * kLines / kParts; ++line) {
+      hwy::Prefetch(ahead_ + line * kCacheLine);
     }
   }
 
  private:
   static constexpr size_t kRows = kSideBySide<kLayout> * kLanes;
-  static constexpr size_t kLines = hwy::DivCeil(  // of a part
-      kLayout.group_bytes() * kRows, kPanelWidth* kParts* kCacheLine);
+  // With a share of the block's header.
+  static constexpr size_t kLines =
+      hwy::DivCeil(kLayout.panel_bytes() * kGroup / kLayout.elements * kRows,
+                   kPanelWidth* kCacheLine);
 
   const uint8_t* const ahead_;
 };

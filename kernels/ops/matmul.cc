@@ -147,7 +147,7 @@ class MatMulRun {
               threads};
     }
     const size_t in_flight =
-        m_ == 1 ? PanelsInFlight(tuning, panels, threads) : 1;
+        m_ == 1 ? PanelsInFlight(args.b, tuning, panels, threads) : 1;
     const size_t prefetch_steps =
         ValueOr(tuning.prefetch_steps,
                 (in_flight > 1 ? kPrefetchStepsInFlight : kPrefetchSteps) /
@@ -156,15 +156,16 @@ class MatMulRun {
             prefetch_steps, threads};
   }
 
-  // Of 1, 2 and kMaxPanelsInFlight.
-  static size_t PanelsInFlight(const MatMulTuning& tuning, size_t panels,
-                               size_t threads) {
+  // Of 1, 2 and kMaxPanelsInFlight; of blocks more than 2 are no faster.
+  static size_t PanelsInFlight(const PanelsView& b, const MatMulTuning& tuning,
+                               size_t panels, size_t threads) {
     constexpr size_t kMost = kMaxPanelsInFlight<Sum>;
+    constexpr size_t kTwo = std::min<size_t>(kMost, 2);
     const size_t wanted =
         ValueOr(tuning.panels_in_flight, panels / (kTasksPerThread * threads));
-    return wanted >= kMost ? kMost
-           : wanted >= 2   ? std::min<size_t>(kMost, 2)
-                           : 1;
+    return wanted >= kMost && b.blocks == nullptr ? kMost
+           : wanted >= 2                          ? kTwo
+                                                  : 1;
   }
 
   MatMulTuning TuningOf(const MatMulArgs& args, const Tunings* tunings) const {

@@ -248,7 +248,7 @@ template <class Sum, Format kOperand>
 void OneRowOfBlocks(size_t rows, size_t panels,
                     const RowsTile<typename Sum::Lane>& in,
                     const States<typename Sum::Lane>& states) {
-  constexpr size_t kMost = kMaxPanelsInFlight<Sum>;
+  constexpr size_t kTwo = std::min<size_t>(kMaxPanelsInFlight<Sum>, 2);
   HWY_DASSERT(rows == 1);
   (void)rows;
   if constexpr (std::is_same_v<Sum, F32::Sum> && kOperand == Format::kF32) {
@@ -262,10 +262,7 @@ void OneRowOfBlocks(size_t rows, size_t panels,
       add(tile, states.At(0, p * kPanelWidth));
     }
   };
-  if (kMost > 1 && panels % kMost == 0) {
-    run(&AddBlockProducts<Sum, kOperand, kMost>, kMost);
-  } else if (kMost > 2 && panels % 2 == 0) {
-    constexpr size_t kTwo = std::min<size_t>(kMost, 2);
+  if (kTwo > 1 && panels % kTwo == 0) {
     run(&AddBlockProducts<Sum, kOperand, kTwo>, kTwo);
   } else {
     run(&AddBlockProducts<Sum, kOperand, 1>, 1);
