@@ -141,7 +141,8 @@ class MatMulRun {
               fns,
               panels,
               Divide({m_, steps_, sizeof(Lane), panels, threads,
-                      fns.widen != nullptr, !Sum::kTree, kMaxTileRows<Sum>},
+                      fns.widen != nullptr || args.b.blocks != nullptr,
+                      !Sum::kTree, kMaxTileRows<Sum>},
                      tuning),
               0,
               threads};
