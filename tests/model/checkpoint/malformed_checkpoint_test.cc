@@ -15,7 +15,10 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/base/parallel.h"
+#include "kernels/ops/panels.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/files/ggml_type.h"
 #include "model/files/tensor.h"
 #include "nlohmann/json.hpp"
 #include "tests/model/checkpoint/malformed_cases.h"
@@ -152,6 +155,64 @@ INSTANTIATE_TEST_SUITE_P(
                        "model.safetensors"),
         std::make_pair(RawGguf("Gguf", TinyGguf().Bytes(), {}), "model.gguf")),
     [](const auto& c) { return c.param.first.name; });
+
+// A file of three rows of blocks of one type, whose bytes count up.
+GgufParts OfBlocks(const GgmlType& type) {
+  constexpr uint64_t kElements = 256, kRows = 3;
+  GgufParts parts = TinyGguf();
+  parts.values[1] = GgufUint32("llama.embedding_length", kElements);
+  parts.tensors = {
+      GgufTensorEntry("token_embd.weight", {kElements, kRows}, type.id, 0)};
+  parts.data_size = static_cast<size_t>(
+      kElements * kRows / static_cast<uint64_t>(type.block_elements) *
+      static_cast<uint64_t>(type.block_bytes));
+  return parts;
+}
+
+// Computes with what there is, for the sanitizers to judge.
+absl::Status OpenAndPack(const std::string& bytes) {
+  const auto checkpoint = OpenCheckpoint(WriteTestFile("blocks.gguf", bytes));
+  if (!checkpoint.ok()) return checkpoint.status();
+  const auto tensor =
+      checkpoint->tensors->Load("model.embed_tokens.weight", {3, 256});
+  if (!tensor.ok()) return tensor.status();
+  Parallel parallel;
+  const auto panels =
+      Panels::Pack(*tensor->blocks, tensor->data, 3, 256, parallel);
+  if (!panels.ok()) return panels.status();
+  std::vector<double> row(256);
+  for (size_t j = 0; j < 3; ++j) panels->CopyRow(j, row.data());
+  return Dequantized(*tensor).status();
+}
+
+TEST(MalformedBlocksTest, OfEveryTypeAreReadOrRefused) {
+  for (const GgmlType& type : GgmlTypes()) {
+    if (type.blocks() == nullptr) continue;
+    SCOPED_TRACE(std::string(type.name));
+    const std::string whole = OfBlocks(type).Bytes();
+    const size_t data = OfBlocks(type).data_size;
+    EXPECT_TRUE(OpenAndPack(whole).ok());
+    for (const size_t missing : {size_t{1}, data / 3, data - 1, data}) {
+      EXPECT_FALSE(OpenAndPack(whole.substr(0, whole.size() - missing)).ok())
+          << missing << " bytes less";
+    }
+    // Whatever the bytes are.
+    for (const int byte : {0x00, 0x7C, 0x7F, 0x80, 0xFF}) {
+      std::string garbage = whole;
+      garbage.replace(garbage.size() - data, data, data,
+                      static_cast<char>(byte));
+      EXPECT_TRUE(OpenAndPack(garbage).ok()) << byte;
+    }
+    // Rows that are longer, or no whole blocks.
+    for (const uint64_t k :
+         {uint64_t{257}, uint64_t{512}, uint64_t{1} << 40, ~uint64_t{255}}) {
+      GgufParts parts = OfBlocks(type);
+      parts.tensors = {
+          GgufTensorEntry("token_embd.weight", {k, 3}, type.id, 0)};
+      EXPECT_FALSE(OpenAndPack(parts.Bytes()).ok()) << k;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace ulpscope
