@@ -17,7 +17,10 @@ threads=${4:-2}
 bench=${LLAMA_BENCH:-llama-bench}
 explorer=${EXPLORER:-$root/bazel-bin/explorer/app/explorer}
 
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
 die() {
+  tail -n 3 "$errors" >&2
   echo "peer_llama: $*" >&2
   exit 1
 }
@@ -28,14 +31,14 @@ command -v "$bench" >/dev/null || die "no $bench: set LLAMA_BENCH"
 # "PREFILL DECODE", tokens per second.
 ours() {
   "$explorer" --plan="${PLAN:-f32}" --model="$model" --tokens="$prompt" \
-    --threads="$threads" --timing_seconds=4 --wisdom=none -o csv 2>/dev/null |
+    --threads="$threads" --timing_seconds=4 --wisdom=none -o csv 2>"$errors" |
     awk -F, '/,prefill_tokens_per_second,/ { p = $(NF - 1) }
              /,decode_tokens_per_second,/ { d = $(NF - 1) }
              END { if (!p || !d) exit 1; print p, d }'
 }
 theirs() {
   "$bench" -m "$model" -t "$threads" -p "$prompt" -n 32 -r 3 -o jsonl \
-    2>/dev/null |
+    2>"$errors" |
     awk 'match($0, /"avg_ts": [0-9.]+/) {
            rate = substr($0, RSTART + 10, RLENGTH - 10)
            if ($0 ~ /"n_gen": 0,/) p = rate; else d = rate

@@ -36,10 +36,11 @@ namespace {
 
 void WarnOfHead(const Checkpoint& checkpoint) {
   if (!checkpoint.untied_by_file) return;
-  Warn(absl::StrCat(checkpoint.name,
-                    ": config.json ties lm_head to the embedding, but "
-                    "lm_head.weight is another matrix: it is used, as by "
-                    "transformers"));
+  Warn(absl::StrCat(
+      checkpoint.name,
+      ": config.json ties lm_head to the embedding, but "
+      "lm_head.weight is no copy of it: lm_head.weight is used, as "
+      "by transformers"));
 }
 
 // What the file has and the hyperparameters do not ask for: biases that a

@@ -67,8 +67,8 @@ HWY_INLINE VF LookUp(const int8_t* table, VU codes) {
 
 // Two vectors of bytes that are FP8 E4M3, by way of f16: their exponent and
 // mantissa as those of an f16, which is then too small by 2^8. Subnormal ones,
-// which are common, stay exact there; as f32 they would be subnormal too, and
-// CPUs take a hundred times as long to multiply those.
+// which are common, stay exact there; as f32 they would be subnormal too, which
+// CPUs multiply many times more slowly (docs/performance.md).
 HWY_INLINE void LoadE4M3(const uint8_t* from, VF (&values)[2]) {
   const DF df;
   const hn::Repartition<int16_t, DF> d16;

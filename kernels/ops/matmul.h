@@ -13,7 +13,8 @@
 namespace ulpscope {
 
 // From this many rows on, panels are widened once into a buffer, and not in
-// registers by every tile of rows; a tuning then divides other things.
+// registers by every tile of rows; a tuning then divides other things. (Fewer
+// rows do so too where nothing is widened, as in attention, or B is of blocks.)
 inline constexpr size_t kBlockedRows = 8;
 
 // C = (A B^T + bias) * scale, A m x k, B n x k in panels, C m x n. m, n, k

@@ -15,10 +15,10 @@
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/strategy_info.h"
 
-// For AVX3_SPR and AVX3_ZEN4 a compiler makes of these kernels what it makes
-// for AVX3 (GCC 12: functions of the very same sizes), unless they use dot
-// products of bf16. Where AVX3 is built too, they have its functions: half as
-// much to compile.
+// For AVX3_SPR a compiler makes of these kernels what it makes for AVX3 (GCC
+// 12: functions of the very same sizes), unless they use dot products of bf16,
+// and what AVX3_ZEN4 adds AVX3_SPR has too. Where AVX3 is built, they have its
+// functions: half as much to compile.
 #undef ULPSCOPE_HAS_AVX3_TABLES
 #if (HWY_TARGET == HWY_AVX3_SPR || HWY_TARGET == HWY_AVX3_ZEN4) && \
     (HWY_TARGETS & HWY_AVX3) && HWY_STATIC_TARGET != HWY_AVX3

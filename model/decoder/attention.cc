@@ -45,20 +45,17 @@ void Score(const AttentionArgs& args, size_t row, size_t kv_head,
   const size_t group = GroupSize(args);
   const size_t rows = scores.rows / group;
   thread_local std::vector<double> queries;
-  MatMulArgs qk;
-  qk.a = GroupRows(args, kv_head, args.q.Row(row), args.head_dim);
-  if (rows > 1) {
-    queries.resize(scores.rows * args.head_dim);
-    double* to = queries.data();
-    for (size_t r = 0; r < rows; ++r) {
-      const Matrix<const double> heads =
-          GroupRows(args, kv_head, args.q.Row(row + r), args.head_dim);
-      for (size_t h = 0; h < group; ++h, to += args.head_dim) {
-        std::copy_n(heads.Row(h), args.head_dim, to);
-      }
+  queries.resize(scores.rows * args.head_dim);
+  double* to = queries.data();
+  for (size_t r = 0; r < rows; ++r) {
+    const Matrix<const double> heads =
+        GroupRows(args, kv_head, args.q.Row(row + r), args.head_dim);
+    for (size_t h = 0; h < group; ++h, to += args.head_dim) {
+      std::copy_n(heads.Row(h), args.head_dim, to);
     }
-    qk.a = {queries.data(), scores.rows, args.head_dim};
   }
+  MatMulArgs qk;
+  qk.a = {queries.data(), scores.rows, args.head_dim};
   qk.b = args.cache->Keys(args.layer, kv_head, scores.cols);
   qk.scale = args.scale != 0
                  ? args.scale

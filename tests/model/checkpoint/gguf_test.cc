@@ -265,6 +265,24 @@ TEST(GgufTest, BiasesOfLlamaAreReorderedToo) {
               testing::ElementsAreArray(stored.begin() + 8, stored.end()));
 }
 
+TEST(GgufTest, BiasesOfTheMlpAreKnown) {
+  GgufParts parts = TinyGguf();
+  EXPECT_FALSE(Open(parts)->config.mlp_bias);
+  parts.tensors = {
+      GgufTensorEntry("token_embd.weight", {4, 3}, 0, 0),
+      GgufTensorEntry("blk.0.ffn_gate.bias", {8}, 0, 64),
+      GgufTensorEntry("blk.0.ffn_down.bias", {4}, 0, 96),
+  };
+  parts.data_size = 112;
+  const absl::StatusOr<GgufModel> model = Open(parts);
+  ASSERT_THAT(model, IsOk());
+  EXPECT_TRUE(model->config.mlp_bias);
+  EXPECT_THAT(model->tensors->Load("model.layers.0.mlp.gate_proj.bias", {8}),
+              IsOk());
+  EXPECT_THAT(model->tensors->Load("model.layers.0.mlp.down_proj.bias", {4}),
+              IsOk());
+}
+
 TEST(GgufTest, RopeScalingIsRead) {
   GgufParts linear = TinyGguf();
   linear.values.push_back(

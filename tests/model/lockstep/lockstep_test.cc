@@ -35,6 +35,7 @@ using ::testing::HasSubstr;
 
 // Weights that strategies round: the synthetic ones are bf16.
 constexpr const char* kF32Checkpoint = "tests/testdata/reference/qwen3_untied";
+constexpr const char* kMlpBias = "tests/testdata/reference/llama_fused";
 
 class LockstepTest
     : public testing::TestWithParam<std::tuple<int64_t, const char*>> {};
@@ -69,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, LockstepTest,
     testing::Combine(testing::ValuesIn(RunnableTargets()),
                      testing::Values("synthetic:tiny", "synthetic:tiny-qwen3",
-                                     kF32Checkpoint)),
+                                     kF32Checkpoint, kMlpBias)),
     [](const auto& test) {
       std::string model = std::get<1>(test.param);
       model = model.substr(model.find_last_of(":/") + 1);
