@@ -45,7 +45,7 @@ absl::StatusOr<Checkpoint> WithHeadAt(size_t offset, size_t rows = 3) {
 }
 
 TEST(CheckpointHeadTest, ThatIsACopyStaysTied) {
-  const auto checkpoint = WithHeadAt(256);
+  const auto checkpoint = WithHeadAt(244);
   ASSERT_THAT(checkpoint, IsOk());
   EXPECT_TRUE(checkpoint->config.tie_word_embeddings);
   EXPECT_FALSE(checkpoint->untied_by_file);
