@@ -23,7 +23,7 @@ using ::testing::HasSubstr;
 
 // A folder whose config ties lm_head to the embedding, which is the first 48
 // bytes of the data, and whose lm_head.weight, `rows` x 4, begins at `offset`.
-// Bytes count up: every 256 they are the same.
+// Bytes count up and begin anew every 61: at 244 they are a copy.
 absl::StatusOr<Checkpoint> WithHeadAt(size_t offset, size_t rows = 3) {
   nlohmann::json config = ValidConfig();
   config["tie_word_embeddings"] = true;
