@@ -18,8 +18,8 @@ struct Checkpoint {
   std::string name;        // as given to OpenCheckpoint
   bool synthetic = false;  // results on it must be labelled so
   ModelConfig config;
-  // config.json ties lm_head to the embedding, but lm_head.weight in the file is
-  // no copy of it: it is used, as by transformers, and `config` says so.
+  // config.json ties lm_head to the embedding, but lm_head.weight in the file
+  // is no copy of it: it is used, as by transformers, and `config` says so.
   bool untied_by_file = false;
   std::unique_ptr<TensorSource> tensors;
 };
