@@ -132,6 +132,10 @@ constexpr Flag kFlags[] = {
      "evaluate this plan alone: a preset, or entries "
      "SELECTOR[@LAYER[-LAYER]]=STRATEGY separated by commas, of which later "
      "ones win; what none selects is f32"},
+    {"against", "oracle", kSweep | kPlan | kAttribute, "a plan",
+     &ReadText<&Settings::against>,
+     "the plan that errors are against: the f64 oracle, or another finite "
+     "arithmetic, as of the program that yours is compared with"},
     {"attribute", "false", kAttribute, kBool, &ReadMode<Mode::kAttribute>,
      "explain the error of one plan, --plan or the worst of --axes: which op "
      "in which layer it comes from, and the smallest repair",

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "explorer/app/flag_values.h"
 #include "explorer/sweep/axes.h"
@@ -100,6 +101,12 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
       Plan::Parse(settings.plan.empty() ? "f32" : settings.plan, num_layers);
   if (!plan.ok()) return plan.status();
   model.plan = *std::move(plan);
+  auto against = Plan::Parse(settings.against, num_layers);
+  if (!against.ok()) {
+    return BadFlag("against", settings.against,
+                   absl::StrCat("a plan: ", against.status().message()));
+  }
+  model.against = *std::move(against);
   auto axes = ParseAxes(settings.axes, num_layers);
   if (!axes.ok()) return axes.status();
   model.axes_of_repairs = *axes;

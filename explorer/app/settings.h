@@ -43,6 +43,7 @@ struct Settings {
   Mode mode = Mode::kSweep;
   unsigned chosen = 0;  // bits of the modes whose flags are given
   std::string plan;     // or empty
+  std::string against;  // a plan's text
   std::string model;
   std::string axes;                   // read with the model
   std::string layers, token, tokens;  // the same, or empty for their defaults
@@ -80,6 +81,7 @@ struct ModelSettings {
   // is to have the tokens.
   SweepOptions sweep;
   Plan plan{0};                       // --plan, or f32
+  Plan against{0};                    // what errors are against
   std::vector<Axis> axes_of_repairs;  // whose strategies repairs choose from
   std::string axes;                   // --axes' text; empty for a plan
   std::set<size_t> layers;            // to print; empty for all
