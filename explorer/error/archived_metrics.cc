@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "explorer/error/archive.h"
 #include "explorer/error/effect.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/token_errors.h"
 #include "kernels/measure/error.h"
 #include "model/architecture/op.h"
 #include "model/trace/kept_states.h"
@@ -29,14 +31,43 @@ void Visit(Archive& a, ErrorMetrics& m) {
   a.Figure("rel_l2", m.rel_l2);
   a.Figure("cosine", m.cosine);
   VisitPart(a, "ulps", m.ulps);
+  a.Figure("count", m.count);
+  a.Figure("value_l2", m.value_l2);
+  a.Figure("reference_l2", m.reference_l2);
 }
 
-void Visit(Archive& a, LogitMetrics& m) {
-  a.Figure("max_abs", m.max_abs);
-  a.Figure("kl", m.kl);
-  a.Figure("kl_max", m.kl_max);
-  a.Figure("top1_agreement", m.top1_agreement);
-  a.Figure("top10_overlap", m.top10_overlap);
+void Visit(Archive& a, PartErrors& e) {
+  a.Figure("mean_abs", e.mean_abs);
+  a.Figure("rmse", e.rmse);
+  a.Figure("rel_l2", e.rel_l2);
+  a.Figure("count", e.count);
+  a.Figure("reference_l2", e.reference_l2);
+}
+
+void Visit(Archive& a, TokenErrors& t) {
+  a.Figure("kl", t.kl);
+  a.Figure("max_abs", t.max_abs);
+  a.Figure("top10", t.top10);
+  a.Figure("reference_top", t.reference_top);
+  a.Figure("top", t.top);
+  a.Figure("margin", t.margin);
+  a.Figure("flip_margin", t.flip_margin);
+  a.Figure("rank", t.rank);
+  a.Figure("reference_logp", t.reference_logp);
+  a.Figure("logp", t.logp);
+  a.Figure("reference_l2", t.reference_l2);
+  a.Figure("error_l2", t.error_l2);
+  a.Figure("massive", t.massive);
+  const size_t positions = t.positions();
+  for (const std::vector<double>* figures :
+       {&t.max_abs, &t.top10, &t.reference_top, &t.top, &t.margin,
+        &t.flip_margin, &t.rank, &t.reference_l2, &t.error_l2, &t.massive}) {
+    if (figures->size() != positions) return a.Fail();
+  }
+  if (positions == 0 || t.logp.size() != positions - 1 ||
+      t.reference_logp.size() != positions - 1) {
+    a.Fail();
+  }
 }
 
 void Visit(Archive& a, Cancellation& c) {
@@ -47,7 +78,9 @@ void Visit(Archive& a, Cancellation& c) {
 void Visit(Archive& a, LayerMetrics& m) {
   a.Figure("layer", m.layer);
   VisitPart(a, "error", m.error);
+  VisitPart(a, "ordinary", m.ordinary);
   a.Figure("growth", m.growth);
+  a.Figure("mean", m.mean);
   a.Figure("std", m.std);
   a.Figure("max_activation", m.max_activation);
   a.Figure("max_position", m.max_position);
@@ -58,7 +91,7 @@ void Visit(Archive& a, LayerMetrics& m) {
 void Visit(Archive& a, TraceMetrics& m) {
   VisitList(a, "layers", m.layers);
   VisitPart(a, "final_norm", m.final_norm);
-  VisitPart(a, "logits", m.logits);
+  VisitPart(a, "tokens", m.tokens);
   a.Figure("mean_growth", m.mean_growth);
 }
 
@@ -92,7 +125,7 @@ void VisitOp(Archive& a, absl::string_view name, Op& op) {
 void Visit(Archive& a, Op& op) { VisitOp(a, "op", op); }
 
 bool IsWhole(const TraceMetrics& metrics, size_t num_layers) {
-  if (!metrics.final_norm.has_value() || !metrics.logits.has_value() ||
+  if (!metrics.final_norm.has_value() || !metrics.tokens.has_value() ||
       metrics.layers.size() != num_layers) {
     return false;
   }

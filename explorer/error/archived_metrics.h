@@ -14,7 +14,8 @@ namespace ulpscope {
 // As Archive asks for. A change of what they name, or of how it is computed,
 // raises the version next to the struct.
 
-inline constexpr int kTraceMetricsVersion = 1;
+// `logits` are not kept: they follow from the tokens that are scored.
+inline constexpr int kTraceMetricsVersion = 2;
 void Visit(Archive& archive, TraceMetrics& metrics);
 
 // Parts of what is kept.

@@ -1,12 +1,17 @@
 #include "explorer/error/error_meter.h"
 
+#include <cmath>
 #include <cstddef>
+#include <map>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/types/span.h"
+#include "explorer/error/massive.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
+#include "explorer/error/token_errors.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/config.h"
@@ -15,16 +20,19 @@
 
 namespace ulpscope {
 
-ErrorMeter::ErrorMeter(const ModelConfig& config, size_t num_sequences,
-                       std::vector<size_t> sequence_of_run, Monitor& monitor,
+ErrorMeter::ErrorMeter(const ModelConfig& config,
+                       std::vector<Measurement> measurements, Monitor& monitor,
                        Parallel& parallel, OnMeasured on_measured)
     : monitor_(monitor),
       parallel_(parallel),
-      sequence_of_run_(std::move(sequence_of_run)),
+      measurements_(std::move(measurements)),
       on_measured_(std::move(on_measured)),
-      oracles_(num_sequences, KeptStates(config)),
-      references_(num_sequences),
-      metrics_(sequence_of_run_.size()) {}
+      metrics_(measurements_.size()),
+      rows_(measurements_.size()) {
+  for (const Measurement& m : measurements_) {
+    references_.try_emplace(m.reference, config);
+  }
+}
 
 bool ErrorMeter::Wants(Op op) const { return KeptStates::Keeps(op); }
 
@@ -32,50 +40,98 @@ void ErrorMeter::OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
                           size_t first_position, Matrix<const double> rows) {
   stopped_ = stopped_ || monitor_.stopped();
   if (stopped_) return;
-  for (size_t sequence = 0; sequence < oracles_.size(); ++sequence) {
-    KeptStates& oracle = oracles_[sequence];
-    for (const size_t stream : streams) {
-      if (stream != sequence) continue;
-      oracle.OnOutput(layer, op, first_position, rows);
-      if (op == Op::kMlpResidual) {
-        references_[sequence].push_back(
-            MetricsOfReference(layer, rows, oracle.CancellationAt(layer)));
-      }
-    }
-    if (op != Op::kMlpResidual && op != Op::kFinalNorm && op != Op::kLmHead) {
-      continue;
-    }
-    const std::vector<size_t> runs = RunsOf(streams, sequence);
-    if (runs.empty()) continue;
-    if (op == Op::kLmHead) {
-      const auto logits =
-          CompareLogits(rows, oracle.Logits(), monitor_, parallel_);
-      for (const size_t run : runs) {
-        metrics_[run].logits = logits;
-        if (logits.has_value() && on_measured_) {
-          on_measured_(run, metrics_[run]);
-        }
-      }
-    } else if (op == Op::kFinalNorm) {
-      const ErrorMetrics error = Compare(rows, oracle.FinalNorm());
-      for (const size_t run : runs) metrics_[run].final_norm = error;
-    } else {
-      LayerMetrics row = references_[sequence][layer - 1];
-      row.error = Compare(rows, oracle.State(layer));
-      for (const size_t run : runs) metrics_[run].AddLayer(row);
-    }
+  for (const size_t stream : streams) {
+    const auto reference = references_.find(stream);
+    if (reference == references_.end()) continue;
+    Keep(layer, op, first_position, rows, reference->second);
+    if (stopped_) return;
+  }
+  if (op != Op::kMlpResidual && op != Op::kFinalNorm && op != Op::kLmHead) {
+    return;
+  }
+  std::map<size_t, std::vector<size_t>> measured;  // by reference
+  for (size_t i = 0; i < measurements_.size(); ++i) {
+    if (!absl::c_binary_search(streams, measurements_[i].value)) continue;
+    measured[measurements_[i].reference].push_back(i);
+  }
+  for (const auto& [reference, of] : measured) {
+    Measure(of, references_.at(reference), layer, op, rows);
+    if (stopped_) return;
   }
 }
 
-std::vector<size_t> ErrorMeter::RunsOf(absl::Span<const size_t> streams,
-                                       size_t sequence) const {
-  std::vector<size_t> runs;
-  for (const size_t stream : streams) {
-    if (stream < oracles_.size()) continue;
-    const size_t run = stream - oracles_.size();
-    if (sequence_of_run_[run] == sequence) runs.push_back(run);
+void ErrorMeter::Keep(size_t layer, Op op, size_t first_position,
+                      Matrix<const double> rows, Reference& reference) {
+  reference.states.OnOutput(layer, op, first_position, rows);
+  if (op == Op::kEmbed || op == Op::kMlpResidual) {
+    reference.massive.resize(rows.rows, 0);
+    for (size_t r = 0; r < rows.rows; ++r) {
+      if (IsMassive({rows.Row(r), rows.cols})) reference.massive[r] = 1;
+    }
   }
-  return runs;
+  if (op == Op::kMlpResidual) {
+    reference.layers.push_back(MetricsOfReference(
+        layer, rows, reference.states.CancellationAt(layer)));
+  }
+  if (op == Op::kLmHead) {
+    auto norms = LogSumExps(rows, monitor_, parallel_);
+    stopped_ = !norms.has_value();
+    if (!stopped_) reference.log_sum_exps = *std::move(norms);
+  }
+}
+
+void ErrorMeter::Measure(absl::Span<const size_t> measured,
+                         const Reference& reference, size_t layer, Op op,
+                         Matrix<const double> rows) {
+  if (op == Op::kLmHead) return MeasureLogits(measured, reference, rows);
+  if (op == Op::kFinalNorm) {
+    const ErrorMetrics error = Compare(rows, reference.states.FinalNorm());
+    for (const size_t i : measured) metrics_[i].final_norm = error;
+    return;
+  }
+  LayerMetrics row = reference.layers[layer - 1];
+  RowErrors of_rows;
+  row.error = Compare(rows, reference.states.State(layer), &of_rows);
+  for (const size_t i : measured) {
+    metrics_[i].AddLayer(row);
+    rows_[i].push_back(of_rows);
+  }
+}
+
+void ErrorMeter::MeasureLogits(absl::Span<const size_t> measured,
+                               const Reference& reference,
+                               Matrix<const double> rows) {
+  TokenErrors errors;
+  stopped_ = !CompareTokens(rows, reference.states.Logits(),
+                            reference.log_sum_exps,
+                            measurements_[measured[0]].tokens, monitor_,
+                            parallel_, errors);
+  if (stopped_) return;
+  errors.massive = reference.massive;
+  for (const size_t i : measured) {
+    TraceMetrics& metrics = metrics_[i];
+    TokenErrors& tokens = metrics.tokens.emplace(errors);
+    for (size_t l = 0; l < metrics.layers.size(); ++l) {
+      const RowErrors& of_rows = rows_[i][l];
+      metrics.layers[l].ordinary = PartOf(
+          of_rows, metrics.layers[l].error.count / of_rows.abs.size(),
+          tokens.massive);
+    }
+    // Streams that share their logits need not have shared their states.
+    if (!rows_[i].empty()) {
+      for (const double squares : rows_[i].back().squares) {
+        tokens.error_l2.push_back(std::sqrt(squares));
+      }
+      for (const double squares : rows_[i].back().reference_squares) {
+        tokens.reference_l2.push_back(std::sqrt(squares));
+      }
+    }
+    rows_[i].clear();
+    metrics.logits =
+        LogitMetricsOf(tokens, measurements_[i].first_scored,
+                       measurements_[i].end_scored);
+    if (on_measured_) on_measured_(i, metrics);
+  }
 }
 
 }  // namespace ulpscope

@@ -2,7 +2,9 @@
 #define EXPLORER_ERROR_ERROR_METER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -18,43 +20,60 @@
 
 namespace ulpscope {
 
-// Measures plans against the oracle while all of them run in lockstep over some
-// sequences of tokens. Only the oracle's runs are kept; what several plans
-// share is measured once.
+// What is measured: one stream's run against another's over the same tokens.
+struct Measurement {
+  size_t value, reference;  // streams; the reference comes first
+  absl::Span<const int32_t> tokens;
+  size_t first_scored = 0, end_scored = SIZE_MAX;  // as of a Window
+};
+
+// Makes measurements while all of their streams run in lockstep. Only the
+// references' runs are kept; what several streams share is measured once.
 class ErrorMeter : public LockstepObserver {
  public:
-  // Is told that a run was measured in full.
-  using OnMeasured = std::function<void(size_t run, const TraceMetrics&)>;
+  // Is told that a measurement was made in full.
+  using OnMeasured =
+      std::function<void(size_t measurement, const TraceMetrics&)>;
 
-  // The streams are to be the oracle's over each of the sequences, then runs of
-  // plans, each over the sequence that `sequence_of_run` says. What the
-  // arguments refer to must outlive it. Once it is stopped, what is shown is
-  // not looked at and counts as missing.
-  ErrorMeter(const ModelConfig& config, size_t num_sequences,
-             std::vector<size_t> sequence_of_run, Monitor& monitor,
-             Parallel& parallel, OnMeasured on_measured = nullptr);
+  // What the arguments refer to must outlive it. Once it is stopped, what is
+  // shown is not looked at and counts as missing.
+  ErrorMeter(const ModelConfig& config, std::vector<Measurement> measurements,
+             Monitor& monitor, Parallel& parallel,
+             OnMeasured on_measured = nullptr);
 
   bool Wants(Op op) const override;
   void OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
                 size_t first_position, Matrix<const double> rows) override;
 
-  // [runs]: what was shown.
+  // [measurements]: what was shown.
   std::vector<TraceMetrics> TakeMetrics() { return std::move(metrics_); }
 
  private:
-  // The plans' runs among the streams that are over this sequence.
-  std::vector<size_t> RunsOf(absl::Span<const size_t> streams,
-                             size_t sequence) const;
+  struct Reference {
+    explicit Reference(const ModelConfig& config) : states(config) {}
+    KeptStates states;
+    std::vector<LayerMetrics> layers;   // [layer - 1]: rows without errors
+    std::vector<double> log_sum_exps;   // [positions], of the logits
+    std::vector<double> massive;        // [positions], of TokenErrors
+  };
+
+  void Keep(size_t layer, Op op, size_t first_position,
+            Matrix<const double> rows, Reference& reference);
+  // `measured` are all of one reference, and of the same rows.
+  void Measure(absl::Span<const size_t> measured, const Reference& reference,
+               size_t layer, Op op, Matrix<const double> rows);
+  void MeasureLogits(absl::Span<const size_t> measured,
+                     const Reference& reference, Matrix<const double> rows);
 
   Monitor& monitor_;
   bool stopped_ = false;
   Parallel& parallel_;
-  const std::vector<size_t> sequence_of_run_;
+  const std::vector<Measurement> measurements_;
   const OnMeasured on_measured_;
-  std::vector<KeptStates> oracles_;  // per sequence
-  // [sequence][layer - 1]: rows without errors.
-  std::vector<std::vector<LayerMetrics>> references_;
-  std::vector<TraceMetrics> metrics_;  // [runs]
+  std::map<size_t, Reference> references_;  // by stream
+  std::vector<TraceMetrics> metrics_;       // [measurements]
+  // [measurements][layer - 1]: of each position.
+  std::vector<std::vector<RowErrors>> rows_;
 };
 
 }  // namespace ulpscope

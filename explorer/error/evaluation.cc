@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +23,8 @@
 #include "explorer/error/kept.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
+#include "explorer/error/token_errors.h"
+#include "explorer/error/windows.h"
 #include "kernels/base/parallel.h"
 #include "kernels/base/steady_clock.h"
 #include "kernels/measure/quantile.h"
@@ -30,88 +36,157 @@
 namespace ulpscope {
 namespace {
 
-// Of the oracle's runs, which the meter keeps: the stream before and after each
-// layer, the final norm, and logits.
-size_t BytesOfTraces(const ModelConfig& config,
-                     absl::Span<const std::vector<int32_t>> sequences) {
+constexpr absl::string_view kErrorTask = "errors";
+
+// Of a run that a meter keeps: the stream before and after each layer, the
+// final norm, and logits.
+size_t BytesOfReference(const ModelConfig& config, size_t tokens) {
   const size_t per_token = static_cast<size_t>(config.num_hidden_layers + 2) *
                                static_cast<size_t>(config.hidden_size) +
                            static_cast<size_t>(config.vocab_size);
-  size_t tokens = 0;
-  for (const auto& sequence : sequences) tokens += sequence.size();
   return tokens * per_token * sizeof(double);
 }
 
-// A plan's errors on a sequence that are to be measured.
-struct MissingRun {
-  size_t plan, sequence;
+// Errors that are to be measured.
+struct Missing {
+  size_t query;
   Subject subject;
 };
 
-}  // namespace
+Subject SubjectOfErrors(const Run& run, absl::Span<const Plan> plans,
+                        absl::Span<const Window> windows,
+                        const ErrorQuery& query) {
+  const Plan& plan = plans[query.plan];
+  const Plan& reference = plans[query.reference];
+  const auto& tokens = windows[query.window].tokens;
+  // Errors against the oracle do not name it.
+  Subject subject =
+      reference == Plan::Oracle(reference.num_layers())
+          ? SubjectOf("error", run, tokens, {{"plan", &plan}})
+          : SubjectOf("error", run, tokens,
+                      {{"plan", &plan}, {"against", &reference}});
+  subject.version = kTraceMetricsVersion;
+  return subject;
+}
 
-absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
-    const Run& run, absl::Span<const Plan> plans,
-    absl::Span<const std::vector<int32_t>> sequences) {
-  const ModelConfig& config = run.weights.config;
-  std::vector<std::vector<TraceMetrics>> metrics(
-      plans.size(), std::vector<TraceMetrics>(sequences.size()));
-  std::vector<MissingRun> missing;
-  for (size_t p = 0; p < plans.size(); ++p) {
-    for (size_t s = 0; s < sequences.size(); ++s) {
-      Subject subject =
-          SubjectOf("error", run, sequences[s], {{"plan", &plans[p]}});
-      subject.version = kTraceMetricsVersion;
-      const auto fits = [&](const TraceMetrics& kept) {
-        return IsWhole(kept, plans[p].num_layers());
-      };
-      if (!Recall(run.kept, subject, metrics[p][s], fits)) {
-        missing.push_back({p, s, std::move(subject)});
-      }
-    }
-  }
-  if (missing.empty()) return metrics;
+// The progress of one task that takes several runs.
+struct Share {
+  size_t done, count, total;  // of queries
+};
 
-  // In the meter's order, of the sequences that something is missing of.
-  std::vector<std::vector<int32_t>> needed;
-  std::vector<size_t> place(sequences.size(), sequences.size());
-  std::vector<size_t> sequence_of_run;
+// Measures the queries of some windows, and keeps them.
+absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
+                            absl::Span<const Window> windows,
+                            absl::Span<const ErrorQuery> queries,
+                            absl::Span<const Missing> missing,
+                            const Share& share,
+                            std::vector<TraceMetrics>& metrics) {
   std::vector<Stream> streams;
-  for (size_t s = 0; s < sequences.size(); ++s) {
-    const auto of_sequence = [s](const MissingRun& m) {
-      return m.sequence == s;
-    };
-    if (std::none_of(missing.begin(), missing.end(), of_sequence)) continue;
-    place[s] = needed.size();
-    needed.push_back(sequences[s]);
-    streams.push_back({Plan::Oracle(run.weights.layers.size()), sequences[s]});
+  std::map<std::pair<size_t, size_t>, size_t> stream_of;  // [window, plan]
+  size_t bytes = 0;
+  const auto add = [&](size_t window, size_t plan, bool is_reference) {
+    const std::vector<int32_t>& tokens = windows[window].tokens;
+    const auto [at, is_new] =
+        stream_of.try_emplace({window, plan}, streams.size());
+    if (!is_new) return at->second;
+    if (is_reference) {
+      bytes += BytesOfReference(run.weights.config, tokens.size());
+    }
+    streams.push_back({plans[plan], tokens});
+    return at->second;
+  };
+  std::vector<Measurement> measurements;
+  for (const Missing& m : missing) {
+    const ErrorQuery& query = queries[m.query];
+    add(query.window, query.reference, true);
   }
-  size_t num_plans = 0;
-  for (size_t i = 0; i < missing.size(); ++i) {
-    const auto& [plan, sequence, subject] = missing[i];
-    if (i == 0 || plan != missing[i - 1].plan) ++num_plans;
-    sequence_of_run.push_back(place[sequence]);
-    streams.push_back({plans[plan], sequences[sequence]});
+  for (const Missing& m : missing) {
+    const ErrorQuery& query = queries[m.query];
+    const Window& window = windows[query.window];
+    const size_t value = add(query.window, query.plan, false);
+    measurements.push_back({value, stream_of[{query.window, query.reference}],
+                            window.tokens, window.first_scored,
+                            window.end_scored});
   }
-  ErrorMeter meter(config, needed.size(), std::move(sequence_of_run),
-                   run.monitor, run.parallel,
-                   [&](size_t i, const TraceMetrics& measured) {
+  ErrorMeter meter(run.weights.config, std::move(measurements), run.monitor,
+                   run.parallel, [&](size_t i, const TraceMetrics& measured) {
                      Retain(run.kept, missing[i].subject, measured);
                    });
-  constexpr absl::string_view kTask = "errors";
-  const std::string what = absl::StrCat(num_plans, " plans");
-  LockstepOptions options =
-      LockstepOptionsOf(run.Without(BytesOfTraces(config, needed)), kTask,
-                        [&what] { return what; });
+  LockstepOptions options = LockstepOptionsOf(run.Without(bytes));
   options.logits = Logits::kAll;
+  const std::string what =
+      windows.size() == 1
+          ? absl::StrCat(streams.size(), " runs")
+          : absl::StrCat("window ", queries[missing[0].query].window + 1,
+                         " of ", windows.size());
+  options.progress = [&](size_t done, size_t total) {
+    constexpr size_t kParts = 1000;  // of each query
+    const size_t part = done * kParts / std::max<size_t>(total, 1);
+    const size_t all = share.total * kParts;
+    run.monitor.OnProgress(
+        kErrorTask,
+        std::min(share.done * kParts + share.count * part, all - 1), all, what);
+  };
   const absl::Status status =
       RunLockstep(run.weights, streams, options, meter, run.parallel);
   if (!status.ok() && !absl::IsCancelled(status)) return status;
-  if (status.ok()) run.monitor.OnProgress(kTask, 1, 1, "");
   std::vector<TraceMetrics> measured = meter.TakeMetrics();
   for (size_t i = 0; i < missing.size(); ++i) {
-    metrics[missing[i].plan][missing[i].sequence] = std::move(measured[i]);
+    metrics[missing[i].query] = std::move(measured[i]);
   }
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<TraceMetrics>> MeasureErrors(
+    const Run& run, absl::Span<const Plan> plans,
+    absl::Span<const Window> windows, absl::Span<const ErrorQuery> queries) {
+  std::vector<TraceMetrics> metrics(queries.size());
+  std::vector<std::vector<Missing>> missing(windows.size());
+  size_t total = 0;
+  for (size_t q = 0; q < queries.size(); ++q) {
+    const Window& window = windows[queries[q].window];
+    Subject subject = SubjectOfErrors(run, plans, windows, queries[q]);
+    const auto fits = [&](const TraceMetrics& kept) {
+      return IsWhole(kept, plans[queries[q].plan].num_layers()) &&
+             kept.tokens->positions() == window.tokens.size();
+    };
+    if (Recall(run.kept, subject, metrics[q], fits)) {
+      metrics[q].logits = LogitMetricsOf(*metrics[q].tokens,
+                                         window.first_scored, window.end_scored);
+    } else {
+      missing[queries[q].window].push_back({q, std::move(subject)});
+      ++total;
+    }
+  }
+  if (total == 0) return metrics;
+  // Windows at once: what their references leave behind takes a third of the
+  // memory at most, or is one window's.
+  size_t done = 0;
+  for (size_t first = 0; first < windows.size();) {
+    std::vector<Missing> some;
+    size_t bytes = 0, end = first;
+    for (; end < windows.size(); ++end) {
+      std::set<size_t> references;
+      for (const Missing& m : missing[end]) {
+        references.insert(queries[m.query].reference);
+      }
+      bytes += references.size() *
+               BytesOfReference(run.weights.config, windows[end].tokens.size());
+      if (end > first && bytes > run.memory / 3) break;
+      absl::c_move(missing[end], std::back_inserter(some));
+    }
+    first = end;
+    if (some.empty()) continue;
+    const absl::Status status =
+        MeasureMissing(run, plans, windows, queries, some,
+                       {done, some.size(), total}, metrics);
+    if (absl::IsCancelled(status)) return metrics;
+    if (!status.ok()) return status;
+    done += some.size();
+  }
+  run.monitor.OnProgress(kErrorTask, 1, 1, "");
   return metrics;
 }
 

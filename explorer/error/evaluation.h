@@ -12,18 +12,26 @@
 #include "explorer/error/archive.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
+#include "explorer/error/windows.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
 
-// [plan][sequence]: errors of every plan against the oracle on every sequence
-// of tokens, each run at once from position 0. Those that are not kept run in
-// lockstep; where that is stopped, what was not reached is missing.
-// InvalidArgument for a sequence that is empty or has a token that is not in
-// the vocabulary.
-absl::StatusOr<std::vector<std::vector<TraceMetrics>>> MeasureErrors(
+// Errors that are asked for: of a plan on a window, against another plan on it.
+// Indices of the arguments of MeasureErrors.
+struct ErrorQuery {
+  size_t plan, reference;
+  size_t window;
+};
+
+// [queries]: their errors, each window run at once from position 0. Those that
+// are not kept run in lockstep, the windows of as many at once as a part of the
+// memory holds the references' runs of; where that is stopped, what was not
+// reached is missing. InvalidArgument for a window that is empty or has a token
+// that is not in the vocabulary.
+absl::StatusOr<std::vector<TraceMetrics>> MeasureErrors(
     const Run& run, absl::Span<const Plan> plans,
-    absl::Span<const std::vector<int32_t>> sequences);
+    absl::Span<const Window> windows, absl::Span<const ErrorQuery> queries);
 
 // Times of one plan, in seconds.
 struct PlanTiming {

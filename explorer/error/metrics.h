@@ -6,9 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "explorer/error/run.h"
+#include "explorer/error/token_errors.h"
 #include "kernels/base/matrix.h"
-#include "kernels/base/parallel.h"
 #include "kernels/measure/error.h"
 #include "model/trace/kept_states.h"
 
@@ -25,47 +24,50 @@ struct ErrorMetrics {
   double mean_signed = 0;           // of value - reference
   // |value - reference| / |reference|; 0 / 0 is 0.
   double rel_l2 = 0;
-  double cosine = 1;    // NaN if either is zero
-  Quantiles ulps = {};  // of f32 at the reference
+  double cosine = 1;  // NaN if either is zero
+  // Of f32 at the reference; none of several windows together.
+  std::optional<Quantiles> ulps;
+  size_t count = 0;  // elements
+  double value_l2 = 0, reference_l2 = 0;
 };
 
-// The two have the same shape.
-ErrorMetrics Compare(Matrix<const double> value,
-                     Matrix<const double> reference);
-
-// log(sum(exp(row))) of n values.
-double LogSumExp(const double* row, size_t n);
-
-// KL(reference || value) of the distributions that two rows of n logits stand
-// for, nats, at least 0; `reference_norm` is the reference's LogSumExp. Below
-// some 1e-14 it is rounding: the terms of the sum are not.
-double KlDivergence(const double* value, const double* reference, size_t n,
-                    double reference_norm);
-
-// How far next-token distributions are from a reference, over positions. Of
-// equal logits the one of the smaller token is the likelier; a NaN agrees with
-// nothing. Vocabularies of less than ten tokens have that many likeliest.
-struct LogitMetrics {
-  double max_abs = 0;         // of the logits
-  double kl = 0;              // mean KL(reference || value), nats
-  double kl_max = 0;          // of any position
-  double top1_agreement = 1;  // share of positions
-  double top10_overlap = 1;   // mean share of the reference's ten likeliest
+// Of each row: what its positions' part of the errors is. [rows].
+struct RowErrors {
+  std::vector<double> abs;                // sum |value - reference|
+  std::vector<double> squares;            // sum (value - reference)^2
+  std::vector<double> reference_squares;  // sum reference^2
 };
 
-// Positions at the same time. Nothing if stopped.
-std::optional<LogitMetrics> CompareLogits(Matrix<const double> value,
-                                          Matrix<const double> reference,
-                                          Monitor& monitor, Parallel& parallel);
+// The two have the same shape. `rows` may be null.
+ErrorMetrics Compare(Matrix<const double> value, Matrix<const double> reference,
+                     RowErrors* rows = nullptr);
+
+// Errors of some positions: of those without a massive activation, whose state
+// is not so large that it alone decides what is relative to all of them.
+struct PartErrors {
+  double mean_abs = 0;
+  double rmse = 0;
+  double rel_l2 = 0;
+  size_t count = 0;  // elements
+  double reference_l2 = 0;
+};
+
+// Of the rows, each of `width` elements, that `leave_out` has 0 for; none if
+// there is none.
+std::optional<PartErrors> PartOf(const RowErrors& rows, size_t width,
+                                 const std::vector<double>& leave_out);
 
 // One row of the table: the residual stream after a layer.
 struct LayerMetrics {
   size_t layer = 0;
   ErrorMetrics error;
+  // Of the positions that are not massive (TokenErrors); none if all are, or
+  // if the run was not finished.
+  std::optional<PartErrors> ordinary;
   // Ratio of mean_abs to the previous layer's; none for the first layer and
   // after a layer without error.
   std::optional<double> growth;
-  double std = 0;             // of the reference's stream
+  double mean = 0, std = 0;   // of the reference's stream
   double max_activation = 0;  // the reference's largest, signed; NaN if any is
   size_t max_position = 0, max_channel = 0;
   Cancellation cancellation;  // of the reference
@@ -80,6 +82,8 @@ LayerMetrics MetricsOfReference(size_t layer, Matrix<const double> reference,
 struct TraceMetrics {
   std::vector<LayerMetrics> layers;  // [1 ... num_layers]
   std::optional<ErrorMetrics> final_norm;
+  std::optional<TokenErrors> tokens;
+  // Of the tokens that are scored.
   std::optional<LogitMetrics> logits;
   // Geometric mean of the growths from the first layer to the last, none for
   // less than two, or if the first has no error. (The seed report's "average
