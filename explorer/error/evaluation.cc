@@ -115,8 +115,8 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
   LockstepOptions options = LockstepOptionsOf(run.Without(bytes));
   options.logits = Logits::kAll;
   const std::string what =
-      windows.size() == 1
-          ? absl::StrCat(streams.size(), " runs")
+      share.count == share.total
+          ? absl::StrCat(missing.size(), " runs")
           : absl::StrCat("window ", queries[missing[0].query].window + 1,
                          " of ", windows.size());
   options.progress = [&](size_t done, size_t total) {

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/replicates.h"
 #include "explorer/sweep/axes.h"
 
 namespace ulpscope {
@@ -46,6 +47,14 @@ constexpr RankMetric kRankMetrics[] = {
     {"kl", "mean KL divergence of the next-token distributions, prompt",
      [](const TraceMetrics&, const TraceMetrics& prompt)
          -> std::optional<double> { return prompt.logits->kl; }},
+    {"rel_l2_ordinary",
+     "relative L2 error of the final hidden state at positions without a "
+     "massive activation, prompt",
+     [](const TraceMetrics&, const TraceMetrics& prompt) {
+       const auto& ordinary = prompt.layers.back().ordinary;
+       return ordinary.has_value() ? std::optional<double>(ordinary->rel_l2)
+                                   : std::nullopt;
+     }},
     {"token_rmse", "RMSE of the final hidden state, token at position 0",
      [](const TraceMetrics& token, const TraceMetrics&)
          -> std::optional<double> { return token.final_hidden().rmse; }},
@@ -174,6 +183,21 @@ void RankPlans(std::vector<PlanResult>& plans) {
     plan.pareto =
         has_equal ? plans[i - 1].pareto : speed > fastest && ClassOf(plan) == 0;
     fastest = std::max(fastest, speed);
+  }
+}
+
+void MarkLikeOnes(std::vector<PlanResult>& plans) {
+  for (size_t i = 0; i < plans.size(); ++i) {
+    PlanResult& plan = plans[i];
+    plan.last_like.reset();
+    if (plan.rank == 0 || plan.replicate_scores.empty()) continue;
+    plan.last_like = plan.rank;
+    for (size_t j = i + 1; j < plans.size() && plans[j].rank > 0; ++j) {
+      const auto differ =
+          DifferInMean(plan.replicate_scores, plans[j].replicate_scores);
+      if (differ.value_or(true)) break;
+      plan.last_like = plans[j].rank;
+    }
   }
 }
 

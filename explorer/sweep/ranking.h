@@ -27,12 +27,21 @@ absl::Span<const RankMetric> RankMetrics();  // the first is the default
 struct PlanResult {
   std::string plan;            // canonical text
   std::vector<size_t> levels;  // per axis
-  TraceMetrics token, prompt;  // errors
+  TraceMetrics token, prompt;  // errors; of all windows together
+  std::vector<TraceMetrics> windows;  // of each, or empty
+  // Of the prompt against the oracle, if errors are against another plan.
+  std::optional<TraceMetrics> against_oracle;
   PlanTiming timing;
   // Tokens per second; none without times.
   std::optional<Spread> decode_rate, prefill_rate;
   std::optional<double> score;  // the metric; none unless measured
-  size_t rank = 0;              // by score, from 1; 0 unless measured
+  // The metric of each replicate (ReplicatesOf); empty if there are not two.
+  std::vector<double> replicate_scores;
+  size_t rank = 0;  // by score, from 1; 0 unless measured
+  // The last place from which replicates do not tell this one: from its own
+  // rank to there no plan's score differs in the mean (DifferInMean). None
+  // without replicates.
+  std::optional<size_t> last_like;
   // Its score is finite, and no other plan is as good in score and decode speed
   // and better in one of them. Not without times.
   bool pareto = false;
@@ -64,6 +73,10 @@ struct MainEffect {
 // ones those without a score, infinite ones, NaN and those that were not
 // measured. Sets rank and pareto.
 void RankPlans(std::vector<PlanResult>& plans);
+
+// Sets last_like of ranked plans.
+void MarkLikeOnes(std::vector<PlanResult>& plans);
+
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans);
 

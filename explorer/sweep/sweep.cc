@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,9 +13,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/kept.h"
+#include "explorer/error/metrics.h"
+#include "explorer/error/pooled.h"
 #include "explorer/error/run.h"
+#include "explorer/error/token_summary.h"
+#include "explorer/error/windows.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
 #include "model/architecture/plan.h"
@@ -66,12 +72,14 @@ std::string StoppedInErrors(const std::vector<PlanResult>& plans,
 struct MeasuredPlans {
   std::vector<Plan> plans;
   std::vector<PlanResult> results;  // [plans], with their errors
-  bool all = true;                  // not stopped on the way
+  std::optional<TraceMetrics> against_oracle;
+  bool all = true;  // not stopped on the way
 };
 
 absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
                                            const SweepOptions& options) {
-  auto swept = SweptPlans(options, run.weights.layers.size());
+  const size_t num_layers = run.weights.layers.size();
+  auto swept = SweptPlans(options, num_layers);
   if (!swept.ok()) return swept.status();
   MeasuredPlans measured;
   for (SweptPlan& of : *swept) {
@@ -80,14 +88,54 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
     result.levels = std::move(of.levels);
     measured.plans.push_back(std::move(of.plan));
   }
-  auto errors =
-      MeasureErrors(run, measured.plans, {{options.token}, options.prompt});
+  const size_t num_plans = measured.plans.size();
+  const std::vector<Window> windows = WindowsOf(options);
+  // The token alone, then the windows.
+  std::vector<Window> run_on = {Window{"token", 0, {options.token}, 0, 1}};
+  run_on.insert(run_on.end(), windows.begin(), windows.end());
+  // Behind the plans: the oracle, and what errors are against.
+  std::vector<Plan> plans = measured.plans;
+  const size_t oracle = plans.size();
+  plans.push_back(Plan::Oracle(num_layers));
+  size_t against = oracle;
+  if (options.against.has_value() && !(*options.against == plans[oracle])) {
+    against = plans.size();
+    plans.push_back(*options.against);
+  }
+  std::vector<ErrorQuery> queries;
+  for (size_t w = 0; w < run_on.size(); ++w) {
+    for (size_t p = 0; p < num_plans; ++p) queries.push_back({p, against, w});
+    if (against == oracle || w == 0) continue;
+    for (size_t p = 0; p < num_plans; ++p) queries.push_back({p, oracle, w});
+    queries.push_back({against, oracle, w});
+  }
+  auto errors = MeasureErrors(run, plans, run_on, queries);
   if (!errors.ok()) return errors.status();
-  for (size_t i = 0; i < measured.results.size(); ++i) {
-    PlanResult& result = measured.results[i];
-    result.token = std::move((*errors)[i][0]);
-    result.prompt = std::move((*errors)[i][1]);
+  // [plan]: of each window against the oracle, where that is not what errors
+  // are against.
+  std::vector<std::vector<TraceMetrics>> truths(plans.size());
+  for (size_t q = 0; q < queries.size(); ++q) {
+    const ErrorQuery& query = queries[q];
+    TraceMetrics& metrics = (*errors)[q];
+    if (query.reference != against) {
+      truths[query.plan].push_back(std::move(metrics));
+      continue;
+    }
+    PlanResult& result = measured.results[query.plan];
+    if (query.window == 0) {
+      result.token = std::move(metrics);
+    } else {
+      result.windows.push_back(std::move(metrics));
+    }
+  }
+  for (size_t p = 0; p < num_plans; ++p) {
+    PlanResult& result = measured.results[p];
+    result.prompt = Pooled(result.windows, windows);
+    if (!truths[p].empty()) result.against_oracle = Pooled(truths[p], windows);
     measured.all = measured.all && result.measured();
+  }
+  if (against != oracle) {
+    measured.against_oracle = Pooled(truths[against], windows);
   }
   return measured;
 }
@@ -140,6 +188,27 @@ absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
   return 0;
 }
 
+// The metric of each replicate; empty if there are not two with a score.
+std::vector<double> ReplicateScores(const SweepOptions& options,
+                                    const PlanResult& plan) {
+  const std::vector<Window> windows = WindowsOf(options);
+  if (plan.windows.size() != windows.size()) return {};
+  const std::vector<size_t> replicates = ReplicatesOf(windows);
+  std::vector<double> scores;
+  for (size_t first = 0; first < windows.size();) {
+    size_t end = first;
+    while (end < windows.size() && replicates[end] == replicates[first]) ++end;
+    const auto score = options.metric->of(
+        plan.token,
+        Pooled(absl::MakeConstSpan(plan.windows).subspan(first, end - first),
+               absl::MakeConstSpan(windows).subspan(first, end - first)));
+    if (!score.has_value()) return {};
+    scores.push_back(*score);
+    first = end;
+  }
+  return scores.size() < 2 ? std::vector<double>() : scores;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
@@ -151,10 +220,17 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
   return plans;
 }
 
+std::vector<Window> WindowsOf(const SweepOptions& options) {
+  if (!options.windows.empty()) return options.windows;
+  const size_t size = options.prompt.size();
+  return {Window{"prompt", 0, options.prompt, 0, size}};
+}
+
 void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans) {
   for (PlanResult& plan : plans) {
     if (plan.measured()) {
       plan.score = options.metric->of(plan.token, plan.prompt);
+      plan.replicate_scores = ReplicateScores(options, plan);
     }
     plan.decode_rate = RateOf(plan.timing.decode, 1);
     plan.prefill_rate =
@@ -169,11 +245,13 @@ absl::StatusOr<SweepResult> RunSweep(
   if (!measured.ok()) return measured.status();
   SweepResult result;
   result.plans = std::move(measured->results);
+  result.against_oracle = std::move(measured->against_oracle);
   // Sorts the plans of a copy: those that are timed keep their places.
   const auto ranked = [&](SweepResult of) {
     ScorePlans(options, of.plans);
     if (measured->all) of.effects = MainEffects(options.axes, of.plans);
     RankPlans(of.plans);
+    MarkLikeOnes(of.plans);
     return of;
   };
   if (measured->all) {

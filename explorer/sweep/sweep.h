@@ -3,13 +3,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
+#include "explorer/error/windows.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
 #include "model/architecture/plan.h"
@@ -20,7 +23,9 @@ struct SweepOptions {
   std::vector<Axis> axes;          // of a factorial, or
   std::vector<std::string> plans;  // these plans, if axes is empty
   int32_t token = 0;               // alone at position 0
-  std::vector<int32_t> prompt;
+  std::vector<int32_t> prompt;     // that is timed
+  std::vector<Window> windows;     // errors are of; empty: of the prompt
+  std::optional<Plan> against;     // what errors are against; else the oracle
   const RankMetric* metric = nullptr;
   size_t max_rounds = 5;       // of timing; at least 2 are made
   double timing_seconds = 60;  // no further round starts after that
@@ -30,6 +35,9 @@ struct SweepOptions {
 struct SweepResult {
   std::vector<PlanResult> plans;    // best first
   std::vector<MainEffect> effects;  // none unless all plans are measured
+  // Of the plan that errors are against, on all windows, against the oracle;
+  // none if it is the oracle, or was not measured.
+  std::optional<TraceMetrics> against_oracle;
   // "while measuring errors, after layer 7 of 24", if the sweep was stopped.
   std::string stopped_in;
   // Why it ended before all rounds of timing, unless it was stopped.
@@ -39,6 +47,9 @@ struct SweepResult {
 // The plans that RunSweep measures.
 absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
                                           size_t num_layers);
+
+// What errors on the prompt are over.
+std::vector<Window> WindowsOf(const SweepOptions& options);
 
 // Sets the scores and rates of plans from their errors and times.
 void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans);

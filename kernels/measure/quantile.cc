@@ -9,13 +9,18 @@
 namespace ulpscope {
 
 double Quantile(std::vector<double> values, double share) {
-  CHECK(!values.empty());
   std::sort(values.begin(), values.end());
-  const double at = share * static_cast<double>(values.size() - 1);
+  return QuantileOfSorted(values, share);
+}
+
+double QuantileOfSorted(const std::vector<double>& sorted, double share) {
+  CHECK(!sorted.empty());
+  const double at = share * static_cast<double>(sorted.size() - 1);
   const size_t below = static_cast<size_t>(at);
-  const size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] +
-         (at - static_cast<double>(below)) * (values[above] - values[below]);
+  const double part = at - static_cast<double>(below);
+  // Nothing of an infinite neighbour.
+  if (part == 0) return sorted[below];
+  return sorted[below] + part * (sorted[below + 1] - sorted[below]);
 }
 
 }  // namespace ulpscope

@@ -10,6 +10,9 @@ namespace ulpscope {
 // in Statistical Packages" (1996). 0.5 is the median. `values` are not empty.
 double Quantile(std::vector<double> values, double share);
 
+// The same of values in their order, which may end in infinities and NaN.
+double QuantileOfSorted(const std::vector<double>& sorted, double share);
+
 }  // namespace ulpscope
 
 #endif  // KERNELS_MEASURE_QUANTILE_H_
