@@ -23,6 +23,7 @@
 #include "explorer/error/archived_metrics.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/token_errors.h"
 #include "explorer/report/run_info.h"
 #include "explorer/report/sweep_results.h"
 #include "explorer/results/results_csv.h"
@@ -69,7 +70,8 @@ bool IsOf(const Record& record, const StoredSubject& subject) {
     return wanted.empty() || wanted == found;
   };
   const absl::string_view tokens = record.Input("tokens");
-  return is(subject.run, record.run) &&
+  // Errors against another plan than the oracle name it.
+  return is(subject.run, record.run) && record.Input("against").empty() &&
          is(subject.model_fingerprint, record.Input("model")) &&
          (subject.prompt.empty() || tokens == subject.prompt ||
           (record.kind == "error" && tokens == subject.token));
@@ -140,7 +142,11 @@ absl::StatusOr<PlansByText> PlansWithErrors(
       auto result = ResultOf<TraceMetrics>(*record);
       if (!result.ok()) return result.status();
       *metrics = *std::move(result);
+      if (metrics->tokens.has_value()) {
+        metrics->logits = LogitMetricsOf(*metrics->tokens, 0, SIZE_MAX);
+      }
     }
+    if (records.second != nullptr) plan.windows = {plan.prompt};
   }
   return plans;
 }

@@ -102,10 +102,9 @@ void ErrorMeter::MeasureLogits(absl::Span<const size_t> measured,
                                const Reference& reference,
                                Matrix<const double> rows) {
   TokenErrors errors;
-  stopped_ = !CompareTokens(rows, reference.states.Logits(),
-                            reference.log_sum_exps,
-                            measurements_[measured[0]].tokens, monitor_,
-                            parallel_, errors);
+  stopped_ = !CompareTokens(
+      rows, reference.states.Logits(), reference.log_sum_exps,
+      measurements_[measured[0]].tokens, monitor_, parallel_, errors);
   if (stopped_) return;
   errors.massive = reference.massive;
   for (const size_t i : measured) {
@@ -113,9 +112,9 @@ void ErrorMeter::MeasureLogits(absl::Span<const size_t> measured,
     TokenErrors& tokens = metrics.tokens.emplace(errors);
     for (size_t l = 0; l < metrics.layers.size(); ++l) {
       const RowErrors& of_rows = rows_[i][l];
-      metrics.layers[l].ordinary = PartOf(
-          of_rows, metrics.layers[l].error.count / of_rows.abs.size(),
-          tokens.massive);
+      metrics.layers[l].ordinary =
+          PartOf(of_rows, metrics.layers[l].error.count / of_rows.abs.size(),
+                 tokens.massive);
     }
     // Streams that share their logits need not have shared their states.
     if (!rows_[i].empty()) {
@@ -127,9 +126,8 @@ void ErrorMeter::MeasureLogits(absl::Span<const size_t> measured,
       }
     }
     rows_[i].clear();
-    metrics.logits =
-        LogitMetricsOf(tokens, measurements_[i].first_scored,
-                       measurements_[i].end_scored);
+    metrics.logits = LogitMetricsOf(tokens, measurements_[i].first_scored,
+                                    measurements_[i].end_scored);
     if (on_measured_) on_measured_(i, metrics);
   }
 }

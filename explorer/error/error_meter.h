@@ -52,9 +52,9 @@ class ErrorMeter : public LockstepObserver {
   struct Reference {
     explicit Reference(const ModelConfig& config) : states(config) {}
     KeptStates states;
-    std::vector<LayerMetrics> layers;   // [layer - 1]: rows without errors
-    std::vector<double> log_sum_exps;   // [positions], of the logits
-    std::vector<double> massive;        // [positions], of TokenErrors
+    std::vector<LayerMetrics> layers;  // [layer - 1]: rows without errors
+    std::vector<double> log_sum_exps;  // [positions], of the logits
+    std::vector<double> massive;       // [positions], of TokenErrors
   };
 
   void Keep(size_t layer, Op op, size_t first_position,

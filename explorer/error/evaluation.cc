@@ -60,11 +60,10 @@ Subject SubjectOfErrors(const Run& run, absl::Span<const Plan> plans,
   const Plan& reference = plans[query.reference];
   const auto& tokens = windows[query.window].tokens;
   // Errors against the oracle do not name it.
-  Subject subject =
-      reference == Plan::Oracle(reference.num_layers())
-          ? SubjectOf("error", run, tokens, {{"plan", &plan}})
-          : SubjectOf("error", run, tokens,
-                      {{"plan", &plan}, {"against", &reference}});
+  Subject subject = reference == Plan::Oracle(reference.num_layers())
+                        ? SubjectOf("error", run, tokens, {{"plan", &plan}})
+                        : SubjectOf("error", run, tokens,
+                                    {{"plan", &plan}, {"against", &reference}});
   subject.version = kTraceMetricsVersion;
   return subject;
 }
@@ -124,8 +123,8 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
     const size_t part = done * kParts / std::max<size_t>(total, 1);
     const size_t all = share.total * kParts;
     run.monitor.OnProgress(
-        kErrorTask,
-        std::min(share.done * kParts + share.count * part, all - 1), all, what);
+        kErrorTask, std::min(share.done * kParts + share.count * part, all - 1),
+        all, what);
   };
   const absl::Status status =
       RunLockstep(run.weights, streams, options, meter, run.parallel);
@@ -153,8 +152,8 @@ absl::StatusOr<std::vector<TraceMetrics>> MeasureErrors(
              kept.tokens->positions() == window.tokens.size();
     };
     if (Recall(run.kept, subject, metrics[q], fits)) {
-      metrics[q].logits = LogitMetricsOf(*metrics[q].tokens,
-                                         window.first_scored, window.end_scored);
+      metrics[q].logits = LogitMetricsOf(
+          *metrics[q].tokens, window.first_scored, window.end_scored);
     } else {
       missing[queries[q].window].push_back({q, std::move(subject)});
       ++total;

@@ -114,8 +114,8 @@ LogitMetrics PooledLogits(absl::Span<const TraceMetrics> metrics,
   double positions = 0;
   for (size_t i = 0; i < metrics.size(); ++i) {
     const LogitMetrics& part = *metrics[i].logits;
-    const double n = static_cast<double>(windows[i].end_scored -
-                                         windows[i].first_scored);
+    const double n =
+        static_cast<double>(windows[i].end_scored - windows[i].first_scored);
     positions += n;
     all.max_abs = Larger(all.max_abs, part.max_abs);
     all.kl_max = Larger(all.kl_max, part.kl_max);

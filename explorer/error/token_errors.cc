@@ -159,8 +159,7 @@ double KlDivergence(const double* value, const double* reference, size_t n,
 
 double KlDivergence(const double* value, const double* reference, size_t n,
                     double reference_norm) {
-  return KlDivergence(value, reference, n, LogSumExp(value, n),
-                      reference_norm);
+  return KlDivergence(value, reference, n, LogSumExp(value, n), reference_norm);
 }
 
 bool CompareTokens(Matrix<const double> value, Matrix<const double> reference,

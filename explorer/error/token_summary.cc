@@ -18,7 +18,7 @@
 namespace ulpscope {
 namespace {
 
-constexpr double kPercents[] = {100, 99.9, 99, 95, 90, 75, 50,
+constexpr double kPercents[] = {100, 99.9, 99, 95, 90,  75, 50,
                                 25,  10,   5,  1,  0.1, 0};
 
 // Figures of tokens, in the order of the windows.
@@ -114,8 +114,8 @@ std::vector<TokenPercentile> PercentilesOf(const Series& kl,
                             of_logp = text.delta_logp.Sorted(),
                             of_p = text.delta_p.Sorted();
   for (const double percent : kPercents) {
-    TokenPercentile row = {percent, QuantileOfSorted(of_kl, percent / 100), {},
-                           {}};
+    TokenPercentile row = {
+        percent, QuantileOfSorted(of_kl, percent / 100), {}, {}};
     if (!of_p.empty()) {
       row.delta_logp = QuantileOfSorted(of_logp, percent / 100);
       row.delta_p = QuantileOfSorted(of_p, percent / 100);

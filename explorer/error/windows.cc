@@ -23,8 +23,9 @@ std::vector<Window> WindowsOf(absl::Span<const Prompt> prompts,
       Window& window = windows.emplace_back();
       window.prompt = prompt.name;
       window.begin = begin;
-      window.tokens.assign(prompt.tokens.begin() + static_cast<ptrdiff_t>(begin),
-                           prompt.tokens.begin() + static_cast<ptrdiff_t>(end));
+      window.tokens.assign(
+          prompt.tokens.begin() + static_cast<ptrdiff_t>(begin),
+          prompt.tokens.begin() + static_cast<ptrdiff_t>(end));
       // Where the next window overlaps, it scores the last position, whose
       // next token it has.
       const bool overlaps = end < size && begin + stride < end;

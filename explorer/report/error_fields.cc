@@ -1,12 +1,30 @@
 #include "explorer/report/error_fields.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "explorer/error/metrics.h"
 #include "explorer/results/schema.h"
+#include "kernels/measure/error.h"
 
 namespace ulpscope {
+namespace {
+
+std::optional<double> OfUlps(const ErrorMetrics& error,
+                             double Quantiles::*figure) {
+  if (!error.ulps.has_value()) return std::nullopt;
+  return (*error.ulps).*figure;
+}
+
+}  // namespace
+
+std::optional<double> OrdinaryRelL2(const TraceMetrics& metrics) {
+  if (!metrics.complete() || !metrics.layers.back().ordinary.has_value()) {
+    return std::nullopt;
+  }
+  return metrics.layers.back().ordinary->rel_l2;
+}
 
 const Fields<ErrorMetrics>& ErrorMetricsFields() {
   using E = ErrorMetrics;
@@ -22,12 +40,13 @@ const Fields<ErrorMetrics>& ErrorMetricsFields() {
        "2-norm of the error by that of the reference.", &E::rel_l2},
       {"cosine", "Cosine", Unit::kNone, "Cosine of value and reference.",
        &E::cosine},
-      {"p50_ulps", "", Unit::kUlps, "Median error, in f32's spacing.",
-       [](const E& e) { return e.ulps.p50; }},
+      {"p50_ulps", "", Unit::kUlps,
+       "Median error, in f32's spacing; null of several windows together.",
+       [](const E& e) { return OfUlps(e, &Quantiles::p50); }},
       {"p99_ulps", "", Unit::kUlps, "99th percentile of the same.",
-       [](const E& e) { return e.ulps.p99; }},
+       [](const E& e) { return OfUlps(e, &Quantiles::p99); }},
       {"max_ulps", "", Unit::kUlps, "Largest of the same.",
-       [](const E& e) { return e.ulps.max; }},
+       [](const E& e) { return OfUlps(e, &Quantiles::max); }},
   };
   return *fields;
 }

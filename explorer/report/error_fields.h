@@ -15,6 +15,10 @@ namespace ulpscope {
 
 const Fields<ErrorMetrics>& ErrorMetricsFields();
 
+// rel_l2 of the final hidden state at ordinary positions, if all was measured
+// and there are any.
+std::optional<double> OrdinaryRelL2(const TraceMetrics& metrics);
+
 // The columns of the seed report's table of errors, layer by layer, of rows
 // with a layer, ErrorMetricsFields, "growth" and "status". More may follow.
 std::vector<std::string> SeedReportColumns();

@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 
+#include "absl/types/span.h"
 #include "explorer/tuning/wisdom_file.h"
 #include "model/architecture/config.h"
 
@@ -25,7 +27,13 @@ struct RunInfo {
   size_t threads = 0;
   WisdomUse wisdom;
   uint64_t seed = 0;
-  std::string axes;         // empty for single plans
+  std::string axes;  // empty for single plans
+  // The plan that errors are against.
+  std::string against = "oracle";
+  std::string text;  // where the prompt's text is from; empty for ids
+  // Tokens as a text for people, without control characters. Null without a
+  // tokenizer.
+  std::function<std::string(absl::Span<const int32_t>)> text_of;
   std::string stopped_by;   // "Ctrl-C", if SweepResult says where
   std::set<size_t> layers;  // rows of the printed tables; empty is all
 

@@ -4,12 +4,16 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/replicates.h"
+#include "explorer/error/windows.h"
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
+#include "explorer/report/token_results.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
@@ -100,6 +104,38 @@ Fields<PlanResult> PlanFields() {
   add("top1_agreement", "Top-1", Unit::kShare,
       "Share of the prompt's positions with the oracle's likeliest token.",
       OfLogits<&LogitMetrics::top1_agreement>, &P::prompt);
+  fields.emplace_back("final_rel_l2_ordinary", "Ordinary", Unit::kRelative,
+                      "final_rel_l2 at positions without a massive activation.",
+                      [](const P& p) { return OrdinaryRelL2(p.prompt); });
+  fields.emplace_back(
+      "score_standard_error", "", Unit::kRelative,
+      "Of the mean score of prompts, or of the windows of a single one; null "
+      "of fewer than two.",
+      [](const P& p) {
+        return p.replicate_scores.empty()
+                   ? std::nullopt
+                   : MeanOf(p.replicate_scores).standard_error;
+      });
+  fields.emplace_back(
+      "rank_last_like", "Like", n,
+      "The last place from its own on whose plans these do not tell apart from "
+      "it, by a paired t-test at 5 %; null without them.",
+      [](const P& p) { return p.last_like; });
+  const auto truth = [&fields](
+                         const char* name, const char* title, Unit unit,
+                         const char* about,
+                         std::optional<double> (*of)(const TraceMetrics&)) {
+    fields.emplace_back(name, title, unit, about, [of](const P& p) {
+      return p.against_oracle ? of(*p.against_oracle) : std::nullopt;
+    });
+  };
+  truth("oracle_final_rel_l2", "Rel L2 to the oracle", Unit::kRelative,
+        "Of the final hidden state, on the prompt; null if all errors are "
+        "against the oracle.",
+        Final<&ErrorMetrics::rel_l2>);
+  truth("oracle_kl_nats", "KL to the oracle", Unit::kNats,
+        "Mean KL(oracle || plan) of the next token, on the prompt; null alike.",
+        OfLogits<&LogitMetrics::kl>);
   add("token_final_rmse", "", Unit::kActivation,
       "Of the final hidden state, of the token alone.",
       Final<&ErrorMetrics::rmse>, &P::token);
@@ -236,9 +272,27 @@ Table SweepContext(const RunInfo& info, const SweepOptions& options,
            std::string(options.metric->name));
   AddValue(table, "seed", n, "Of the prompt's tokens.", info.seed);
   AddValue(table, "token", n, "The token that runs alone.", options.token);
-  AddValue(table, "prompt", n, "The prompt's tokens.", options.prompt);
+  AddValue(table, "prompt", n, "The tokens that are timed.", options.prompt);
+  size_t samples = 0;
+  for (const Window& window : WindowsOf(options)) {
+    samples += window.tokens.size();
+  }
   AddValue(table, "samples", n, "Positions that errors on the prompt are over.",
-           options.prompt.size());
+           samples);
+  AddValue(table, "text", n,
+           "Where the prompt's text is from; empty if it is token ids.",
+           info.text);
+  AddValue(table, "against", n, "--against: the plan that errors are against.",
+           info.against);
+  const TraceMetrics* const truth =
+      result.against_oracle ? &*result.against_oracle : nullptr;
+  AddValue(table, "against_oracle_final_rel_l2", Unit::kRelative,
+           "That plan's own error on the prompt, against the oracle, of the "
+           "final hidden state; null if it is the oracle.",
+           truth ? Final<&ErrorMetrics::rel_l2>(*truth) : std::nullopt);
+  AddValue(table, "against_oracle_kl_nats", Unit::kNats,
+           "The same, mean KL(oracle || plan) of the next token.",
+           truth ? OfLogits<&LogitMetrics::kl>(*truth) : std::nullopt);
   return table;
 }
 
@@ -272,21 +326,26 @@ Results SweepResults(const RunInfo& info, const SweepOptions& options,
       levels.push_back({&effect, &level});
     }
   }
-  return {"sweep",
-          {SweepContext(info, options, result),
-           MakeTable("plans", "Every plan, the best first.", PlanFields(),
-                     result.plans),
-           MakeTable("evaluations",
-                     "Every plan against the oracle, after all layers.",
-                     EvaluationFields(), evaluations),
-           MakeTable("layers",
-                     "The residual stream of every plan against the oracle's.",
-                     LayerFields(), layers),
-           MakeTable("timings", "Every run that was timed.", TimingFields(),
-                     timings),
-           MakeTable("main_effects",
-                     "How much each axis of the sweep moves the outcome.",
-                     LevelFields(*options.metric), levels)}};
+  Results results = {
+      "sweep",
+      {SweepContext(info, options, result),
+       MakeTable("plans", "Every plan, the best first.", PlanFields(),
+                 result.plans),
+       MakeTable("evaluations",
+                 "Every plan against the oracle, after all layers.",
+                 EvaluationFields(), evaluations),
+       MakeTable("layers",
+                 "The residual stream of every plan against the oracle's.",
+                 LayerFields(), layers),
+       MakeTable("timings", "Every run that was timed.", TimingFields(),
+                 timings),
+       MakeTable("main_effects",
+                 "How much each axis of the sweep moves the outcome.",
+                 LevelFields(*options.metric), levels)}};
+  for (Table& table : TokenTables(info, options, result)) {
+    results.tables.push_back(std::move(table));
+  }
+  return results;
 }
 
 }  // namespace ulpscope

@@ -62,6 +62,8 @@ absl::Span<const Key> Keys() {
       {"shift", Type::kInteger},   {"position", Type::kInteger},
       {"channel", Type::kInteger}, {"element", Type::kInteger},
       {"phase", Type::kText},      {"run", Type::kInteger},
+      {"window", Type::kInteger},  {"positions", Type::kText},
+      {"percentile", Type::kText},
   };
   return kKeys;
 }

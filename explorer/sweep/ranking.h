@@ -25,9 +25,9 @@ struct RankMetric {
 absl::Span<const RankMetric> RankMetrics();  // the first is the default
 
 struct PlanResult {
-  std::string plan;            // canonical text
-  std::vector<size_t> levels;  // per axis
-  TraceMetrics token, prompt;  // errors; of all windows together
+  std::string plan;                   // canonical text
+  std::vector<size_t> levels;         // per axis
+  TraceMetrics token, prompt;         // errors; of all windows together
   std::vector<TraceMetrics> windows;  // of each, or empty
   // Of the prompt against the oracle, if errors are against another plan.
   std::optional<TraceMetrics> against_oracle;
