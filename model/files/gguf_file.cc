@@ -18,52 +18,12 @@
 namespace ulpscope {
 namespace {
 
-// Ids of the types of metadata values.
-enum ValueType : uint32_t {
-  kUint8,
-  kInt8,
-  kUint16,
-  kInt16,
-  kUint32,
-  kInt32,
-  kFloat32,
-  kBool,
-  kString,
-  kArray,
-  kUint64,
-  kInt64,
-  kFloat64,
-};
-
 constexpr uint64_t kMaxKeySize = 65535;  // these two: the specification
 constexpr uint64_t kMaxTensorNameSize = 64;
 constexpr uint32_t kMaxDimensions = 4;
 // Far above any model's; they bound the memory that a file can make us take.
 constexpr uint64_t kMaxTensors = 1 << 17;
 constexpr uint64_t kMaxValues = 1 << 17;
-
-// Bytes of a value of fixed size; 0 for the others.
-uint64_t ValueSize(uint32_t type) {
-  switch (type) {
-    case kUint8:
-    case kInt8:
-    case kBool:
-      return 1;
-    case kUint16:
-    case kInt16:
-      return 2;
-    case kUint32:
-    case kInt32:
-    case kFloat32:
-      return 4;
-    case kUint64:
-    case kInt64:
-    case kFloat64:
-      return 8;
-    default:
-      return 0;
-  }
-}
 
 // Reads forward through the file and never past its end.
 class Cursor {
@@ -73,6 +33,10 @@ class Cursor {
 
   uint64_t position() const { return position_; }
   uint64_t remaining() const { return bytes_.size() - position_; }
+  // What has been read from there on.
+  absl::Span<const uint8_t> Since(uint64_t begin) const {
+    return bytes_.subspan(begin, position_ - begin);
+  }
 
   // `what` is what is being read, for the message.
   template <class T>
@@ -137,29 +101,39 @@ absl::Status ReadScalar(Cursor& cursor, absl::string_view what,
   return status;
 }
 
-absl::Status ReadArray(Cursor& cursor, absl::string_view what,
-                       GgufValue& value) {
-  uint32_t type = 0;
-  GgufArray array;
-  absl::Status status = cursor.Read(what, type);
-  if (status.ok()) status = cursor.Read(what, array.count);
-  if (!status.ok()) return status;
-  value = array;
-  if (const uint64_t size = ValueSize(type)) {
+// Moves behind the elements.
+absl::Status SkipElements(Cursor& cursor, absl::string_view what,
+                          const GgufArray& array) {
+  if (const uint64_t size = GgufValueSize(array.type)) {
     return cursor.Skip(what, array.count, size);
   }
-  if (type != kString) {
+  if (array.type != kGgufString) {
     return cursor.Error(what, "an array of scalars or strings",
-                        type == kArray ? "an array of arrays"
-                                       : absl::StrCat("element type ", type));
+                        array.type == kGgufArray
+                            ? "an array of arrays"
+                            : absl::StrCat("element type ", array.type));
   }
   // Each string takes at least the eight bytes of its length, so the loop ends
   // with the file at the latest.
   for (uint64_t i = 0; i < array.count; ++i) {
     absl::string_view ignored;
-    status = cursor.ReadString(what, ignored);
+    const absl::Status status = cursor.ReadString(what, ignored);
     if (!status.ok()) return status;
   }
+  return absl::OkStatus();
+}
+
+absl::Status ReadArray(Cursor& cursor, absl::string_view what,
+                       GgufValue& value) {
+  GgufArray array;
+  absl::Status status = cursor.Read(what, array.type);
+  if (status.ok()) status = cursor.Read(what, array.count);
+  if (!status.ok()) return status;
+  const uint64_t begin = cursor.position();
+  status = SkipElements(cursor, what, array);
+  if (!status.ok()) return status;
+  array.bytes = cursor.Since(begin);
+  value = array;
   return absl::OkStatus();
 }
 
@@ -169,27 +143,27 @@ absl::Status ReadValue(Cursor& cursor, absl::string_view what,
   const absl::Status status = cursor.Read(what, type);
   if (!status.ok()) return status;
   switch (type) {
-    case kUint8:
+    case kGgufUint8:
       return ReadScalar<uint8_t, uint64_t>(cursor, what, value);
-    case kInt8:
+    case kGgufInt8:
       return ReadScalar<int8_t, int64_t>(cursor, what, value);
-    case kUint16:
+    case kGgufUint16:
       return ReadScalar<uint16_t, uint64_t>(cursor, what, value);
-    case kInt16:
+    case kGgufInt16:
       return ReadScalar<int16_t, int64_t>(cursor, what, value);
-    case kUint32:
+    case kGgufUint32:
       return ReadScalar<uint32_t, uint64_t>(cursor, what, value);
-    case kInt32:
+    case kGgufInt32:
       return ReadScalar<int32_t, int64_t>(cursor, what, value);
-    case kFloat32:
+    case kGgufFloat32:
       return ReadScalar<float, double>(cursor, what, value);
-    case kUint64:
+    case kGgufUint64:
       return ReadScalar<uint64_t, uint64_t>(cursor, what, value);
-    case kInt64:
+    case kGgufInt64:
       return ReadScalar<int64_t, int64_t>(cursor, what, value);
-    case kFloat64:
+    case kGgufFloat64:
       return ReadScalar<double, double>(cursor, what, value);
-    case kBool: {
+    case kGgufBool: {
       uint8_t stored = 0;
       const absl::Status read = cursor.Read(what, stored);
       if (!read.ok()) return read;
@@ -197,13 +171,13 @@ absl::Status ReadValue(Cursor& cursor, absl::string_view what,
       value = stored == 1;
       return absl::OkStatus();
     }
-    case kString: {
+    case kGgufString: {
       absl::string_view text;
       const absl::Status read = cursor.ReadString(what, text);
       value = text;
       return read;
     }
-    case kArray:
+    case kGgufArray:
       return ReadArray(cursor, what, value);
     default:
       return cursor.Error(what, "a value type of 0 to 12", absl::StrCat(type));

@@ -14,15 +14,10 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/files/ggml_type.h"
+#include "model/files/gguf_array.h"
 #include "model/files/mapped_file.h"
 
 namespace ulpscope {
-
-// An array in the metadata. Only its extent has been checked; the elements stay
-// in the file.
-struct GgufArray {
-  uint64_t count = 0;
-};
 
 // A metadata value; the integer types widened to 64 bits, strings within the
 // file's mapping.
