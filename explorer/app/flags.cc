@@ -97,6 +97,12 @@ bool ReadCount(Text text, size_t most, size_t& count) {
   return absl::SimpleAtoi(text, &count) && count >= 1 && count <= most;
 }
 
+// Empty is 0.
+bool ReadOptional(Text text, size_t least, size_t& count) {
+  count = 0;
+  return text.empty() || (ReadCount(text, 1 << 20, count) && count >= least);
+}
+
 bool ReadMetric(Text text, Settings& settings) {
   for (const RankMetric& metric : RankMetrics()) {
     if (text != metric.name) continue;
@@ -117,6 +123,8 @@ constexpr unsigned kSweep = ModeBit(Mode::kSweep), kPlan = ModeBit(Mode::kPlan),
 // Of a model, and those that write a report's files of it.
 constexpr unsigned kModels = kAll & ~kCompare;
 constexpr unsigned kReports = kSweep | kPlan | kAttribute | kDiagnose;
+constexpr unsigned kPrompts = kModels & ~kDiagnose;
+constexpr unsigned kWindows = kSweep | kPlan | kAttribute | kTune;
 constexpr char kBool[] = "true or false";
 
 constexpr Flag kFlags[] = {
@@ -192,12 +200,13 @@ constexpr Flag kFlags[] = {
      "if nothing could be compared"},
     {"retune", "false", kTune, kBool, &ReadSwitch<&Settings::retune>,
      "with --tune: skip nothing", true},
-    {"on", "token", kAttribute, "token or prompt",
+    {"on", "", kAttribute, "token or prompt",
      [](Text text, Settings& s) {
-       s.on_prompt = text == "prompt";
-       return s.on_prompt || text == "token";
+       s.on = std::string(text);
+       return text.empty() || text == "token" || text == "prompt";
      },
-     "what --attribute runs: token (--token alone) or prompt (--tokens)"},
+     "what --attribute runs: token (--token alone) or prompt (default: the "
+     "prompt if it is a text, else the token)"},
     {"budget", "rel_l2<=1e-3", kAttribute,
      "METRIC<=NUMBER with rel_l2, logits_rel_l2 or kl",
      [](Text text, Settings& s) {
@@ -244,6 +253,41 @@ constexpr Flag kFlags[] = {
      "separated "
      "by commas (a single id with a comma after it). With --diagnose, ids, and "
      "only needed if the trace has none"},
+    {"prompt", "", kPrompts, "a text", &ReadText<&Settings::prompt>,
+     "the prompt as text, which the checkpoint's tokenizer reads (default: a "
+     "short built-in text if it has one and there is no --tokens)"},
+    {"prompt_file", "", kPrompts, "a path", &ReadPath<&Settings::prompt_file>,
+     "a file with the prompt's text; or, if it ends in .jsonl, with a prompt a "
+     "line: {\"text\": ...} or {\"tokens\": [...]}, and a \"name\""},
+    {"chat", "false", kPrompts, kBool, &ReadSwitch<&Settings::chat>,
+     "put the text into the checkpoint's chat template, ChatML, as a user's "
+     "message",
+     true},
+    {"window", "", kWindows, "a number of tokens from 2 to 2^20",
+     [](Text text, Settings& s) {
+       return ReadOptional(text, 2, s.windows.window);
+     },
+     "cut prompts into windows of so many tokens, each run from position 0 "
+     "(default: 512 of a text, else whole prompts)"},
+    {"stride", "", kWindows, "a number of tokens from 1 to 2^20",
+     [](Text text, Settings& s) {
+       return ReadOptional(text, 1, s.windows.stride);
+     },
+     "tokens from one window's begin to the next; what overlaps is context, "
+     "and scored once (default: the window)"},
+    {"windows", "", kWindows, "a number from 1 to 2^20",
+     [](Text text, Settings& s) {
+       return ReadOptional(text, 1, s.windows.most);
+     },
+     "run so many windows at most (default: all)"},
+    {"seeds", "1", kSweep | kPlan, "a number from 1 to 1000",
+     [](Text text, Settings& s) { return ReadCount(text, 1000, s.seeds); },
+     "run so many prompts of --tokens=COUNT, drawn with --seed and those after "
+     "it: their spread says which ranks are distinguishable"},
+    {"greedy", "", kSweep | kPlan, "a number of tokens from 1 to 2^20",
+     [](Text text, Settings& s) { return ReadOptional(text, 1, s.greedy); },
+     "generate so many tokens after the prompt under what errors are against, "
+     "and say at which of them each plan would first choose another"},
     {"seed", "1", kSweep | kPlan | kGenerate | kAttribute | kDump, "a number",
      [](Text text, Settings& s) { return absl::SimpleAtoi(text, &s.seed); },
      "seed of the prompt's tokens"},
@@ -362,6 +406,25 @@ absl::Status CheckModeTakes(const Settings& settings,
       given.count(FindFlag("axes")) > 0) {
     return DoesNothing("axes", "with", "plan");
   }
+  const bool has_text = given.count(FindFlag("prompt")) > 0 ||
+                        given.count(FindFlag("prompt_file")) > 0;
+  if (settings.chat && !has_text) {
+    return DoesNothing("chat", "without a --prompt in", mode);
+  }
+  for (const Text flag : {"tokens", "seeds", "prompt_file"}) {
+    if (given.count(FindFlag(flag)) == 0) continue;
+    if (flag != "prompt_file" && has_text) {
+      return DoesNothing(
+          flag, "with",
+          settings.prompt_file.empty() ? "prompt" : "prompt_file");
+    }
+    if (flag == "prompt_file" && given.count(FindFlag("prompt")) > 0) {
+      return DoesNothing("prompt", "with", "prompt_file");
+    }
+  }
+  if (settings.seeds > 1 && absl::StrContains(settings.tokens, ',')) {
+    return DoesNothing("seeds", "with ids of", "tokens");
+  }
   if (settings.force && settings.store.empty()) {
     return DoesNothing("force", "without", "store");
   }
@@ -443,6 +506,7 @@ absl::StatusOr<Settings> ReadFlags(absl::Span<const char* const> arguments) {
   if (!status.ok()) return status;
   settings.has_tokens =
       given.count(FindFlag("token")) + given.count(FindFlag("tokens")) > 0;
+  settings.has_prompt = given.count(FindFlag("prompt")) > 0;
   return settings;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -29,6 +30,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
 #include "model/files/output_file.h"
+#include "model/tokenizer/tokenizer.h"
 #include "model/trace/reference_trace.h"
 
 namespace ulpscope {
@@ -66,7 +68,8 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   const auto checkpoint = OpenCheckpoint(settings->model);
   if (!checkpoint.ok()) return Fail(checkpoint.status(), kFailed);
   // All that can be wrong with a flag is found before the weights are loaded.
-  const auto model = ParseModelSettings(*settings, *checkpoint);
+  const auto tokenizer = Tokenizer::Load(settings->model);
+  const auto model = ParseModelSettings(*settings, *checkpoint, tokenizer);
   if (!model.ok()) return Fail(model.status(), kBadUsage);
   if (!model->warning.empty()) Warn(model->warning);
   if (!settings->out.empty()) {
@@ -123,6 +126,14 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   info.seed = settings->seed;
   info.axes = model->axes;
   info.layers = model->layers;
+  info.against = model->against.Text();
+  info.text = model->text;
+  if (tokenizer.ok()) {
+    info.text_of = [&](absl::Span<const int32_t> tokens) {
+      const auto text = tokenizer->Decode(tokens);
+      return text.ok() ? absl::CEscape(*text) : std::string();
+    };
+  }
   return RunMode({*settings, *checkpoint, *model, trace, wisdom, *weights,
                   parallel, monitor, store->get(), std::move(info)});
 }

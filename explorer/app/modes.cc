@@ -130,7 +130,7 @@ int Sweep(Session& s) {
 
 int Attribute(Session& s) {
   ExplainOptions options;
-  options.tokens = s.settings.on_prompt
+  options.tokens = s.model.on_prompt
                        ? s.model.sweep.prompt
                        : std::vector<int32_t>{s.model.sweep.token};
   options.budget = s.settings.budget;

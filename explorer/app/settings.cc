@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -11,19 +12,35 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "explorer/app/flag_values.h"
+#include "explorer/app/prompts.h"
+#include "explorer/error/windows.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/sweep.h"
 #include "kernels/base/machine_limits.h"
 #include "model/architecture/config.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/tokenizer/tokenizer.h"
 
 namespace ulpscope {
 namespace {
 
-// The prompt, and the token that is run alone.
+// Another text, after what is there.
+void AddTo(std::string& text, absl::string_view more) {
+  absl::StrAppend(&text, text.empty() ? "" : "; ", more);
+}
+
+bool RunsWindows(Mode mode) {
+  return mode == Mode::kSweep || mode == Mode::kPlan ||
+         mode == Mode::kAttribute || mode == Mode::kTune;
+}
+
+// The text, in windows that are run one by one, and the token that is run
+// alone.
 absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
+                        const absl::StatusOr<Tokenizer>& tokenizer,
                         ModelSettings& model) {
+  constexpr size_t kTextWindow = 512;
   const ModelConfig& config = checkpoint.config;
   if (settings.mode == Mode::kDiagnose) {
     if (!settings.has_tokens) return absl::OkStatus();
@@ -35,15 +52,37 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
   const auto first = FirstToken(settings.token, checkpoint);
   if (!first.ok()) return first.status();
   model.sweep.token = *first;
-  auto prompt = PromptTokens(settings.tokens, config, *first, settings.seed);
-  if (!prompt.ok()) return prompt.status();
-  model.sweep.prompt = *std::move(prompt);
+  auto read = ReadPrompts(settings, checkpoint, *first, tokenizer);
+  if (!read.ok()) return read.status();
+  model.text = read->source;
+  for (const std::string& remark : read->remarks) AddTo(model.warning, remark);
+  model.on_prompt =
+      settings.on == "prompt" || (settings.on.empty() && !model.text.empty());
+  if (!RunsWindows(settings.mode)) {
+    if (read->prompts.size() > 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--", settings.seeds > 1 ? "seeds" : "prompt_file",
+          ": expected one prompt for this mode, found ", read->prompts.size()));
+    }
+    model.sweep.prompt = std::move(read->prompts[0].tokens);
+    return absl::OkStatus();
+  }
+  WindowOptions options = settings.windows;
+  if (options.window == 0 && !model.text.empty()) options.window = kTextWindow;
+  const size_t window =
+      options.window == 0 ? std::numeric_limits<size_t>::max() : options.window;
+  if (options.stride > window) {
+    return BadFlag("stride", absl::StrCat(options.stride),
+                   absl::StrCat("at most --window, ", window));
+  }
+  model.sweep.windows = WindowsOf(read->prompts, options);
+  model.sweep.prompt = model.sweep.windows[0].tokens;
+  if (settings.mode == Mode::kAttribute && model.on_prompt &&
+      model.sweep.windows.size() > 1) {
+    AddTo(model.warning, absl::StrCat("--attribute runs the first of ",
+                                      model.sweep.windows.size(), " windows"));
+  }
   return absl::OkStatus();
-}
-
-// Another text, after what is there.
-void AddTo(std::string& text, absl::string_view more) {
-  absl::StrAppend(&text, text.empty() ? "" : "; ", more);
 }
 
 }  // namespace
@@ -62,35 +101,44 @@ absl::StatusOr<std::string> RemarkOnWindow(const ModelConfig& config,
       config.sliding_window, positions);
 }
 
-absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
-                                                 const Checkpoint& checkpoint) {
+absl::StatusOr<ModelSettings> ParseModelSettings(
+    const Settings& settings, const Checkpoint& checkpoint,
+    const absl::StatusOr<Tokenizer>& tokenizer) {
   const ModelConfig& config = checkpoint.config;
   const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
   ModelSettings model;
   SweepOptions& sweep = model.sweep;
   sweep.metric = settings.metric;
   sweep.timing_seconds = settings.timing_seconds;
-  absl::Status read = ReadTokens(settings, checkpoint, model);
+  sweep.greedy = settings.greedy;
+  const absl::Status read = ReadTokens(settings, checkpoint, tokenizer, model);
   if (!read.ok()) return read;
   auto layers = ParseLayers(settings.layers, num_layers);
   if (!layers.ok()) return layers.status();
   model.layers = *std::move(layers);
+  size_t longest = sweep.prompt.size();
+  for (const Window& window : sweep.windows) {
+    longest = std::max(longest, window.tokens.size());
+  }
   const absl::Status memory = CheckMemory(
-      config, sweep.prompt.size() + settings.generate_count,
+      config, longest + settings.generate_count,
       settings.mode != Mode::kGenerate && settings.mode != Mode::kTune,
       AvailableMemory());
   if (!memory.ok()) return memory;
   // The last token that is generated is not run.
   const size_t generated = std::max<size_t>(settings.generate_count, 1) - 1;
-  const size_t length = sweep.prompt.size() + generated;
+  const size_t length = longest + generated;
   if (config.max_position_embeddings > 0 &&
       length > static_cast<size_t>(config.max_position_embeddings)) {
-    model.warning = absl::StrFormat(
-        "the prompt of %d tokens%s is longer than the model's %d positions",
-        sweep.prompt.size(),
-        generated == 0 ? ""
-                       : absl::StrFormat(" and %d generated ones", generated),
-        config.max_position_embeddings);
+    AddTo(model.warning,
+          absl::StrFormat(
+              "the prompt of %d tokens%s is longer than the model's %d "
+              "positions",
+              longest,
+              generated == 0
+                  ? ""
+                  : absl::StrFormat(" and %d generated ones", generated),
+              config.max_position_embeddings));
   }
   if (length > 0) {
     const auto remark = RemarkOnWindow(config, length);
@@ -106,6 +154,7 @@ absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
     return BadFlag("against", settings.against,
                    absl::StrCat("a plan: ", against.status().message()));
   }
+  sweep.against = *against;
   model.against = *std::move(against);
   auto axes = ParseAxes(settings.axes, num_layers);
   if (!axes.ok()) return axes.status();

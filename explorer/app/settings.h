@@ -9,12 +9,14 @@
 
 #include "absl/status/statusor.h"
 #include "explorer/error/budget.h"
+#include "explorer/error/windows.h"
 #include "explorer/report/report_files.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/tokenizer/tokenizer.h"
 
 namespace ulpscope {
 
@@ -48,6 +50,12 @@ struct Settings {
   std::string axes;                   // read with the model
   std::string layers, token, tokens;  // the same, or empty for their defaults
   bool has_tokens = false;            // whether --tokens or --token is given
+  std::string prompt, prompt_file;    // a text, a path, or empty
+  bool has_prompt = false;            // whether --prompt is given
+  bool chat = false;                  // puts texts into the chat template
+  WindowOptions windows;
+  size_t seeds = 1;    // prompts that are drawn
+  size_t greedy = 0;   // tokens that are generated to see where plans leave
   std::string wisdom;  // a path, "none", or empty for the default
   std::string out;     // or empty
   std::string store;   // the same
@@ -59,8 +67,9 @@ struct Settings {
   double timing_seconds = 0;
   size_t memory = 0;  // bytes
   const RankMetric* metric = nullptr;
-  Budget budget;                   // of a repair
-  bool on_prompt = false;          // --on: whether --attribute runs the prompt
+  Budget budget;  // of a repair
+  // --on: what --attribute runs; empty for the prompt if it is a text.
+  std::string on;
   std::string reference, mapping;  // of --diagnose
   std::string dump_trace;
   bool last_state_is_normed = true;  // of --dump_trace
@@ -86,6 +95,8 @@ struct ModelSettings {
   std::string axes;                   // --axes' text; empty for a plan
   std::set<size_t> layers;            // to print; empty for all
   std::string warning;                // or empty
+  std::string text;                   // where the prompt's is from, or empty
+  bool on_prompt = false;             // whether --attribute runs the prompt
 };
 
 // That the model has a window which so many positions do not fill; empty if it
@@ -95,8 +106,10 @@ absl::StatusOr<std::string> RemarkOnWindow(const ModelConfig& config,
 
 // InvalidArgument names the flag that this model does not take, or whose tokens
 // its memory cannot hold.
-absl::StatusOr<ModelSettings> ParseModelSettings(const Settings& settings,
-                                                 const Checkpoint& checkpoint);
+// `tokenizer` is the checkpoint's, or why it has none.
+absl::StatusOr<ModelSettings> ParseModelSettings(
+    const Settings& settings, const Checkpoint& checkpoint,
+    const absl::StatusOr<Tokenizer>& tokenizer);
 
 }  // namespace ulpscope
 

@@ -1,5 +1,6 @@
 #include "explorer/report/frame.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "explorer/results/schema.h"
 #include "model/architecture/config.h"
 
@@ -102,6 +104,22 @@ std::string TokensText(const std::vector<int32_t>& tokens) {
              ? absl::StrCat(tokens.size(), " tokens")
              : absl::StrCat(tokens.size() == 1 ? "token " : "tokens ",
                             absl::StrJoin(tokens, ","));
+}
+
+std::string FirstTokensText(const RunInfo& info,
+                            const std::vector<int32_t>& tokens) {
+  const auto first =
+      absl::MakeConstSpan(tokens).first(std::min(tokens.size(), kMostTokens));
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < first.size(); ++i) {
+    texts.push_back(info.text_of
+                        ? absl::StrFormat("\"%s\"(%d)",
+                                          info.text_of(first.subspan(i, 1)),
+                                          first[i])
+                        : absl::StrCat(first[i]));
+  }
+  return absl::StrCat("`", absl::StrJoin(texts, " "),
+                      first.size() < tokens.size() ? " ...`" : "`");
 }
 
 std::string ReportTail(const RunInfo& info) {

@@ -23,6 +23,11 @@ std::string ReportHead(absl::string_view title, const RunInfo& info,
 // "token 5", "tokens 5,6", of many "100 tokens".
 std::string TokensText(const std::vector<int32_t>& tokens);
 
+// The first few tokens of many, with their text if there is a tokenizer:
+// `"Hello"(9707) " world"(1879)`.
+std::string FirstTokensText(const RunInfo& info,
+                            const std::vector<int32_t>& tokens);
+
 // And behind it: that weights are SYNTHETIC, if they are.
 std::string ReportTail(const RunInfo& info);
 

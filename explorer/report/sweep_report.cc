@@ -7,14 +7,17 @@
 #include <variant>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "explorer/error/evaluation.h"
+#include "explorer/error/windows.h"
 #include "explorer/report/error_fields.h"
 #include "explorer/report/figures.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
+#include "explorer/report/token_report.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
@@ -33,20 +36,69 @@ std::string TuningLine(const WisdomUse& wisdom) {
       wisdom.timed, wisdom.known, wisdom.file);
 }
 
-std::string Ranking(const SweepOptions& options, const Results& results) {
+// What errors on the prompt are against, and over.
+std::string ErrorsAre(const RunInfo& info, const SweepOptions& options) {
+  const std::vector<Window> windows = WindowsOf(options);
+  size_t tokens = 0;
+  for (const Window& window : windows) tokens += window.tokens.size();
+  return absl::StrFormat(
+      "Errors are against %s, on %s of %d tokens",
+      info.against == "oracle" ? "the f64 oracle"
+                               : absl::StrCat("`", info.against, "`"),
+      windows.size() == 1 ? "the prompt"
+                          : absl::StrCat(windows.size(), " windows"),
+      tokens);
+}
+
+// Of another plan than the oracle: how far that is from it.
+std::string Truth(const RunInfo& info, const Results& results) {
+  const Table& context = results.tables[0];
+  if (info.against == "oracle") return "";
+  return absl::StrCat(
+      "\nOf `", info.against, "` itself, against the f64 oracle:\n\n",
+      Markdown(context,
+               {"against_oracle_final_rel_l2", "against_oracle_kl_nats"}),
+      "\nof the plans, and which of the two is nearer to it:\n\n",
+      Markdown(results.Find("plans"), {"plan", "oracle_final_rel_l2",
+                                       "oracle_kl_nats", "nearer_to_oracle"}));
+}
+
+std::string Ranking(const RunInfo& info, const SweepOptions& options,
+                    const SweepResult& result, const Results& results) {
+  std::vector<std::string> columns = {
+      "rank",
+      "pareto",
+      "plan",
+      "decode_tokens_per_second±decode_tokens_per_second_half_iqr",
+      "prefill_tokens_per_second±prefill_tokens_per_second_half_iqr",
+      "final_rmse",
+      "final_rel_l2",
+      "final_rel_l2_ordinary",
+      "mean_growth",
+      "kl_nats",
+      "top1_agreement"};
+  std::string more;
+  if (absl::c_any_of(result.plans, [](const PlanResult& plan) {
+        return plan.last_like.has_value();
+      })) {
+    columns.insert(columns.begin() + 1, "rank_last_like");
+    more =
+        " `Like`: the last place that the spread over windows does not tell "
+        "from this one (paired t-test, 5 %).";
+  }
+  if (options.greedy > 0) {
+    columns.insert(columns.end(), {"greedy_divergence", "greedy_margin_nats"});
+    absl::StrAppend(&more, " `Leaves at`: which of ", result.greedy.size(),
+                    " greedily generated tokens the plan would first choose "
+                    "otherwise.");
+  }
   return absl::StrFormat(
              "\nRanked by %s (%s). `*`: on the Pareto front of that metric and "
-             "decode speed.\nErrors are against the f64 oracle, on the prompt "
-             "of %d tokens.\n\n",
-             options.metric->name, options.metric->summary,
-             options.prompt.size()) +
-         Markdown(
-             results.Find("plans"),
-             {"rank", "pareto", "plan",
-              "decode_tokens_per_second±decode_tokens_per_second_half_iqr",
-              "prefill_tokens_per_second±prefill_tokens_per_second_half_iqr",
-              "final_rmse", "final_rel_l2", "mean_growth", "kl_nats",
-              "top1_agreement"});
+             "decode speed.%s\n%s; `Ordinary`: without positions that have a "
+             "massive activation.\n\n",
+             options.metric->name, options.metric->summary, more,
+             ErrorsAre(info, options)) +
+         Markdown(results.Find("plans"), columns) + Truth(info, results);
 }
 
 // Whether a row is of this plan, and on the token alone or on the prompt.
@@ -147,10 +199,11 @@ std::string Effects(const SweepResult& result, const Results& results) {
 }
 
 // Of the plans whose errors were not all measured: what there is.
-std::string UntilStopped(const SweepResult& result, const Results& results) {
+std::string UntilStopped(const RunInfo& info, const SweepOptions& options,
+                         const SweepResult& result, const Results& results) {
   std::string text =
-      "\n## Until it was stopped\n\nErrors are against the f64 oracle, on the "
-      "prompt, after the last layer that was\ndone.\n\n";
+      absl::StrCat("\n## Until it was stopped\n\n", ErrorsAre(info, options),
+                   ", after the last layer that was done.\n\n");
   Table last = results.Find("layers");
   std::vector<Row> rows;
   for (const PlanResult& plan : result.plans) {
@@ -184,7 +237,7 @@ std::string SweepReport(const RunInfo& info, const SweepOptions& options,
   const size_t measured = static_cast<size_t>(
       std::count_if(result.plans.begin(), result.plans.end(),
                     [](const PlanResult& plan) { return plan.measured(); }));
-  if (measured > 0) text += Ranking(options, results);
+  if (measured > 0) text += Ranking(info, options, result, results);
   const auto section = [&](const PlanResult& plan, absl::string_view title) {
     text += TokenSection(info, options, results, plan, title);
   };
@@ -194,7 +247,12 @@ std::string SweepReport(const RunInfo& info, const SweepOptions& options,
     section(result.plans.front(), "Best plan");
     section(result.plans[measured - 1], "Worst plan");
   }
-  if (measured < result.plans.size()) text += UntilStopped(result, results);
+  if (measured > 0) {
+    text += TextSection(info, options, result.plans[measured - 1], results);
+  }
+  if (measured < result.plans.size()) {
+    text += UntilStopped(info, options, result, results);
+  }
   text +=
       "\nAt position 0 the softmax is over a single score: no softmax strategy "
       "can matter there.\n";

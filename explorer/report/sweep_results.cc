@@ -15,6 +15,7 @@
 #include "explorer/report/frame.h"
 #include "explorer/report/token_results.h"
 #include "explorer/results/schema.h"
+#include "explorer/sweep/greedy.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
 
@@ -136,6 +137,30 @@ Fields<PlanResult> PlanFields() {
   truth("oracle_kl_nats", "KL to the oracle", Unit::kNats,
         "Mean KL(oracle || plan) of the next token, on the prompt; null alike.",
         OfLogits<&LogitMetrics::kl>);
+  fields.emplace_back(
+      "nearer_to_oracle", "Nearer", n,
+      "Whose errors against the oracle are smaller, by both figures: \"plan\", "
+      "\"against\", or \"undecided\"; null if all errors are against it.",
+      [](const P& p) { return p.nearer; });
+  const auto greedy = [&fields](const char* name, const char* title, Unit unit,
+                                const char* about, auto of) {
+    fields.emplace_back(name, title, unit, about, [of](const P& p) {
+      return p.greedy && p.greedy->token ? std::make_optional(of(*p.greedy))
+                                         : std::nullopt;
+    });
+  };
+  using G = GreedyDivergence;
+  greedy("greedy_divergence", "Leaves at", n,
+         "The first of the tokens generated under what errors are against "
+         "(--greedy) for which the plan would choose another, from 1; null if "
+         "there is none, or none were generated.",
+         [](const G& g) { return *g.token; });
+  greedy("greedy_chosen", "", n, "That other token; -1 if its logit is NaN.",
+         [](const G& g) { return g.chosen; });
+  greedy("greedy_margin_nats", "By", Unit::kNats,
+         "By how much what errors are against finds it less likely than its "
+         "own.",
+         [](const G& g) { return g.margin; });
   add("token_final_rmse", "", Unit::kActivation,
       "Of the final hidden state, of the token alone.",
       Final<&ErrorMetrics::rmse>, &P::token);
@@ -282,6 +307,9 @@ Table SweepContext(const RunInfo& info, const SweepOptions& options,
   AddValue(table, "text", n,
            "Where the prompt's text is from; empty if it is token ids.",
            info.text);
+  AddValue(table, "greedy_tokens", n,
+           "Tokens that were generated after the prompt (--greedy).",
+           result.greedy);
   AddValue(table, "against", n, "--against: the plan that errors are against.",
            info.against);
   const TraceMetrics* const truth =

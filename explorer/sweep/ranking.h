@@ -10,6 +10,7 @@
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
 #include "explorer/sweep/axes.h"
+#include "explorer/sweep/greedy.h"
 
 namespace ulpscope {
 
@@ -31,6 +32,11 @@ struct PlanResult {
   std::vector<TraceMetrics> windows;  // of each, or empty
   // Of the prompt against the oracle, if errors are against another plan.
   std::optional<TraceMetrics> against_oracle;
+  // Whether it or that other plan is nearer to the oracle, by the relative
+  // error of the final hidden state and by the KL divergence: "plan",
+  // "against", or "undecided" where they say different things.
+  std::optional<std::string> nearer;
+  std::optional<GreedyDivergence> greedy;  // none unless asked for
   PlanTiming timing;
   // Tokens per second; none without times.
   std::optional<Spread> decode_rate, prefill_rate;

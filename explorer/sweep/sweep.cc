@@ -22,6 +22,7 @@
 #include "explorer/error/token_summary.h"
 #include "explorer/error/windows.h"
 #include "explorer/sweep/axes.h"
+#include "explorer/sweep/greedy.h"
 #include "explorer/sweep/ranking.h"
 #include "model/architecture/plan.h"
 
@@ -69,11 +70,27 @@ std::string StoppedInErrors(const std::vector<PlanResult>& plans,
              : absl::StrCat(text, "after layer ", done, " of ", num_layers);
 }
 
+// PlanResult::nearer, of the errors against the oracle of both.
+std::optional<std::string> Nearer(const std::optional<TraceMetrics>& plan,
+                                  const std::optional<TraceMetrics>& against) {
+  if (!plan.has_value() || !against.has_value() || !plan->complete() ||
+      !against->complete()) {
+    return std::nullopt;
+  }
+  const double by_state =
+      plan->final_hidden().rel_l2 - against->final_hidden().rel_l2;
+  const double by_kl = plan->logits->kl - against->logits->kl;
+  if (by_state < 0 && by_kl < 0) return "plan";
+  if (by_state > 0 && by_kl > 0) return "against";
+  return "undecided";  // where a figure is NaN, too
+}
+
 struct MeasuredPlans {
   std::vector<Plan> plans;
   std::vector<PlanResult> results;  // [plans], with their errors
   std::optional<TraceMetrics> against_oracle;
-  bool all = true;  // not stopped on the way
+  std::vector<int32_t> greedy;  // that were generated
+  bool all = true;              // not stopped on the way
 };
 
 absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
@@ -136,6 +153,19 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
   }
   if (against != oracle) {
     measured.against_oracle = Pooled(truths[against], windows);
+  }
+  for (PlanResult& result : measured.results) {
+    result.nearer = Nearer(result.against_oracle, measured.against_oracle);
+  }
+  if (options.greedy == 0 || !measured.all) return measured;
+  auto greedy = RunGreedily(run, plans[against], measured.plans, options.prompt,
+                            options.greedy);
+  measured.all = greedy.ok();
+  if (absl::IsCancelled(greedy.status())) return measured;
+  if (!greedy.ok()) return greedy.status();
+  measured.greedy = std::move(greedy->tokens);
+  for (size_t p = 0; p < num_plans; ++p) {
+    measured.results[p].greedy = greedy->plans[p];
   }
   return measured;
 }
@@ -246,6 +276,7 @@ absl::StatusOr<SweepResult> RunSweep(
   SweepResult result;
   result.plans = std::move(measured->results);
   result.against_oracle = std::move(measured->against_oracle);
+  result.greedy = std::move(measured->greedy);
   // Sorts the plans of a copy: those that are timed keep their places.
   const auto ranked = [&](SweepResult of) {
     ScorePlans(options, of.plans);

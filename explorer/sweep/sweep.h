@@ -26,6 +26,7 @@ struct SweepOptions {
   std::vector<int32_t> prompt;     // that is timed
   std::vector<Window> windows;     // errors are of; empty: of the prompt
   std::optional<Plan> against;     // what errors are against; else the oracle
+  size_t greedy = 0;               // tokens that are generated after the prompt
   const RankMetric* metric = nullptr;
   size_t max_rounds = 5;       // of timing; at least 2 are made
   double timing_seconds = 60;  // no further round starts after that
@@ -38,6 +39,7 @@ struct SweepResult {
   // Of the plan that errors are against, on all windows, against the oracle;
   // none if it is the oracle, or was not measured.
   std::optional<TraceMetrics> against_oracle;
+  std::vector<int32_t> greedy;  // tokens that were generated
   // "while measuring errors, after layer 7 of 24", if the sweep was stopped.
   std::string stopped_in;
   // Why it ended before all rounds of timing, unless it was stopped.
