@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the tokenizer with Hugging Face's, text by text.
 
-    pip install tokenizers==0.23.3 gguf
+    pip install tokenizers==0.23.3 transformers gguf
     ./bazelw build //tests/model/tokenizer:tokenizer_probe
     python3 tools/compare_tokenizer.py \\
         bazel-bin/tests/model/tokenizer/tokenizer_probe MODEL...
@@ -9,7 +9,8 @@
 A MODEL is a folder with a tokenizer.json, or a .gguf file; of the latter a
 tokenizer is made of the tokens and merges in it and the steps that Hugging Face
 publishes for that kind of model. Ids must be equal, and so must be the bytes that
-they stand for and the normalized text. For each model it prints the number of
+they stand for and the normalized text; and, where the chat template is ChatML, so
+must be the prompts that transformers makes with it of one message. For each model it prints the number of
 texts, tokens and differences, and a name of all ids, which is the same for two
 models whose ids are. Fails if any differ.
 """
@@ -24,6 +25,7 @@ import sys
 import time
 
 import gguf
+import transformers
 from tokenizers import (
     AddedToken,
     Regex,
@@ -230,12 +232,54 @@ def compare(probe, path):
     return len(differ)
 
 
+def chat_template(path):
+    if path.is_dir():
+        config = json.loads((path / "tokenizer_config.json").read_text())
+        return config.get("chat_template")
+    field = gguf.GGUFReader(path).fields.get("tokenizer.chat_template")
+    return field and field.contents()
+
+
+def compare_chat(probe, path):
+    template = chat_template(path)
+    if template is None:
+        return 0
+    inputs = ["", "Hello", " a\n b \n", "{{ x }} <|im_end|>", *MULTILINGUAL.splitlines()]
+    run = subprocess.run(
+        [probe, "--chat", path],
+        input="\n".join(map(json.dumps, inputs)) + "\n",
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode:
+        print(f"{path}: {run.stderr}")
+        return "<|im_start|>" in template
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=open_model(path), chat_template=template
+    )
+    theirs = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}],
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        for text in inputs
+    ]
+    ours = list(map(json.loads, run.stdout.splitlines()))
+    differ = sum(a != b for a, b in zip(ours, theirs, strict=True))
+    print(f"{path}: {len(inputs)} prompts, {differ} differences; {ascii(ours[1])}\n")
+    return differ
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("probe")
     parser.add_argument("models", nargs="+", type=pathlib.Path, metavar="MODEL")
     args = parser.parse_args()
-    if sum(compare(args.probe, path) for path in args.models):
+    differ = 0
+    for path in args.models:
+        differ += compare_chat(args.probe, path) + compare(args.probe, path)
+    if differ:
         sys.exit("there are differences")
 
 

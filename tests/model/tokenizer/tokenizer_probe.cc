@@ -1,10 +1,11 @@
-// tokenizer_probe MODEL < TEXTS > IDS
+// tokenizer_probe [--chat] MODEL < TEXTS > IDS
 //
 // For tools/compare_tokenizer.py: loads the tokenizer of MODEL and writes, for
 // each line of the input, a JSON string, a line of JSON: the ids, whether NFC
 // changed the text, how many bytes have no token, and the bytes that the ids
-// stand for, as hexadecimal digits. At the end, on stderr, the time that encoding
-// took.
+// stand for, as hexadecimal digits. At the end, on stderr, the time that
+// encoding took. With --chat, instead, the prompts that the chat template makes
+// of the texts, as JSON strings.
 
 #include <chrono>
 #include <iostream>
@@ -12,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
+#include "model/tokenizer/chat.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 
@@ -24,7 +26,22 @@ double Seconds(Clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-int Run(const char* model) {
+int Chat(const char* model) {
+  const absl::StatusOr<Tokenizer> tokenizer = Tokenizer::Load(model);
+  std::string line;
+  while (tokenizer.ok() && std::getline(std::cin, line)) {
+    const absl::StatusOr<std::string> prompt = FormatChatMl(
+        *tokenizer, nlohmann::json::parse(line).get<std::string>());
+    if (!prompt.ok()) {
+      std::cerr << prompt.status() << "\n";
+      return 1;
+    }
+    std::cout << nlohmann::json(*prompt) << "\n";
+  }
+  return tokenizer.ok() ? 0 : 1;
+}
+
+int Encode(const char* model) {
   const Clock::time_point begin = Clock::now();
   const absl::StatusOr<Tokenizer> tokenizer = Tokenizer::Load(model);
   if (!tokenizer.ok()) {
@@ -71,9 +88,10 @@ int Run(const char* model) {
 }  // namespace ulpscope
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::cerr << "usage: tokenizer_probe MODEL\n";
+  const bool chat = argc == 3 && std::string(argv[1]) == "--chat";
+  if (argc != 2 && !chat) {
+    std::cerr << "usage: tokenizer_probe [--chat] MODEL\n";
     return 2;
   }
-  return ulpscope::Run(argv[1]);
+  return chat ? ulpscope::Chat(argv[2]) : ulpscope::Encode(argv[1]);
 }
