@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -30,6 +29,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
 #include "model/files/output_file.h"
+#include "model/tokenizer/token_text.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/trace/reference_trace.h"
 
@@ -131,7 +131,9 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   if (tokenizer.ok()) {
     info.text_of = [&](absl::Span<const int32_t> tokens) {
       const auto text = tokenizer->Decode(tokens);
-      return text.ok() ? absl::CEscape(*text) : std::string();
+      if (!text.ok()) return std::string();
+      const std::string quoted = QuotedBytes(*text);
+      return quoted.substr(1, quoted.size() - 2);
     };
   }
   return RunMode({*settings, *checkpoint, *model, trace, wisdom, *weights,

@@ -21,6 +21,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/files/mapped_file.h"
 #include "model/files/strict_json.h"
+#include "model/tokenizer/chat.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 
@@ -50,7 +51,7 @@ class Reader {
     if (text.empty()) return Expected(where, "a text", "an empty one");
     std::string form;
     if (settings_.chat) {
-      absl::StatusOr<std::string> chat = absl::UnimplementedError("TODO");
+      auto chat = FormatChatMl(*tokenizer_, text);
       if (!chat.ok()) return In("--chat", chat.status());
       form = *std::move(chat);
       if (prompts_.remarks.empty()) {

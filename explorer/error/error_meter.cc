@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/log/check.h"
 #include "absl/types/span.h"
 #include "explorer/error/massive.h"
 #include "explorer/error/metrics.h"
@@ -30,6 +31,7 @@ ErrorMeter::ErrorMeter(const ModelConfig& config,
       metrics_(measurements_.size()),
       rows_(measurements_.size()) {
   for (const Measurement& m : measurements_) {
+    CHECK_LE(m.reference, m.value);
     references_.try_emplace(m.reference, config);
   }
 }

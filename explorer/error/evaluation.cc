@@ -95,9 +95,19 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
     return at->second;
   };
   std::vector<Measurement> measurements;
+  // References first, and of these the ones that are not measured themselves:
+  // a measurement's reference is shown before its value.
+  std::set<std::pair<size_t, size_t>> values;
   for (const Missing& m : missing) {
-    const ErrorQuery& query = queries[m.query];
-    add(query.window, query.reference, true);
+    values.emplace(queries[m.query].window, queries[m.query].plan);
+  }
+  for (const bool is_value : {false, true}) {
+    for (const Missing& m : missing) {
+      const ErrorQuery& query = queries[m.query];
+      if ((values.count({query.window, query.reference}) > 0) == is_value) {
+        add(query.window, query.reference, true);
+      }
+    }
   }
   for (const Missing& m : missing) {
     const ErrorQuery& query = queries[m.query];
