@@ -18,6 +18,7 @@ BELOW = {
     "kernels/measure": ["kernels/base"],
     "kernels/tune": ["kernels/ops", "kernels/measure"],
     "model/files": ["kernels/ops"],
+    "model/tokenizer": ["model/files"],
     "model/architecture": ["model/files"],
     "model/synthetic": ["model/architecture"],
     "model/checkpoint": ["model/synthetic"],
