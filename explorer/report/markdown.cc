@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "explorer/report/figures.h"
 #include "explorer/results/schema.h"
@@ -58,7 +59,10 @@ struct Text {
   std::string operator()(int64_t x) const { return absl::StrCat(x); }
   std::string operator()(uint64_t x) const { return absl::StrCat(x); }
   std::string operator()(double x) const { return NumberText(unit, x); }
-  std::string operator()(const std::string& x) const { return x; }
+  // A bar would end the cell.
+  std::string operator()(const std::string& x) const {
+    return absl::StrReplaceAll(x, {{"|", "\\|"}});
+  }
   template <typename T>
   std::string operator()(const std::vector<T>& list) const {
     return absl::StrJoin(list, ", ", [this](std::string* out, const T& x) {

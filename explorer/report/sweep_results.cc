@@ -100,10 +100,10 @@ Fields<PlanResult> PlanFields() {
       "Geometric mean of the error's growth per layer, on the prompt.",
       MeanGrowth, &P::prompt);
   add("kl_nats", "KL (nats)", Unit::kNats,
-      "Mean KL(oracle || plan) of the next token, on the prompt.",
+      "Mean KL(reference || plan) of the next token, on the prompt.",
       OfLogits<&LogitMetrics::kl>, &P::prompt);
   add("top1_agreement", "Top-1", Unit::kShare,
-      "Share of the prompt's positions with the oracle's likeliest token.",
+      "Share of the prompt's positions with the reference's likeliest token.",
       OfLogits<&LogitMetrics::top1_agreement>, &P::prompt);
   fields.emplace_back("final_rel_l2_ordinary", "Ordinary", Unit::kRelative,
                       "final_rel_l2 at positions without a massive activation.",
@@ -190,14 +190,15 @@ Fields<Evaluation> EvaluationFields() {
       {"max_abs", "Logits' max error", Unit::kActivation,
        "Largest absolute error of the logits.", &L::max_abs},
       {"kl_nats", "KL (nats)", Unit::kNats,
-       "Mean KL(oracle || plan) of the next token.", &L::kl},
+       "Mean KL(reference || plan) of the next token.", &L::kl},
       {"kl_max_nats", "Largest KL", Unit::kNats, "The largest of a position.",
        &L::kl_max},
       {"top1_agreement", "Top-1", Unit::kShare,
-       "Share of positions with the oracle's likeliest token.",
+       "Share of positions with the reference's likeliest token.",
        &L::top1_agreement},
       {"top10_overlap", "Top-10", Unit::kShare,
-       "Mean share of the oracle's ten likeliest tokens.", &L::top10_overlap}};
+       "Mean share of the reference's ten likeliest tokens.",
+       &L::top10_overlap}};
   AppendPart(fields, "logits_", logits, true, [](const E& e) {
     return e.metrics->logits ? &*e.metrics->logits : nullptr;
   });
@@ -223,9 +224,9 @@ Fields<Layer> LayerFields() {
       {"status", "Status", n, "The seed report's verdict on mean_abs.",
        [](const LayerMetrics& m) { return StatusOf(m.error.mean_abs); }},
       {"std", "Std", Unit::kActivation,
-       "Standard deviation of the oracle's stream.", &LayerMetrics::std},
+       "Standard deviation of the reference's stream.", &LayerMetrics::std},
       {"max_activation", "Largest Activation", n,
-       "The oracle's largest, signed.", &LayerMetrics::max_activation},
+       "The reference's largest, signed.", &LayerMetrics::max_activation},
       {"max_activation_position", "", n, "Its position.",
        &LayerMetrics::max_position},
       {"max_activation_channel", "Channel", n, "Its channel.",
@@ -359,11 +360,12 @@ Results SweepResults(const RunInfo& info, const SweepOptions& options,
       {SweepContext(info, options, result),
        MakeTable("plans", "Every plan, the best first.", PlanFields(),
                  result.plans),
-       MakeTable("evaluations",
-                 "Every plan against the oracle, after all layers.",
-                 EvaluationFields(), evaluations),
+       MakeTable(
+           "evaluations",
+           "Every plan against the reference (--against), after all layers.",
+           EvaluationFields(), evaluations),
        MakeTable("layers",
-                 "The residual stream of every plan against the oracle's.",
+                 "The residual stream of every plan against the reference's.",
                  LayerFields(), layers),
        MakeTable("timings", "Every run that was timed.", TimingFields(),
                  timings),

@@ -91,7 +91,9 @@ std::string TextSection(const RunInfo& info, const SweepOptions& options,
       "\n## Tokens, against ", against, "\n\n",
       WindowsLine(info, WindowsOf(options)),
       "d = Δ log p is the log-probability of the token that comes next, minus ",
-      "that under ", against, "; k3 is the mean of e^d - 1 - d.\n\n",
+      "that under ", against,
+      "; k3 is the mean of e^d - 1 - d, Mean ratio that of e^abs(d), and ",
+      "Off by 2x the share of tokens\nwith abs(d) > ln 2.\n\n",
       Markdown(summaries, columns, Has(summaries, "positions", "all")));
   // Where no position is massive, both are the same.
   const auto ordinary = Has(summaries, "positions", "ordinary");

@@ -185,10 +185,10 @@ Fields<Summary> SummaryFields() {
       return t == nullptr ? std::nullopt : std::optional<double>(t->*of);
     });
   };
-  figure("perplexity", "Perplexity", Unit::kRatio,
+  figure("perplexity", "Perplexity", n,
          "exp(-mean log-probability) of the text's tokens, under the plan.",
          &T::perplexity);
-  figure("reference_perplexity", "Reference's", Unit::kRatio,
+  figure("reference_perplexity", "Reference's", n,
          "The same under what errors are against.", &T::reference_perplexity);
   estimate("logp_nats", "", Unit::kNats,
            "Log-probability of the token that comes next, under the plan",
@@ -228,8 +228,8 @@ Fields<Summary> SummaryFields() {
   fields.insert(fields.end(), flips.begin(), flips.end());
   estimate("k3_nats", "k3", Unit::kNats,
            "e^d - 1 - d, Schulman's estimate of the KL divergence", &T::k3);
-  estimate("ratio", "e^|d|", Unit::kRatio, "e^|d|", &T::ratio);
-  estimate("off_by_twice", "|d| > ln 2", Unit::kShare,
+  estimate("ratio", "Mean ratio", Unit::kRatio, "e^|d|", &T::ratio);
+  estimate("off_by_twice", "Off by 2x", Unit::kShare,
            "Share of tokens whose probability is off by more than a factor of "
            "two",
            &T::off_by_twice);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -37,17 +38,27 @@ class ErrorMeterTest : public testing::Test {
                    {values.data(), values.size() / cols, cols});
   }
 
+  // Each stream from the second on against the first.
+  static std::vector<Measurement> AgainstFirst(
+      size_t streams, const std::vector<int32_t>& tokens) {
+    std::vector<Measurement> measurements;
+    for (size_t s = 1; s < streams; ++s) measurements.push_back({s, 0, tokens});
+    return measurements;
+  }
+
   TestMonitor monitor_;
   Parallel parallel_;
+  const std::vector<int32_t> one_ = {1}, two_ = {1, 2};
 };
 
 TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
   std::vector<size_t> told;
-  ErrorMeter meter(Config(), 2, {0, 1, 0, 1}, monitor_, parallel_,
-                   [&told](size_t run, const TraceMetrics& m) {
-                     EXPECT_TRUE(m.complete());
-                     told.push_back(run);
-                   });
+  ErrorMeter meter(
+      Config(), {{2, 0, one_}, {3, 1, two_}, {4, 0, one_}, {5, 1, two_}},
+      monitor_, parallel_, [&told](size_t run, const TraceMetrics& m) {
+        EXPECT_TRUE(m.complete());
+        told.push_back(run);
+      });
   for (size_t i = 0; i < kNumOps; ++i) {
     EXPECT_EQ(meter.Wants(OpAt(i)), KeptStates::Keeps(OpAt(i)))
         << OpName(OpAt(i));
@@ -108,7 +119,7 @@ TEST_F(ErrorMeterTest, MeasuresEachStreamAgainstItsSequencesOracle) {
 
 // In a second pass, after the oracle is done.
 TEST_F(ErrorMeterTest, PlansMayComeLater) {
-  ErrorMeter meter(Config(), 1, {0, 0}, monitor_, parallel_);
+  ErrorMeter meter(Config(), AgainstFirst(3, one_), monitor_, parallel_);
   for (const size_t stream : {0, 1, 2}) {
     Show(meter, {stream}, 0, Op::kEmbed, {1, 1});
     Show(meter, {stream}, 1, Op::kMlpResidual,
@@ -124,7 +135,7 @@ TEST_F(ErrorMeterTest, PlansMayComeLater) {
 }
 
 TEST_F(ErrorMeterTest, WhatIsNotShownIsMissing) {
-  ErrorMeter meter(Config(), 1, {0, 0}, monitor_, parallel_);
+  ErrorMeter meter(Config(), AgainstFirst(3, one_), monitor_, parallel_);
   Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});
   Show(meter, {0}, 1, Op::kMlpResidual, {1, 1});
   Show(meter, {1}, 1, Op::kMlpResidual, {1, 2});
@@ -138,7 +149,7 @@ TEST_F(ErrorMeterTest, WhatIsNotShownIsMissing) {
 TEST_F(ErrorMeterTest, WhatIsShownAfterTheStopIsMissing) {
   bool stop = false;
   TestMonitor monitor([&stop] { return stop; });
-  ErrorMeter meter(Config(), 1, {0, 0}, monitor, parallel_);
+  ErrorMeter meter(Config(), AgainstFirst(3, one_), monitor, parallel_);
   Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});
   Show(meter, {0, 1, 2}, 1, Op::kMlpResidual, {1, 1});
   Show(meter, {0}, 0, Op::kLmHead, {0, 1, 0}, 3);
@@ -154,7 +165,7 @@ TEST_F(ErrorMeterTest, WhatIsShownAfterTheStopIsMissing) {
 }
 
 TEST_F(ErrorMeterTest, BrokenStreamShows) {
-  ErrorMeter meter(Config(), 1, {0}, monitor_, parallel_);
+  ErrorMeter meter(Config(), AgainstFirst(2, one_), monitor_, parallel_);
   Show(meter, {0, 1}, 0, Op::kEmbed, {0, 0});
   Show(meter, {0}, 1, Op::kMlpResidual, {1, 2});
   Show(meter, {1}, 1, Op::kMlpResidual, {1, kNaN});

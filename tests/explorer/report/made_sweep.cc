@@ -4,12 +4,15 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "explorer/error/metrics.h"
+#include "explorer/error/token_errors.h"
 #include "explorer/report/sweep_results.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "gtest/gtest.h"
+#include "kernels/measure/error.h"
 #include "kernels/measure/random.h"
 
 namespace ulpscope {
@@ -28,22 +31,46 @@ ErrorMetrics RandomErrors(Random& random) {
   e.mean_signed = -figure();
   e.rel_l2 = figure();
   e.cosine = figure();
-  e.ulps = {figure(), figure(), figure()};
+  e.ulps = Quantiles{figure(), figure(), figure()};
+  e.count = 3 * 64;
+  e.value_l2 = figure();
+  e.reference_l2 = figure();
   return e;
 }
 
-TraceMetrics RandomTrace(Random& random) {
+TokenErrors RandomTokens(size_t positions, Random& random) {
+  TokenErrors t;
+  for (std::vector<double>* figures :
+       {&t.kl, &t.max_abs, &t.top10, &t.margin, &t.flip_margin, &t.reference_l2,
+        &t.error_l2}) {
+    for (size_t p = 0; p < positions; ++p) figures->push_back(random.Uniform());
+  }
+  for (size_t p = 0; p < positions; ++p) {
+    t.reference_top.push_back(static_cast<double>(random.Below(3)));
+    t.top.push_back(static_cast<double>(random.Below(3)));
+    t.rank.push_back(static_cast<double>(1 + random.Below(3)));
+    t.massive.push_back(p == 0 ? 1 : 0);
+    if (p == 0) continue;
+    t.reference_logp.push_back(-random.Uniform());
+    t.logp.push_back(-random.Uniform());
+  }
+  return t;
+}
+
+TraceMetrics RandomTrace(size_t positions, Random& random) {
   TraceMetrics m;
   for (size_t layer = 1; layer <= kLayers; ++layer) {
     LayerMetrics row;
     row.layer = layer;
     row.error = RandomErrors(random);
+    if (positions > 1) row.ordinary = PartErrors{0.5, 0.75, 1e-3, 128, 8};
     row.std = random.Uniform();
     row.max_activation = 2000 * random.Uniform(-1, 1);
     row.max_channel = random.Below(900);
     m.AddLayer(row);
   }
   m.final_norm = RandomErrors(random);
+  m.tokens = RandomTokens(positions, random);
   m.logits.emplace();
   m.logits->max_abs = random.Uniform();
   m.logits->kl = random.Uniform();
@@ -82,8 +109,9 @@ MadeSweep::MadeSweep() : info(MadeRunInfo()) {
     PlanResult plan;
     plan.plan = plans[i];
     plan.levels = {i / 2, i % 2};
-    plan.token = RandomTrace(random);
-    plan.prompt = RandomTrace(random);
+    plan.token = RandomTrace(1, random);
+    plan.prompt = RandomTrace(options.prompt.size(), random);
+    plan.windows = {plan.prompt};
     plan.timing.decode = {random.Uniform(), random.Uniform()};
     plan.timing.prefill = {random.Uniform()};
     plan.decode_rate = Spread{1000 * random.Uniform(), random.Uniform()};
@@ -109,8 +137,10 @@ void MadeSweep::Stop(size_t layers) {
     for (TraceMetrics* trace : {&plan.token, &plan.prompt}) {
       trace->layers.resize(layers);
       trace->final_norm.reset();
+      trace->tokens.reset();
       trace->logits.reset();
     }
+    plan.windows = {plan.prompt};
     plan.timing = {};
     plan.decode_rate = plan.prefill_rate = std::nullopt;
     plan.score.reset();

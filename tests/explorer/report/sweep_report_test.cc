@@ -72,7 +72,7 @@ TEST(SweepResultsTest, LayersAreOfBothSequences) {
         EXPECT_EQ(At(layers, row, "tokens"),
                   Value(trace == &plan.token ? "token" : "prompt"));
         EXPECT_EQ(Figure(layers, row, "rmse"), layer.error.rmse);
-        EXPECT_EQ(Figure(layers, row, "max_ulps"), layer.error.ulps.max);
+        EXPECT_EQ(Figure(layers, row, "max_ulps"), layer.error.ulps->max);
         EXPECT_EQ(Figure(layers, row, "max_activation"), layer.max_activation);
         // The first layer grows from nothing.
         EXPECT_EQ(

@@ -11,6 +11,7 @@
 #include "explorer/error/archive.h"
 #include "explorer/error/archived_metrics.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/token_errors.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
@@ -28,14 +29,22 @@ TraceMetrics MadeMetrics() {
     row.error.mean_abs = 1.0 / 3;
     row.error.max_abs = Limits::infinity();
     row.error.max_row = 7;
-    row.error.ulps = {1, 2.5, Limits::infinity()};
+    row.error.ulps = Quantiles{1, 2.5, Limits::infinity()};
     row.std = -Limits::infinity();
     row.max_activation = Limits::quiet_NaN();
     if (layer == 2) row.growth = 0x1.fffffffffffffp+1;
     m.layers.push_back(row);
   }
-  m.logits = LogitMetrics{};
-  m.logits->kl = Limits::denorm_min();
+  TokenErrors& tokens = m.tokens.emplace();
+  for (std::vector<double>* figures :
+       {&tokens.kl, &tokens.max_abs, &tokens.top10, &tokens.reference_top,
+        &tokens.top, &tokens.margin, &tokens.flip_margin, &tokens.rank,
+        &tokens.reference_l2, &tokens.error_l2, &tokens.massive}) {
+    *figures = {1, 0.25};
+  }
+  tokens.kl = {Limits::denorm_min(), Limits::quiet_NaN()};
+  tokens.reference_logp = {-1};
+  tokens.logp = {-Limits::infinity()};
   return m;
 }
 

@@ -79,7 +79,7 @@ std::vector<double> Figures(const TraceMetrics& m) {
          {row.error.mean_abs, row.error.rmse, row.error.max_abs,
           static_cast<double>(row.error.max_row),
           static_cast<double>(row.error.max_col), row.error.mean_signed,
-          row.error.rel_l2, row.error.cosine, row.error.ulps.p99, row.std,
+          row.error.rel_l2, row.error.cosine, row.error.ulps->p99, row.std,
           row.max_activation, row.cancellation.attn, row.cancellation.mlp}) {
       all.push_back(x);
     }
