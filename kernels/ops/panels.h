@@ -12,6 +12,7 @@
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/block_type.h"
+#include "kernels/ops/stored_type.h"
 
 namespace ulpscope {
 
@@ -32,10 +33,11 @@ struct PanelsView {
   size_t panel_bytes() const {
     return blocks != nullptr ? panel_stride : panel_stride * DTypeSize(dtype);
   }
-  // "BF16", "Q4_K".
-  absl::string_view type_name() const {
-    return blocks != nullptr ? blocks->name : DTypeName(dtype);
+  StoredType type() const {
+    return blocks != nullptr ? StoredType(*blocks) : StoredType(dtype);
   }
+  // "BF16", "Q4_K".
+  absl::string_view type_name() const { return type().name(); }
 };
 
 // Called on the way by the thread that packs, when that many of the n rows are
