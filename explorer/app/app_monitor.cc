@@ -14,9 +14,18 @@ bool AppMonitor::stopped() { return Interrupted(); }
 
 void AppMonitor::OnProgress(absl::string_view task, size_t done, size_t total,
                             absl::string_view what) {
+  Show(Counted::kItems, task, done, total, what);
+}
+
+void AppMonitor::OnBytes(absl::string_view task, size_t done, size_t total) {
+  Show(Counted::kBytes, task, done, total, "");
+}
+
+void AppMonitor::Show(Counted counted, absl::string_view task, size_t done,
+                      size_t total, absl::string_view what) {
   auto found = tasks_.find(task);
   if (found == tasks_.end()) {
-    found = tasks_.try_emplace(std::string(task), task, total).first;
+    found = tasks_.try_emplace(std::string(task), task, total, counted).first;
   }
   Progress& progress = found->second;
   if (done < total) {

@@ -18,6 +18,7 @@ class AppMonitor : public Monitor {
   bool stopped() override;
   void OnProgress(absl::string_view task, size_t done, size_t total,
                   absl::string_view what) override;
+  void OnBytes(absl::string_view task, size_t done, size_t total) override;
 
   // Those that have begun and not ended: "errors".
   std::string Tasks() const;
@@ -27,6 +28,9 @@ class AppMonitor : public Monitor {
   void Clear() { tasks_.clear(); }
 
  private:
+  void Show(Counted counted, absl::string_view task, size_t done, size_t total,
+            absl::string_view what);
+
   std::map<std::string, Progress, std::less<>> tasks_;  // that have not ended
 };
 

@@ -307,7 +307,9 @@ constexpr Flag kFlags[] = {
               s.timing_seconds >= 0;
      },
      "time for rounds of timing; at least two rounds are made. With --tune, "
-     "for all kernels together; each gets a few rounds"},
+     "three quarters are for the search, all kernels together, of which each "
+     "gets a few rounds, and the rest for rounds of the model with the tunings "
+     "and without, at least five"},
     {"memory", "50%", kReports,
      "bytes, such as 4096, 512M or 1.5G, or a share of the memory that this "
      "process may use, up to 100%",

@@ -105,8 +105,7 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   const absl::Time start = absl::Now();
   auto weights =
       LoadWeights(*checkpoint, parallel, [&](size_t done, size_t total) {
-        monitor.OnProgress(absl::StrCat("loading ", settings->model), done,
-                           total, "tensors");
+        monitor.OnBytes(absl::StrCat("loading ", settings->model), done, total);
       });
   monitor.Clear();
   if (!weights.ok()) return Fail(weights.status(), kFailed);

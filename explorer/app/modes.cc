@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,6 +23,7 @@
 #include "explorer/attribution/explain.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/diagnosis/diagnosis.h"
+#include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
 #include "explorer/report/attribution_report.h"
 #include "explorer/report/attribution_results.h"
@@ -33,8 +35,10 @@
 #include "explorer/report/tune_results.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/sweep.h"
+#include "explorer/tuning/proof.h"
 #include "explorer/tuning/tune.h"
 #include "kernels/base/parallel.h"
+#include "kernels/ops/tuning.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "model/decoder/generate.h"
@@ -221,18 +225,62 @@ int DumpTrace(Session& s) {
   return kDone;
 }
 
+// Tunes, and proves on the model what that has found. `result` has what was
+// measured, whatever ends it.
+absl::Status TuneAndProve(Session& s, const std::vector<Plan>& plans,
+                          const std::vector<size_t>& proven,
+                          const std::vector<TunableMatMul>& matmuls,
+                          TuneOutcome& result) {
+  // Of the time, for the proof.
+  constexpr double kProofShare = 0.25;
+  const double seconds = s.settings.timing_seconds;
+  result.stopped_in = "the search";
+  const TuneOptions options = {(1 - kProofShare) * seconds,
+                               s.info.decode_bytes};
+  absl::Status status =
+      RunTune(matmuls, options, s.wisdom, s.monitor, s.parallel, result.tuned);
+  if (!status.ok()) return status;
+  result.stopped_in = "the proof";
+  const Tunings* const before = s.parallel.tunings();
+  Tunings tunings = before != nullptr ? *before : Tunings();
+  for (const TunedMatMul& one : result.tuned) {
+    tunings.Set(one.matmul.key, one.result.best);
+  }
+  ProofOptions proof;
+  proof.plans = plans;
+  proof.prompt = s.model.sweep.prompt;
+  proof.decode_steps = s.model.sweep.decode_steps;
+  proof.seconds = kProofShare * seconds;
+  const auto time = [&](const Plan& plan, const Tunings& with,
+                        TimedRun& timed) {
+    s.parallel.set_tunings(&with);
+    const absl::Cleanup restore = [&] { s.parallel.set_tunings(before); };
+    return TimePlan(RunOf(s), plan, proof.prompt, proof.decode_steps, timed);
+  };
+  status = ProveTunings(proof, proven, tunings, time, s.monitor, result.tuned,
+                        result.proofs);
+  if (!status.ok()) return status;
+  result.stopped_in.clear();
+  std::vector<Tunings::Key> dropped;
+  for (const TunedMatMul& one : result.tuned) {
+    if (!one.kept) dropped.push_back(one.matmul.key);
+  }
+  if (!dropped.empty()) {
+    s.monitor.Clear();
+    absl::FPrintF(stderr,
+                  "%d of %d tunings serve nothing that gains and are not "
+                  "kept\n",
+                  dropped.size(), result.tuned.size());
+  }
+  return s.wisdom.Drop(dropped);
+}
+
 int Tune(Session& s) {
   const auto plans = PlansOf(s.model.sweep, s.weights.layers.size());
   if (!plans.ok()) return Fail(plans.status(), kFailed);
   std::vector<TunableMatMul> matmuls =
       MatMulsOf(s.weights, *plans, s.model.sweep.prompt.size());
-  s.weights = Weights();  // only their shapes are needed
-  if (matmuls.empty()) {
-    absl::FPrintF(stderr,
-                  "nothing to tune: MatMuls against weights in blocks, as this "
-                  "model's, have no tunings\n");
-    return kDone;
-  }
+  const std::vector<size_t> proven = DistinctPlans(matmuls, plans->size());
   const WisdomFile& file = s.wisdom;
   if (!s.settings.retune && file.tunings() != nullptr) {
     const size_t before = matmuls.size();
@@ -255,22 +303,22 @@ int Tune(Session& s) {
     absl::FPrintF(stderr, "what is in %s so far is kept in %s.bad\n",
                   file.path(), file.path());
   }
-  const TuneOptions options = {s.settings.timing_seconds, s.info.decode_bytes};
-  std::vector<TunedMatMul> tuned;
+  TuneOutcome outcome;
   const absl::Status status = WithinMemory(s.monitor, [&] {
-    return RunTune(matmuls, options, s.wisdom, s.monitor, s.parallel, tuned);
+    return TuneAndProve(s, *plans, proven, matmuls, outcome);
   });
   s.monitor.Clear();
-  const Results results = TuneResults(s.info, tuned);
+  s.info.stopped_by = absl::IsCancelled(status) ? InterruptName() : "an error";
+  const Results results = TuneResults(s.info, outcome);
   const int printed =
-      tuned.empty()
+      outcome.tuned.empty()
           ? kDone
           : Print(PrintedReport({TuneReport(s.info, results), results},
                                 s.settings.format));
   if (absl::IsCancelled(status)) {
     return Stopped(absl::StrFormat(
-        " while tuning: %d of %d kinds of MatMul were done%s", tuned.size(),
-        matmuls.size(),
+        " in %s: %d of %d kinds of MatMul were tuned%s", outcome.stopped_in,
+        outcome.tuned.size(), matmuls.size(),
         file.path().empty() ? ""
                             : absl::StrCat(" and are kept in ", file.path())));
   }

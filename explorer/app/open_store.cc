@@ -26,8 +26,8 @@ std::string NameOf(const Tunings* tunings) {
   std::string known;
   for (const auto& [key, tuning] : tunings->known()) {
     absl::StrAppend(&known, key.strategy.name(), " ",
-                    DTypeName(key.activations), " ", DTypeName(key.weights),
-                    " ", key.shape.m, " ", key.shape.n, " ", key.shape.k, " ",
+                    DTypeName(key.activations), " ", key.weights.name(), " ",
+                    key.shape.m, " ", key.shape.n, " ", key.shape.k, " ",
                     TuningText(tuning), "\n");
   }
   return absl::StrCat(text, ", tuned ", ContentHash(known));

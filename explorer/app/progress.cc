@@ -27,10 +27,28 @@ std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%.0f s", absl::ToDoubleSeconds(duration));
 }
 
+// "1,117".
+std::string Grouped(size_t number) {
+  std::string text = absl::StrCat(number);
+  for (size_t at = text.size(); at > 3;) text.insert(at -= 3, ",");
+  return text;
+}
+
 }  // namespace
 
-Progress::Progress(absl::string_view task, size_t total)
+std::string DoneText(Counted counted, size_t done, size_t total) {
+  if (counted == Counted::kItems) return absl::StrCat(done, " of ", total);
+  constexpr size_t kKilo = 1000, kMega = 1000 * 1000;
+  // Ten of a unit at least, so that it is seen to move.
+  const bool mega = total >= 10 * kMega;
+  const size_t unit = mega ? kMega : kKilo;
+  return absl::StrCat(Grouped(done / unit), " of ", Grouped(total / unit),
+                      mega ? " MB" : " kB");
+}
+
+Progress::Progress(absl::string_view task, size_t total, Counted counted)
     : task_(task),
+      counted_(counted),
       terminal_(isatty(STDERR_FILENO) != 0),
       start_(absl::Now()),
       last_shown_(terminal_ ? absl::InfinitePast() : start_) {
@@ -52,13 +70,14 @@ void Progress::Update(size_t done, absl::string_view what) {
   }
   if (terminal_) {
     const size_t filled = std::min(done, total_) * kBarWidth / total_;
-    absl::FPrintF(stderr, "%s%s [%s%s] %d/%d%s  %s", EraseLine(true), task_,
-                  std::string(filled, '#'),
-                  std::string(kBarWidth - filled, ' '), done, total_, left,
-                  what);
+    absl::FPrintF(
+        stderr, "%s%s [%s%s] %s%s%s%s", EraseLine(true), task_,
+        std::string(filled, '#'), std::string(kBarWidth - filled, ' '),
+        DoneText(counted_, done, total_), left, what.empty() ? "" : "  ", what);
   } else {
-    absl::FPrintF(stderr, "%s: %d of %d%s; %s\n", task_, done, total_, left,
-                  what);
+    absl::FPrintF(stderr, "%s: %s%s%s%s\n", task_,
+                  DoneText(counted_, done, total_), left,
+                  what.empty() ? "" : "; ", what);
   }
   std::fflush(stderr);
 }

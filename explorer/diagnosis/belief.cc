@@ -220,8 +220,7 @@ absl::StatusOr<const Weights*> WeightSets::Get(
   auto loaded = LoadWeights(
       rounded, run_.parallel,
       [&](size_t done, size_t total) {
-        run_.monitor.OnProgress("loading rounded weights", done, total,
-                                "tensors");
+        run_.monitor.OnBytes("loading rounded weights", done, total);
       },
       options);
   if (!loaded.ok()) return loaded.status();

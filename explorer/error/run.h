@@ -28,6 +28,11 @@ class Monitor {
   // `done` is `total` once, when the task has ended well.
   virtual void OnProgress(absl::string_view task, size_t done, size_t total,
                           absl::string_view what) = 0;
+
+  // The same of bytes, which whoever reads it may want in larger units.
+  virtual void OnBytes(absl::string_view task, size_t done, size_t total) {
+    OnProgress(task, done, total, "bytes");
+  }
 };
 
 // What every computation that runs plans is given. The tokens are not part of

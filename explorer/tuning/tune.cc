@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <string>
@@ -14,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "explorer/error/run.h"
 #include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/dtype.h"
@@ -23,6 +25,7 @@
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 #include "kernels/tune/autotuner.h"
+#include "kernels/tune/cold_weights.h"
 #include "kernels/tune/tuning_search.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -58,11 +61,15 @@ bool SharesInput(Op op) {
 
 std::string NameOf(const TunableMatMul& matmul) {
   return absl::StrFormat("%s %s %dx%dx%d", matmul.key.strategy.name(),
-                         DTypeName(matmul.key.weights), matmul.m, matmul.n,
+                         matmul.key.weights.name(), matmul.m, matmul.n,
                          matmul.k);
 }
 
 }  // namespace
+
+absl::string_view PhaseName(Phase phase) {
+  return phase == Phase::kPrefill ? "prefill" : "decode";
+}
 
 std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
                                      const std::vector<Plan>& plans,
@@ -73,14 +80,13 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
   };
   std::vector<TunableMatMul> all;
   const auto add = [&all](Strategy strategy, const std::vector<Member>& members,
-                          size_t m) {
+                          size_t m, const std::pair<size_t, Phase>& of) {
     std::vector<WeightsShape> shapes;
     std::map<Tunings::Key, std::vector<size_t>> places;
     for (size_t i = 0; i < members.size(); ++i) {
       const PanelsView& b = members[i].b;
-      if (b.blocks != nullptr) return;
-      shapes.push_back({b.dtype, b.n, b.k});
-      places[{strategy, kActivations, b.dtype, ShapeClass::Of(m, b.n, b.k)}]
+      shapes.push_back({b.type(), b.n, b.k});
+      places[{strategy, kActivations, b.type(), ShapeClass::Of(m, b.n, b.k)}]
           .push_back(i);
     }
     for (const auto& [key, at] : places) {
@@ -90,9 +96,10 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
                                 });
       if (found == all.end()) {
         const PanelsView& b = members[at.front()].b;
-        found = all.insert(all.end(), {key, m, b.n, b.k, {}, {}});
+        found = all.insert(all.end(), {key, m, b.n, b.k, {}, {}, {}});
       }
       found->regions.insert({shapes, at});
+      found->serves.insert(of);
       for (const size_t i : at) {
         const std::string name(OpName(members[i].op));
         if (!absl::c_linear_search(found->ops, name)) {
@@ -101,7 +108,8 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
       }
     }
   };
-  for (const Plan& plan : plans) {
+  for (size_t p = 0; p < plans.size(); ++p) {
+    const Plan& plan = plans[p];
     for (size_t i = 0; i < weights.layers.size(); ++i) {
       std::vector<Member> members;
       for (const LayerMatrix& matrix : kLayerMatrices) {
@@ -113,12 +121,13 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
             plan.Get(i + 1, next->op) == strategy) {
           continue;
         }
-        add(strategy, members, 1);
-        add(strategy, members, prompt_tokens);
+        add(strategy, members, 1, {p, Phase::kDecode});
+        add(strategy, members, prompt_tokens, {p, Phase::kPrefill});
         members.clear();
       }
     }
-    add(plan.Get(0, Op::kLmHead), {{Op::kLmHead, weights.LmHead().view()}}, 1);
+    add(plan.Get(0, Op::kLmHead), {{Op::kLmHead, weights.LmHead().view()}}, 1,
+        {p, Phase::kDecode});
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
     return std::tie(a.regions, a.m, a.key.strategy) <
@@ -154,6 +163,7 @@ absl::Status RunTune(const std::vector<TunableMatMul>& matmuls,
                      std::vector<TunedMatMul>& tuned) {
   const Parallel::Awake awake(parallel);  // as plans are timed
   const double start = SteadySeconds();
+  const std::function<bool()> stop = StopOf(monitor);
   constexpr absl::string_view kTask = "tuning";
   // What the others of a region run with.
   const Tunings* const before = parallel.tunings();
@@ -168,6 +178,7 @@ absl::Status RunTune(const std::vector<TunableMatMul>& matmuls,
     const TunableMatMul& matmul = matmuls[i];
     monitor.OnProgress(kTask, i, matmuls.size(), NameOf(matmul));
     const auto fail = [&matmul](const absl::Status& status) {
+      if (absl::IsCancelled(status)) return status;
       return absl::Status(status.code(),
                           absl::StrCat(NameOf(matmul), ": ", status.message()));
     };
@@ -181,8 +192,8 @@ absl::Status RunTune(const std::vector<TunableMatMul>& matmuls,
     std::vector<TuningRegion> regions;
     for (const TunableMatMul::Region& region : matmul.regions) {
       if (weights.count(region.weights) == 0) {
-        auto cold =
-            ColdWeights::Make(region.weights, options.model_bytes, parallel);
+        auto cold = ColdWeights::Make(region.weights, options.model_bytes,
+                                      parallel, stop);
         if (!cold.ok()) return fail(cold.status());
         weights.emplace(region.weights, *std::move(cold));
       }
@@ -192,8 +203,8 @@ absl::Status RunTune(const std::vector<TunableMatMul>& matmuls,
     const double spent = SteadySeconds() - start - preparing;
     const double share = std::max(0.0, options.seconds - spent) /
                          static_cast<double>(matmuls.size() - i);
-    const auto result =
-        TuneMatMul(matmul.key.strategy, matmul.m, regions, share, parallel);
+    const auto result = TuneMatMul(matmul.key.strategy, matmul.m, regions,
+                                   share, parallel, stop);
     if (!result.ok()) return fail(result.status());
     known.Set(matmul.key, result->best);
     tuned.push_back({matmul, *result});

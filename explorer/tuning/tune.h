@@ -5,19 +5,26 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "explorer/error/run.h"
 #include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/tuning.h"
-#include "kernels/tune/autotuner.h"
+#include "kernels/tune/cold_weights.h"
 #include "kernels/tune/tuning_search.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 
 namespace ulpscope {
+
+// What a plan is timed at: its prompt, or a token after it.
+enum class Phase { kPrefill, kDecode };
+
+absl::string_view PhaseName(Phase phase);  // "prefill", "decode"
 
 // The MatMuls of a model that are tuned together.
 struct TunableMatMul {
@@ -36,11 +43,14 @@ struct TunableMatMul {
   size_t m = 0, n = 0, k = 0;    // of the first of them
   std::set<Region> regions;      // in which they occur
   std::vector<std::string> ops;  // "q_proj", "o_proj"
+  // Of which plans they are, by index, and when these run them. The logits of a
+  // prompt's last token count as decoding.
+  std::set<std::pair<size_t, Phase>> serves;
 };
 
 // Those against weights that the plans run when they are timed: with a prompt
 // of that many tokens, of which only the last has logits, and with one. Sorted
-// by weights. Not those in blocks, whose MatMuls have no tunings.
+// by weights.
 std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
                                      const std::vector<Plan>& plans,
                                      size_t prompt_tokens);
@@ -60,6 +70,7 @@ struct TuneOptions {
 struct TunedMatMul {
   TunableMatMul matmul;
   TuningResult result;
+  bool kept = true;  // whether the file has it, or would have if there were one
 };
 
 // Tunes one after the other, each in the regions in which it occurs, with what

@@ -19,6 +19,8 @@
 #include "kernels/base/cpu.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/format.h"
+#include "kernels/ops/block_type.h"
+#include "kernels/ops/stored_type.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 #include "model/files/strict_json.h"
@@ -55,8 +57,8 @@ constexpr absl::string_view kAfterChecksum = "\",\n";
 
 std::string KernelText(const Tunings::Key& key) {
   return absl::StrCat(key.strategy.name(), "/", DTypeName(key.activations), "/",
-                      DTypeName(key.weights), "/", key.shape.m, "x",
-                      key.shape.n, "x", key.shape.k);
+                      key.weights.name(), "/", key.shape.m, "x", key.shape.n,
+                      "x", key.shape.k);
 }
 
 bool ParseDType(absl::string_view name, DType& dtype) {
@@ -66,6 +68,12 @@ bool ParseDType(absl::string_view name, DType& dtype) {
     return true;
   }
   return false;
+}
+
+bool ParseStoredType(absl::string_view name, StoredType& type) {
+  if (ParseDType(name, type.dtype)) return true;
+  type.blocks = FindBlockType(name);
+  return type.blocks != nullptr;
 }
 
 absl::Status ParseKernel(const std::string& text, Tunings::Key& key) {
@@ -92,7 +100,7 @@ absl::Status ParseKernel(const std::string& text, Tunings::Key& key) {
          key.strategy.info().result != Format::kF64))) {
     return bad("activations that the strategy cannot have");
   }
-  if (!ParseDType(parts[2], key.weights)) return bad("unknown weights");
+  if (!ParseStoredType(parts[2], key.weights)) return bad("unknown weights");
   const std::vector<absl::string_view> sizes = absl::StrSplit(parts[3], 'x');
   uint32_t* const to[] = {&key.shape.m, &key.shape.n, &key.shape.k};
   bool good = sizes.size() == std::size(to);

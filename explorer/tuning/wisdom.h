@@ -36,8 +36,9 @@ struct Machine {
 //    "machines": [{"cpu":, "target":, "threads":, "kernel_version":,
 //                  "matmul": {"f32/F64/BF16/1x1024x1024": {"tile_rows":, ...}},
 //                 ...]}
-// where a kernel's name is strategy/activations/weights/shape class. Anything
-// that Text() would not have written is refused as a whole.
+// where a kernel's name is strategy/activations/weights/shape class, weights a
+// type of elements or of blocks ("Q4_K"). Anything that Text() would not have
+// written is refused as a whole.
 class Wisdom {
  public:
   // Of no machine.

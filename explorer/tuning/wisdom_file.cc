@@ -18,6 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "explorer/tuning/wisdom.h"
 #include "kernels/ops/tuning.h"
 #include "model/files/mapped_file.h"
@@ -178,6 +179,12 @@ absl::Status WisdomFile::Keep(const Tunings::Key& key,
                               const MatMulTuning& tuning) {
   if (path_.empty()) return absl::OkStatus();
   tuned_.Set(machine_, key, tuning);
+  return AddToWisdom(tuned_, path_);
+}
+
+absl::Status WisdomFile::Drop(absl::Span<const Tunings::Key> keys) {
+  if (path_.empty() || keys.empty()) return absl::OkStatus();
+  for (const Tunings::Key& key : keys) tuned_.Set(machine_, key, {});
   return AddToWisdom(tuned_, path_);
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "explorer/tuning/wisdom.h"
 #include "kernels/ops/tuning.h"
 
@@ -61,6 +62,10 @@ class WisdomFile {
   // before; what the file knew when it was read is left to others to change.
   // Nothing if there is no path. tunings() is as it was read.
   absl::Status Keep(const Tunings::Key& key, const MatMulTuning& tuning);
+
+  // Replaces, at once, tunings that it was given to keep by the default: they
+  // turned out to be of no use, and are not to be looked for again.
+  absl::Status Drop(absl::Span<const Tunings::Key> keys);
 
  private:
   std::string path_;

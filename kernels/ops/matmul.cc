@@ -17,6 +17,7 @@
 #include "kernels/ops/matmul_division.h"
 #include "kernels/ops/matmul_prefetch.h"
 #include "kernels/ops/matmul_scratch.h"
+#include "kernels/ops/matmul_work.h"
 #include "kernels/ops/panels.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
@@ -25,6 +26,8 @@ namespace ulpscope {
 
 // One type for all targets.
 using MatMulFn = void (*)(absl::Span<const MatMulArgs>, Parallel&);
+using MatMulWorkFn = MatMulWork (*)(absl::Span<const MatMulArgs>, size_t,
+                                    const MatMulTuning&, size_t);
 
 }  // namespace ulpscope
 
@@ -34,6 +37,7 @@ using MatMulFn = void (*)(absl::Span<const MatMulArgs>, Parallel&);
 #include "hwy/highway.h"
 #include "kernels/ops/matmul_pack-inl.h"
 #include "kernels/ops/matmul_tile-inl.h"
+#include "kernels/ops/matmul_work-inl.h"
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/rounding-inl.h"
 #include "kernels/strategy/sum_driver-inl.h"
@@ -43,21 +47,6 @@ HWY_BEFORE_NAMESPACE();
 namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// From so many rows on one tile has them all where it reads B as it is stored.
-inline constexpr size_t kTiledRows = 3;
-// Defaults of MatMulTuning.
-// How far ahead a row's panels are fetched, one by one and several at once: 4
-// and 2 KiB of bf16 each. Without it the memory waits for sums to end.
-inline constexpr size_t kPrefetchSteps = 64;
-inline constexpr size_t kPrefetchStepsInFlight = 32;
-// Several panels at once as long as there are this many tasks per thread:
-// fewer, larger ones would leave threads idle at the end.
-inline constexpr size_t kTasksPerThread = 7;
-
-inline size_t ValueOr(uint32_t tuned, size_t otherwise) {
-  return tuned == 0 ? otherwise : tuned;
-}
 
 // Several MatMuls with the same A: their operands, and the parts that tasks
 // compute.
@@ -72,11 +61,10 @@ class MatMulRun {
         m_(a_matrix_.rows),
         k_(a_matrix_.cols),
         steps_(hwy::DivCeil(k_, Sum::kStepProducts)),
-        grouped_(m_ >= kBlockedRows || (m_ > 1 && HaveBlocks(all)) ||
-                 (m_ >= kTiledRows && AreReadAsStored(all))),
+        divider_(all),
         tiles_(hwy::DivCeil(m_, kMaxTileRows<Sum>)),
         a_(ScratchOf<Lane, Scratch::kOperands>(
-            (grouped_ ? tiles_ * kMaxTileRows<Sum> : m_) * steps_)) {
+            (divider_.packed() ? tiles_ * kMaxTileRows<Sum> : m_) * steps_)) {
     PackOperands(parallel);
     std::vector<Part> parts;
     size_t tasks = 0;
@@ -84,12 +72,12 @@ class MatMulRun {
     for (const MatMulArgs& args : all) {
       parts.push_back(PartOf(args, parallel));
       tasks += parts.back().tasks();
-      threads = std::max(threads, parts.back().threads);
+      threads = std::max(threads, parts.back().work.threads);
     }
     parallel.For(tasks, threads, [&](size_t task) {
       size_t p = 0;
       for (; task >= parts[p].tasks(); ++p) task -= parts[p].tasks();
-      if (grouped_) {
+      if (divider_.packed()) {
         Block(parts[p], task);
       } else {
         FewRowsPanels(parts[p], task);
@@ -103,77 +91,28 @@ class MatMulRun {
     const MatMulArgs& args;
     StoredFns<Lane> fns;
     size_t panels;  // of B
-    MatMulDivision division;
-    size_t prefetch_steps;  // of a few rows
-    size_t threads;
+    MatMulWork work;
 
+    const MatMulDivision& division() const { return work.division; }
     // Every group of panels is a task for each block of rows.
     size_t tasks() const {
-      return hwy::DivCeil(panels, division.group_panels) * division.row_blocks;
+      return hwy::DivCeil(panels, division().group_panels) *
+             division().row_blocks;
     }
   };
-
-  // Where a row alone is what keeps blocks as they are.
-  static bool HaveBlocks(absl::Span<const MatMulArgs> all) {
-    return std::any_of(all.begin(), all.end(), [](const MatMulArgs& args) {
-      return args.b.blocks != nullptr;
-    });
-  }
-
-  static bool AreReadAsStored(absl::Span<const MatMulArgs> all) {
-    return std::all_of(all.begin(), all.end(), [](const MatMulArgs& args) {
-      return args.b.blocks == nullptr &&
-             FnsFor<S, Sum>(args.b).widen == nullptr;
-    });
-  }
 
   Part PartOf(const MatMulArgs& args, const Parallel& parallel) const {
     const MatMulTuning tuning = args.tuning != nullptr
                                     ? *args.tuning
                                     : TuningOf(args, parallel.tunings());
-    const size_t panels = hwy::DivCeil(args.b.n, kPanelWidth);
-    const size_t threads =
-        std::min(ValueOr(tuning.threads, parallel.num_threads()),
-                 parallel.num_threads());
-    const StoredFns<Lane> fns = FnsFor<S, Sum>(args.b);
-    if (grouped_) {
-      return {args,
-              fns,
-              panels,
-              Divide({m_, steps_, sizeof(Lane), panels, threads,
-                      fns.widen != nullptr || args.b.blocks != nullptr,
-                      !Sum::kTree, kMaxTileRows<Sum>},
-                     tuning),
-              0,
-              threads};
-    }
-    const size_t in_flight =
-        m_ == 1 ? PanelsInFlight(args.b, tuning, panels, threads) : 1;
-    const size_t prefetch_steps =
-        ValueOr(tuning.prefetch_steps,
-                (in_flight > 1 ? kPrefetchStepsInFlight : kPrefetchSteps) /
-                    Sum::kStepProducts);
-    return {args,           fns,    panels, {steps_, 1, in_flight, m_},
-            prefetch_steps, threads};
-  }
-
-  // Of 1, 2 and kMaxPanelsInFlight; of blocks more than 2 are no faster.
-  static size_t PanelsInFlight(const PanelsView& b, const MatMulTuning& tuning,
-                               size_t panels, size_t threads) {
-    constexpr size_t kMost = kMaxPanelsInFlight<Sum>;
-    constexpr size_t kTwo = std::min<size_t>(kMost, 2);
-    const size_t wanted =
-        ValueOr(tuning.panels_in_flight, panels / (kTasksPerThread * threads));
-    return wanted >= kMost && b.blocks == nullptr ? kMost
-           : wanted >= 2                          ? kTwo
-                                                  : 1;
+    return {args, FnsFor<S, Sum>(args.b), hwy::DivCeil(args.b.n, kPanelWidth),
+            divider_.Of(args.b, tuning, parallel.num_threads())};
   }
 
   MatMulTuning TuningOf(const MatMulArgs& args, const Tunings* tunings) const {
-    // Blocks are not tuned.
-    if (tunings == nullptr || args.b.blocks != nullptr) return {};
+    if (tunings == nullptr) return {};
     return tunings->Find({Strategy(IndexOf<S>(AllStrategies())), DType::kF64,
-                          args.b.dtype, ShapeClass::Of(m_, args.b.n, k_)});
+                          args.b.type(), ShapeClass::Of(m_, args.b.n, k_)});
   }
 
   // Where a step of a panel is; of blocks, about where.
@@ -205,7 +144,7 @@ class MatMulRun {
 
   // The operands of A: rows as they are, or interleaved by tiles.
   void PackOperands(Parallel& parallel) {
-    if (!grouped_) {
+    if (!divider_.packed()) {
       for (size_t r = 0; r < m_; ++r) {
         PackRow<S, Sum>(a_matrix_.Row(r), k_, a_ + r * steps_);
       }
@@ -237,15 +176,15 @@ class MatMulRun {
   }
 
   void FewRowsPanels(const Part& part, size_t task) const {
-    const size_t p0 = task * part.division.group_panels;
-    const size_t p1 = std::min(part.panels, p0 + part.division.group_panels);
+    const size_t p0 = task * part.division().group_panels;
+    const size_t p1 = std::min(part.panels, p0 + part.division().group_panels);
     const States<Lane> states = StatesOf(m_, (p1 - p0) * kPanelWidth);
     const RowsTile<Lane> tile = {a_,
                                  steps_,
                                  Panel(part.args, p0, 0),
                                  part.args.b.panel_stride,
                                  k_,
-                                 part.prefetch_steps,
+                                 part.work.prefetch_steps,
                                  part.args.b.blocks != nullptr
                                      ? &BlockFnsOf(*part.args.b.blocks)
                                      : nullptr};
@@ -268,12 +207,12 @@ class MatMulRun {
 
   // Of a block of rows.
   size_t FirstTile(const Part& part, size_t block) const {
-    return tiles_ * block / part.division.row_blocks;
+    return tiles_ * block / part.division().row_blocks;
   }
 
   // Neighbouring tasks, which a thread takes together, read the same panels.
   void Block(const Part& part, size_t task) const {
-    const MatMulDivision& division = part.division;
+    const MatMulDivision& division = part.division();
     const size_t block = task % division.row_blocks;
     const size_t p0 = task / division.row_blocks * division.group_panels;
     const size_t p1 = std::min(part.panels, p0 + division.group_panels);
@@ -328,7 +267,7 @@ class MatMulRun {
     size_t p = t.p0;
     if (step == steps_) {
       step = 0;
-      block = (block + 1) % part.division.row_blocks;
+      block = (block + 1) % part.division().row_blocks;
       if (block == 0) p = std::min(t.p1, part.panels - 1);
     }
     constexpr size_t kTileBytes = kMaxTileRows<Sum> * sizeof(Lane);
@@ -370,8 +309,8 @@ class MatMulRun {
       const size_t column = (p - t.p0) * kTileColumns + col / kTileWidth<Sum>;
       in.prefetch = prefetch.Of(column * (t.t1 - t.t0) + tile - t.t0);
       // One, unless smaller ones are tuned.
-      for (size_t r0 = first; r0 < end; r0 += part.division.tile_rows) {
-        const size_t rows = std::min(end - r0, part.division.tile_rows);
+      for (size_t r0 = first; r0 < end; r0 += part.division().tile_rows) {
+        const size_t rows = std::min(end - r0, part.division().tile_rows);
         const States<Lane> sums =
             in_c ? InC(part.args, r0, c0)
             : t.carried
@@ -445,7 +384,7 @@ class MatMulRun {
   const Matrix<const double> a_matrix_;
   const size_t m_, k_;
   const size_t steps_;  // of a sum, kStepProducts each
-  const bool grouped_;
+  const MatMulDivider<S, Sum> divider_;
   const size_t tiles_;  // of rows that are packed together
   Lane* const a_;
 };
@@ -458,6 +397,28 @@ struct MatMulImpl {
     });
   }
 };
+
+template <class S>
+struct MatMulWorkImpl {
+  static MatMulWork Run(absl::Span<const MatMulArgs> all, size_t i,
+                        const MatMulTuning& tuning, size_t threads) {
+    MatMulWork work;
+    ChooseSum<S>(all[0].b.k, [&](auto sum) HWY_ATTR {
+      work = MatMulDivider<S, decltype(sum)>(all).Of(all[i].b, tuning, threads);
+    });
+    return work;
+  }
+};
+
+const MatMulWorkFn* MatMulWorkTable() {
+#if ULPSCOPE_HAS_AVX3_TABLES
+  return TableOver<MatMulWorkImpl, Kernel::kMatMul, MatMulWorkFn>(
+      N_AVX3::MatMulWorkTable(), AllStrategies());
+#else
+  return TableOf<MatMulWorkImpl, Kernel::kMatMul, MatMulWorkFn>(
+      AllStrategies());
+#endif
+}
 
 const MatMulFn* MatMulTable() {
 #if ULPSCOPE_HAS_AVX3_TABLES
@@ -476,6 +437,7 @@ HWY_AFTER_NAMESPACE();
 namespace ulpscope {
 
 HWY_EXPORT(MatMulTable);
+HWY_EXPORT(MatMulWorkTable);
 
 void MatMuls(Strategy strategy, absl::Span<const MatMulArgs> all,
              Parallel& parallel) {
@@ -488,6 +450,12 @@ void MatMuls(Strategy strategy, absl::Span<const MatMulArgs> all,
                args.a.cols == all[0].a.cols);
   }
   HWY_DYNAMIC_DISPATCH(MatMulTable)()[strategy.index()](all, parallel);
+}
+
+MatMulWork WorkOf(Strategy strategy, absl::Span<const MatMulArgs> all, size_t i,
+                  const MatMulTuning& tuning, size_t threads) {
+  return HWY_DYNAMIC_DISPATCH(MatMulWorkTable)()[strategy.index()](
+      all, i, tuning, threads);
 }
 
 void MatMul(Strategy strategy, const MatMulArgs& args, Parallel& parallel) {

@@ -1,33 +1,12 @@
 #ifndef KERNELS_OPS_MATMUL_H_
 #define KERNELS_OPS_MATMUL_H_
 
-#include <cstddef>
-
 #include "absl/types/span.h"
-#include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
-#include "kernels/ops/panels.h"
-#include "kernels/ops/tuning.h"
+#include "kernels/ops/matmul_args.h"  // IWYU pragma: export
 #include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
-
-// From this many rows on, panels are widened once into a buffer, and not in
-// registers by every tile of rows; a tuning then divides other things. (Fewer
-// rows do so too where nothing is widened, as in attention, or B is of blocks.)
-inline constexpr size_t kBlockedRows = 8;
-
-// C = (A B^T + bias) * scale, A m x k, B n x k in panels, C m x n. m, n, k
-// >= 1.
-struct MatMulArgs {
-  Matrix<const double> a;
-  PanelsView b;
-  const double* bias = nullptr;  // n values, or null
-  double scale = 1;
-  Matrix<double> c;  // must not overlap a
-  // Null: what the Parallel knows of this shape.
-  const MatMulTuning* tuning = nullptr;
-};
 
 // Each output is the strategy's textbook sum over ascending k; bias is its last
 // term; a scale other than 1 multiplies the sum, rounded first to a result

@@ -45,7 +45,8 @@ struct RowsTile {
   const void* b;        // panels: k rows of kPanelWidth
   size_t panel_stride;  // elements from panel to panel
   size_t k;
-  size_t prefetch_steps;   // how far ahead B is fetched
+  // How far ahead B is fetched; 0 of blocks is kBlocksAheadBytes.
+  size_t prefetch_steps;
   const BlockFns* blocks;  // of blocks, whose stride is in bytes; else null
 };
 
@@ -151,21 +152,30 @@ void FewRows(size_t rows, size_t panels, const RowsTile<typename Sum::Lane>& in,
   }
 }
 
+// How far ahead panels of blocks are fetched, unless that is tuned.
+inline constexpr size_t kBlocksAheadBytes = 2048;
+
 // Groups of k of a few neighbouring panels of blocks, side by side.
 class BlockPanels {
  public:
+  // Of steps of so many products.
   template <typename Lane>
-  BlockPanels(const RowsTile<Lane>& tile, size_t panels)
+  BlockPanels(const RowsTile<Lane>& tile, size_t panels, size_t step_products)
       : panel_(static_cast<const uint8_t*>(tile.b)),
         panels_(panels),
         stride_(tile.panel_stride),
-        group_bytes_(stride_ / (tile.k / kGroup)) {}
+        group_bytes_(stride_ / (tile.k / kGroup)),
+        ahead_bytes_(tile.prefetch_steps == 0
+                         ? kBlocksAheadBytes
+                         : std::min(tile.prefetch_steps * step_products *
+                                        group_bytes_ / kGroup,
+                                    stride_)) {}
 
   // Calls f(p, panel, ahead) for every panel, with where to fetch from while
   // this group is computed with.
   template <class F>
   HWY_INLINE void ForEach(size_t group, const F& f) const {
-    size_t ahead = group * group_bytes_ + kAheadBytes;
+    size_t ahead = group * group_bytes_ + ahead_bytes_;
     // Behind the panels' end come those that are next.
     if (ahead >= stride_) ahead += (panels_ - 1) * stride_;
     for (size_t p = 0; p < panels_; ++p) {
@@ -175,12 +185,11 @@ class BlockPanels {
   }
 
  private:
-  static constexpr size_t kAheadBytes = 2048;
-
   const uint8_t* panel_;
   size_t panels_;
   size_t stride_;
   size_t group_bytes_;  // on average
+  size_t ahead_bytes_;
 };
 
 // Adds k products to the sums of one row with NP neighbouring panels of blocks,
@@ -196,7 +205,7 @@ HWY_NOINLINE void AddBlockProducts(const RowsTile<typename Sum::Lane>& tile,
   constexpr size_t kFloats = kGroup * kPanelWidth;
   const D d;
   const typename Sum::Lane* HWY_RESTRICT a = tile.a;
-  const BlockPanels panels(tile, NP);
+  const BlockPanels panels(tile, NP, Sum::kStepProducts);
   alignas(kBlockAlignment) float widened[NP * kFloats];
 
   V s[NV], c[NV];
@@ -231,7 +240,7 @@ HWY_NOINLINE void AddBlockProducts(const RowsTile<typename Sum::Lane>& tile,
 // The same for sums of f32, without a widened copy.
 inline void AddBlockProductsOfF32(const RowsTile<float>& tile, size_t panels,
                                   const States<float>& states) {
-  const BlockPanels all(tile, panels);
+  const BlockPanels all(tile, panels, /*step_products=*/1);
   std::fill_n(states.s, panels * kPanelWidth, 0.0f);
   for (size_t group = 0; group < tile.k / kGroup; ++group) {
     all.ForEach(group,

@@ -39,21 +39,27 @@ void PackPanel(const Bits* HWY_RESTRICT from, size_t n, size_t k, size_t first,
   }
 }
 
+// Of panels between two calls of a watch: some hundredths of a second of
+// memory's time, or of a disk's less than one.
+constexpr size_t kWatchedBytes = size_t{32} << 20;
+
 }  // namespace
 
 absl::StatusOr<Panels> Panels::Pack(DType dtype, const void* data, size_t n,
-                                    size_t k, Parallel& parallel) {
+                                    size_t k, Parallel& parallel,
+                                    const PackWatch& watch) {
   Panels panels(dtype, nullptr, n, k);
-  const absl::Status filled = panels.TryFill(data, parallel);
+  const absl::Status filled = panels.TryFill(data, parallel, watch);
   if (!filled.ok()) return filled;
   return panels;
 }
 
 absl::StatusOr<Panels> Panels::Pack(const BlockType& type, const void* data,
-                                    size_t n, size_t k, Parallel& parallel) {
+                                    size_t n, size_t k, Parallel& parallel,
+                                    const PackWatch& watch) {
   HWY_ASSERT(k % type.layout.elements == 0);
   Panels panels(DType::kF32, &type, n, k);
-  const absl::Status filled = panels.TryFill(data, parallel);
+  const absl::Status filled = panels.TryFill(data, parallel, watch);
   if (!filled.ok()) return filled;
   return panels;
 }
@@ -61,7 +67,7 @@ absl::StatusOr<Panels> Panels::Pack(const BlockType& type, const void* data,
 Panels::Panels(DType dtype, const void* data, size_t n, size_t k,
                Parallel& parallel)
     : Panels(dtype, nullptr, n, k) {
-  Fill(AllocateAlignedBytes(bytes_), data, parallel);
+  Fill(AllocateAlignedBytes(bytes_), data, parallel, nullptr);
 }
 
 Panels::Panels(DType dtype, const BlockType* blocks, size_t n, size_t k)
@@ -75,27 +81,51 @@ Panels::Panels(DType dtype, const BlockType* blocks, size_t n, size_t k)
             blocks},
       bytes_(hwy::DivCeil(n, kPanelWidth) * view_.panel_bytes()) {}
 
-absl::Status Panels::TryFill(const void* data, Parallel& parallel) {
+absl::Status Panels::TryFill(const void* data, Parallel& parallel,
+                             const PackWatch& watch) {
   AlignedBytes storage = TryAllocateAlignedBytes(bytes_);
   if (storage == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for the ", bytes_, " bytes of ", view_.n, " x ",
                      view_.k, " ", view_.type_name(), " in panels"));
   }
-  Fill(std::move(storage), data, parallel);
+  if (!Fill(std::move(storage), data, parallel, watch)) {
+    return absl::CancelledError("stopped");
+  }
   return absl::OkStatus();
 }
 
-void Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel) {
+bool Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel,
+                  const PackWatch& watch) {
   storage_ = std::move(storage);
   view_.data = storage_.get();
+  const size_t panels = hwy::DivCeil(view_.n, kPanelWidth);
+  const size_t step =
+      watch == nullptr
+          ? panels
+          : std::max<size_t>(kWatchedBytes / view_.panel_bytes(), 1);
+  for (size_t first = 0; first < panels; first += step) {
+    const size_t last = std::min(panels, first + step);
+    FillPanels(data, first, last, parallel);
+    if (watch != nullptr && !watch(std::min(last * kPanelWidth, view_.n))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Panels::FillPanels(const void* data, size_t first, size_t last,
+                        Parallel& parallel) {
   if (view_.blocks != nullptr) {
-    FillBlocks(static_cast<const uint8_t*>(data), storage_.get(), parallel);
+    parallel.For(last - first, [&](size_t i) {
+      FillBlocks(static_cast<const uint8_t*>(data), first + i);
+    });
     return;
   }
   const auto pack = [&](auto zero) {
     using Bits = decltype(zero);
-    parallel.For(hwy::DivCeil(view_.n, kPanelWidth), [&](size_t p) {
+    parallel.For(last - first, [&](size_t i) {
+      const size_t p = first + i;
       PackPanel(
           static_cast<const Bits*>(data), view_.n, view_.k, p * kPanelWidth,
           reinterpret_cast<Bits*>(storage_.get()) + p * view_.panel_stride);
@@ -114,20 +144,17 @@ void Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel) {
   }
 }
 
-void Panels::FillBlocks(const uint8_t* data, uint8_t* storage,
-                        Parallel& parallel) {
+void Panels::FillBlocks(const uint8_t* data, size_t panel) {
   const BlockType& type = *view_.blocks;
   const size_t blocks = view_.k / type.layout.elements;  // of a row
-  parallel.For(hwy::DivCeil(view_.n, kPanelWidth), [&](size_t p) {
-    const size_t first = p * kPanelWidth;
-    const size_t rows = std::min(kPanelWidth, view_.n - first);
-    for (size_t b = 0; b < blocks; ++b) {
-      PackBlocks(
-          type, data + (first * blocks + b) * type.bytes, rows,
-          blocks * type.bytes,
-          storage + p * view_.panel_stride + b * type.layout.panel_bytes());
-    }
-  });
+  const size_t first = panel * kPanelWidth;
+  const size_t rows = std::min(kPanelWidth, view_.n - first);
+  for (size_t b = 0; b < blocks; ++b) {
+    PackBlocks(type, data + (first * blocks + b) * type.bytes, rows,
+               blocks * type.bytes,
+               storage_.get() + panel * view_.panel_stride +
+                   b * type.layout.panel_bytes());
+  }
 }
 
 void Panels::CopyRow(size_t j, double* row) const {

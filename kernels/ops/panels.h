@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -11,6 +12,7 @@
 #include "kernels/base/dtype.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/block_type.h"
+#include "kernels/ops/stored_type.h"
 
 namespace ulpscope {
 
@@ -31,11 +33,16 @@ struct PanelsView {
   size_t panel_bytes() const {
     return blocks != nullptr ? panel_stride : panel_stride * DTypeSize(dtype);
   }
-  // "BF16", "Q4_K".
-  absl::string_view type_name() const {
-    return blocks != nullptr ? blocks->name : DTypeName(dtype);
+  StoredType type() const {
+    return blocks != nullptr ? StoredType(*blocks) : StoredType(dtype);
   }
+  // "BF16", "Q4_K".
+  absl::string_view type_name() const { return type().name(); }
 };
+
+// Called on the way by the thread that packs, when that many of the n rows are
+// done; false ends it, Cancelled. Null is nobody.
+using PackWatch = std::function<bool(size_t)>;
 
 // Owns a matrix in that layout, in the type that it was stored in.
 class Panels {
@@ -45,14 +52,16 @@ class Panels {
   // From row-major [n][k], `data` aligned to its element. ResourceExhausted,
   // with the size, if there is no memory for them.
   static absl::StatusOr<Panels> Pack(DType dtype, const void* data, size_t n,
-                                     size_t k, Parallel& parallel);
+                                     size_t k, Parallel& parallel,
+                                     const PackWatch& watch = nullptr);
   // The same, which throws bad_alloc instead, as AllocateAlignedBytes does.
   Panels(DType dtype, const void* data, size_t n, size_t k, Parallel& parallel);
 
   // From n rows of k / elements blocks each, as files have them; k is a
   // multiple of the type's elements.
   static absl::StatusOr<Panels> Pack(const BlockType& type, const void* data,
-                                     size_t n, size_t k, Parallel& parallel);
+                                     size_t n, size_t k, Parallel& parallel,
+                                     const PackWatch& watch = nullptr);
 
   PanelsView view() const { return view_; }
   size_t bytes() const { return bytes_; }
@@ -63,9 +72,15 @@ class Panels {
  private:
   Panels(DType dtype, const BlockType* blocks, size_t n, size_t k);
   // Allocates, and fills what it has allocated.
-  absl::Status TryFill(const void* data, Parallel& parallel);
-  void Fill(AlignedBytes storage, const void* data, Parallel& parallel);
-  void FillBlocks(const uint8_t* data, uint8_t* storage, Parallel& parallel);
+  absl::Status TryFill(const void* data, Parallel& parallel,
+                       const PackWatch& watch);
+  // Whether the watch let it end.
+  bool Fill(AlignedBytes storage, const void* data, Parallel& parallel,
+            const PackWatch& watch);
+  // Panels [first, last).
+  void FillPanels(const void* data, size_t first, size_t last,
+                  Parallel& parallel);
+  void FillBlocks(const uint8_t* data, size_t panel);
   void CopyRowOfBlocks(size_t j, double* row) const;
 
   PanelsView view_;

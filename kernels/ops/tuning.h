@@ -9,6 +9,7 @@
 
 #include "absl/types/span.h"
 #include "kernels/base/dtype.h"
+#include "kernels/ops/stored_type.h"
 #include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
@@ -21,7 +22,7 @@ struct MatMulTuning {
   uint32_t block_steps = 0;       // k-steps whose widened panel stays in cache
   uint32_t block_rows = 0;        // about: rows whose operands stay in cache
   uint32_t group_panels = 0;      // panels of a task, at most
-  uint32_t prefetch_steps = 0;    // how far ahead few rows fetch a panel
+  uint32_t prefetch_steps = 0;    // how far ahead in k few rows fetch a panel
   uint32_t panels_in_flight = 0;  // panels that one row reads at once
   uint32_t threads = 0;           // at most; 0 is all
 
@@ -71,13 +72,13 @@ class Tunings {
  public:
   // Raised when MatMul, or what is timed of it, changes so that older
   // measurements say nothing.
-  static constexpr int kKernelVersion = 5;
+  static constexpr int kKernelVersion = 6;
 
   struct Key {
     Strategy strategy;
     DType activations =
         DType::kF32;  // kF32 or kF64: what A and C are stored in
-    DType weights = DType::kF32;
+    StoredType weights;
     ShapeClass shape;
 
     friend bool operator<(const Key& a, const Key& b) {

@@ -1,78 +1,52 @@
 #include "kernels/tune/autotuner.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <limits>
-#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "hwy/base.h"
-#include "kernels/base/aligned_bytes.h"
 #include "kernels/base/format.h"
-#include "kernels/base/machine_limits.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/base/steady_clock.h"
 #include "kernels/measure/random.h"
 #include "kernels/ops/matmul.h"
+#include "kernels/ops/matmul_work.h"
 #include "kernels/ops/panels.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
+#include "kernels/tune/cold_weights.h"
 #include "kernels/tune/matmul_check.h"
 #include "kernels/tune/tuning_search.h"
 
 namespace ulpscope {
 namespace {
 
-constexpr size_t kMiB = size_t{1} << 20;
 // What is shorter is called several times, each time with other weights.
 constexpr double kLeastSeconds = 200e-6;
 constexpr size_t kCheckedOutputs = 256;
 
-size_t ColdBytes(size_t model_bytes) {
-  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  const size_t wanted =
-      std::clamp(static_cast<size_t>(std::max(cache, 0L)) / 4 * 5, 256 * kMiB,
-                 1024 * kMiB);
-  return std::min({model_bytes, wanted, AvailableMemory() / 8});
-}
-
-// Of f16 and of bf16, so that every operand format holds it.
-float RandomValue(Random& random, double scale) {
-  const hwy::float16_t half =
-      hwy::F16FromF32(static_cast<float>(random.Uniform(-scale, scale)));
-  return hwy::F32FromBF16(hwy::BF16FromF32(hwy::F32FromF16(half)));
-}
-
-// An element of the type, which holds RandomValue's.
-void StoreAs(DType dtype, float value, unsigned char* to) {
-  const auto store = [to](const auto& element) {
-    std::memcpy(to, &element, sizeof(element));
-  };
-  switch (dtype) {
-    case DType::kF64:
-      store(double{value});
-      break;
-    case DType::kF32:
-      store(value);
-      break;
-    case DType::kF16:
-      store(hwy::F16FromF32(value));
-      break;
-    case DType::kBF16:
-      store(hwy::BF16FromF32(value));
-      break;
+// As a strategy reads its operands.
+double RoundedTo(Format format, double value) {
+  const auto single = static_cast<float>(value);
+  switch (format) {
+    case Format::kF64:
+      return value;
+    case Format::kF32:
+      return double{single};
+    case Format::kBF16:
+      return double{hwy::F32FromBF16(hwy::BF16FromF32(single))};
+    case Format::kF16:
+      return double{hwy::F32FromF16(hwy::F16FromF32(single))};
   }
+  return value;
 }
 
 // A region of a decoder, called as a decoder calls it.
@@ -85,13 +59,21 @@ class RegionCall {
     const size_t k = weights.front().view().k;
     a_.resize(m * k);
     Random random(2);
-    for (double& value : a_) value = double{RandomValue(random, 1)};
+    for (double& value : a_) value = double{RandomOperand(random, 1)};
     const Matrix<const double> a(a_.data(), m, k);
     for (const Panels& b : weights) {
       c_.emplace_back(m * b.view().n);
-      checks_.emplace_back(a, b, kCheckedOutputs);
+      const Format operand = strategy.info().operand;
+      checks_.emplace_back(
+          a, b.view().n,
+          [&](size_t j, double* row) {
+            b.CopyRow(j, row);
+            for (size_t i = 0; i < k; ++i) row[i] = RoundedTo(operand, row[i]);
+          },
+          kCheckedOutputs);
       args_.emplace_back();
       args_.back().a = a;
+      args_.back().b = b.view();
       args_.back().c = {c_.back().data(), m, b.view().n};
     }
   }
@@ -101,6 +83,16 @@ class RegionCall {
     for (size_t i = 0; i < args_.size(); ++i) args_[i].b = weights[i].view();
     for (const size_t i : region_.tuned) args_[i].tuning = &tuning;
     MatMuls(strategy_, args_, parallel_);
+  }
+
+  // Of the tuned ones.
+  std::vector<MatMulWork> WorkWith(const MatMulTuning& tuning) const {
+    std::vector<MatMulWork> works;
+    for (const size_t i : region_.tuned) {
+      works.push_back(
+          WorkOf(strategy_, args_, i, tuning, parallel_.num_threads()));
+    }
+    return works;
   }
 
   // An output that is not written stays NaN.
@@ -131,10 +123,26 @@ class RegionCall {
 class MatMulSubject : public TuningSubject {
  public:
   MatMulSubject(Strategy strategy, size_t m,
-                absl::Span<const TuningRegion> regions, Parallel& parallel) {
+                absl::Span<const TuningRegion> regions, Parallel& parallel,
+                const std::function<bool()>& stop)
+      : stop_(stop) {
     for (const TuningRegion& region : regions) {
       regions_.emplace_back(strategy, m, region, parallel);
     }
+  }
+
+  std::vector<MatMulWork> WorkWith(const MatMulTuning& tuning) const {
+    std::vector<MatMulWork> all;
+    for (const RegionCall& region : regions_) {
+      for (const MatMulWork& work : region.WorkWith(tuning)) {
+        all.push_back(work);
+      }
+    }
+    return all;
+  }
+
+  bool AreTheSame(const MatMulTuning& a, const MatMulTuning& b) override {
+    return WorkWith(a) == WorkWith(b);
   }
 
   bool IsRight(const MatMulTuning& tuning) override {
@@ -158,74 +166,65 @@ class MatMulSubject : public TuningSubject {
   }
 
   double Clock() override { return SteadySeconds(); }
+  bool Stopped() override { return stop_ != nullptr && stop_(); }
 
  private:
   void Call(const MatMulTuning& tuning) {
     for (RegionCall& region : regions_) region.Run(tuning);
   }
 
+  const std::function<bool()>& stop_;
   std::vector<RegionCall> regions_;
   size_t calls_ = 0;  // per time; 0 before the first
 };
 
 }  // namespace
 
-absl::StatusOr<ColdWeights> ColdWeights::Make(
-    absl::Span<const WeightsShape> region, size_t model_bytes,
-    Parallel& parallel) {
-  std::vector<AlignedBytes> values;
-  for (const WeightsShape& shape : region) {
-    const size_t size = DTypeSize(shape.dtype);
-    const size_t count = shape.n * shape.k;
-    values.push_back(TryAllocateAlignedBytes(count * size));
-    if (values.back() == nullptr) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("no memory for ", count * size, " bytes of weights"));
-    }
-    Random random(1);
-    for (size_t i = 0; i < count; ++i) {
-      StoreAs(shape.dtype, RandomValue(random, 0.04),
-              values.back().get() + i * size);
-    }
-  }
-  ColdWeights weights;
-  size_t copies = 1;
-  while (weights.copies_.size() < copies) {
-    std::vector<Panels> copy;
-    size_t bytes = 0;
-    for (size_t i = 0; i < region.size(); ++i) {
-      auto panels = Panels::Pack(region[i].dtype, values[i].get(), region[i].n,
-                                 region[i].k, parallel);
-      if (!panels.ok()) return panels.status();
-      bytes += panels->bytes();
-      copy.push_back(*std::move(panels));
-    }
-    copies = std::max<size_t>(1, ColdBytes(model_bytes) / bytes);
-    weights.copies_.push_back(std::move(copy));
-  }
-  return weights;
-}
-
-std::vector<TuningChoices> MatMulChoices(size_t m, size_t n, size_t k,
+std::vector<TuningChoices> MatMulChoices(absl::Span<const MatMulWork> works,
+                                         size_t m, const WeightsShape& b,
                                          size_t threads) {
   std::vector<TuningChoices> choices;
-  // Of the values, those up to `most`.
-  const auto add = [&choices](uint32_t MatMulTuning::*parameter, size_t most,
+  // Of the values, those from `least` up to `most`.
+  const auto add = [&choices](uint32_t MatMulTuning::*parameter, size_t least,
+                              size_t most,
                               std::initializer_list<uint32_t> values) {
     TuningChoices added = {parameter, {}};
     for (const uint32_t value : values) {
-      if (value <= most) added.values.push_back(value);
+      if (least <= value && value <= most) added.values.push_back(value);
     }
     choices.push_back(added);
   };
-  if (m < kBlockedRows) {
-    add(&MatMulTuning::panels_in_flight, n / kPanelWidth, {1, 2, 4});
-    add(&MatMulTuning::prefetch_steps, k, {16, 32, 64, 128, 256});
-  } else {
-    add(&MatMulTuning::block_steps, k, {128, 256, 512, 1024, 2048, 4096});
-    add(&MatMulTuning::group_panels, n / kPanelWidth, {1, 2, 4, 8, 16, 32});
-    add(&MatMulTuning::block_rows, m, {24, 48, 96, 192, 384, 512});
-    add(&MatMulTuning::tile_rows, m, {4, 6, 8});
+  MatMulWork any;  // what counts for one of them
+  bool reads_rows = false;
+  for (const MatMulWork& work : works) {
+    any.packed = any.packed || work.packed;
+    reads_rows = reads_rows || !work.packed;
+    any.has_blocks_of_k = any.has_blocks_of_k || work.has_blocks_of_k;
+    any.most_panels_in_flight =
+        std::max(any.most_panels_in_flight, work.most_panels_in_flight);
+    any.most_tile_rows = std::max(any.most_tile_rows, work.most_tile_rows);
+  }
+  const size_t panels = hwy::DivCeil(b.n, kPanelWidth);
+  if (reads_rows) {
+    if (any.most_panels_in_flight > 1) {
+      add(&MatMulTuning::panels_in_flight, 1,
+          std::min(any.most_panels_in_flight, panels), {1, 2, 4});
+    }
+    // Of blocks, k steps have fewer bytes.
+    const size_t least = b.type.blocks != nullptr ? 32 : 16;
+    const size_t most = b.type.blocks != nullptr ? 512 : 256;
+    add(&MatMulTuning::prefetch_steps, least, std::min(b.k, most),
+        {16, 32, 64, 128, 256, 512});
+  }
+  if (any.packed) {
+    if (any.has_blocks_of_k) {
+      add(&MatMulTuning::block_steps, 1, b.k,
+          {128, 256, 512, 1024, 2048, 4096});
+    }
+    add(&MatMulTuning::group_panels, 1, panels, {1, 2, 4, 8, 16, 32});
+    add(&MatMulTuning::block_rows, 1, m, {24, 48, 96, 192, 384, 512});
+    // Tiles of all rows that they can have are the default's.
+    add(&MatMulTuning::tile_rows, 1, any.most_tile_rows - 1, {4, 6, 8});
   }
   TuningChoices fewer = {&MatMulTuning::threads, {}};
   for (uint32_t count = 1; count < threads; count *= 2) {
@@ -237,12 +236,16 @@ std::vector<TuningChoices> MatMulChoices(size_t m, size_t n, size_t k,
 
 absl::StatusOr<TuningResult> TuneMatMul(Strategy strategy, size_t m,
                                         absl::Span<const TuningRegion> regions,
-                                        double seconds, Parallel& parallel) {
+                                        double seconds, Parallel& parallel,
+                                        const std::function<bool()>& stop) {
   const TuningRegion& first = regions.front();
   const PanelsView b = first.weights->any()[first.tuned.front()].view();
-  MatMulSubject subject(strategy, m, regions, parallel);
+  MatMulSubject subject(strategy, m, regions, parallel, stop);
   return SearchTuning(
-      subject, MatMulChoices(m, b.n, b.k, parallel.num_threads()), seconds);
+      subject,
+      MatMulChoices(subject.WorkWith({}), m, {b.type(), b.n, b.k},
+                    parallel.num_threads()),
+      seconds);
 }
 
 }  // namespace ulpscope

@@ -64,7 +64,7 @@ class Search {
     const double start = subject_.Clock();
     end_ = start + kSearchShare * seconds;
     for (const TuningChoices& parameter : choices) {
-      if (subject_.Clock() > end_) {
+      if (subject_.Clock() > end_ || subject_.Stopped()) {
         result_.complete = false;
         break;
       }
@@ -72,6 +72,7 @@ class Search {
     }
     end_ = start + seconds;
     Confirm();
+    if (subject_.Stopped()) return absl::CancelledError("stopped");
     result_.worst_seconds =
         result_.default_seconds * std::max(1.0, worst_ratio_);
     return result_;
@@ -80,7 +81,8 @@ class Search {
  private:
   // Once for each candidate that is not dropped, in an order that varies: what
   // a call leaves behind in the machine would favour the same neighbour.
-  void Round(std::vector<Trial>& candidates) {
+  // False if it was stopped on the way.
+  bool Round(std::vector<Trial>& candidates) {
     std::vector<Trial*> order;
     for (Trial& candidate : candidates) {
       if (!candidate.dropped) order.push_back(&candidate);
@@ -89,8 +91,10 @@ class Search {
       std::swap(order[i - 1], order[random_.Below(i)]);
     }
     for (Trial* candidate : order) {
+      if (subject_.Stopped()) return false;
       candidate->seconds.push_back(subject_.Time(candidate->tuning));
     }
+    return true;
   }
 
   void Improve(const TuningChoices& parameter) {
@@ -106,9 +110,12 @@ class Search {
       MatMulTuning tuning = result_.best;
       tuning.*parameter.parameter = value;
       if (std::any_of(candidates.begin(), candidates.end(),
-                      [&](const Trial& c) { return c.tuning == tuning; })) {
+                      [&](const Trial& c) {
+                        return subject_.AreTheSame(c.tuning, tuning);
+                      })) {
         continue;
       }
+      if (subject_.Stopped()) return;
       ++result_.candidates;
       if (subject_.IsRight(tuning)) {
         candidates.push_back({tuning, {}, false});
@@ -121,7 +128,7 @@ class Search {
     bool undecided = true;
     for (size_t round = 1; undecided && round <= kMostRounds; ++round) {
       if (round > kLeastRounds && subject_.Clock() > end_) break;
-      Round(candidates);
+      if (!Round(candidates)) return;
       if (round < kRoundsForAll) continue;
       undecided = false;
       for (size_t i = always; i < candidates.size(); ++i) {
@@ -157,6 +164,7 @@ class Search {
   }
 
   void Confirm() {
+    if (subject_.Stopped()) return;
     if (result_.best == MatMulTuning()) {
       if (default_seconds_.empty()) {
         default_seconds_.push_back(subject_.Time({}));
@@ -169,7 +177,7 @@ class Search {
     both[1].tuning = result_.best;
     for (size_t round = 1; round <= kFinalRounds; ++round) {
       if (round > kLeastFinalRounds && subject_.Clock() > end_) break;
-      Round(both);
+      if (!Round(both)) return;
     }
     result_.default_seconds = Median(both[0].seconds);
     const std::vector<double> ratios = Ratios(both[1], both[0]);

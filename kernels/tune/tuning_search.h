@@ -21,6 +21,13 @@ class TuningSubject {
   virtual bool IsRight(const MatMulTuning& tuning) = 0;
   // Seconds since some start.
   virtual double Clock() = 0;
+  // Whether both make the same calls: the second would only be timed again, and
+  // its noise be taken for a gain.
+  virtual bool AreTheSame(const MatMulTuning& a, const MatMulTuning& b) {
+    return a == b;
+  }
+  // Asked between calls; true ends the search.
+  virtual bool Stopped() { return false; }
 };
 
 // Values of one parameter to try, besides the default.
@@ -46,7 +53,8 @@ struct TuningResult {
 // the default are timed again, in fresh rounds, as the best of many was perhaps
 // only lucky; unless it gains more than the noise, the result is the default.
 // When most of `seconds` have passed, no further parameter is begun, and there
-// are fewer rounds. FailedPrecondition if even the default's result is wrong.
+// are fewer rounds. FailedPrecondition if even the default's result is wrong;
+// Cancelled if stopped.
 absl::StatusOr<TuningResult> SearchTuning(
     TuningSubject& subject, const std::vector<TuningChoices>& choices,
     double seconds);

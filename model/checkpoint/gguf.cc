@@ -88,6 +88,12 @@ class GgufSource : public TensorSource {
     return Find(name) != nullptr;
   }
 
+  size_t StoredBytes(absl::string_view name,
+                     absl::Span<const int64_t> /*shape*/) const override {
+    const GgufTensor* const stored = Find(name);
+    return stored != nullptr ? stored->bytes.size() : 0;
+  }
+
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
     const GgufTensor* stored = Find(name);

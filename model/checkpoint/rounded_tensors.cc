@@ -87,6 +87,11 @@ class Rounded : public TensorSource {
 
   bool Has(absl::string_view name) const override { return source_.Has(name); }
 
+  size_t StoredBytes(absl::string_view name,
+                     absl::Span<const int64_t> shape) const override {
+    return source_.StoredBytes(name, shape);
+  }
+
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
     absl::StatusOr<Tensor> loaded = source_.Load(name, shape);

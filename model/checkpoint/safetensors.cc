@@ -105,17 +105,28 @@ class SafetensorsSource : public TensorSource {
     return tensors_.find(StoredName(name)) != tensors_.end();
   }
 
+  size_t StoredBytes(absl::string_view name,
+                     absl::Span<const int64_t> shape) const override {
+    const auto [it, fused] = Find(name);
+    if (it == tensors_.end()) return 0;
+    const SafetensorsEntry& stored = it->second;
+    if (fused != nullptr) {
+      const bool has_rows = !shape.empty() && !stored.shape.empty() &&
+                            stored.shape[0] > 0 && shape[0] <= stored.shape[0];
+      return has_rows
+                 ? stored.bytes.size() / static_cast<size_t>(stored.shape[0]) *
+                       static_cast<size_t>(shape[0])
+                 : 0;
+    }
+    if (ComputedType(stored.dtype)) return stored.bytes.size();
+    const auto scales = tensors_.find(ScalesName(it->first));
+    return stored.bytes.size() +
+           (scales != tensors_.end() ? scales->second.bytes.size() : 0);
+  }
+
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
-    auto it = tensors_.find(StoredName(name));
-    const Fused* fused = nullptr;
-    if (it == tensors_.end()) {
-      fused = FusedOf(name);
-      if (fused != nullptr) {
-        it = tensors_.find(StoredName(
-            absl::StrReplaceAll(name, {{fused->part, fused->whole}})));
-      }
-    }
+    const auto [it, fused] = Find(name);
     if (it == tensors_.end()) {
       return absl::NotFoundError(absl::StrCat(
           place_, ": tensor ", NameText(name), " ", ShapeText(shape),
@@ -126,7 +137,7 @@ class SafetensorsSource : public TensorSource {
     const std::string& file = stored.file->path();
     const std::optional<DType> dtype = ComputedType(stored.dtype);
     if (!dtype) {
-      const auto scales = tensors_.find(absl::StrCat(it->first, "_scale_inv"));
+      const auto scales = tensors_.find(ScalesName(it->first));
       if (stored.dtype == "F8_E4M3" && scales != tensors_.end() &&
           fused == nullptr) {
         used_.insert(scales->first);
@@ -169,6 +180,23 @@ class SafetensorsSource : public TensorSource {
   }
 
  private:
+  // Where a tensor is, and of which matrix it is rows; else null.
+  std::pair<SafetensorsEntries::const_iterator, const Fused*> Find(
+      absl::string_view name) const {
+    const auto it = tensors_.find(StoredName(name));
+    if (it != tensors_.end()) return {it, nullptr};
+    const Fused* const fused = FusedOf(name);
+    if (fused == nullptr) return {it, nullptr};
+    return {tensors_.find(StoredName(
+                absl::StrReplaceAll(name, {{fused->part, fused->whole}}))),
+            fused};
+  }
+
+  // Of the scales of blocks of FP8.
+  static std::string ScalesName(absl::string_view stored) {
+    return absl::StrCat(stored, "_scale_inv");
+  }
+
   std::string StoredName(absl::string_view name) const {
     absl::string_view rest = name;
     if (absl::ConsumePrefix(&rest, "model.")) {

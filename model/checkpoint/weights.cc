@@ -23,8 +23,53 @@
 namespace ulpscope {
 namespace {
 
-// Loads tensors one after the other until one fails.
-class Loader {
+// What is asked for the tensors of a model, in their order.
+class TensorVisitor {
+ public:
+  virtual ~TensorVisitor() = default;
+
+  void Matrix(const std::string& name, int64_t rows, int64_t cols,
+              Panels& panels) {
+    const int64_t shape[] = {rows, cols};
+    Visit(name, shape, panels);
+  }
+
+  void Vector(const std::string& name, int64_t size,
+              std::vector<double>& vector) {
+    const int64_t shape[] = {size};
+    // A vector is a matrix of one row; reading it back widens it.
+    Panels panels;
+    if (!Visit(name, shape, panels)) return;
+    vector.resize(static_cast<size_t>(size));
+    panels.CopyRow(0, vector.data());
+  }
+
+ protected:
+  // Whether `panels` were filled.
+  virtual bool Visit(const std::string& name, absl::Span<const int64_t> shape,
+                     Panels& panels) = 0;
+};
+
+// Adds up their bytes.
+class Counter : public TensorVisitor {
+ public:
+  explicit Counter(const TensorSource& source) : source_(source) {}
+
+  size_t bytes() const { return bytes_; }
+
+ private:
+  bool Visit(const std::string& name, absl::Span<const int64_t> shape,
+             Panels& /*panels*/) override {
+    bytes_ += source_.StoredBytes(name, shape);
+    return false;
+  }
+
+  const TensorSource& source_;
+  size_t bytes_ = 0;
+};
+
+// Loads them one after the other until one fails.
+class Loader : public TensorVisitor {
  public:
   Loader(const ModelConfig& config, TensorSource& source, Parallel& parallel,
          size_t total, absl::FunctionRef<void(size_t, size_t)> progress,
@@ -36,49 +81,51 @@ class Loader {
         progress_(progress),
         stop_(stop) {}
 
-  void Matrix(const std::string& name, int64_t rows, int64_t cols,
-              Panels& panels) {
-    const int64_t shape[] = {rows, cols};
-    Load(name, shape, rows, cols, panels);
-  }
-
-  void Vector(const std::string& name, int64_t size,
-              std::vector<double>& vector) {
-    const int64_t shape[] = {size};
-    // A vector is a matrix of one row; reading it back widens it.
-    Panels panels;
-    Load(name, shape, 1, size, panels);
-    if (!status_.ok()) return;
-    vector.resize(static_cast<size_t>(size));
-    panels.CopyRow(0, vector.data());
-  }
-
   const absl::Status& status() const { return status_; }
   // Of what was loaded so far.
   std::string fingerprint() const { return fingerprint_.Text(); }
 
  private:
-  void Load(const std::string& name, absl::Span<const int64_t> shape,
-            int64_t rows, int64_t cols, Panels& panels) {
-    if (!status_.ok()) return;
+  bool Visit(const std::string& name, absl::Span<const int64_t> shape,
+             Panels& panels) override {
+    if (!status_.ok()) return false;
     const auto tensor = source_.Load(name, shape);
     status_ = tensor.status();
-    if (!status_.ok()) return;
-    const size_t n = static_cast<size_t>(rows), k = static_cast<size_t>(cols);
+    if (!status_.ok()) return false;
+    const size_t n = shape.size() == 1 ? 1 : static_cast<size_t>(shape[0]);
+    const size_t k = static_cast<size_t>(shape.back());
+    const size_t bytes = source_.StoredBytes(name, shape);
+    const auto watch = [&](size_t rows) {
+      Tell(done_ + static_cast<size_t>(static_cast<double>(bytes) *
+                                       static_cast<double>(rows) /
+                                       static_cast<double>(n)));
+      return !(stop_ && stop_());
+    };
     auto packed =
         tensor->blocks != nullptr
-            ? Panels::Pack(*tensor->blocks, tensor->data, n, k, parallel_)
-            : Panels::Pack(tensor->dtype, tensor->data, n, k, parallel_);
+            ? Panels::Pack(*tensor->blocks, tensor->data, n, k, parallel_,
+                           watch)
+            : Panels::Pack(tensor->dtype, tensor->data, n, k, parallel_, watch);
+    if (absl::IsCancelled(packed.status())) {
+      status_ = packed.status();
+      return false;
+    }
     if (!packed.ok()) {
       status_ = absl::Status(
           packed.status().code(),
           absl::StrCat("tensor ", name, ": ", packed.status().message()));
-      return;
+      return false;
     }
     panels = *std::move(packed);
     fingerprint_.Add(*tensor);
-    progress_(++done_, total_);
-    if (stop_ && stop_()) status_ = absl::CancelledError("stopped");
+    done_ += bytes;
+    Tell(done_);
+    return true;
+  }
+
+  // The end is told when all have been loaded: vectors may have no bytes.
+  void Tell(size_t done) {
+    if (done < total_) progress_(done, total_);
   }
 
   Fingerprint fingerprint_;
@@ -91,45 +138,54 @@ class Loader {
   absl::Status status_;
 };
 
-size_t TensorsPerLayer(const ModelConfig& config) {
-  return 9 + (config.qkv_bias ? 3 : 0) + (config.output_bias ? 1 : 0) +
-         (config.mlp_bias ? 3 : 0) + (config.qk_norm ? 2 : 0);
-}
-
-void LoadLayer(const ModelConfig& c, size_t index, Loader& loader,
-               LayerWeights& w) {
+void VisitLayer(const ModelConfig& c, size_t index, TensorVisitor& visitor,
+                LayerWeights& w) {
   const std::string layer = absl::StrCat("model.layers.", index, ".");
   const std::string attn = layer + "self_attn.";
   const std::string mlp = layer + "mlp.";
-  loader.Vector(layer + "input_layernorm.weight", c.hidden_size, w.input_norm);
-  loader.Matrix(attn + "q_proj.weight", c.q_size(), c.hidden_size, w.q_proj);
-  loader.Matrix(attn + "k_proj.weight", c.kv_size(), c.hidden_size, w.k_proj);
-  loader.Matrix(attn + "v_proj.weight", c.kv_size(), c.hidden_size, w.v_proj);
+  visitor.Vector(layer + "input_layernorm.weight", c.hidden_size, w.input_norm);
+  visitor.Matrix(attn + "q_proj.weight", c.q_size(), c.hidden_size, w.q_proj);
+  visitor.Matrix(attn + "k_proj.weight", c.kv_size(), c.hidden_size, w.k_proj);
+  visitor.Matrix(attn + "v_proj.weight", c.kv_size(), c.hidden_size, w.v_proj);
   if (c.qkv_bias) {
-    loader.Vector(attn + "q_proj.bias", c.q_size(), w.q_bias);
-    loader.Vector(attn + "k_proj.bias", c.kv_size(), w.k_bias);
-    loader.Vector(attn + "v_proj.bias", c.kv_size(), w.v_bias);
+    visitor.Vector(attn + "q_proj.bias", c.q_size(), w.q_bias);
+    visitor.Vector(attn + "k_proj.bias", c.kv_size(), w.k_bias);
+    visitor.Vector(attn + "v_proj.bias", c.kv_size(), w.v_bias);
   }
   if (c.qk_norm) {
-    loader.Vector(attn + "q_norm.weight", c.head_dim, w.q_norm);
-    loader.Vector(attn + "k_norm.weight", c.head_dim, w.k_norm);
+    visitor.Vector(attn + "q_norm.weight", c.head_dim, w.q_norm);
+    visitor.Vector(attn + "k_norm.weight", c.head_dim, w.k_norm);
   }
-  loader.Matrix(attn + "o_proj.weight", c.hidden_size, c.q_size(), w.o_proj);
+  visitor.Matrix(attn + "o_proj.weight", c.hidden_size, c.q_size(), w.o_proj);
   if (c.output_bias) {
-    loader.Vector(attn + "o_proj.bias", c.hidden_size, w.o_bias);
+    visitor.Vector(attn + "o_proj.bias", c.hidden_size, w.o_bias);
   }
-  loader.Vector(layer + "post_attention_layernorm.weight", c.hidden_size,
-                w.post_norm);
-  loader.Matrix(mlp + "gate_proj.weight", c.intermediate_size, c.hidden_size,
-                w.gate_proj);
-  loader.Matrix(mlp + "up_proj.weight", c.intermediate_size, c.hidden_size,
-                w.up_proj);
-  loader.Matrix(mlp + "down_proj.weight", c.hidden_size, c.intermediate_size,
-                w.down_proj);
+  visitor.Vector(layer + "post_attention_layernorm.weight", c.hidden_size,
+                 w.post_norm);
+  visitor.Matrix(mlp + "gate_proj.weight", c.intermediate_size, c.hidden_size,
+                 w.gate_proj);
+  visitor.Matrix(mlp + "up_proj.weight", c.intermediate_size, c.hidden_size,
+                 w.up_proj);
+  visitor.Matrix(mlp + "down_proj.weight", c.hidden_size, c.intermediate_size,
+                 w.down_proj);
   if (c.mlp_bias) {
-    loader.Vector(mlp + "gate_proj.bias", c.intermediate_size, w.gate_bias);
-    loader.Vector(mlp + "up_proj.bias", c.intermediate_size, w.up_bias);
-    loader.Vector(mlp + "down_proj.bias", c.hidden_size, w.down_bias);
+    visitor.Vector(mlp + "gate_proj.bias", c.intermediate_size, w.gate_bias);
+    visitor.Vector(mlp + "up_proj.bias", c.intermediate_size, w.up_bias);
+    visitor.Vector(mlp + "down_proj.bias", c.hidden_size, w.down_bias);
+  }
+}
+
+void VisitTensors(const ModelConfig& config, TensorVisitor& visitor,
+                  Weights& weights) {
+  visitor.Matrix("model.embed_tokens.weight", config.vocab_size,
+                 config.hidden_size, weights.embed);
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    VisitLayer(config, i, visitor, weights.layers[i]);
+  }
+  visitor.Vector("model.norm.weight", config.hidden_size, weights.final_norm);
+  if (!config.tie_word_embeddings) {
+    visitor.Matrix("lm_head.weight", config.vocab_size, config.hidden_size,
+                   weights.lm_head);
   }
 }
 
@@ -151,28 +207,17 @@ absl::StatusOr<Weights> LoadWeights(
     absl::FunctionRef<void(size_t, size_t)> progress,
     const LoadOptions& options) {
   const ModelConfig& config = checkpoint.config;
-  const bool own_head = !config.tie_word_embeddings;
-  const size_t num_layers = static_cast<size_t>(config.num_hidden_layers);
-  const size_t total =
-      num_layers * TensorsPerLayer(config) + 2 + (own_head ? 1 : 0);
-  Loader loader(config, *checkpoint.tensors, parallel, total, progress,
-                options.stop);
-
   Weights weights;
   weights.config = config;
-  weights.layers.resize(num_layers);
-  loader.Matrix("model.embed_tokens.weight", config.vocab_size,
-                config.hidden_size, weights.embed);
-  for (size_t i = 0; i < num_layers && loader.status().ok(); ++i) {
-    LoadLayer(config, i, loader, weights.layers[i]);
-  }
-  loader.Vector("model.norm.weight", config.hidden_size, weights.final_norm);
-  if (own_head) {
-    loader.Matrix("lm_head.weight", config.vocab_size, config.hidden_size,
-                  weights.lm_head);
-  }
+  weights.layers.resize(static_cast<size_t>(config.num_hidden_layers));
+  Counter counter(*checkpoint.tensors);
+  VisitTensors(config, counter, weights);
+  Loader loader(config, *checkpoint.tensors, parallel, counter.bytes(),
+                progress, options.stop);
+  VisitTensors(config, loader, weights);
   weights.fingerprint = loader.fingerprint();
   if (!loader.status().ok()) return loader.status();
+  progress(counter.bytes(), counter.bytes());
   return weights;
 }
 

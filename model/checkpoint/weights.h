@@ -56,13 +56,13 @@ struct Weights {
 };
 
 struct LoadOptions {
-  // Asked after each tensor; true ends it, Cancelled. Null is never.
+  // Asked after some megabytes; true ends it, Cancelled. Null is never.
   std::function<bool()> stop;
 };
 
 // Loads and repacks tensor by tensor: beside the result, memory holds at most
-// one tensor. `progress` is called with the number of tensors done and their
-// total.
+// one tensor. `progress` is called with how many bytes of the tensors, as they
+// are stored, are done, and their total; with both equal once, when all are.
 absl::StatusOr<Weights> LoadWeights(
     const Checkpoint& checkpoint, Parallel& parallel,
     absl::FunctionRef<void(size_t, size_t)> progress,

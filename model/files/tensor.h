@@ -62,6 +62,11 @@ class TensorSource {
 
   virtual bool Has(absl::string_view name) const = 0;
 
+  // Bytes that the file has of a tensor of this shape, its scales included,
+  // which Load reads; 0 if it has none. Known without reading them.
+  virtual size_t StoredBytes(absl::string_view name,
+                             absl::Span<const int64_t> shape) const = 0;
+
   // The tensor, whose shape must be `shape`: a missing tensor, another shape or
   // a dtype that cannot be computed with is an error naming file and tensor.
   virtual absl::StatusOr<Tensor> Load(absl::string_view name,

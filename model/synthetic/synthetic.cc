@@ -226,6 +226,15 @@ class SyntheticSource : public TensorSource {
     return tensors_.find(name) != tensors_.end();
   }
 
+  // As a bf16 checkpoint of them would have.
+  size_t StoredBytes(absl::string_view name,
+                     absl::Span<const int64_t> /*shape*/) const override {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) return 0;
+    return static_cast<size_t>(found->second.rows * found->second.cols) *
+           sizeof(uint16_t);
+  }
+
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
     const auto found = tensors_.find(name);

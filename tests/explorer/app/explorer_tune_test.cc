@@ -1,6 +1,9 @@
 #include <signal.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tests/explorer/app/run_explorer.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
@@ -20,6 +24,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
+using Json = nlohmann::json;
 
 // The rows of a table that start with this strategy.
 size_t CountRows(const std::string& text, absl::string_view strategy) {
@@ -80,6 +85,107 @@ TEST(ExplorerTuneTest, WhatIsTunedIsKeptAndUsed) {
                                     "are tuned"));
   EXPECT_THAT(Explorer(absl::StrCat("--plan=matmul=dot2 ", flags)).out,
               HasSubstr("Kernels are not tuned: "));
+}
+
+// A qwen3 of one layer, hidden size and feed forward 256, whose matrices are
+// Q4_K, and Q6_K where llama.cpp's Q4_K_M has them; of bytes that count up.
+std::string WriteQuantizedModel() {
+  constexpr uint32_t kF32 = 0, kQ4K = 12, kQ6K = 14;
+  const auto bytes_of = [](uint32_t type, uint64_t elements) {
+    return type == kF32 ? 4 * elements
+                        : elements / 256 * (type == kQ4K ? 144 : 210);
+  };
+  GgufParts parts;
+  parts.values = {
+      GgufEntry("general.architecture", 8, GgufText("qwen3")),
+      GgufUint32("qwen3.embedding_length", 256),
+      GgufUint32("qwen3.feed_forward_length", 256),
+      GgufUint32("qwen3.block_count", 1),
+      GgufUint32("qwen3.attention.head_count", 4),
+      GgufUint32("qwen3.attention.head_count_kv", 2),
+      GgufUint32("qwen3.attention.key_length", 64),
+      GgufUint32("qwen3.attention.value_length", 64),
+      GgufUint32("qwen3.context_length", 64),
+      GgufFloat("qwen3.attention.layer_norm_rms_epsilon", 1e-6f),
+      GgufFloat("qwen3.rope.freq_base", 1e6f),
+  };
+  const struct {
+    const char* name;
+    std::vector<uint64_t> dimensions;
+    uint32_t type;
+  } tensors[] = {
+      {"token_embd.weight", {256, 64}, kQ6K},
+      {"output_norm.weight", {256}, kF32},
+      {"blk.0.attn_norm.weight", {256}, kF32},
+      {"blk.0.ffn_norm.weight", {256}, kF32},
+      {"blk.0.attn_q_norm.weight", {64}, kF32},
+      {"blk.0.attn_k_norm.weight", {64}, kF32},
+      {"blk.0.attn_q.weight", {256, 256}, kQ4K},
+      {"blk.0.attn_k.weight", {256, 128}, kQ4K},
+      {"blk.0.attn_v.weight", {256, 128}, kQ6K},
+      {"blk.0.attn_output.weight", {256, 256}, kQ4K},
+      {"blk.0.ffn_gate.weight", {256, 256}, kQ4K},
+      {"blk.0.ffn_up.weight", {256, 256}, kQ4K},
+      {"blk.0.ffn_down.weight", {256, 256}, kQ6K},
+  };
+  for (const auto& [name, dimensions, type] : tensors) {
+    const size_t offset = (parts.data_size + 31) / 32 * 32;
+    uint64_t elements = 1;
+    for (const uint64_t n : dimensions) elements *= n;
+    parts.tensors.push_back(GgufTensorEntry(name, dimensions, type, offset));
+    parts.data_size = offset + bytes_of(type, elements);
+  }
+  return WriteTestFile("quantized.gguf", parts.Bytes());
+}
+
+// Weights in blocks are tuned under the names of their types, proven on the
+// model, and used.
+TEST(ExplorerTuneTest, QuantizedModelsAreTuned) {
+  const std::string file = absl::StrCat(TestFolder(), "/quantized.json");
+  const std::string flags = absl::StrCat(
+      " --model='", WriteQuantizedModel(),
+      "' --tokens=3 --timing_seconds=0 --threads=2 --wisdom='", file, "' ");
+  const Outcome run =
+      Explorer(absl::StrCat("--tune --plan=f32 -o json", flags));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json results = Json::parse(run.out);
+  std::set<std::string> kinds;
+  for (const Json& tuning : results["tunings"]) {
+    kinds.insert(absl::StrCat(tuning["weights"].get<std::string>(), " ",
+                              tuning["shape"].get<std::string>()));
+    EXPECT_EQ(tuning["wrong"], 0);
+    EXPECT_TRUE(tuning["kept"].is_boolean());
+  }
+  EXPECT_THAT(kinds, testing::UnorderedElementsAre(
+                         "Q4_K 1x256x256", "Q4_K 3x256x256", "Q4_K 1x128x256",
+                         "Q4_K 3x128x256", "Q6_K 1x128x256", "Q6_K 3x128x256",
+                         "Q6_K 1x256x256", "Q6_K 3x256x256", "Q6_K 1x64x256"));
+  ASSERT_EQ(results["proofs"].size(), 2u);
+  for (const Json& proof : results["proofs"]) {
+    EXPECT_GT(proof["tuned_tokens_per_second"], 0);
+    EXPECT_GT(proof["default_tokens_per_second"], 0);
+    EXPECT_GT(proof["speedup"], 0);
+    EXPECT_TRUE(proof["gains"].is_boolean());
+  }
+  // Five rounds of a prefill and three decode steps, with and without.
+  EXPECT_EQ(results["proof_timings"].size(), 5u * 4 * 2);
+  // What serves nothing that gains is not in the file.
+  const Json wisdom = Json::parse(Read(file));
+  const Json& kernels = wisdom["machines"][0]["matmul"];
+  EXPECT_EQ(kernels.size(), kinds.size());
+  for (const Json& tuning : results["tunings"]) {
+    const Json& kept =
+        kernels[absl::StrCat("f32/F64/", tuning["weights"].get<std::string>(),
+                             "/", tuning["shape_class"].get<std::string>())];
+    const bool is_default = std::all_of(
+        kept.begin(), kept.end(), [](const Json& value) { return value == 0; });
+    EXPECT_EQ(is_default,
+              !tuning["kept"].get<bool>() || tuning["chosen"] == "default");
+  }
+  const Outcome sweep = Explorer(absl::StrCat("--plan=f32", flags));
+  ASSERT_EQ(sweep.exit_code, 0) << sweep.err;
+  EXPECT_THAT(sweep.out,
+              HasSubstr("Of 9 kinds of MatMul against weights, 9 are"));
 }
 
 // Two programs at once, on one file that neither has seen.
@@ -193,9 +299,9 @@ TEST(ExplorerTuneTest, StoppedTuningKeepsWhatItHas) {
                    "tuning 9 kinds of MatMul", SIGTERM);
   EXPECT_EQ(run.exit_code, 143);
   EXPECT_THAT(run.err,
-              HasSubstr("explorer: stopped by SIGTERM while tuning: "));
+              HasSubstr("explorer: stopped by SIGTERM in the search: "));
   EXPECT_THAT(run.err, HasSubstr(absl::StrCat(
-                           " of 9 kinds of MatMul were done and are kept in ",
+                           " of 9 kinds of MatMul were tuned and are kept in ",
                            file, "\n")));
 }
 

@@ -4,10 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "explorer/tuning/wisdom.h"
 #include "kernels/base/dtype.h"
+#include "kernels/ops/block_type.h"
+#include "kernels/ops/stored_type.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 
@@ -27,13 +30,19 @@ inline MatMulTuning TuningOf(uint32_t i) {
   return tuning;
 }
 
+inline std::vector<StoredType> StoredTypes() {
+  std::vector<StoredType> types = {DType::kF64, DType::kF32, DType::kF16,
+                                   DType::kBF16};
+  for (const BlockType& type : BlockTypes()) types.emplace_back(type);
+  return types;
+}
+
 // Every strategy, type and kind of shape.
 inline Wisdom FullWisdom() {
   Wisdom wisdom;
   uint32_t i = 0;
   for (size_t s = 0; s < Strategies().size(); ++s) {
-    for (const DType weights :
-         {DType::kF64, DType::kF32, DType::kF16, DType::kBF16}) {
+    for (const StoredType& weights : StoredTypes()) {
       for (const size_t m : {1, 20, 4000}) {
         wisdom.Set(
             kHere,

@@ -2,15 +2,19 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "explorer/tuning/proof.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/panels.h"
-#include "kernels/tune/autotuner.h"
+#include "kernels/strategy/strategy.h"
+#include "kernels/tune/cold_weights.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
@@ -56,7 +60,7 @@ class TuneTest : public testing::Test {
 
   static WeightsShape ShapeOf(const Panels& panels) {
     const PanelsView view = panels.view();
-    return {view.dtype, view.n, view.k};
+    return {view.type(), view.n, view.k};
   }
 
   Parallel serial_;
@@ -97,6 +101,51 @@ TEST_F(TuneTest, AnotherStrategyEndsARegion) {
   // Neighbours that agree stay together.
   EXPECT_THAT(RegionSizes(DecodingOf(MatMuls("f32,q_proj=kahan"), "k_proj")),
               testing::Contains(2u));
+}
+
+// Of blocks the type is part of what is tuned together, and all of a region is
+// tuned as it is stored.
+TEST_F(TuneTest, BlocksAreTunedByTheirType) {
+  const Checkpoint checkpoint =
+      OpenCheckpoint("tests/testdata/reference/qwen3_fp8").value();
+  const Weights weights =
+      LoadWeights(checkpoint, serial_, [](size_t, size_t) {}).value();
+  const std::vector<TunableMatMul> all =
+      MatMulsOf(weights, {Plan::Parse("f32", 1).value()}, 5);
+  const TunableMatMul q = DecodingOf(all, "q_proj");
+  ASSERT_NE(q.key.weights.blocks, nullptr);
+  EXPECT_EQ(q.key.weights.name(), "F8_E4M3");
+  EXPECT_THAT(RegionSizes(q), testing::Contains(3u));
+  for (const TunableMatMul::Region& region : q.regions) {
+    for (const size_t place : region.places) {
+      EXPECT_EQ(region.weights[place].type.name(), "F8_E4M3");
+    }
+  }
+  // Of 136 and 130 columns, which are no blocks of 128.
+  EXPECT_EQ(DecodingOf(all, "o_proj").key.weights.name(), "F32");
+  EXPECT_EQ(DecodingOf(all, "down_proj").key.weights.name(), "F32");
+}
+
+TEST_F(TuneTest, MatMulsSayWhichPlansTheyServeAndWhen) {
+  const size_t layers = weights_.layers.size();
+  const std::vector<TunableMatMul> all =
+      MatMulsOf(weights_,
+                {Plan::Parse("f32", layers).value(),
+                 Plan::Parse("f32,softmax=f64", layers).value(),
+                 Plan::Parse("kahan,lm_head=f32", layers).value()},
+                5);
+  using Serves = std::set<std::pair<size_t, Phase>>;
+  for (const TunableMatMul& matmul : all) {
+    const bool is_f32 = matmul.key.strategy == Strategy();
+    const bool is_head = matmul.ops == std::vector<std::string>{"lm_head"};
+    const Phase phase = matmul.m == 1 ? Phase::kDecode : Phase::kPrefill;
+    Serves expected;
+    if (is_f32) expected = {{0, phase}, {1, phase}};
+    if (!is_f32 || is_head) expected.emplace(2, phase);
+    EXPECT_EQ(matmul.serves, expected) << matmul.m << matmul.ops[0];
+  }
+  // The first two run the same MatMuls.
+  EXPECT_THAT(DistinctPlans(all, 3), ElementsAre(0, 2));
 }
 
 }  // namespace

@@ -25,6 +25,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/dtype.h"
+#include "kernels/ops/block_type.h"
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 #include "tests/explorer/tuning/made_wisdom.h"
@@ -55,7 +56,8 @@ TEST(WisdomFileTest, WhatIsSavedIsLoaded) {
   EXPECT_EQ(loaded->Text(), wisdom.Text());
   ASSERT_NE(loaded->Find(kHere), nullptr);
   const auto& expected = wisdom.Find(kHere)->known();
-  EXPECT_EQ(expected.size(), Strategies().size() * 12 + 1);
+  EXPECT_EQ(expected.size(),
+            Strategies().size() * 3 * StoredTypes().size() + 1);
   EXPECT_EQ(loaded->Find(kHere)->known().size(), expected.size());
   for (const auto& [key, tuning] : expected) {
     EXPECT_TRUE(loaded->Find(kHere)->Find(key) == tuning);
@@ -199,6 +201,35 @@ TEST(WisdomFileTest, SaveLeavesOnlyTheLockBesideTheFile) {
     files.push_back(entry.path().filename());
   }
   EXPECT_THAT(files, UnorderedElementsAre("w.json", "w.json.lock"));
+}
+
+// A tuning that turned out not to help: the file has the default instead, and
+// whatever others have added by then.
+TEST(WisdomFileTest, DroppedTuningsAreTheDefaultAgain) {
+  const std::string path = absl::StrCat(TestFolder(), "/dropped.json");
+  const auto key = [](size_t n) {
+    Tunings::Key other = kKey;
+    other.weights = *FindBlockType("Q4_K");
+    other.shape = ShapeClass::Of(1, n, 64);
+    return other;
+  };
+  WisdomFile a(path, 2), b(path, 2);
+  for (const size_t n : {64, 128, 256}) {
+    ASSERT_THAT(a.Keep(key(n), TuningOf(static_cast<uint32_t>(n))), IsOk());
+  }
+  ASSERT_THAT(b.Keep(key(512), TuningOf(5)), IsOk());
+  const Tunings::Key dropped[] = {key(64), key(256)};
+  ASSERT_THAT(a.Drop(dropped), IsOk());
+  const WisdomFile after(path, 2);
+  ASSERT_NE(after.tunings(), nullptr) << after.reason();
+  EXPECT_EQ(after.tunings()->known().size(), 4);
+  EXPECT_EQ(after.tunings()->Find(key(64)), MatMulTuning());
+  EXPECT_EQ(after.tunings()->Find(key(128)), TuningOf(128));
+  EXPECT_EQ(after.tunings()->Find(key(256)), MatMulTuning());
+  EXPECT_EQ(after.tunings()->Find(key(512)), TuningOf(5));
+  // What it keeps later does not bring them back.
+  ASSERT_THAT(a.Keep(key(1024), TuningOf(6)), IsOk());
+  EXPECT_EQ(WisdomFile(path, 2).tunings()->Find(key(64)), MatMulTuning());
 }
 
 TEST(WisdomFileTest, TwoTunersAtOnceLoseNothing) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "kernels/ops/block_type.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
+#include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 #include "tests/kernels/ops/bits.h"
 #include "tests/kernels/strategy/targets.h"
@@ -155,6 +157,58 @@ TEST_P(BlocksMatMulTest, HasTheBitsOfTheValuesInF32) {
 INSTANTIATE_TEST_SUITE_P(
     All, BlocksMatMulTest,
     testing::ValuesIn(StrategiesOnTargets(Kernel::kMatMul)), NameOf);
+
+class BlocksTuningTest : public KernelTest {};
+
+// Of several blocks of k, of panels and of rows.
+TEST_P(BlocksTuningTest, NoTuningChangesABit) {
+  constexpr size_t kMostRows = 50;
+  Random random(4);
+  std::vector<double> a(kMostRows * kK);
+  for (double& x : a) x = random.Gaussian();
+  const auto pick = [&random](std::vector<uint32_t> values) {
+    return values[random.Below(values.size())];
+  };
+  constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
+  for (const BlockType& type : BlockTypes()) {
+    const Panels blocks = Matrix2D(type, kN, kK, /*finite=*/true).Packed();
+    for (const size_t rows : {size_t{1}, size_t{2}, size_t{7}, kMostRows}) {
+      const auto run = [&](const MatMulTuning* tuning, size_t threads) {
+        Parallel parallel(threads);
+        std::vector<double> c(rows * kN,
+                              std::numeric_limits<double>::quiet_NaN());
+        MatMulArgs args;
+        args.a = {a.data(), rows, kK};
+        args.b = blocks.view();
+        args.c = {c.data(), rows, kN};
+        args.tuning = tuning;
+        MatMul(strategy(), args, parallel);
+        return c;
+      };
+      const MatMulTuning none;
+      const std::vector<double> expected = run(&none, 1);
+      for (size_t i = 0; i < 6; ++i) {
+        MatMulTuning tuning;
+        tuning.tile_rows = pick({0, 1, 2, 5, kMost});
+        tuning.block_steps = pick({1, 64, 128, 200, kMost});
+        tuning.block_rows = pick({0, 1, 7, 24, kMost});
+        tuning.group_panels = pick({0, 1, 2, kMost});
+        tuning.prefetch_steps = pick({0, 1, 100, kMost});
+        tuning.panels_in_flight = pick({0, 1, 2, 3, 4, kMost});
+        tuning.threads = pick({0, 1, 2});
+        const std::vector<double> c = run(&tuning, 1 + i % 2);
+        for (size_t j = 0; j < c.size(); ++j) {
+          ASSERT_TRUE(SameBits(c[j], expected[j]))
+              << type.name << ", " << rows << " rows, " << TuningText(tuning);
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BlocksTuningTest,
+    testing::ValuesIn(FixedStrategiesOnTargets(Kernel::kMatMul)), NameOf);
 
 }  // namespace
 }  // namespace ulpscope

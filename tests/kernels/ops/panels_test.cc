@@ -1,5 +1,6 @@
 #include "kernels/ops/panels.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -109,6 +110,30 @@ TEST(PanelsTest, DefaultIsEmpty) {
   const Panels panels;
   EXPECT_EQ(panels.bytes(), 0u);
   EXPECT_EQ(panels.view().data, nullptr);
+}
+
+// A tensor of hundreds of megabytes is not one step.
+TEST(PanelsTest, WatchSeesRowsOnTheWayAndEndsIt) {
+  constexpr size_t kN = 2200, kK = 8192;  // 69 panels of 1 MiB
+  const std::vector<float> data(kN * kK, 1.0f);
+  Parallel parallel(2);
+  std::vector<size_t> seen;
+  const auto watch = [&seen](size_t rows) {
+    seen.push_back(rows);
+    return true;
+  };
+  ASSERT_THAT(Panels::Pack(DType::kF32, data.data(), kN, kK, parallel, watch),
+              IsOk());
+  EXPECT_GT(seen.size(), 2u);
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_EQ(seen.back(), kN);
+  const size_t whole = seen.size();
+  seen.clear();
+  EXPECT_THAT(Panels::Pack(DType::kF32, data.data(), kN, kK, parallel,
+                           [&](size_t rows) { return watch(rows) && false; }),
+              StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(seen.size(), 1u);
+  EXPECT_LT(seen.size(), whole);
 }
 
 // More than an address space holds; the data is not read.

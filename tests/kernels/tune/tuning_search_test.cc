@@ -1,5 +1,6 @@
 #include "kernels/tune/tuning_search.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -43,10 +44,17 @@ class FakeSubject : public TuningSubject {
     return !is_wrong(tuning);
   }
   double Clock() override { return clock_; }
+  bool AreTheSame(const MatMulTuning& a, const MatMulTuning& b) override {
+    return are_the_same(a, b);
+  }
+  bool Stopped() override { return stopped(); }
 
   std::function<bool(const MatMulTuning&)> is_wrong = [](const MatMulTuning&) {
     return false;
   };
+  std::function<bool(const MatMulTuning&, const MatMulTuning&)> are_the_same =
+      std::equal_to<MatMulTuning>();
+  std::function<bool()> stopped = [] { return false; };
   std::map<std::string, size_t> calls;
   double drift = 1;
   double drift_per_call = 1;
@@ -105,6 +113,40 @@ TEST(TuningSearchTest, PlantedBestIsFound) {
       }
     }
   }
+}
+
+// What another tuning comes to as well is timed once.
+TEST(TuningSearchTest, TheSameWorkIsNotTimedAgain) {
+  FakeSubject subject(Valley);
+  // As where a kernel has no more than 512 steps and tiles of 4 rows.
+  subject.are_the_same = [](MatMulTuning a, MatMulTuning b) {
+    for (MatMulTuning* tuning : {&a, &b}) {
+      tuning->block_steps = std::min<uint32_t>(tuning->block_steps, 512);
+      tuning->tile_rows = 0;
+    }
+    return a == b;
+  };
+  const auto result = SearchTuning(subject, Choices(), kForever);
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(TuningText(result->best), "block_steps=512 group_panels=2");
+  // Of 12: not 1024 steps, nor any tile rows.
+  EXPECT_EQ(result->candidates, 9);
+  for (const auto& [tuning, calls] : subject.calls) {
+    EXPECT_EQ(tuning.find("tile_rows"), std::string::npos) << tuning;
+    EXPECT_EQ(tuning.find("1024"), std::string::npos) << tuning;
+  }
+}
+
+TEST(TuningSearchTest, StopEndsItBeforeTheNextCall) {
+  FakeSubject subject(Valley);
+  size_t calls = 0;
+  subject.stopped = [&calls] { return ++calls > 10; };
+  EXPECT_THAT(SearchTuning(subject, Choices(), kForever),
+              StatusIs(absl::StatusCode::kCancelled));
+  size_t timed = 0;
+  for (const auto& [tuning, count] : subject.calls) timed += count;
+  EXPECT_LE(timed, 10u);
+  EXPECT_GT(timed, 0u);
 }
 
 TEST(TuningSearchTest, DefaultStaysWhereAllAreAlike) {

@@ -100,6 +100,11 @@ class Source : public TensorSource {
   bool Has(absl::string_view name) const override {
     return tensors_.count(std::string(name)) > 0;
   }
+  size_t StoredBytes(absl::string_view name,
+                     absl::Span<const int64_t> /*shape*/) const override {
+    const auto found = tensors_.find(std::string(name));
+    return found != tensors_.end() ? found->second.bytes() : 0;
+  }
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
     const auto found = tensors_.find(std::string(name));

@@ -1,7 +1,9 @@
 #include "model/checkpoint/weights.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "kernels/base/parallel.h"
 #include "kernels/ops/panels.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/files/gguf_file.h"
 #include "model/files/tensor.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
@@ -38,6 +41,10 @@ class Watched : public TensorSource {
 
   bool Has(absl::string_view name) const override {
     return name != missing_ && source_->Has(name);
+  }
+  size_t StoredBytes(absl::string_view name,
+                     absl::Span<const int64_t> shape) const override {
+    return source_->StoredBytes(name, shape);
   }
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
@@ -62,13 +69,20 @@ class WithHead : public TensorSource {
   bool Has(absl::string_view name) const override {
     return name == "lm_head.weight" || source_->Has(name);
   }
+  size_t StoredBytes(absl::string_view name,
+                     absl::Span<const int64_t> shape) const override {
+    return source_->StoredBytes(Stored(name), shape);
+  }
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
-    return source_->Load(
-        name == "lm_head.weight" ? "model.embed_tokens.weight" : name, shape);
+    return source_->Load(Stored(name), shape);
   }
 
  private:
+  static absl::string_view Stored(absl::string_view name) {
+    return name == "lm_head.weight" ? "model.embed_tokens.weight" : name;
+  }
+
   std::unique_ptr<TensorSource> source_;
 };
 
@@ -83,25 +97,45 @@ absl::StatusOr<Weights> Load(const Checkpoint& checkpoint) {
   return LoadWeights(checkpoint, parallel, [](size_t, size_t) {});
 }
 
-class WeightsTest : public testing::TestWithParam<const char*> {};
-
-TEST_P(WeightsTest, ProgressCountsEveryTensorOnce) {
-  Checkpoint checkpoint = Open(GetParam());
-  std::vector<std::string> asked;
-  checkpoint.tensors =
-      std::make_unique<Watched>(std::move(checkpoint.tensors), asked, "");
-  std::vector<std::pair<size_t, size_t>> calls;
-  Parallel parallel;
-  ASSERT_THAT(LoadWeights(checkpoint, parallel,
-                          [&calls](size_t done, size_t total) {
-                            calls.emplace_back(done, total);
+// What LoadWeights says is done, on the way to `total`. It never goes back, and
+// comes to the total once.
+std::vector<size_t> ProgressOf(const Checkpoint& checkpoint, size_t total) {
+  std::vector<size_t> calls;
+  Parallel parallel(2);
+  EXPECT_THAT(LoadWeights(checkpoint, parallel,
+                          [&](size_t done, size_t of) {
+                            EXPECT_EQ(of, total);
+                            calls.push_back(done);
                           }),
               IsOk());
-  ASSERT_EQ(calls.size(), asked.size());
-  for (size_t i = 0; i < calls.size(); ++i) {
-    EXPECT_EQ(calls[i].first, i + 1);
-    EXPECT_EQ(calls[i].second, asked.size());
-  }
+  EXPECT_TRUE(std::is_sorted(calls.begin(), calls.end()));
+  EXPECT_EQ(std::count(calls.begin(), calls.end(), total), 1);
+  return calls;
+}
+
+class WeightsTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(WeightsTest, ProgressCountsTheBytesOfEveryTensorOnce) {
+  const Checkpoint checkpoint = Open(GetParam());
+  // Of bf16.
+  const ModelConfig& c = checkpoint.config;
+  const size_t heads = static_cast<size_t>(2 * c.hidden_size * c.q_size() +
+                                           2 * c.hidden_size * c.kv_size());
+  const size_t biases =
+      c.qkv_bias ? static_cast<size_t>(c.q_size() + 2 * c.kv_size()) : 0;
+  const size_t norms =
+      static_cast<size_t>(2 * c.hidden_size + (c.qk_norm ? 2 * c.head_dim : 0));
+  const size_t mlp =
+      static_cast<size_t>(3 * c.hidden_size * c.intermediate_size);
+  const size_t bytes =
+      2 * (static_cast<size_t>(c.num_hidden_layers) *
+               (heads + biases + norms + mlp) +
+           static_cast<size_t>((c.vocab_size + 1) * c.hidden_size));
+  const std::vector<size_t> calls = ProgressOf(checkpoint, bytes);
+  ASSERT_FALSE(calls.empty());
+  EXPECT_EQ(calls.front(),
+            static_cast<size_t>(2 * c.vocab_size * c.hidden_size));
+  EXPECT_GE(calls.size(), static_cast<size_t>(9 * c.num_hidden_layers));
 }
 
 // Whichever tensor is missing, nothing is asked for after it.
@@ -204,6 +238,41 @@ TEST(DecodeBytesTest, CountsEachMatrixThatAStepReads) {
   EXPECT_EQ(with_head->DecodeBytes(), DecodeBytesOf(untied.config));
 }
 
+// The data behind the header, which is all used: codes and scales of FP8, and
+// matrices that are rows of one.
+TEST(WeightsOfFileTest, ProgressCountsAllBytesOfTheFile) {
+  for (const char* name : {"qwen3_fp8", "llama_fused"}) {
+    SCOPED_TRACE(name);
+    const std::string folder = absl::StrCat("tests/testdata/reference/", name);
+    std::ifstream file(folder + "/model.safetensors", std::ios::binary);
+    uint64_t header = 0;  // little-endian, as this machine
+    file.read(reinterpret_cast<char*>(&header), sizeof(header));
+    file.seekg(0, std::ios::end);
+    const auto size = static_cast<size_t>(file.tellg());
+    ProgressOf(Open(folder), size - sizeof(header) - header);
+  }
+  const std::string path = WriteTestFile("counted.gguf", TinyGguf().Bytes());
+  size_t bytes = 0;
+  const auto gguf = GgufFile::Open(path);
+  ASSERT_THAT(gguf, IsOk());
+  for (const auto& [tensor, stored] : gguf->tensors()) {
+    bytes += stored.bytes.size();
+  }
+  ProgressOf(Open(path), bytes);
+}
+
+TEST(WeightsOfFileTest, StopEndsLoading) {
+  const Checkpoint checkpoint = Open("synthetic:tiny");
+  Parallel serial;
+  size_t asked = 0;
+  LoadOptions options;
+  options.stop = [&asked] { return ++asked == 3; };
+  EXPECT_THAT(LoadWeights(
+                  checkpoint, serial, [](size_t, size_t) {}, options),
+              StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(asked, 3u);
+}
+
 TEST(WeightsOfFileTest, MissingTensorIsNamed) {
   GgufParts parts = TinyGguf();
   parts.tensors.pop_back();
@@ -229,6 +298,10 @@ TEST(WeightsOfFileTest, GgufLoads) {
 class Boundless : public TensorSource {
  public:
   bool Has(absl::string_view) const override { return true; }
+  size_t StoredBytes(absl::string_view,
+                     absl::Span<const int64_t>) const override {
+    return 1;
+  }
   absl::StatusOr<Tensor> Load(absl::string_view name,
                               absl::Span<const int64_t> shape) override {
     static constexpr float kValue = 1;
