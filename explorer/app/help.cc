@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
+#include "explorer/app/flag_table.h"
 #include "explorer/app/flags.h"
 #include "explorer/app/settings.h"
 #include "explorer/sweep/ranking.h"

@@ -2,10 +2,12 @@
 
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -26,6 +28,7 @@
 #include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/cpu.h"
 #include "kernels/base/parallel.h"
+#include "model/architecture/config.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
 #include "model/files/output_file.h"
@@ -56,6 +59,15 @@ void WarnOfUnused(const Checkpoint& checkpoint) {
   Warn(absl::StrCat(
       checkpoint.name, ": ", count, count == 1 ? " tensor is" : " tensors are",
       " not used: ", absl::StrJoin(names, ", "), count > kMost ? ", ..." : ""));
+}
+
+// Generating ends at those of the tokenizer's files too.
+void AddEndTokens(const Tokenizer& tokenizer, ModelConfig& config) {
+  for (const int32_t id : tokenizer.eos_ids()) {
+    if (!absl::c_linear_search(config.eos_token_ids, id)) {
+      config.eos_token_ids.push_back(id);
+    }
+  }
 }
 
 int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
@@ -109,6 +121,7 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
       });
   monitor.Clear();
   if (!weights.ok()) return Fail(weights.status(), kFailed);
+  if (tokenizer.ok()) AddEndTokens(*tokenizer, weights->config);
   WarnOfHead(*checkpoint);
   WarnOfUnused(*checkpoint);
   RunInfo info;
@@ -136,7 +149,8 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
     };
   }
   return RunMode({*settings, *checkpoint, *model, trace, wisdom, *weights,
-                  parallel, monitor, store->get(), std::move(info)});
+                  parallel, monitor, store->get(),
+                  tokenizer.ok() ? &*tokenizer : nullptr, std::move(info)});
 }
 
 int Main(int argc, char** argv) {

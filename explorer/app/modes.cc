@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/algorithm/container.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,6 +21,7 @@
 #include "explorer/app/console.h"
 #include "explorer/app/interrupt.h"
 #include "explorer/app/settings.h"
+#include "explorer/app/text_stream.h"
 #include "explorer/attribution/explain.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/diagnosis/diagnosis.h"
@@ -187,9 +189,27 @@ int Diagnose(Session& s) {
 int Generate(Session& s) {
   CatchInterrupts();
   const Parallel::Awake awake(s.parallel);
+  // Text comes as it is made, and ids at the end, on a line of their own.
+  TextStream text;
+  int streamed = kDone;
+  const auto stop = [&] { return streamed != kDone || Interrupted(); };
+  const auto on_token = [&](int32_t token) {
+    const auto& ends = s.weights.config.eos_token_ids;
+    if (s.tokenizer == nullptr || streamed != kDone ||
+        absl::c_linear_search(ends, token)) {
+      return;
+    }
+    const auto bytes = s.tokenizer->TokenBytes(token);
+    if (bytes.ok()) streamed = Print(text.Add(*bytes));
+  };
   const auto generated =
       GenerateGreedily(s.weights, s.model.plan, s.model.sweep.prompt,
-                       s.settings.generate_count, s.parallel, &Interrupted);
+                       s.settings.generate_count, s.parallel, stop, on_token);
+  if (streamed != kDone) return streamed;
+  if (s.tokenizer != nullptr) {
+    const int ended = Print(text.Rest() + "\n");
+    if (ended != kDone) return ended;
+  }
   if (!generated.ok()) return Fail(generated.status(), kFailed);
   const std::vector<int32_t>& tokens = generated->tokens;
   const int printed =

@@ -9,6 +9,7 @@
 #include "kernels/base/parallel.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/weights.h"
+#include "model/tokenizer/tokenizer.h"
 #include "model/trace/reference_trace.h"
 
 namespace ulpscope {
@@ -23,7 +24,8 @@ struct Session {
   Weights& weights;
   Parallel& parallel;
   AppMonitor& monitor;
-  Store* store;  // or null
+  Store* store;                // or null
+  const Tokenizer* tokenizer;  // or null
   RunInfo info;
 };
 

@@ -17,11 +17,11 @@
 
 namespace ulpscope {
 
-absl::StatusOr<Generated> GenerateGreedily(const Weights& weights,
-                                           const Plan& plan,
-                                           const std::vector<int32_t>& prompt,
-                                           size_t count, Parallel& parallel,
-                                           const std::function<bool()>& stop) {
+absl::StatusOr<Generated> GenerateGreedily(
+    const Weights& weights, const Plan& plan,
+    const std::vector<int32_t>& prompt, size_t count, Parallel& parallel,
+    const std::function<bool()>& stop,
+    const std::function<void(int32_t)>& on_token) {
   Decoder decoder(weights, plan, prompt.size() + count, parallel);
   decoder.set_stop(stop);
   std::vector<int32_t> next = prompt;
@@ -43,6 +43,7 @@ absl::StatusOr<Generated> GenerateGreedily(const Weights& weights,
     }
     next = {static_cast<int32_t>(std::max_element(logits, end) - logits)};
     generated.tokens.push_back(next[0]);
+    if (on_token) on_token(next[0]);
     if (std::find(eos.begin(), eos.end(), next[0]) != eos.end()) {
       generated.end = Generated::End::kEosToken;
       break;

@@ -25,11 +25,12 @@ struct Generated {
 // equal ones) under the plan. Positions beyond the config's
 // max_position_embeddings are computed like others. An error if a logit is NaN,
 // or the prompt is empty or not in the vocabulary. `stop`, if it is not null,
-// is asked on the way.
+// is asked on the way, and `on_token` sees each as it comes.
 absl::StatusOr<Generated> GenerateGreedily(
     const Weights& weights, const Plan& plan,
     const std::vector<int32_t>& prompt, size_t count, Parallel& parallel,
-    const std::function<bool()>& stop = nullptr);
+    const std::function<bool()>& stop = nullptr,
+    const std::function<void(int32_t)>& on_token = nullptr);
 
 }  // namespace ulpscope
 
