@@ -72,6 +72,34 @@ TEST(ChatTest, OnlyWhatIsReachedNeedsToBeKnown) {
       kPrompt);
 }
 
+// Qwen3's later templates.
+TEST(ChatTest, VariablesOfKnownValueAreKnown) {
+  const std::string rest =
+      "{{ '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}"
+      "{% endfor %}{{ '<|im_start|>assistant\\n' }}";
+  EXPECT_EQ(Prompt(absl::StrCat(
+                "{% for message in messages %}{% if message.content is string "
+                "%}{% set content = message.content %}{% else %}{% set content "
+                "= '' %}{% endif %}",
+                rest)),
+            kPrompt);
+  for (const char* set :
+       {"{% set content = strange %}",
+        "{% set content = message.content %}{% if strange %}{% set content = "
+        "'' %}{% endif %}",
+        ""}) {
+    EXPECT_THAT(
+        ReadChatMl(absl::StrCat("{% for message in messages %}", set, rest)),
+        StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("content")));
+  }
+  // Those of a loop end with it.
+  EXPECT_THAT(
+      ReadChatMl(absl::StrCat("{% for message in messages %}{% set x = 'y' %}"
+                              "<|im_start|>{% endfor %}{{ x }}",
+                              kPlain)),
+      StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("x")));
+}
+
 TEST(ChatTest, RefusesWhatItDoesNotKnow) {
   const struct {
     std::string text;
