@@ -20,7 +20,6 @@
 namespace ulpscope {
 namespace {
 
-constexpr int32_t kNoToken = -1;
 constexpr size_t kMaxText = size_t{1} << 31;  // positions are int32_t
 
 std::string PairText(absl::string_view first, absl::string_view second) {
