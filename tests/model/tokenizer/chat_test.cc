@@ -58,6 +58,12 @@ TEST(ChatTest, WhiteSpaceAroundTags) {
             kPrompt);
 }
 
+TEST(ChatTest, ANewlineAtTheEndDoesNotCount) {
+  const std::string text = absl::StrCat(kPlain, "{{ '' }}");
+  EXPECT_EQ(Prompt(text + "\n"), kPrompt);
+  EXPECT_EQ(Prompt(text + "\n\n"), absl::StrCat(kPrompt, "\n"));
+}
+
 TEST(ChatTest, OnlyWhatIsReachedNeedsToBeKnown) {
   EXPECT_EQ(
       Prompt(absl::StrCat("{% if tools %}{{ tools | tojson }}{% elif tools and "
@@ -97,7 +103,8 @@ TEST(ChatTest, VariablesOfKnownValueAreKnown) {
       ReadChatMl(absl::StrCat("{% for message in messages %}{% set x = 'y' %}"
                               "<|im_start|>{% endfor %}{{ x }}",
                               kPlain)),
-      StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("x")));
+      StatusIs(absl::StatusCode::kUnimplemented,
+               HasSubstr("expression \"x\"")));
 }
 
 TEST(ChatTest, RefusesWhatItDoesNotKnow) {
