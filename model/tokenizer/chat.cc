@@ -1,6 +1,8 @@
 #include "model/tokenizer/chat.h"
 
 #include <cstddef>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,6 +28,7 @@ constexpr struct {
     {"add_generation_prompt", true},
     {"enable_thinking is defined", false},
     {"loop.first", true},
+    {"message.content is string", true},
     {"message.role=='assistant'", false},
     {"message.role=='system'", false},
     {"message.role=='tool'", false},
@@ -128,13 +131,13 @@ class Condition {
   std::optional<std::string> unknown_;  // the first atom that is
 };
 
-bool HasOutput(const std::vector<JinjaNode>& nodes) {
-  for (const JinjaNode& node : nodes) {
-    if (node.kind == JinjaNode::kText || node.kind == JinjaNode::kOutput) {
-      return true;
-    }
-    for (const JinjaNode::Branch& branch : node.branches) {
-      if (HasOutput(branch.nodes)) return true;
+bool HasOutput(const std::vector<JinjaNode::Branch>& branches) {
+  for (const JinjaNode::Branch& branch : branches) {
+    for (const JinjaNode& node : branch.nodes) {
+      if (node.kind == JinjaNode::kText || node.kind == JinjaNode::kOutput ||
+          HasOutput(node.branches)) {
+        return true;
+      }
     }
   }
   return false;
@@ -160,7 +163,7 @@ class Renderer {
           status = RenderFor(node);
           break;
         case JinjaNode::kSet:
-          // What is set may be used only in what is not known anyway.
+          Set(node.tokens);
           break;
       }
       if (!status.ok()) return status;
@@ -173,7 +176,7 @@ class Renderer {
     for (const JinjaNode& node : nodes) {
       if (node.kind == JinjaNode::kSet) {
         for (const JinjaToken& token : node.tokens) {
-          if (!token.is_string && token.text == "=") break;
+          if (IsAssignment(token)) break;
           for (const absl::string_view name : kNames) {
             if (token.text == name) return Unknown("value of", name);
           }
@@ -196,39 +199,99 @@ class Renderer {
     absl::StrAppend(user_texts_ == 0 ? &before_ : &after_, text);
   }
 
-  // String literals, the message's role and its content, with + between them.
-  absl::Status RenderOutput(const std::vector<JinjaToken>& tokens) {
-    for (size_t begin = 0; begin <= tokens.size();) {
+  // A part of a value: the user's text, or that which is here.
+  struct Term {
+    bool is_user_text = false;
+    std::string text;
+  };
+  using Value = std::optional<std::vector<Term>>;  // nothing if not known
+
+  // The value of string literals, the message's role and content, and
+  // variables, with + between them; or nothing, and what is not known.
+  Value Evaluate(const std::vector<JinjaToken>& tokens, size_t begin,
+                 std::string& unknown) const {
+    std::vector<Term> terms;
+    while (begin <= tokens.size()) {
       size_t end = begin;
       while (end < tokens.size() &&
              (tokens[end].is_string || tokens[end].text != "+")) {
         ++end;
       }
       const std::string term = CanonicalText(tokens, begin, end);
+      const auto variable = variables_.find(term);
       if (end == begin + 1 && tokens[begin].is_string) {
-        Append(tokens[begin].text);
+        terms.push_back({false, tokens[begin].text});
       } else if (term == "message.role") {
-        Append("user");
+        terms.push_back({false, "user"});
       } else if (term == "message.content") {
-        ++user_texts_;
+        terms.push_back({true, ""});
+      } else if (variable != variables_.end() && variable->second) {
+        terms.insert(terms.end(), variable->second->begin(),
+                     variable->second->end());
       } else {
-        return Unknown("expression", term);
+        unknown = term;
+        return std::nullopt;
+      }
+      // Variables may hold each other; no template needs so much.
+      if (terms.size() > kMostTerms) {
+        unknown = term;
+        return std::nullopt;
       }
       begin = end + 1;
+    }
+    return terms;
+  }
+
+  // Attributes of a namespace are not known, whatever they are set to.
+  void Set(const std::vector<JinjaToken>& tokens) {
+    Value value;
+    std::string unknown;
+    const bool is_variable = tokens.size() > 1 && IsAssignment(tokens[1]);
+    if (is_variable) value = Evaluate(tokens, 2, unknown);
+    ForgetTargets(tokens);
+    if (is_variable) variables_[tokens[0].text] = std::move(value);
+  }
+
+  static bool IsAssignment(const JinjaToken& token) {
+    return !token.is_string && token.text == "=";
+  }
+
+  // Makes what the statement sets unknown.
+  void ForgetTargets(const std::vector<JinjaToken>& tokens) {
+    for (const JinjaToken& token : tokens) {
+      if (IsAssignment(token)) break;
+      variables_[token.text] = std::nullopt;
+    }
+  }
+  void Forget(const std::vector<JinjaNode::Branch>& branches) {
+    for (const JinjaNode::Branch& branch : branches) {
+      for (const JinjaNode& node : branch.nodes) {
+        if (node.kind == JinjaNode::kSet) ForgetTargets(node.tokens);
+        Forget(node.branches);
+      }
+    }
+  }
+
+  absl::Status RenderOutput(const std::vector<JinjaToken>& tokens) {
+    std::string unknown;
+    const Value value = Evaluate(tokens, 0, unknown);
+    if (!value) return Unknown("expression", unknown);
+    for (const Term& term : *value) {
+      user_texts_ += term.is_user_text ? 1 : 0;
+      Append(term.text);
     }
     return absl::OkStatus();
   }
 
   absl::Status RenderIf(const JinjaNode& node) {
-    bool any = false;
-    for (const JinjaNode::Branch& branch : node.branches) {
-      any |= HasOutput(branch.nodes);
-    }
-    if (!any) return absl::OkStatus();
     for (const JinjaNode::Branch& branch : node.branches) {
       if (!branch.condition.empty()) {
         const auto holds = Condition(branch.condition).Evaluate();
-        if (!holds.ok()) return holds.status();
+        if (!holds.ok()) {
+          if (HasOutput(node.branches)) return holds.status();
+          Forget(node.branches);
+          return absl::OkStatus();
+        }
         if (!*holds) continue;
       }
       return Render(branch.nodes);
@@ -236,14 +299,20 @@ class Renderer {
     return absl::OkStatus();
   }
 
+  // A loop without output changes nothing: what it sets is its own.
   absl::Status RenderFor(const JinjaNode& node) {
-    const std::vector<JinjaNode>& body = node.branches.front().nodes;
-    if (!HasOutput(body)) return absl::OkStatus();
+    if (!HasOutput(node.branches)) return absl::OkStatus();
     const std::string loop = CanonicalText(node.tokens, 0, node.tokens.size());
     if (loop != "message in messages") return Unknown("loop", loop);
-    return Render(body);
+    const auto outside = variables_;
+    const absl::Status status = Render(node.branches.front().nodes);
+    variables_ = outside;
+    return status;
   }
 
+  static constexpr size_t kMostTerms = 1000;
+
+  std::map<std::string, Value> variables_;
   std::string before_;
   std::string after_;
   size_t user_texts_ = 0;

@@ -20,7 +20,6 @@
 namespace ulpscope {
 namespace {
 
-constexpr int32_t kNoToken = -1;
 constexpr size_t kMaxText = size_t{1} << 31;  // positions are int32_t
 
 std::string PairText(absl::string_view first, absl::string_view second) {
@@ -100,8 +99,11 @@ absl::Status Tokenizer::Data::ReadVocabulary(const TokenizerParts& parts) {
   absl::flat_hash_map<absl::string_view, int32_t> ids;
   ids.reserve(parts.tokens.size());
   std::vector<bool> is_unused(size);
-  for (const int32_t id : parts.unused)
+  for (const int32_t id : parts.unused) {
+    const absl::Status status = CheckId(parts, "unused token", id);
+    if (!status.ok()) return status;
     is_unused[static_cast<size_t>(id)] = true;
+  }
   for (size_t id = 0; id < parts.tokens.size(); ++id) {
     const absl::string_view text = parts.tokens[id];
     if (text.data() == nullptr || is_unused[id]) continue;

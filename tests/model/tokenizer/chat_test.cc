@@ -58,6 +58,12 @@ TEST(ChatTest, WhiteSpaceAroundTags) {
             kPrompt);
 }
 
+TEST(ChatTest, ANewlineAtTheEndDoesNotCount) {
+  const std::string text = absl::StrCat(kPlain, "{{ '' }}");
+  EXPECT_EQ(Prompt(text + "\n"), kPrompt);
+  EXPECT_EQ(Prompt(text + "\n\n"), absl::StrCat(kPrompt, "\n"));
+}
+
 TEST(ChatTest, OnlyWhatIsReachedNeedsToBeKnown) {
   EXPECT_EQ(
       Prompt(absl::StrCat("{% if tools %}{{ tools | tojson }}{% elif tools and "
@@ -70,6 +76,35 @@ TEST(ChatTest, OnlyWhatIsReachedNeedsToBeKnown) {
                           "{% endif %}",
                           kPlain)),
       kPrompt);
+}
+
+// Qwen3's later templates.
+TEST(ChatTest, VariablesOfKnownValueAreKnown) {
+  const std::string rest =
+      "{{ '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}"
+      "{% endfor %}{{ '<|im_start|>assistant\\n' }}";
+  EXPECT_EQ(Prompt(absl::StrCat(
+                "{% for message in messages %}{% if message.content is string "
+                "%}{% set content = message.content %}{% else %}{% set content "
+                "= '' %}{% endif %}",
+                rest)),
+            kPrompt);
+  for (const char* set :
+       {"{% set content = strange %}",
+        "{% set content = message.content %}{% if strange %}{% set content = "
+        "'' %}{% endif %}",
+        ""}) {
+    EXPECT_THAT(
+        ReadChatMl(absl::StrCat("{% for message in messages %}", set, rest)),
+        StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("content")));
+  }
+  // Those of a loop end with it.
+  EXPECT_THAT(
+      ReadChatMl(absl::StrCat("{% for message in messages %}{% set x = 'y' %}"
+                              "<|im_start|>{% endfor %}{{ x }}",
+                              kPlain)),
+      StatusIs(absl::StatusCode::kUnimplemented,
+               HasSubstr("expression \"x\"")));
 }
 
 TEST(ChatTest, RefusesWhatItDoesNotKnow) {

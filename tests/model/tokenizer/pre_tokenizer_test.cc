@@ -32,7 +32,7 @@ TEST(PreTokenizerTest, SplitsAsQwen2) {
           {"a   ", {"a", "   "}},
           {"12 345", {"1", "2", " ", "3", "4", "5"}},
           {"we'LL it's", {"we", "'LL", " it", "'s"}},
-          {"x'\u017f", {"x", "'\u017f"}},  // the long s folds to s
+          {"x'\u017fa", {"x", "'\u017f", "a"}},  // the long s folds to s
           {"x'rx", {"x", "'rx"}},
           {"x'reX", {"x", "'re", "X"}},
           {"f(x)", {"f", "(x", ")"}},
