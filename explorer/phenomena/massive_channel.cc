@@ -1,40 +1,22 @@
 #include "explorer/phenomena/massive_channel.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <tuple>
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "explorer/error/massive.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
-namespace {
-
-constexpr double kInf = std::numeric_limits<double>::infinity();
-
-bool IsMassive(double magnitude, double median, double share) {
-  return magnitude > share * kMassiveMagnitude &&
-         magnitude >= share * kMassiveRatio * median && median < kInf;
-}
-
-}  // namespace
 
 void MassiveChannels::Add(size_t layer, Op op, size_t first_position,
                           Matrix<const double> stream) {
   for (size_t r = 0; r < stream.rows; ++r) {
     const double* row = stream.Row(r);
-    magnitudes_.resize(stream.cols);
-    for (size_t c = 0; c < stream.cols; ++c) {
-      magnitudes_[c] = std::isnan(row[c]) ? kInf : std::fabs(row[c]);
-    }
-    const auto middle = magnitudes_.begin() +
-                        static_cast<ptrdiff_t>((magnitudes_.size() - 1) / 2);
-    std::nth_element(magnitudes_.begin(), middle, magnitudes_.end());
-    const double median = *middle;
+    const double median = MedianMagnitude({row, stream.cols});
 
     const size_t position = first_position + r;
     for (size_t c = 0; c < stream.cols; ++c) {

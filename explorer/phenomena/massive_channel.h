@@ -11,22 +11,9 @@
 
 namespace ulpscope {
 
-// A channel is massive at a position where its magnitude is more than
-// kMassiveMagnitude and at least kMassiveRatio times the median magnitude of
-// that position's hidden state.
-//
-// Sun et al. 2024 ("Massive Activations in Large Language Models") take 100 and
-// "at least or around 1,000", of models such as LLaMA2-7B. Small ones stay
-// below: SmolLM2-135M's channel 507, at 22 500 nine times as large as anything
-// else, has at most 506 times the median, and what is largest elsewhere in a
-// prompt of nine tokens up to 86 times. No Gaussian state comes near, as the
-// largest of 4096 is 6 times their median. A multiple of the standard deviation
-// would not do, since the channel makes that itself: of n channels none is
-// larger than about sqrt(n) of it.
-inline constexpr double kMassiveMagnitude = 100;
-inline constexpr double kMassiveRatio = 100;
-// It stays so until one of the two is below this share of its threshold: what
-// hovers about a threshold is not born and removed every layer.
+// A massive channel (explorer/error/massive.h) stays so until one of the two is
+// below this share of its threshold: what hovers about a threshold is not born
+// and removed every layer.
 inline constexpr double kMassiveStays = 0.5;
 
 // One massive spell of a channel at a position. A channel that is removed and
@@ -70,7 +57,6 @@ class MassiveChannels {
   // The spells that last, by position and channel, and those that are over.
   std::map<std::pair<size_t, size_t>, Spell> present_;
   std::vector<MassiveChannel> past_;
-  std::vector<double> magnitudes_;
 };
 
 }  // namespace ulpscope

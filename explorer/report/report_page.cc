@@ -11,7 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
-#include "explorer/phenomena/massive_channel.h"
+#include "explorer/error/massive.h"
 #include "explorer/phenomena/phenomena.h"
 #include "explorer/report/page_text.h"
 #include "explorer/results/results_json.h"

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "explorer/error/massive.h"
 #include "gtest/gtest.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/random.h"
