@@ -122,6 +122,7 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   info.threads = settings->threads;
   info.seed = settings->seed;
   info.axes = model->axes;
+  info.against = model->against.Text();
   info.layers = model->layers;
   return RunMode({*settings, *checkpoint, *model, trace, wisdom, *weights,
                   parallel, monitor, store->get(), std::move(info)});

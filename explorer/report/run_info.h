@@ -26,6 +26,7 @@ struct RunInfo {
   WisdomUse wisdom;
   uint64_t seed = 0;
   std::string axes;         // empty for single plans
+  std::string against;      // the plan that errors are against
   std::string stopped_by;   // "Ctrl-C", if SweepResult says where
   std::set<size_t> layers;  // rows of the printed tables; empty is all
 
