@@ -139,6 +139,7 @@ int Attribute(Session& s) {
   options.tokens = s.model.on_prompt
                        ? s.model.sweep.prompt
                        : std::vector<int32_t>{s.model.sweep.token};
+  options.against = s.model.against;
   options.budget = s.settings.budget;
   options.strategies = StrategiesOf(s.model.axes_of_repairs);
   options.timing.prompt = s.model.sweep.prompt;

@@ -26,10 +26,16 @@ void Visit(Archive& a, LayerSplit& s) {
   a.Figure("interaction_share", s.interaction_share);
 }
 
+void Visit(Archive& a, ErrorPeak& p) {
+  a.Figure("position", p.position);
+  a.Figure("squared_share", p.squared_share);
+}
+
 void Visit(Archive& a, KeptCause& c) {
   VisitPart(a, "outcome", c.outcome);
   a.Figure("share", c.share);
   a.Figure("cosine", c.cosine);
+  VisitPart(a, "peak", c.peak);
 }
 
 void Visit(Archive& a, CauseSum& s) {

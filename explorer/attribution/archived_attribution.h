@@ -1,6 +1,7 @@
 #ifndef EXPLORER_ATTRIBUTION_ARCHIVED_ATTRIBUTION_H_
 #define EXPLORER_ATTRIBUTION_ARCHIVED_ATTRIBUTION_H_
 
+#include <optional>
 #include <vector>
 
 #include "explorer/attribution/attribution_parts.h"
@@ -19,8 +20,9 @@ void Visit(Archive& archive, LayerSplit& split);
 struct KeptCause {
   Outcome outcome;
   double share = 0, cosine = 0;
+  std::optional<ErrorPeak> peak;
 };
-inline constexpr int kCauseVersion = 1;
+inline constexpr int kCauseVersion = 2;
 void Visit(Archive& archive, KeptCause& cause);
 
 inline constexpr int kCauseSumVersion = 1;

@@ -9,6 +9,7 @@
 #include "explorer/attribution/layer_split.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effects.h"
+#include "explorer/error/position_errors.h"
 
 namespace ulpscope {
 namespace {
@@ -34,6 +35,9 @@ absl::StatusOr<Attribution> Attribute(const Run& run, const Baseline& baseline,
   result.plan = std::move(plan->effect);
   result.stopped_in = baseline.stopped_in;
   if (!result.stopped_in.empty()) return result;
+  auto positions = ErrorsByPosition(run, baseline);
+  if (!positions.ok()) return positions.status();
+  result.positions = std::move(positions->of);
   const absl::Status status =
       RunParts(run.Without(baseline.bytes), baseline, parts, result);
   if (absl::IsCancelled(status)) {

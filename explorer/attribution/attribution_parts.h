@@ -7,32 +7,36 @@
 #include <vector>
 
 #include "explorer/error/effect.h"
+#include "explorer/error/position_errors.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
 
+// The reference is what errors are against: the oracle, or another plan.
+
 // The local error of one op: it alone under the plan, the rest of the layer
-// under the oracle, minus the oracle's layer, of the plan's input. 0 where the
-// plan has the oracle's strategy.
+// under the reference, minus the reference's layer, of the plan's input. 0
+// where the plan has the reference's strategy.
 struct OpError {
   Op op = Op::kEmbed;
-  double rel_l2 = 0;  // by the 2-norm of the oracle's stream after the layer
+  double rel_l2 = 0;  // by the 2-norm of the reference's stream after it
   // <the op's error, the local error> / |the local error|^2: the shares of all
   // ops and of their interaction add up to 1.
   double share = 0;
 };
 
-// With h the plan's stream before the layer (with its carry), o the oracle's
-// stream after it, p the plan's (without), L the oracle's layer:
+// With h the plan's stream before the layer (with its carry), o the reference's
+// stream after it, p the plan's (without), L the reference's layer:
 //   total = p - o = inherited + local, inherited = L(h) - o, local = p - L(h).
 // Layer 0 is the embedding, which inherits nothing.
 struct LayerSplit {
   size_t layer = 0;
   ErrorSize total, inherited, local;
-  // |inherited| / |h - the oracle's stream before the layer|, in 2-norms, and
-  // the same of errors relative to the oracle's streams, which also counts that
-  // the stream itself grew or shrank. 0 where nothing was inherited.
+  // |inherited| / |h - the reference's stream before the layer|, in 2-norms,
+  // and the same of errors relative to the reference's streams, which also
+  // counts that the stream itself grew or shrank. 0 where nothing was
+  // inherited.
   double amplification = 0;
   double relative_amplification = 0;
   // max over elements of |total - (inherited + local)|, in unit roundoffs of
@@ -43,22 +47,30 @@ struct LayerSplit {
   double interaction_share = 0;  // of the local error minus the ops'
 };
 
-// The plan at this cell alone, the oracle everywhere else.
+// The position that has most of an error vector's squares, of NaN the first,
+// and its part of them.
+struct ErrorPeak {
+  size_t position = 0;
+  double squared_share = 0;
+};
+
+// The plan at this cell alone, the reference everywhere else.
 struct Cause {
   Cell cell;
   // Whether a bit of the final hidden state or of the logits, at any position,
-  // differs from the oracle's.
+  // differs from the reference's.
   bool changes_bits = false;
   Effect effect;
   // Share and cosine of its final hidden error vector c with the full plan's e:
   // <c, e> / |e|^2 and <c, e> / (|c| |e|). 0 for cells behind the final hidden
   // state, none if the run did not reach it.
   std::optional<double> share, cosine;
+  std::optional<ErrorPeak> peak;  // of c; none if that is 0 or not reached
 };
 
-// The oracle at these cells, the plan everywhere else: one cell, an op in all
-// layers (layer 0), a layer's ops (op ignored), or a group's ops wherever they
-// are (layer 0, the group's first op).
+// The reference at these cells, the plan everywhere else: one cell, an op in
+// all layers (layer 0), a layer's ops (op ignored), or a group's ops wherever
+// they are (layer 0, the group's first op).
 struct Repair {
   Cell cell;
   Effect effect;
@@ -81,14 +93,15 @@ struct CauseSum {
 };
 
 struct Attribution {
-  Effect plan;                        // the full plan
-  std::vector<LayerSplit> layers;     // [0 ... num_layers]
-  std::vector<Cause> causes;          // [CellsOf]
-  std::optional<CauseSum> cause_sum;  // none unless all causes are finished
-  std::vector<Repair> repairs;        // [CellsOf]
-  std::vector<Repair> op_repairs;     // per op in a layer, all layers
-  std::vector<Repair> layer_repairs;  // per layer from 1, all ops
-  std::vector<Repair> group_repairs;  // [kNumKernels], as plans' selectors
+  Effect plan;                           // the full plan
+  std::vector<PositionError> positions;  // [positions], of the full plan
+  std::vector<LayerSplit> layers;        // [0 ... num_layers]
+  std::vector<Cause> causes;             // [CellsOf]
+  std::optional<CauseSum> cause_sum;     // none unless all causes are finished
+  std::vector<Repair> repairs;           // [CellsOf]
+  std::vector<Repair> op_repairs;        // per op in a layer, all layers
+  std::vector<Repair> layer_repairs;     // per layer from 1, all ops
+  std::vector<Repair> group_repairs;     // [kNumKernels], as plans' selectors
   // What was not finished when the run was stopped, as "the cause map, after
   // layer 12"; empty if all was. Parts behind it are empty.
   std::string stopped_in;

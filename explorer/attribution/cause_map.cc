@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -24,28 +25,58 @@
 namespace ulpscope {
 namespace {
 
-// A change that changes nothing.
-Effect NoError(size_t num_layers) {
-  return {0, 0, 0, std::vector<double>(num_layers + 1, 0)};
+// A change that changes nothing, at the positions of the plan's effect.
+Effect NoError(size_t num_layers, const Effect& plan) {
+  Effect effect = {0, 0, 0, std::vector<double>(num_layers + 1, 0)};
+  if (plan.ordinary_rel_l2.has_value()) {
+    effect.ordinary_rel_l2 = effect.ordinary_logits_rel_l2 =
+        effect.ordinary_kl = 0;
+  }
+  return effect;
+}
+
+// Of an error vector of some positions.
+std::optional<ErrorPeak> PeakOf(const std::vector<double>& error,
+                                size_t hidden_size) {
+  ErrorPeak peak;
+  double most = 0, all = 0;
+  for (size_t i = 0; i * hidden_size < error.size(); ++i) {
+    const Matrix<const double> row = {&error[i * hidden_size], 1, hidden_size};
+    const double squares = Dot(row, row);
+    all += squares;
+    if (!(squares <= most) && !std::isnan(most)) {
+      peak.position = i;
+      most = squares;
+    }
+  }
+  if (all == 0) return std::nullopt;
+  peak.squared_share = most / all;
+  return peak;
 }
 
 // Error vectors of the final hidden state against the plan's.
 class FinalErrors {
  public:
   explicit FinalErrors(const Baseline& baseline)
-      : oracle_(baseline.State(baseline.oracle, baseline.num_layers())),
+      : reference_(baseline.State(baseline.reference, baseline.num_layers())),
         plan_error_(Difference(
-            baseline.State(baseline.run, baseline.num_layers()), oracle_)),
+            baseline.State(baseline.run, baseline.num_layers()), reference_)),
         plan_squares_(Dot(plan_error_, plan_error_)),
         sum_(plan_error_.size(), 0) {}
 
-  // Adds `count` equal errors to the sum, and returns one's share and cosine.
-  std::pair<double, double> Add(Matrix<const double> value, size_t count) {
-    const std::vector<double> error = Difference(value, oracle_);
+  struct Figures {
+    double share, cosine;
+    std::optional<ErrorPeak> peak;
+  };
+
+  // Adds `count` equal errors to the sum, and returns one's figures.
+  Figures Add(Matrix<const double> value, size_t count) {
+    const std::vector<double> error = Difference(value, reference_);
     for (size_t i = 0; i < error.size(); ++i) {
       sum_[i] += static_cast<double>(count) * error[i];
     }
-    return {RatioOrZero(Dot(error, plan_error_), plan_squares_), Cosine(error)};
+    return {RatioOrZero(Dot(error, plan_error_), plan_squares_), Cosine(error),
+            PeakOf(error, value.cols)};
   }
 
   // Figures of the sum so far.
@@ -62,7 +93,7 @@ class FinalErrors {
                        Norm2(error) * std::sqrt(plan_squares_));
   }
 
-  const Matrix<const double> oracle_;
+  const Matrix<const double> reference_;
   const std::vector<double> plan_error_;
   const double plan_squares_;
   std::vector<double> sum_;
@@ -99,6 +130,7 @@ class KeptCauses {
       cause.changes_bits = causes[s].outcome.changes_bits;
       cause.share = causes[s].share;
       cause.cosine = causes[s].cosine;
+      cause.peak = causes[s].peak;
     }
     result.cause_sum = sum;
     return true;
@@ -114,15 +146,15 @@ class KeptCauses {
  private:
   Subject SubjectOfCause(size_t plan) const {
     Subject subject =
-        SubjectOf("cause", run_, baseline_.tokens,
-                  {{"plan", &plans_[plan]}, {"of", &baseline_.plan}});
+        SubjectAgainst("cause", run_, baseline_,
+                       {{"plan", &plans_[plan]}, {"of", &baseline_.plan}});
     subject.version = kCauseVersion;
     return subject;
   }
 
   Subject SubjectOfSum() const {
-    Subject subject = SubjectOf("cause_sum", run_, baseline_.tokens,
-                                {{"plan", &baseline_.plan}});
+    Subject subject = SubjectAgainst("cause_sum", run_, baseline_,
+                                     {{"plan", &baseline_.plan}});
     subject.version = kCauseSumVersion;
     return subject;
   }
@@ -132,26 +164,26 @@ class KeptCauses {
   const std::vector<Plan>& plans_;
 };
 
-// The cells that a repair gives to the oracle.
+// The cells that a repair gives to the reference.
 using Cells = std::vector<Cell>;
 
 }  // namespace
 
 absl::Status MapCauses(const Run& run, const Baseline& baseline,
                        Attribution& result) {
-  const Plan& oracle = baseline.oracle_plan;
+  const Plan& reference = baseline.reference_plan;
   std::vector<Plan> plans;
   std::vector<size_t> cause_of;  // [plans]
   for (const Cell& cell : CellsOf(run.weights.config)) {
     Cause cause;
     cause.cell = cell;
     const Strategy strategy = baseline.plan.Get(cell.layer, cell.op);
-    if (strategy == oracle.Get(cell.layer, cell.op)) {
-      cause.effect = NoError(baseline.num_layers());
+    if (strategy == reference.Get(cell.layer, cell.op)) {
+      cause.effect = NoError(baseline.num_layers(), result.plan);
       cause.share = cause.cosine = 0;
     } else {
       cause_of.push_back(result.causes.size());
-      plans.push_back(oracle);
+      plans.push_back(reference);
       plans.back().Set(cell.layer, cell.op, strategy);
     }
     result.causes.push_back(std::move(cause));
@@ -163,15 +195,17 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
   OutcomeWatch watch;
   watch.on_final_hidden = [&](absl::Span<const size_t> streams,
                               Matrix<const double> final_hidden) {
-    const auto [share, cosine] = errors.Add(final_hidden, streams.size());
+    const auto figures = errors.Add(final_hidden, streams.size());
     for (const size_t s : streams) {
-      result.causes[cause_of[s]].share = share;
-      result.causes[cause_of[s]].cosine = cosine;
+      Cause& cause = result.causes[cause_of[s]];
+      cause.share = figures.share;
+      cause.cosine = figures.cosine;
+      cause.peak = figures.peak;
     }
   };
   watch.on_outcome = [&](size_t s, const Outcome& outcome) {
     const Cause& cause = result.causes[cause_of[s]];
-    kept.Retain(s, {outcome, *cause.share, *cause.cosine});
+    kept.Retain(s, {outcome, *cause.share, *cause.cosine, cause.peak});
   };
   std::vector<Outcome> outcomes;
   const absl::Status status =
@@ -240,7 +274,7 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
     Plan with_repair = plan;
     for (const Cell& cell : repaired[i]) {
       with_repair.Set(cell.layer, cell.op,
-                      baseline.oracle_plan.Get(cell.layer, cell.op));
+                      baseline.reference_plan.Get(cell.layer, cell.op));
     }
     if (with_repair == plan) {
       repair.effect = result.plan;

@@ -8,8 +8,9 @@
 
 namespace ulpscope {
 
-// Fills causes and how they add up. Cancelled, with a message that says where,
-// if stopped: what is missing is then none.
+// Fills causes and how they add up; result.plan is the plan's effect.
+// Cancelled, with a message that says where, if stopped: what is missing is
+// then none.
 absl::Status MapCauses(const Run& run, const Baseline& baseline,
                        Attribution& result);
 

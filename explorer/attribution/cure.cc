@@ -55,10 +55,20 @@ absl::Status TryCures(const Run& run, const Baseline& baseline,
       {CureScope::kChannel, of_channel}};
   std::vector<Cure> cures;
   std::vector<Plan> plans;
-  for (const Strategy& strategy : strategies) {
+  const Plan& reference = baseline.reference_plan;
+  const bool to_reference = !baseline.is_against_oracle();
+  const std::vector<OpUpgrades> choices =
+      to_reference ? ReplacementsOf(config, plan, reference)
+                   : UpgradesOf(config, plan, strategies);
+  std::vector<Strategy> tried = strategies;
+  // It names the cures; of each op there is one choice.
+  if (to_reference) {
+    tried = {reference.Get(source.first_layer, source.ops[0])};
+  }
+  for (const Strategy& strategy : tried) {
     for (const auto& [scope, filter] : scopes) {
       std::vector<Upgrade> upgrades;
-      for (const OpUpgrades& of_op : UpgradesOf(config, plan, strategies)) {
+      for (const OpUpgrades& of_op : choices) {
         Upgrade upgrade = Choose(of_op, &strategy);
         upgrade.layers.erase(
             std::remove_if(upgrade.layers.begin(), upgrade.layers.end(),
@@ -77,9 +87,9 @@ absl::Status TryCures(const Run& run, const Baseline& baseline,
     }
   }
   const size_t num_cures = plans.size();
-  // The source's ops as a plan has them, the oracle elsewhere.
+  // The source's ops as a plan has them, the reference elsewhere.
   const auto isolated = [&](const Plan& of) {
-    Plan alone = baseline.oracle_plan;
+    Plan alone = reference;
     for (const Cell& cell : CellsOf(config)) {
       if (of_ops(cell)) {
         alone.Set(cell.layer, cell.op, of.Get(cell.layer, cell.op));

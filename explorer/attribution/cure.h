@@ -15,8 +15,9 @@ namespace ulpscope {
 // Runs the source's ops by themselves, under the plan and under each of the
 // strategies, for what is isolated; and the plan with the source upgraded to
 // each of them, for its cures: its ops in its layers, its ops in all layers,
-// and these with the ops that make and remove its massive activation. Being
-// stopped is no error.
+// and these with the ops that make and remove its massive activation. Where the
+// reference is not the oracle, what is upgraded takes the reference's strategy
+// instead. Being stopped is no error.
 absl::Status TryCures(const Run& run, const Baseline& baseline,
                       const std::vector<Strategy>& strategies,
                       Verdict& verdict);

@@ -12,6 +12,7 @@
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/phenomena.h"
+#include "kernels/base/format.h"
 #include "kernels/measure/error.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
@@ -36,7 +37,7 @@ double FiniteOrZero(const std::optional<double>& x) {
   return x.has_value() && std::isfinite(*x) ? *x : 0;
 }
 
-// |c|^2 up to the oracle's norm, which all causes share.
+// |c|^2 up to the reference's norm, which all causes share.
 double Square(const Cause& cause) {
   const double x = FiniteOrZero(cause.effect.rel_l2);
   return x * x;
@@ -241,7 +242,7 @@ double NormOfSquares(const std::vector<Cause>& causes) {
   return std::sqrt(SumOver(causes, Square, Everywhere));
 }
 
-std::optional<ErrorSource> FindSource(const Plan& plan,
+std::optional<ErrorSource> FindSource(const Plan& plan, const Plan& reference,
                                       const Attribution& attribution,
                                       const Phenomena* phenomena) {
   const std::vector<Cause>& causes = attribution.causes;
@@ -306,10 +307,16 @@ std::optional<ErrorSource> FindSource(const Plan& plan,
   source.share = SumOver(causes, ShareOf, in_source);
 
   if (massive.has_value()) {
-    channel.format =
-        plan.Get(std::max<size_t>(channel.value_layer, 1), source.ops[0])
-            .info()
-            .result;
+    const auto format_of = [&](const Plan& of) {
+      return of.Get(std::max<size_t>(channel.value_layer, 1), source.ops[0])
+          .info()
+          .result;
+    };
+    channel.format = format_of(plan);
+    const Format of_reference = format_of(reference);
+    if (UnitRoundoff(of_reference) > UnitRoundoff(channel.format)) {
+      channel.format = of_reference;
+    }
     channel.spacing = SpacingAt(channel.format, channel.value);
     source.channel = channel;
     const auto not_of_group = [group](const Cell& cell) {

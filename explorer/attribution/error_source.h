@@ -42,8 +42,10 @@ struct SourceChannel {
   // Whether the source's ops are adds of the stream, which hold the value in
   // all layers where it is; other ops only make it, or act on what it did.
   bool rounded = false;
-  Format format = Format::kF64;  // that they round it to
-  double spacing = 0;            // of that format at the value
+  // That they round it to, in the plan or, if that is coarser, in the
+  // reference.
+  Format format = Format::kF64;
+  double spacing = 0;  // of that format at the value
 };
 
 // Ops of one layer that have a part in what goes through the channel too.
@@ -55,12 +57,13 @@ struct SourcePart {
 
 struct OpGain {
   Op op = Op::kEmbed;
-  // Repair's, of the op under the oracle in all layers.
+  // Repair's, of the op under the reference in all layers.
   double gain = 0;
   double moved = 0;
 };
 
-// A test of the verdict: the plan with some of the source upgraded.
+// A test of the verdict: the plan with some of the source upgraded, or, where
+// the reference is not the oracle, under the reference.
 enum class CureScope {
   kSource,   // its ops in its layers, and until_removal
   kOps,      // its ops in all layers
@@ -74,14 +77,14 @@ struct Cure {
   double rel_l2 = 0;                 // of the final hidden state, after it
 };
 
-// The source's ops by themselves: the oracle in all others.
+// The source's ops by themselves: the reference in all others.
 struct Isolated {
   double rel_l2 = 0;  // of the final hidden state, under the plan
   struct Upgraded {
     Strategy strategy;
     double rel_l2 = 0;
   };
-  std::vector<Upgraded> upgraded;  // under better strategies
+  std::vector<Upgraded> upgraded;  // under better strategies, as of Cure
 };
 
 // Where most of the error comes from.
@@ -106,12 +109,12 @@ std::vector<OpShare> SharesOfOps(const std::vector<Cause>& causes);
 // final_norm or lm_head, if it has half of the logits' squared errors.
 std::optional<OpShare> FindHead(const std::vector<Cause>& causes);
 
-// sqrt(sum |c|^2) / |the oracle's final hidden state|.
+// sqrt(sum |c|^2) / |the reference's final hidden state|.
 double NormOfSquares(const std::vector<Cause>& causes);
 
 // None if no op and no group of ops has half of the squared errors. All causes
 // are finished; `phenomena` may be null.
-std::optional<ErrorSource> FindSource(const Plan& plan,
+std::optional<ErrorSource> FindSource(const Plan& plan, const Plan& reference,
                                       const Attribution& attribution,
                                       const Phenomena* phenomena);
 

@@ -13,6 +13,7 @@
 #include "explorer/attribution/cure.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/repair_cost.h"
+#include "explorer/attribution/truth.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/kept.h"
@@ -63,14 +64,20 @@ absl::StatusOr<Explanation> ExplainFrom(const Run& run,
   const Plan& plan = baseline.plan;
   Explanation explanation;
   explanation.plan = plan;
+  explanation.reference = baseline.reference_plan;
   explanation.tokens = options.tokens;
   explanation.phenomena = std::move(phenomena);
 
+  if (!baseline.is_against_oracle()) {
+    auto truth = FindTruth(run, baseline);
+    if (!truth.ok()) return truth.status();
+    explanation.truth = *std::move(truth);
+  }
   auto attribution = Attribute(run, baseline);
   if (!attribution.ok()) return attribution.status();
   explanation.attribution = *std::move(attribution);
-  explanation.verdict =
-      Judge(plan, explanation.attribution, &explanation.phenomena);
+  explanation.verdict = Judge(plan, baseline.reference_plan,
+                              explanation.attribution, &explanation.phenomena);
   explanation.stopped_in = explanation.attribution.stopped_in;
   if (!explanation.stopped_in.empty()) return explanation;
 
@@ -96,8 +103,10 @@ absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
                                     const ExplainOptions& options,
                                     const OnStage& on_stage) {
   const size_t num_layers = run.weights.layers.size();
+  const Plan reference = options.against.value_or(Plan::Oracle(num_layers));
+  const Baseline not_run = BaselineOf(run, plan, reference, options.tokens);
   Subject subject =
-      SubjectOf("phenomena", run, options.tokens, {{"plan", &plan}});
+      SubjectAgainst("phenomena", run, not_run, {{"plan", &plan}});
   subject.version = kPhenomenaVersion;
   const auto is_whole = [&](const Phenomena& phenomena) {
     return IsWhole(phenomena, num_layers, options.tokens.size());
@@ -105,13 +114,14 @@ absl::StatusOr<Explanation> Explain(const Run& run, const Plan& plan,
   Phenomena kept;
   if (Recall(run.kept, subject, kept, is_whole)) {
     // All may be kept.
-    auto explained = ExplainFrom(run, BaselineOf(run, plan, options.tokens),
-                                 std::move(kept), options, on_stage);
+    auto explained =
+        ExplainFrom(run, not_run, std::move(kept), options, on_stage);
     if (!absl::IsNotFound(explained.status())) return explained;
   }
-  // The one run of the oracle.
+  // The one run of the reference.
   PhenomenaWatch watch(num_layers);
-  const auto baseline = MakeBaseline(run, plan, options.tokens, &watch);
+  const auto baseline =
+      MakeBaseline(run, plan, reference, options.tokens, &watch);
   if (!baseline.ok()) return baseline.status();
   Phenomena phenomena = watch.Found(*baseline);
   if (is_whole(phenomena)) Retain(run.kept, subject, phenomena);

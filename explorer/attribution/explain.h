@@ -11,6 +11,7 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/repair_cost.h"
+#include "explorer/attribution/truth.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"
@@ -22,6 +23,7 @@ namespace ulpscope {
 
 struct ExplainOptions {
   std::vector<int32_t> tokens;
+  std::optional<Plan> against;  // the reference; none: the oracle
   Budget budget;
   std::vector<Strategy> strategies;  // that repairs may choose from
   RepairTiming timing;               // of what a repair costs
@@ -30,7 +32,9 @@ struct ExplainOptions {
 // Where a plan's error comes from, all that --attribute says of it.
 struct Explanation {
   Plan plan{0};
+  Plan reference{0};
   std::vector<int32_t> tokens;
+  std::optional<Truth> truth;  // none if the reference is the oracle
   Phenomena phenomena;
   Attribution attribution;
   Verdict verdict;
@@ -40,10 +44,11 @@ struct Explanation {
   std::string stopped_in;
 };
 
-// Runs the phenomena, the attribution, the verdict's cures, the search of the
-// smallest repair, and its timing. InvalidArgument for tokens that the model
-// does not take. Being stopped is no error. `on_stage`, unless null, gets what
-// there is between the parts: later failures do not take that away.
+// Runs the phenomena, who is nearer to the oracle, the attribution, the
+// verdict's cures, the search of the smallest repair, and its timing.
+// InvalidArgument for tokens that the model does not take. Being stopped is no
+// error. `on_stage`, unless null, gets what there is between the parts: later
+// failures do not take that away.
 absl::StatusOr<Explanation> Explain(
     const Run& run, const Plan& plan, const ExplainOptions& options,
     const std::function<void(const Explanation&)>& on_stage = nullptr);

@@ -91,8 +91,8 @@ class LastStates : public LockstepObserver {
   std::vector<Values> values_;  // [streams], shared where they are the same
 };
 
-// What the plan brings into the next layer: stream + carry. The sum is exact
-// but where a Kahan carry is below 2^-53 of its stream.
+// What a plan brings into the next layer: stream + carry. The sum is exact but
+// where a Kahan carry is below 2^-53 of its stream.
 std::vector<double> EnteringStream(const StreamState& state) {
   std::vector<double> h = state.stream;
   for (size_t i = 0; i < state.carry.size(); ++i) h[i] += state.carry[i];
@@ -102,14 +102,14 @@ std::vector<double> EnteringStream(const StreamState& state) {
 // Fills the shares of the ops' error vectors, in the order of split.ops; a null
 // one is 0.
 void SplitByOps(const std::vector<const std::vector<double>*>& outputs,
-                const std::vector<double>& oracle_layer,
+                const std::vector<double>& reference_layer,
                 const std::vector<double>& local, double reference_norm,
                 LayerSplit& split) {
   const double local_squares = Dot(local, local);
   std::vector<double> rest = local;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i] == nullptr) continue;
-    const std::vector<double> error = Difference(*outputs[i], oracle_layer);
+    const std::vector<double> error = Difference(*outputs[i], reference_layer);
     split.ops[i].rel_l2 = RatioOrZero(Norm2(error), reference_norm);
     split.ops[i].share = RatioOrZero(Dot(error, local), local_squares);
     rest = Difference(rest, error);
@@ -120,10 +120,10 @@ void SplitByOps(const std::vector<const std::vector<double>*>& outputs,
 // The embedding is an op of its own, and what it reads has no error.
 LayerSplit SplitEmbedding(const Baseline& baseline) {
   LayerSplit split;
-  const std::vector<double>& o = baseline.oracle.states[0].stream;
+  const std::vector<double>& o = baseline.reference.states[0].stream;
   const std::vector<double>& p = baseline.run.states[0].stream;
   const std::vector<double> error = Difference(p, o);
-  const double norm = baseline.state_norms[0];
+  const double norm = baseline.reference.state_norms[0];
   split.total = SizeOf(error, norm, baseline.hidden_size);
   split.local = split.total;
   split.ops = {{Op::kEmbed, 0, 0}};
@@ -131,17 +131,17 @@ LayerSplit SplitEmbedding(const Baseline& baseline) {
   return split;
 }
 
-// The oracle's layer of `start`, then the same with each op under the plan that
-// is not the oracle's already. `stream_of_op`: the op's, or 0 for none.
+// The reference's layer of `start`, then the same with each op under the plan
+// that is not the reference's already. `stream_of_op`: the op's, or 0 for none.
 std::vector<Stream> StreamsOf(const Baseline& baseline, size_t layer,
                               const StreamState& start,
                               const std::vector<Op>& ops,
                               std::vector<size_t>& stream_of_op) {
   std::vector<Stream> streams = {
-      {baseline.oracle_plan, baseline.tokens, layer, &start, layer}};
+      {baseline.reference_plan, baseline.tokens, layer, &start, layer}};
   for (const Op op : ops) {
     const Strategy strategy = baseline.plan.Get(layer, op);
-    if (strategy == baseline.oracle_plan.Get(layer, op)) {
+    if (strategy == baseline.reference_plan.Get(layer, op)) {
       stream_of_op.push_back(0);
       continue;
     }
@@ -155,7 +155,7 @@ std::vector<Stream> StreamsOf(const Baseline& baseline, size_t layer,
 
 Subject SubjectOfSplit(const Run& run, const Baseline& baseline, size_t layer) {
   Subject subject =
-      SubjectOf("layer", run, baseline.tokens, {{"plan", &baseline.plan}});
+      SubjectAgainst("layer", run, baseline, {{"plan", &baseline.plan}});
   subject.version = kLayerSplitVersion;
   subject.facts.emplace_back("layer", absl::StrCat(layer));
   return subject;
@@ -171,8 +171,12 @@ absl::StatusOr<LayerSplit> SplitLayer(const Run& run, const Baseline& baseline,
     ops.push_back(cell.op);
     split.ops.push_back({cell.op, 0, 0});
   }
-  const StreamState start = {EnteringStream(baseline.run.states[layer - 1]),
-                             {}};
+  const std::vector<double> h = EnteringStream(baseline.run.states[layer - 1]);
+  // The oracle's ops read all of it. Another plan's read the stream alone, and
+  // its adds may take the carry.
+  const StreamState start = baseline.is_against_oracle()
+                                ? StreamState{h, {}}
+                                : baseline.run.states[layer - 1];
   std::vector<size_t> stream_of_op;
   const std::vector<Stream> streams =
       StreamsOf(baseline, layer, start, ops, stream_of_op);
@@ -181,27 +185,28 @@ absl::StatusOr<LayerSplit> SplitLayer(const Run& run, const Baseline& baseline,
       run.weights, streams, LockstepOptionsOf(run), last, run.parallel);
   if (!status.ok()) return status;
 
-  const std::vector<double>& o = baseline.oracle.states[layer].stream;
+  const std::vector<double>& o = baseline.reference.states[layer].stream;
   const std::vector<double>& p = baseline.run.states[layer].stream;
-  const std::vector<double>& oracle_layer = last.Of(0);
-  const double norm = baseline.state_norms[layer];
+  const std::vector<double>& reference_layer = last.Of(0);
+  const double norm = baseline.reference.state_norms[layer];
   const std::vector<double> total = Difference(p, o);
-  const std::vector<double> inherited = Difference(oracle_layer, o);
-  const std::vector<double> local = Difference(p, oracle_layer);
+  const std::vector<double> inherited = Difference(reference_layer, o);
+  const std::vector<double> local = Difference(p, reference_layer);
   split.total = SizeOf(total, norm, baseline.hidden_size);
   split.inherited = SizeOf(inherited, norm, baseline.hidden_size);
   split.local = SizeOf(local, norm, baseline.hidden_size);
   split.identity_ulps = IdentityUlps(total, inherited, local);
-  const double entering =
-      Norm2(Difference(start.stream, baseline.oracle.states[layer - 1].stream));
+  const double entering = Norm2(
+      Difference(h, EnteringStream(baseline.reference.states[layer - 1])));
   split.amplification = RatioOrZero(split.inherited.l2, entering);
-  split.relative_amplification = RatioOrZero(
-      split.inherited.rel_l2, entering / baseline.state_norms[layer - 1]);
+  split.relative_amplification =
+      RatioOrZero(split.inherited.rel_l2,
+                  entering / baseline.reference.state_norms[layer - 1]);
   std::vector<const std::vector<double>*> outputs;
   for (const size_t s : stream_of_op) {
     outputs.push_back(s == 0 ? nullptr : &last.Of(s));
   }
-  SplitByOps(outputs, oracle_layer, local, norm, split);
+  SplitByOps(outputs, reference_layer, local, norm, split);
   return split;
 }
 

@@ -82,7 +82,6 @@ absl::StatusOr<RepairResult> FindRepair(const Run& run,
                                         const RepairOptions& options) {
   RepairResult result;
   result.budget = options.budget;
-  result.strategies = options.strategies;
   result.repair.plan = baseline.plan;
   RepairSearch search(run.Without(baseline.bytes), baseline, options, result);
   const absl::Status status = RunSteps(search);

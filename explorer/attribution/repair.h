@@ -11,7 +11,8 @@ namespace ulpscope {
 // Finds the smallest set of upgrades that keeps the budget: of the fewest ops,
 // then of the fewest (layer, op) cells, then of the strategies that take the
 // fewest instructions. An upgrade replaces a strategy by one whose error bound
-// is lower, in a range of the layers where it is.
+// is lower, in a range of the layers where it is; against another plan than the
+// oracle, by that plan's.
 //
 // What is found has been run. Rounding is a lottery, though, in which a few
 // cells may win what more of them lose again. So ops are chosen by their

@@ -140,7 +140,7 @@ absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
     return upgrades;
   };
   candidates.push_back(everything_to(nullptr));
-  for (const Strategy& strategy : search.options().strategies) {
+  for (const Strategy& strategy : search.strategies()) {
     candidates.push_back(everything_to(&strategy));
   }
   auto errors = search.Measure(candidates);
@@ -198,7 +198,7 @@ absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
 absl::Status TryStrategies(RepairSearch& search, const UpgradeSet& set,
                            bool same_layers, std::vector<UpgradeSet>& working) {
   std::vector<Upgrades> candidates;
-  for (const Strategy& strategy : search.options().strategies) {
+  for (const Strategy& strategy : search.strategies()) {
     Upgrades upgrades;
     for (const Upgrade& old : set.upgrades) {
       for (const OpUpgrades& of_op : search.choices()) {

@@ -23,7 +23,8 @@ struct RepairCost {
 
 struct RepairResult {
   Budget budget;
-  std::vector<Strategy> strategies;    // that upgrades may choose from
+  // That upgrades may choose from; empty where they take the reference's.
+  std::vector<Strategy> strategies;
   std::optional<double> error_before;  // the plan's; none if not reached
   bool reached = false;                // whether a set keeps the budget
   // The smallest set found; empty if the plan keeps the budget by itself, or if

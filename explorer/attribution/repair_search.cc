@@ -20,7 +20,11 @@ RepairSearch::RepairSearch(const Run& run, const Baseline& baseline,
       result_(result),
       meter_(run, baseline, options.budget.metric, kTask,
              [this] { return std::string(step_); }),
-      choices_(UpgradesOf(run.weights.config, plan_, options.strategies)) {
+      choices_(baseline.is_against_oracle()
+                   ? UpgradesOf(run.weights.config, plan_, options.strategies)
+                   : ReplacementsOf(run.weights.config, plan_,
+                                    baseline.reference_plan)) {
+  if (baseline.is_against_oracle()) result_.strategies = options.strategies;
   if (options.budget.metric != BudgetMetric::kRelL2) return;
   // They come after what the metric compares.
   choices_.erase(std::remove_if(choices_.begin(), choices_.end(),

@@ -10,13 +10,15 @@
 #include "explorer/error/baseline.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/run.h"
+#include "kernels/strategy/strategy.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
 
 // What the steps of one FindRepair share: what can be upgraded, the errors of
 // upgraded plans, and the smallest set that kept the budget so far. All
-// arguments must outlive it.
+// arguments must outlive it. Where the baseline's reference is not the oracle,
+// upgrades are ReplacementsOf.
 class RepairSearch {
  public:
   static constexpr absl::string_view kTask = "smallest repair";  // Monitor's
@@ -28,6 +30,9 @@ class RepairSearch {
 
   const Plan& plan() const { return plan_; }
   const RepairOptions& options() const { return options_; }
+  // That upgrades choose from: the options', or none where they take the
+  // reference's.
+  const std::vector<Strategy>& strategies() const { return result_.strategies; }
   RepairResult& result() { return result_; }
   // [ops that can be upgraded][strategies].
   const std::vector<OpUpgrades>& choices() const { return choices_; }

@@ -90,6 +90,35 @@ std::vector<OpUpgrades> UpgradesOf(const ModelConfig& config, const Plan& plan,
   return all;
 }
 
+std::vector<OpUpgrades> ReplacementsOf(const ModelConfig& config,
+                                       const Plan& plan,
+                                       const Plan& reference) {
+  std::vector<Upgrade> replacements;
+  for (size_t i = 0; i < kNumOps; ++i) {
+    const size_t first = replacements.size();
+    for (const Cell& cell : CellsOf(config)) {
+      const Strategy strategy = reference.Get(cell.layer, cell.op);
+      if (cell.op != OpAt(i) || plan.Get(cell.layer, cell.op) == strategy) {
+        continue;
+      }
+      size_t at = first;
+      while (at < replacements.size() &&
+             replacements[at].strategy != strategy) {
+        ++at;
+      }
+      if (at == replacements.size()) {
+        replacements.push_back({cell.op, strategy, {}});
+      }
+      replacements[at].layers.push_back(cell.layer);
+    }
+  }
+  std::vector<OpUpgrades> all;
+  for (Upgrade& replacement : replacements) {
+    all.push_back({std::move(replacement)});
+  }
+  return all;
+}
+
 const Upgrade& Choose(const OpUpgrades& upgrades, const Strategy* strategy) {
   const Upgrade* best = &upgrades[0];
   for (const Upgrade& upgrade : upgrades) {

@@ -37,6 +37,13 @@ using OpUpgrades = std::vector<Upgrade>;
 std::vector<OpUpgrades> UpgradesOf(const ModelConfig& config, const Plan& plan,
                                    const std::vector<Strategy>& strategies);
 
+// The same where "better" is to be as the reference is: for every op of which
+// the plans differ, its strategies there. Each has an element of its own: an op
+// that the reference has under several is there several times, of different
+// layers.
+std::vector<OpUpgrades> ReplacementsOf(const ModelConfig& config,
+                                       const Plan& plan, const Plan& reference);
+
 // The upgrade to `strategy`, or else, and for null, to the most accurate one.
 const Upgrade& Choose(const OpUpgrades& upgrades, const Strategy* strategy);
 

@@ -94,18 +94,17 @@ std::optional<Spreading> FindSpreading(const Attribution& attribution,
   return found;
 }
 
-std::vector<NoEffect> FindNoEffects(const Plan& plan,
+std::vector<NoEffect> FindNoEffects(const Plan& plan, const Plan& reference,
                                     const std::vector<Cause>& causes,
                                     bool softmax_over_one) {
-  const Plan oracle = Plan::Oracle(plan.num_layers());
   std::vector<NoEffect> found;
   for (size_t i = 0; i < kNumOps; ++i) {
     bool any = false, changes = false;
     for (const Cause& cause : causes) {
       if (cause.cell.op != OpAt(i)) continue;
-      // Under the oracle there is nothing that could change.
+      // Under the reference there is nothing that could change.
       any = any || plan.Get(cause.cell.layer, cause.cell.op) !=
-                       oracle.Get(cause.cell.layer, cause.cell.op);
+                       reference.Get(cause.cell.layer, cause.cell.op);
       changes = changes || cause.changes_bits;
     }
     if (any && !changes) {
@@ -155,17 +154,23 @@ double LeftOnAverage(const Verdict& verdict, CureScope scope) {
          std::sqrt(std::max(0.0, 1 - cured));
 }
 
-Verdict Judge(const Plan& plan, const Attribution& attribution,
-              const Phenomena* phenomena) {
+bool IsAgainstPlan(const Verdict& verdict) {
+  return verdict.against != "oracle";
+}
+
+Verdict Judge(const Plan& plan, const Plan& reference,
+              const Attribution& attribution, const Phenomena* phenomena) {
   Verdict verdict;
   verdict.plan = plan.Text();
+  verdict.against = reference.Text();
+  verdict.is_itself = plan == reference;
   verdict.rel_l2 = attribution.plan.rel_l2;
   verdict.logits_rel_l2 = attribution.plan.logits_rel_l2;
   verdict.kl = attribution.plan.kl;
   verdict.stopped_in = attribution.stopped_in;
   verdict.exact = attribution.plan.complete() && verdict.rel_l2 == 0 &&
                   verdict.logits_rel_l2 == 0;
-  if (verdict.exact) return verdict;
+  if (verdict.exact || verdict.is_itself) return verdict;
 
   const std::vector<double>& layers = attribution.plan.layers;
   for (size_t layer = 0; layer < layers.size(); ++layer) {
@@ -183,7 +188,7 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
   const bool causes_known = AllComplete(attribution.causes);
   if (causes_known) {
     verdict.no_effect =
-        FindNoEffects(plan, attribution.causes,
+        FindNoEffects(plan, reference, attribution.causes,
                       phenomena != nullptr && phenomena->softmax_over_one());
   }
   // Nothing can be shared out of what is no number.
@@ -198,7 +203,7 @@ Verdict Judge(const Plan& plan, const Attribution& attribution,
     verdict.head = FindHead(attribution.causes);
     // Without an error of the final hidden state there is none to share out.
     if (attribution.plan.rel_l2 > 0) {
-      verdict.source = FindSource(plan, attribution, phenomena);
+      verdict.source = FindSource(plan, reference, attribution, phenomena);
       const CauseSum& sum = *attribution.cause_sum;
       verdict.interaction = {
           sum.cosine, sum.norm, sum.rest,

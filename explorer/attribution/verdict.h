@@ -60,10 +60,15 @@ struct Interaction {
 // What is true of a plan's error. What does not apply is absent.
 struct Verdict {
   std::string plan;
+  // What its error is against: "oracle", or another plan's text. (A diagnosis
+  // only has verdicts against the oracle, and keeps none of this.)
+  std::string against = "oracle";
+  // Whether that is the plan itself: then there is no error to explain.
+  bool is_itself = false;
   std::optional<double> rel_l2, logits_rel_l2, kl;  // Effect
-  bool exact = false;  // the results are the oracle's
-  // The first layer after which the plan's stream is not finite, and the cells
-  // that suffice for such results.
+  bool exact = false;  // the results are the reference's
+  // The first layer after which the plan's stream, or the reference's, is not
+  // finite, and the cells that suffice for such results.
   std::optional<size_t> nonfinite_from;
   std::vector<Cell> nonfinite_cells;
   std::optional<ErrorSource> source;  // none: no group of ops has half
@@ -83,8 +88,11 @@ struct Verdict {
 
 // `phenomena` may be null. Of an attribution that was stopped it says what the
 // finished parts show.
-Verdict Judge(const Plan& plan, const Attribution& attribution,
-              const Phenomena* phenomena);
+Verdict Judge(const Plan& plan, const Plan& reference,
+              const Attribution& attribution, const Phenomena* phenomena);
+
+// Whether the reference is a plan rather than the oracle.
+bool IsAgainstPlan(const Verdict& verdict);
 
 // What cells outside of a cure's scope give on average if their errors are
 // independent, relative to the final hidden state; of a verdict with a source.

@@ -120,7 +120,8 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
   AttributionParts parts;
   parts.repairs = false;
   PhenomenaWatch watch(run.weights.layers.size());
-  const auto baseline = MakeBaseline(run, plan, setting.tokens, &watch);
+  const Plan oracle = Plan::Oracle(plan.num_layers());
+  const auto baseline = MakeBaseline(run, plan, oracle, setting.tokens, &watch);
   if (!baseline.ok()) return baseline.status();
   const Phenomena phenomena = watch.Found(*baseline);
   const auto attribution = Attribute(run, *baseline, parts);
@@ -129,7 +130,7 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
     return absl::CancelledError(attribution->stopped_in);
   }
   Verdict& verdict =
-      result.verdict.emplace(Judge(plan, *attribution, &phenomena));
+      result.verdict.emplace(Judge(plan, oracle, *attribution, &phenomena));
   const std::vector<Strategy> strategies = {Strategy()};  // f32
   const absl::Status cured = TryCures(run, *baseline, strategies, verdict);
   if (!cured.ok()) return cured;

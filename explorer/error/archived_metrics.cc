@@ -100,6 +100,9 @@ void Visit(Archive& a, Effect& e) {
   a.Figure("logits_rel_l2", e.logits_rel_l2);
   a.Figure("kl", e.kl);
   a.Figure("layers", e.layers);
+  a.Figure("ordinary_rel_l2", e.ordinary_rel_l2);
+  a.Figure("ordinary_logits_rel_l2", e.ordinary_logits_rel_l2);
+  a.Figure("ordinary_kl", e.ordinary_kl);
 }
 
 void Visit(Archive& a, ErrorSize& s) {
@@ -136,6 +139,12 @@ bool IsWhole(const TraceMetrics& metrics, size_t num_layers) {
 }
 
 bool IsWhole(const Effect& effect, size_t num_layers) {
+  // Either there are ordinary positions or there are none.
+  const bool any = effect.ordinary_rel_l2.has_value();
+  if (effect.ordinary_logits_rel_l2.has_value() != any ||
+      effect.ordinary_kl.has_value() != any) {
+    return false;
+  }
   return effect.rel_l2.has_value() && effect.logits_rel_l2.has_value() &&
          effect.kl.has_value() && effect.layers.size() == num_layers + 1;
 }

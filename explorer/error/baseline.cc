@@ -13,10 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/error/kept.h"
+#include "explorer/error/massive.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/packed.h"
+#include "kernels/base/parallel.h"
 #include "kernels/measure/norms.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -27,14 +30,15 @@
 namespace ulpscope {
 namespace {
 
-// Of the oracle's and the plan's run, which are kept: the stream before and
-// after each layer, carries, and logits.
-size_t BytesOfBaseline(const ModelConfig& config, size_t positions) {
+// Of the runs that are kept: the stream before and after each layer, carries,
+// and logits.
+size_t BytesOfBaseline(const ModelConfig& config, size_t positions,
+                       size_t num_runs) {
   const size_t per_position =
       2 * static_cast<size_t>(config.num_hidden_layers + 1) *
           static_cast<size_t>(config.hidden_size) +
       static_cast<size_t>(config.vocab_size);
-  return 2 * positions * per_position * sizeof(double);
+  return num_runs * positions * per_position * sizeof(double);
 }
 
 // Copies what runs leave behind, [streams], and passes on what it sees.
@@ -73,6 +77,24 @@ class Recorder : public LockstepObserver {
   LockstepObserver* const watch_;
 };
 
+// Sums of squares of the rows that are not massive.
+double OrdinarySquares(Matrix<const double> rows,
+                       const std::vector<bool>& massive) {
+  double sum = 0;
+  for (size_t r = 0; r < rows.rows; ++r) {
+    const Matrix<const double> row = {rows.Row(r), 1, rows.cols};
+    if (!massive[r]) sum += Dot(row, row);
+  }
+  return sum;
+}
+
+void SizeStates(ReferenceRun& run) {
+  for (const StreamState& state : run.states) {
+    run.final_squares = Dot(state.stream, state.stream);
+    run.state_norms.push_back(std::sqrt(run.final_squares));
+  }
+}
+
 // Passes on what it sees, and remembers how far that came.
 class Follower : public LockstepObserver {
  public:
@@ -102,18 +124,51 @@ class Follower : public LockstepObserver {
 
 }  // namespace
 
-Baseline BaselineOf(const Run& run, const Plan& plan,
+void FillSizes(const Baseline& baseline, Parallel& parallel,
+               ReferenceRun& run) {
+  SizeStates(run);
+  run.logits_squares = Dot(run.logits, run.logits);
+  run.logits_norm = std::sqrt(run.logits_squares);
+  run.log_sum_exps.resize(baseline.positions);
+  const Matrix<const double> logits = baseline.LogitsOf(run);
+  parallel.For(baseline.positions, [&](size_t r) {
+    run.log_sum_exps[r] = LogSumExp(logits.Row(r), logits.cols);
+  });
+  run.massive.resize(baseline.positions);
+  for (size_t r = 0; r < baseline.positions; ++r) {
+    for (size_t layer = 0; layer < run.states.size(); ++layer) {
+      const Matrix<const double> state = baseline.State(run, layer);
+      if (IsMassive({state.Row(r), state.cols})) run.massive[r] = true;
+    }
+    if (!run.massive[r]) ++run.num_ordinary;
+  }
+  run.ordinary_final_squares =
+      OrdinarySquares(baseline.State(run, run.states.size() - 1), run.massive);
+  run.ordinary_logits_squares = OrdinarySquares(logits, run.massive);
+}
+
+Baseline BaselineOf(const Run& run, const Plan& plan, const Plan& reference,
                     absl::Span<const int32_t> tokens) {
   const ModelConfig& config = run.weights.config;
   Baseline baseline;
-  baseline.oracle_plan = Plan::Oracle(plan.num_layers());
+  baseline.reference_plan = reference;
   baseline.plan = plan;
   baseline.tokens.assign(tokens.begin(), tokens.end());
   baseline.positions = tokens.size();
   baseline.hidden_size = static_cast<size_t>(config.hidden_size);
   baseline.vocab_size = static_cast<size_t>(config.vocab_size);
-  baseline.bytes = BytesOfBaseline(config, tokens.size());
+  baseline.bytes = BytesOfBaseline(config, tokens.size(),
+                                   baseline.is_against_oracle() ? 2 : 3);
   return baseline;
+}
+
+Subject SubjectAgainst(
+    absl::string_view kind, const Run& run, const Baseline& baseline,
+    std::vector<std::pair<absl::string_view, const Plan*>> plans) {
+  if (!baseline.is_against_oracle()) {
+    plans.emplace_back("against", &baseline.reference_plan);
+  }
+  return SubjectOf(kind, run, baseline.tokens, plans);
 }
 
 absl::Status NotKept() {
@@ -121,34 +176,39 @@ absl::Status NotKept() {
 }
 
 absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
+                                      const Plan& reference,
                                       absl::Span<const int32_t> tokens,
                                       LockstepObserver* watch) {
-  if (plan.num_layers() != run.weights.layers.size()) {
+  for (const Plan* of : {&plan, &reference}) {
+    if (of->num_layers() == run.weights.layers.size()) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("a plan of ", plan.num_layers(), " layers for a model of ",
+        absl::StrCat("a plan of ", of->num_layers(), " layers for a model of ",
                      run.weights.layers.size()));
   }
-  Baseline baseline = BaselineOf(run, plan, tokens);
-  Recorder recorder({&baseline.oracle, &baseline.run}, watch);
+  Baseline baseline = BaselineOf(run, plan, reference, tokens);
+  std::vector<Plan> plans = {reference, plan};
+  std::vector<RunResults*> results = {&baseline.reference, &baseline.run};
+  std::vector<ReferenceRun*> references = {&baseline.reference};
+  if (!baseline.is_against_oracle()) {
+    plans.push_back(Plan::Oracle(plan.num_layers()));
+    results.push_back(&baseline.oracle);
+    references.push_back(&baseline.oracle);
+  }
+  Recorder recorder(std::move(results), watch);
   const absl::Status status =
-      RunPlans(run.Without(baseline.bytes), "oracle and the plan", tokens,
-               {baseline.oracle_plan, plan}, recorder);
-  for (const StreamState& state : baseline.oracle.states) {
-    baseline.final_squares = Dot(state.stream, state.stream);
-    baseline.state_norms.push_back(std::sqrt(baseline.final_squares));
+      RunPlans(run.Without(baseline.bytes),
+               baseline.is_against_oracle() ? "oracle and the plan"
+                                            : "two plans and the oracle",
+               tokens, plans, recorder);
+  if (!status.ok() && !absl::IsCancelled(status)) return status;
+  if (!status.ok()) baseline.stopped_in = std::string(status.message());
+  for (ReferenceRun* of : references) {
+    if (status.ok()) {
+      FillSizes(baseline, run.parallel, *of);
+    } else {
+      SizeStates(*of);
+    }
   }
-  if (absl::IsCancelled(status)) {
-    baseline.stopped_in = std::string(status.message());
-    return baseline;
-  }
-  if (!status.ok()) return status;
-  baseline.logits_squares = Dot(baseline.oracle.logits, baseline.oracle.logits);
-  baseline.logits_norm = std::sqrt(baseline.logits_squares);
-  baseline.log_sum_exps.resize(baseline.positions);
-  const Matrix<const double> logits = baseline.LogitsOf(baseline.oracle);
-  run.parallel.For(baseline.positions, [&](size_t r) {
-    baseline.log_sum_exps[r] = LogSumExp(logits.Row(r), logits.cols);
-  });
   return baseline;
 }
 

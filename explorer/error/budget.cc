@@ -60,9 +60,9 @@ class Errors : public LockstepObserver {
       : run_(run),
         baseline_(baseline),
         metric_(metric),
-        reference_(OfState()
-                       ? baseline.State(baseline.oracle, baseline.num_layers())
-                       : baseline.LogitsOf(baseline.oracle)),
+        reference_(OfState() ? baseline.State(baseline.reference,
+                                              baseline.num_layers())
+                             : baseline.LogitsOf(baseline.reference)),
         sums_(num_streams, 0) {}
 
   bool Wants(Op op) const override { return !OfState() && op == Op::kLmHead; }
@@ -83,8 +83,8 @@ class Errors : public LockstepObserver {
   std::vector<double> Finish() const {
     const bool of_kl = metric_ == BudgetMetric::kKl;
     const double size = of_kl       ? static_cast<double>(reference_.rows)
-                        : OfState() ? baseline_.final_squares
-                                    : baseline_.logits_squares;
+                        : OfState() ? baseline_.reference.final_squares
+                                    : baseline_.reference.logits_squares;
     std::vector<double> errors;
     for (const double sum : sums_) {
       const double ratio = RatioOrZero(sum, size);
@@ -111,7 +111,7 @@ class Errors : public LockstepObserver {
     const double* const reference = reference_.Row(position);
     if (metric_ == BudgetMetric::kKl) {
       return KlDivergence(row, reference, reference_.cols,
-                          baseline_.log_sum_exps[position]);
+                          baseline_.reference.log_sum_exps[position]);
     }
     return SquaredDistance({row, 1, reference_.cols},
                            {reference, 1, reference_.cols});
@@ -161,7 +161,7 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
 Subject BudgetMeter::SubjectOfError(const Plan& plan,
                                     absl::string_view how) const {
   Subject subject =
-      SubjectOf("budget", run_, baseline_.tokens, {{"plan", &plan}});
+      SubjectAgainst("budget", run_, baseline_, {{"plan", &plan}});
   subject.version = kBudgetErrorVersion;
   subject.facts.emplace_back("metric", std::string(MetricName(metric_)));
   subject.facts.emplace_back("how", std::string(how));

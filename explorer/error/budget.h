@@ -17,11 +17,11 @@
 
 namespace ulpscope {
 
-// What a budget limits, against the oracle, over all positions.
+// What a budget limits, against the reference, over all positions.
 enum class BudgetMetric {
   kRelL2,        // "rel_l2": of the final hidden state, before the final norm
   kLogitsRelL2,  // "logits_rel_l2": of the logits
-  kKl,           // "kl": mean KL(oracle || plan), nats
+  kKl,           // "kl": mean KL(reference || plan), nats
 };
 
 struct Budget {
@@ -35,7 +35,7 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text);
 absl::string_view MetricName(BudgetMetric metric);  // "rel_l2"
 std::string BudgetText(const Budget& budget);       // "rel_l2<=0.001"
 
-// Measures plans by one metric against a baseline's oracle, many in one pass
+// Measures plans by one metric against a baseline's reference, many in one pass
 // over the weights.
 class BudgetMeter {
  public:
@@ -61,7 +61,7 @@ class BudgetMeter {
     return Measure({plan}, "alone");
   }
 
-  // Of the passes that were finished, or are kept, the oracle's included.
+  // Of the passes that were finished, or are kept, the reference's included.
   size_t num_streams() const { return num_streams_; }
   size_t num_passes() const { return num_passes_; }
 

@@ -4,8 +4,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -34,12 +37,16 @@ bool SameBits(Matrix<const double> a, Matrix<const double> b) {
   return true;
 }
 
+// Measures runs against a reference, and how far they are from a plan's run.
 class OutcomeObserver : public LockstepObserver {
  public:
-  OutcomeObserver(const Baseline& baseline, const OutcomeWatch& watch,
+  OutcomeObserver(const Baseline& baseline, const ReferenceRun& reference,
+                  const RunResults& plan, const OutcomeWatch& watch,
                   Monitor* monitor, Parallel& parallel,
                   std::vector<Outcome>& outcomes)
       : baseline_(baseline),
+        reference_(reference),
+        plan_(plan),
         watch_(watch),
         monitor_(monitor),
         parallel_(parallel),
@@ -49,23 +56,32 @@ class OutcomeObserver : public LockstepObserver {
 
   void OnOutput(absl::Span<const size_t> streams, size_t, Op, size_t,
                 Matrix<const double> rows) override {
-    const Matrix<const double> reference = baseline_.LogitsOf(baseline_.oracle);
-    const double norm = baseline_.logits_norm;
-    const double rel_l2 =
-        RatioOrZero(Distance(rows, reference, monitor_), norm);
+    const Matrix<const double> reference = baseline_.LogitsOf(reference_);
+    const double norm = reference_.logits_norm;
+    const Sums squares = SquaredDistances(rows, reference, monitor_);
     const double moved = RatioOrZero(
-        Distance(rows, baseline_.LogitsOf(baseline_.run), monitor_), norm);
-    const double kl = SumOverRows(rows, parallel_, monitor_, [&](size_t r) {
+        std::sqrt(
+            SquaredDistances(rows, baseline_.LogitsOf(plan_), monitor_).all),
+        norm);
+    const Sums kl = Sum(OverRows(rows, parallel_, monitor_, [&](size_t r) {
       return KlDivergence(rows.Row(r), reference.Row(r), rows.cols,
-                          baseline_.log_sum_exps[r]);
-    });
+                          reference_.log_sum_exps[r]);
+    }));
     const bool same = SameBits(rows, reference);
     if (monitor_ != nullptr && monitor_->stopped())
       return;  // some of this is perhaps not finished
     for (const size_t s : streams) {
       Outcome& outcome = outcomes_[s];
-      outcome.effect.logits_rel_l2 = rel_l2;
-      outcome.effect.kl = kl / static_cast<double>(rows.rows);
+      Effect& effect = outcome.effect;
+      effect.logits_rel_l2 = RatioOrZero(std::sqrt(squares.all), norm);
+      effect.kl = kl.all / static_cast<double>(rows.rows);
+      effect.ordinary_logits_rel_l2 = OfOrdinary(*effect.logits_rel_l2, [&] {
+        return RatioOrZero(std::sqrt(squares.ordinary),
+                           std::sqrt(reference_.ordinary_logits_squares));
+      });
+      effect.ordinary_kl = OfOrdinary(*effect.kl, [&] {
+        return kl.ordinary / static_cast<double>(reference_.num_ordinary);
+      });
       outcome.logits_moved = moved;
       if (!same) outcome.changes_bits = true;
       if (watch_.on_outcome) watch_.on_outcome(s, outcome);
@@ -74,46 +90,122 @@ class OutcomeObserver : public LockstepObserver {
 
   void OnState(absl::Span<const size_t> streams, size_t layer,
                Matrix<const double> stream, Matrix<const double>) override {
-    const Matrix<const double> reference =
-        baseline_.State(baseline_.oracle, layer);
-    const double norm = baseline_.state_norms[layer];
-    const double rel_l2 =
-        RatioOrZero(Distance(stream, reference, nullptr), norm);
+    const Matrix<const double> reference = baseline_.State(reference_, layer);
+    const double norm = reference_.state_norms[layer];
+    const Sums squares = SquaredDistances(stream, reference, nullptr);
+    const double rel_l2 = RatioOrZero(std::sqrt(squares.all), norm);
     for (const size_t s : streams) {
       outcomes_[s].effect.layers.push_back(rel_l2);
     }
     if (layer < baseline_.num_layers()) return;
     if (watch_.on_final_hidden) watch_.on_final_hidden(streams, stream);
     const double moved = RatioOrZero(
-        Distance(stream, baseline_.State(baseline_.run, layer), nullptr), norm);
+        std::sqrt(
+            SquaredDistances(stream, baseline_.State(plan_, layer), nullptr)
+                .all),
+        norm);
     const bool same = SameBits(stream, reference);
     for (const size_t s : streams) {
-      outcomes_[s].effect.rel_l2 = rel_l2;
+      Effect& effect = outcomes_[s].effect;
+      effect.rel_l2 = rel_l2;
+      effect.ordinary_rel_l2 = OfOrdinary(rel_l2, [&] {
+        return RatioOrZero(std::sqrt(squares.ordinary),
+                           std::sqrt(reference_.ordinary_final_squares));
+      });
       outcomes_[s].moved = moved;
       if (!same) outcomes_[s].changes_bits = true;
     }
   }
 
  private:
-  // 2-norm of a - b.
-  double Distance(Matrix<const double> a, Matrix<const double> b,
-                  Monitor* monitor) {
-    return std::sqrt(SumOverRows(a, parallel_, monitor, [&](size_t r) {
+  // Over all rows, and over those of ordinary positions.
+  struct Sums {
+    double all = 0, ordinary = 0;
+  };
+
+  Sums Sum(const std::vector<double>& rows) const {
+    Sums sums;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      sums.all += rows[r];
+      // Of a run that was stopped it is not known.
+      if (!reference_.massive.empty() && !reference_.massive[r]) {
+        sums.ordinary += rows[r];
+      }
+    }
+    return sums;
+  }
+
+  // A figure over the ordinary positions; that of all if all are.
+  std::optional<double> OfOrdinary(double of_all,
+                                   absl::FunctionRef<double()> figure) const {
+    if (reference_.num_ordinary == 0) return std::nullopt;
+    if (reference_.num_ordinary == baseline_.positions) return of_all;
+    return figure();
+  }
+
+  // Squares of the rows of a - b.
+  Sums SquaredDistances(Matrix<const double> a, Matrix<const double> b,
+                        Monitor* monitor) {
+    return Sum(OverRows(a, parallel_, monitor, [&](size_t r) {
       return SquaredDistance({a.Row(r), 1, a.cols}, {b.Row(r), 1, a.cols});
     }));
   }
 
   const Baseline& baseline_;
+  const ReferenceRun& reference_;
+  const RunResults& plan_;
   const OutcomeWatch watch_;
   Monitor* const monitor_;
   Parallel& parallel_;
   std::vector<Outcome>& outcomes_;
 };
 
+bool IsOver(const Baseline& baseline) {
+  return baseline.is_run() || !baseline.stopped_in.empty();
+}
+
+// Of a run that is in the baseline, against another that is in it; of a stopped
+// one too: that is what it is for.
+absl::StatusOr<Outcome> OutcomeOf(const Run& run, const Baseline& baseline,
+                                  const RunResults& of,
+                                  const ReferenceRun& reference,
+                                  const Subject& subject) {
+  const auto is_whole = [&](const Outcome& outcome) {
+    return IsWhole(outcome, baseline.num_layers());
+  };
+  std::vector<Outcome> outcomes(1);
+  if (!IsOver(baseline)) {
+    if (Recall(run.kept, subject, outcomes[0], is_whole)) return outcomes[0];
+    return NotKept();
+  }
+  OutcomeObserver observer(baseline, reference, of, {}, nullptr, run.parallel,
+                           outcomes);
+  for (size_t layer = 0; layer < of.states.size(); ++layer) {
+    // A stopped run has perhaps no reference there.
+    if (layer == reference.states.size()) break;
+    observer.OnState({0}, layer, baseline.State(of, layer), {});
+  }
+  if (!of.logits.empty() && !reference.log_sum_exps.empty()) {
+    observer.OnOutput({0}, 0, Op::kLmHead, 0, baseline.LogitsOf(of));
+  }
+  if (is_whole(outcomes[0])) Retain(run.kept, subject, outcomes[0]);
+  return outcomes[0];
+}
+
+// Of a plan against the oracle, in a baseline whose plan it is.
+Subject SubjectOfTruth(const Run& run, const Baseline& baseline,
+                       const Plan& plan) {
+  Subject subject = SubjectOf("outcome", run, baseline.tokens,
+                              {{"plan", &plan}, {"of", &plan}});
+  subject.version = kOutcomeVersion;
+  return subject;
+}
+
 }  // namespace
 
-double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
-                   absl::FunctionRef<double(size_t)> fn) {
+std::vector<double> OverRows(Matrix<const double> m, Parallel& parallel,
+                             Monitor* monitor,
+                             absl::FunctionRef<double(size_t)> fn) {
   constexpr size_t kWorthWaking = size_t{1} << 15;
   constexpr size_t kBlock = 64;  // a fraction of a second
   std::vector<double> values(m.rows);
@@ -124,8 +216,13 @@ double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
                  rows * m.cols < kWorthWaking ? 1 : parallel.num_threads(),
                  [&](size_t r) { values[first + r] = fn(first + r); });
   }
+  return values;
+}
+
+double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
+                   absl::FunctionRef<double(size_t)> fn) {
   double sum = 0;
-  for (const double v : values) sum += v;
+  for (const double v : OverRows(m, parallel, monitor, fn)) sum += v;
   return sum;
 }
 
@@ -143,36 +240,28 @@ bool IsWhole(const Outcome& outcome, size_t num_layers) {
 
 Subject SubjectOfOutcome(const Run& run, const Baseline& baseline,
                          const Plan& plan) {
-  Subject subject = SubjectOf("outcome", run, baseline.tokens,
-                              {{"plan", &plan}, {"of", &baseline.plan}});
+  Subject subject = SubjectAgainst("outcome", run, baseline,
+                                   {{"plan", &plan}, {"of", &baseline.plan}});
   subject.version = kOutcomeVersion;
   return subject;
 }
 
 absl::StatusOr<Outcome> OutcomeOfPlan(const Run& run,
                                       const Baseline& baseline) {
-  const Subject subject = SubjectOfOutcome(run, baseline, baseline.plan);
-  const auto is_whole = [&](const Outcome& outcome) {
-    return IsWhole(outcome, baseline.num_layers());
-  };
-  std::vector<Outcome> outcomes(1);
-  if (!baseline.is_run() && baseline.stopped_in.empty()) {
-    if (Recall(run.kept, subject, outcomes[0], is_whole)) return outcomes[0];
-    return NotKept();
-  }
-  // Of a stopped run too: that is what it is for.
-  OutcomeObserver observer(baseline, {}, nullptr, run.parallel, outcomes);
-  const RunResults& of = baseline.run;
-  for (size_t layer = 0; layer < of.states.size(); ++layer) {
-    // A stopped run has perhaps no oracle there.
-    if (layer == baseline.oracle.states.size()) break;
-    observer.OnState({0}, layer, baseline.State(of, layer), {});
-  }
-  if (!of.logits.empty() && !baseline.log_sum_exps.empty()) {
-    observer.OnOutput({0}, 0, Op::kLmHead, 0, baseline.LogitsOf(of));
-  }
-  if (is_whole(outcomes[0])) Retain(run.kept, subject, outcomes[0]);
-  return outcomes[0];
+  return OutcomeOf(run, baseline, baseline.run, baseline.reference,
+                   SubjectOfOutcome(run, baseline, baseline.plan));
+}
+
+absl::StatusOr<Outcome> PlanAgainstOracle(const Run& run,
+                                          const Baseline& baseline) {
+  return OutcomeOf(run, baseline, baseline.run, baseline.oracle,
+                   SubjectOfTruth(run, baseline, baseline.plan));
+}
+
+absl::StatusOr<Outcome> ReferenceAgainstOracle(const Run& run,
+                                               const Baseline& baseline) {
+  return OutcomeOf(run, baseline, baseline.reference, baseline.oracle,
+                   SubjectOfTruth(run, baseline, baseline.reference_plan));
 }
 
 absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
@@ -182,8 +271,8 @@ absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
                              std::vector<Outcome>& outcomes) {
   outcomes.assign(plans.size(), Outcome());
   if (plans.empty()) return absl::OkStatus();
-  OutcomeObserver observer(baseline, watch, &run.monitor, run.parallel,
-                           outcomes);
+  OutcomeObserver observer(baseline, baseline.reference, baseline.run, watch,
+                           &run.monitor, run.parallel, outcomes);
   const absl::Status status =
       RunPlans(run, part, baseline.tokens, plans, observer);
   if (!absl::IsCancelled(status)) return status;

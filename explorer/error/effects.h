@@ -26,14 +26,14 @@ namespace ulpscope {
 struct Outcome {
   Effect effect;
   // Whether a bit of the final hidden state or of the logits, at any position,
-  // differs from the oracle's.
+  // differs from the reference's.
   bool changes_bits = false;
   // How far its final hidden state and its logits are from those of the
-  // baseline's plan: 2-norms, by the 2-norms of the oracle's.
+  // baseline's plan: 2-norms, by the 2-norms of the reference's.
   std::optional<double> moved, logits_moved;
 };
 
-inline constexpr int kOutcomeVersion = 1;  // explorer/error/archived_metrics.h
+inline constexpr int kOutcomeVersion = 2;  // explorer/error/archived_metrics.h
 void Visit(Archive& archive, Outcome& outcome);
 bool IsWhole(const Outcome& outcome, size_t num_layers);
 
@@ -41,15 +41,27 @@ bool IsWhole(const Outcome& outcome, size_t num_layers);
 Subject SubjectOfOutcome(const Run& run, const Baseline& baseline,
                          const Plan& plan);
 
-// Sum over rows of fn, on all threads where that pays for waking them. The same
-// bits on any number of them. The monitor is asked every few rows of logits, or
-// null; the sum is of no use if it says so.
+// fn of each row, on all threads where that pays for waking them. The monitor
+// is asked every few rows of logits, or null; the values are of no use if it
+// says so.
+std::vector<double> OverRows(Matrix<const double> m, Parallel& parallel,
+                             Monitor* monitor,
+                             absl::FunctionRef<double(size_t)> fn);
+
+// Their sum. The same bits on any number of threads.
 double SumOverRows(Matrix<const double> m, Parallel& parallel, Monitor* monitor,
                    absl::FunctionRef<double(size_t)> fn);
 
 // The baseline's own plan, as far as it came; kept if that is whole. If the
 // baseline was not run, what is kept, or NotFound.
 absl::StatusOr<Outcome> OutcomeOfPlan(const Run& run, const Baseline& baseline);
+
+// The same of the baseline's plan and of its reference, each against the
+// oracle: what OutcomeOfPlan says of it in a baseline that is against that.
+absl::StatusOr<Outcome> PlanAgainstOracle(const Run& run,
+                                          const Baseline& baseline);
+absl::StatusOr<Outcome> ReferenceAgainstOracle(const Run& run,
+                                               const Baseline& baseline);
 
 // Sees plans' runs; either may be empty.
 struct OutcomeWatch {

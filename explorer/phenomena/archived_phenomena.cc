@@ -76,7 +76,8 @@ void Visit(Archive& a, Phenomena& p) {
   VisitList(a, "headrooms", p.headrooms);
   VisitList(a, "concentrations", p.concentrations);
   VisitList(a, "biases", p.biases);
-  VisitPart(a, "oracle_breakdown", p.oracle_breakdown);
+  // Named before there were other references.
+  VisitPart(a, "oracle_breakdown", p.reference_breakdown);
   VisitPart(a, "plan_breakdown", p.plan_breakdown);
 }
 

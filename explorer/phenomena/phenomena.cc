@@ -84,10 +84,10 @@ class Moments {
 
 }  // namespace
 
-// Gathers from the oracle's run what Phenomena says of it.
-class PhenomenaWatch::OracleWatch {
+// Gathers from the reference's run what Phenomena says of it.
+class PhenomenaWatch::ReferenceWatch {
  public:
-  explicit OracleWatch(size_t num_layers) : stream_(num_layers + 1) {}
+  explicit ReferenceWatch(size_t num_layers) : stream_(num_layers + 1) {}
 
   void OnOutput(size_t layer, Op op, size_t first_position,
                 Matrix<const double> rows) {
@@ -107,7 +107,7 @@ class PhenomenaWatch::OracleWatch {
   void Report(Phenomena& phenomena) const {
     phenomena.massive = massive_.Found();
     phenomena.headrooms = headrooms_;
-    phenomena.oracle_breakdown = breakdown_.found();
+    phenomena.reference_breakdown = breakdown_.found();
     phenomena.cancellations.clear();
     for (size_t layer = 1; layer < stream_.size(); ++layer) {
       const LayerStream& s = stream_[layer];
@@ -143,7 +143,7 @@ class PhenomenaWatch::OracleWatch {
   std::map<std::pair<size_t, Op>, size_t> headroom_at_;
 };
 
-// Compares the plan's run with the oracle's.
+// Compares the plan's run with the reference's.
 class PhenomenaWatch::PlanWatch {
  public:
   explicit PlanWatch(size_t num_layers)
@@ -154,11 +154,11 @@ class PhenomenaWatch::PlanWatch {
     breakdown_.Add(layer, op, first_position, rows);
   }
 
-  void OnOraclesState(size_t layer, Matrix<const double> stream) {
+  void OnReferencesState(size_t layer, Matrix<const double> stream) {
     states_[layer] = Packed(stream);
   }
 
-  // After the oracle's.
+  // After the reference's.
   void OnState(size_t layer, Matrix<const double> stream) {
     errors_[layer].Add(stream,
                        {states_[layer].data(), stream.rows, stream.cols});
@@ -175,12 +175,13 @@ class PhenomenaWatch::PlanWatch {
 
  private:
   BreakdownWatch breakdown_;
-  std::vector<std::vector<double>> states_;  // [num_layers + 1], the oracle's
-  std::vector<ChannelErrors> errors_;        // [num_layers + 1]
+  std::vector<std::vector<double>>
+      states_;                         // [num_layers + 1], the reference's
+  std::vector<ChannelErrors> errors_;  // [num_layers + 1]
 };
 
 PhenomenaWatch::PhenomenaWatch(size_t num_layers)
-    : oracle_(std::make_unique<OracleWatch>(num_layers)),
+    : reference_(std::make_unique<ReferenceWatch>(num_layers)),
       plan_(std::make_unique<PlanWatch>(num_layers)) {}
 
 PhenomenaWatch::~PhenomenaWatch() = default;
@@ -189,7 +190,7 @@ void PhenomenaWatch::OnOutput(absl::Span<const size_t> streams, size_t layer,
                               Op op, size_t first_position,
                               Matrix<const double> rows) {
   for (const size_t stream : streams) {
-    if (stream == 0) oracle_->OnOutput(layer, op, first_position, rows);
+    if (stream == 0) reference_->OnOutput(layer, op, first_position, rows);
     if (stream == 1) plan_->OnOutput(layer, op, first_position, rows);
   }
 }
@@ -198,7 +199,7 @@ void PhenomenaWatch::OnState(absl::Span<const size_t> streams, size_t layer,
                              Matrix<const double> stream,
                              Matrix<const double> /*carry*/) {
   for (const size_t s : streams) {
-    if (s == 0) plan_->OnOraclesState(layer, stream);
+    if (s == 0) plan_->OnReferencesState(layer, stream);
     if (s == 1) plan_->OnState(layer, stream);
   }
 }
@@ -207,7 +208,7 @@ Phenomena PhenomenaWatch::Found(const Baseline& baseline) const {
   Phenomena phenomena;
   if (!baseline.stopped_in.empty()) return phenomena;
   phenomena.positions = baseline.positions;
-  oracle_->Report(phenomena);
+  reference_->Report(phenomena);
   plan_->Report(phenomena);
   return phenomena;
 }

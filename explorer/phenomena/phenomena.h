@@ -65,23 +65,24 @@ struct Breakdown {
   double value = 0;
 };
 
-// What is peculiar about a plan's run, and about the oracle's, which does not
-// depend on the plan. Layer 0 is the embedding.
+// What is peculiar about a plan's run, and about the reference's, which does
+// not depend on the plan: the reference's, or that of the plan which errors are
+// against. Layer 0 is the embedding.
 struct Phenomena {
   // The positions that all of it is of. If there are none, as the run was
   // stopped, there is nothing else.
   size_t positions = 0;
-  // Of the oracle's run.
+  // Of the reference's run.
   std::vector<MassiveChannel> massive;       // the largest first
   std::vector<CancellingAdd> cancellations;  // all adds, as they run
   std::vector<Headroom> headrooms;           // all ops, as they run
-  // Of the plan's stream minus the oracle's: [0 ... num_layers].
+  // Of the plan's stream minus the reference's: [0 ... num_layers].
   std::vector<Concentration> concentrations;
   std::vector<Bias> biases;
   // A breakdown is no error. Figures that it reaches say so: a cancellation or
   // a range becomes NaN or infinite, as do shares and z (channel_errors.h); a
   // NaN is no massive channel.
-  std::optional<Breakdown> oracle_breakdown;
+  std::optional<Breakdown> reference_breakdown;
   std::optional<Breakdown> plan_breakdown;
 
   // Of a single score the softmax is 1 under every strategy.
@@ -89,7 +90,7 @@ struct Phenomena {
 };
 
 // Finds them while a baseline is made (MakeBaseline). What it keeps does not
-// grow with the prompt, but for states of the oracle that the plan's run has
+// grow with the prompt, but for states of the reference that the plan's run has
 // not come to yet.
 class PhenomenaWatch : public LockstepObserver {
  public:
@@ -107,9 +108,9 @@ class PhenomenaWatch : public LockstepObserver {
   Phenomena Found(const Baseline& baseline) const;
 
  private:
-  class OracleWatch;
+  class ReferenceWatch;
   class PlanWatch;
-  std::unique_ptr<OracleWatch> oracle_;
+  std::unique_ptr<ReferenceWatch> reference_;
   std::unique_ptr<PlanWatch> plan_;
 };
 

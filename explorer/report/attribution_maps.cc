@@ -115,7 +115,8 @@ std::string CauseMap(const RunInfo& info, const Attribution& a) {
   }
   return absl::StrCat(
       "\n## Cause map\n\n"
-      "The plan at one cell, the oracle everywhere else: log10 of the relative "
+      "The plan at one cell, the reference everywhere else: log10 of the "
+      "relative "
       "L2 error of the final hidden state. `.`: no bit of any result changes; "
       "`0`: only the logits change",
       a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",
@@ -133,7 +134,8 @@ std::string RepairMap(const RunInfo& info, const Attribution& a) {
   }
   return absl::StrCat(
       "\n## Repair map\n\n"
-      "The oracle at one cell, the plan everywhere else: log10 of what is left "
+      "The reference at one cell, the plan everywhere else: log10 of what is "
+      "left "
       "of the final hidden state's error (-1: a tenth; positive: worse). `.`: "
       "all of it, `~`: within 1 % of that; `0`: nothing",
       a.stopped_in.empty() ? "" : "; `?`: not finished", ".\n\n",

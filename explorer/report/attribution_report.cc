@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "absl/strings/string_view.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/explain.h"
+#include "explorer/attribution/verdict.h"
+#include "explorer/error/position_errors.h"
 #include "explorer/report/attribution_maps.h"
 #include "explorer/report/figures.h"
 #include "explorer/report/frame.h"
@@ -26,8 +29,11 @@ namespace {
 
 using Row = std::vector<Value>;
 
-// Ops of a layer that are named in the table.
+// Ops of a layer that are named in the table, and how many positions and cells
+// are shown of all.
 constexpr size_t kTopOps = 3;
+constexpr size_t kTopPositions = 5;
+constexpr size_t kTopCauses = 5;
 
 // "mlp_residual 1.2e-03 (61.0 %), ...": the ops with the largest local errors.
 std::string TopOps(std::vector<OpError> ops) {
@@ -72,39 +78,107 @@ std::string LayerSection(const RunInfo& info, const Attribution& a,
                }));
 }
 
-// The repairs of one scope, the largest gain first but for layers.
-std::string RepairTable(const RunInfo& info, const Results& results,
-                        const std::string& scope) {
-  Table table = results.Find("repairs");
-  const size_t gain_at = table.Find("gain");
-  const auto gain = [gain_at](const Row& row) {
-    const double* x = std::get_if<double>(&row[gain_at]);
-    return x == nullptr || std::isnan(*x) ? -HUGE_VAL : *x;
-  };
-  if (scope != "layer") {
-    std::stable_sort(
-        table.rows.begin(), table.rows.end(),
-        [&](const Row& x, const Row& y) { return gain(x) > gain(y); });
-  }
-  const size_t layer = table.Find("layer");
-  return absl::StrCat(
-      "\n", Markdown(table,
-                     {scope, "rel_l2", "gain", "moved", "logits_rel_l2",
-                      "logits_gain", "logits_moved", "kl_nats"},
-                     [&](const Row& row) {
-                       const int64_t* at = std::get_if<int64_t>(&row[layer]);
-                       return std::get<std::string>(row[0]) == scope &&
-                              (at == nullptr ||
-                               info.IsShown(static_cast<size_t>(*at)));
-                     }));
-}
-
 // A table under a heading, if it has rows.
 std::string Section(const Results& results, absl::string_view name,
                     const std::vector<std::string>& columns) {
   const Table& table = results.Find(name);
   if (table.rows.empty()) return "";
   return absl::StrCat("\n", table.about, "\n\n", Markdown(table, columns));
+}
+
+// A figure of a row; what there is none of, and a NaN, is the smallest.
+double FigureOf(const Table& table, const Row& row, absl::string_view column) {
+  const double* x = std::get_if<double>(&row[table.Find(column)]);
+  return x == nullptr || std::isnan(*x) ? -HUGE_VAL : *x;
+}
+
+// The rows with the largest figures, and at most so many.
+Table Largest(Table table, absl::string_view column, size_t count) {
+  std::stable_sort(
+      table.rows.begin(), table.rows.end(), [&](const Row& x, const Row& y) {
+        return FigureOf(table, x, column) > FigureOf(table, y, column);
+      });
+  table.rows.resize(std::min(table.rows.size(), count));
+  return table;
+}
+
+// Whether there is a massive activation: then figures over the other positions
+// are other figures.
+bool HasMassive(const Attribution& a) {
+  return std::any_of(a.positions.begin(), a.positions.end(),
+                     [](const PositionError& p) { return p.massive; });
+}
+
+// The repairs of one scope, the largest gain first but for layers.
+std::string RepairTable(const RunInfo& info, const Attribution& a,
+                        const Results& results, const std::string& scope) {
+  Table table = results.Find("repairs");
+  if (scope != "layer") table = Largest(std::move(table), "gain", SIZE_MAX);
+  std::vector<std::string> columns = {
+      scope,           "rel_l2",      "gain",         "moved",
+      "logits_rel_l2", "logits_gain", "logits_moved", "kl_nats"};
+  if (HasMassive(a)) {
+    columns.insert(columns.end(), {"ordinary_rel_l2", "ordinary_logits_rel_l2",
+                                   "ordinary_kl_nats"});
+  }
+  const size_t layer = table.Find("layer");
+  return absl::StrCat(
+      "\n", Markdown(table, columns, [&](const Row& row) {
+        const int64_t* at = std::get_if<int64_t>(&row[layer]);
+        return std::get<std::string>(row[0]) == scope &&
+               (at == nullptr || info.IsShown(static_cast<size_t>(*at)));
+      }));
+}
+
+// Which positions have the error: those with the most, of several.
+std::string PositionSection(const Explanation& e, const Results& results) {
+  const Table& table = results.Find("positions");
+  if (table.rows.size() < 2) return "";
+  std::string text = absl::StrCat(
+      "\n## Which positions have the error\n\n",
+      table.rows.size() > kTopPositions
+          ? absl::StrFormat("The %d of %d with most of the final hidden "
+                            "state's squared error.\n\n",
+                            kTopPositions, table.rows.size())
+          : "",
+      Markdown(Largest(table, "squared_share", kTopPositions),
+               {"position", "token", "massive", "squared_share", "rel_l2",
+                "logits_squared_share", "kl_nats"}));
+  if (!HasMassive(e.attribution)) return text;
+  return absl::StrCat(
+      text,
+      "\nOver all positions, and over the ordinary ones, those without a "
+      "massive activation:\n\n",
+      Markdown(results.Find("effect"),
+               {"rel_l2", "ordinary_rel_l2", "logits_rel_l2",
+                "ordinary_logits_rel_l2", "kl_nats", "ordinary_kl_nats"}));
+}
+
+// The cells with the largest errors, with the positions that have these.
+std::string LargestCauses(const Explanation& e, const Results& results) {
+  const Table& cells = results.Find("cells");
+  std::vector<std::string> columns = {"layer",
+                                      "op",
+                                      "strategy",
+                                      "rel_l2",
+                                      "logits_rel_l2",
+                                      "peak_position",
+                                      "peak_squared_share"};
+  if (HasMassive(e.attribution)) {
+    columns.push_back("ordinary_rel_l2");
+    columns.push_back("ordinary_logits_rel_l2");
+  }
+  const Table largest = Largest(cells, "rel_l2", kTopCauses);
+  if (e.tokens.size() < 2 || largest.rows.empty() ||
+      !(FigureOf(largest, largest.rows[0], "rel_l2") > 0)) {
+    return "";
+  }
+  return absl::StrCat(
+      "\nThe largest of them, and where they have most of their squared "
+      "error:\n\n",
+      Markdown(largest, columns, [&](const Row& row) {
+        return FigureOf(largest, row, "rel_l2") > 0;
+      }));
 }
 
 }  // namespace
@@ -116,8 +190,12 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
       absl::StrCat("Attribution of `", e.plan.Text(), "`"), info,
       absl::StrCat(", on ", TokensText(e.tokens),
                    e.tokens.size() == 1 ? " alone at position 0" : "",
-                   ". Errors are against the f64 oracle, over all positions; "
-                   "the final hidden state is before the final norm."),
+                   ". Errors are against the reference, ",
+                   IsAgainstPlan(e.verdict)
+                       ? absl::StrCat("`", e.reference.Text(), "`")
+                       : "the f64 oracle",
+                   ", over all positions; the final hidden state is before the "
+                   "final norm."),
       e.stopped_in);
   text += "\n## Verdict\n\n";
   for (const Row& sentence : results.Find("sentences").rows) {
@@ -139,9 +217,15 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
       Section(results, "best_repairs",
               {"scope", "layer", "op", "group", "gain", "most_moved"}),
       Section(results, "no_effect", {"op", "over_one_position"}));
+  absl::StrAppend(&text,
+                  Section(results, "truth",
+                          {"whose", "plan", "rel_l2", "logits_rel_l2",
+                           "kl_nats", "ordinary_rel_l2",
+                           "ordinary_logits_rel_l2", "ordinary_kl_nats"}),
+                  PositionSection(e, results));
   if (!a.layers.empty()) text += LayerSection(info, a, results);
   if (!a.causes.empty()) {
-    absl::StrAppend(&text, CauseMap(info, a),
+    absl::StrAppend(&text, CauseMap(info, a), LargestCauses(e, results),
                     Section(results, "cause_sum", {"cosine", "norm", "rest"}));
   }
   if (!a.repairs.empty()) {
@@ -150,8 +234,9 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
         "\nGone: of the plan's error. Moved: how far the results move, by the "
         "size of that error; where much moves and nothing is gone, errors "
         "cancel.\n",
-        RepairTable(info, results, "group"), RepairTable(info, results, "op"),
-        RepairTable(info, results, "layer"));
+        RepairTable(info, a, results, "group"),
+        RepairTable(info, a, results, "op"),
+        RepairTable(info, a, results, "layer"));
   }
   if (e.repair.has_value()) {
     absl::StrAppend(

@@ -2,18 +2,24 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/explain.h"
 #include "explorer/attribution/repair.h"
+#include "explorer/attribution/truth.h"
 #include "explorer/attribution/upgrade.h"
+#include "explorer/attribution/verdict.h"
 #include "explorer/error/budget.h"
+#include "explorer/error/effect.h"
+#include "explorer/error/position_errors.h"
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/phenomena_tables.h"
@@ -36,7 +42,17 @@ Fields<Effect> EffectFields() {
        "Error of the final hidden state, before the final norm.", &E::rel_l2},
       {"logits_rel_l2", "Logits rel L2", Unit::kRelative,
        "Error of the logits of all positions.", &E::logits_rel_l2},
-      {"kl_nats", "KL (nats)", Unit::kNats, "Mean KL(oracle || run).", &E::kl},
+      {"kl_nats", "KL (nats)", Unit::kNats, "Mean KL(reference || run).",
+       &E::kl},
+      {"ordinary_rel_l2", "Ordinary rel L2", Unit::kRelative,
+       "rel_l2 over the ordinary positions, those without a massive activation "
+       "in the reference's stream; null if there is none.",
+       &E::ordinary_rel_l2},
+      {"ordinary_logits_rel_l2", "Ordinary logits rel L2", Unit::kRelative,
+       "logits_rel_l2 over the ordinary positions.",
+       &E::ordinary_logits_rel_l2},
+      {"ordinary_kl_nats", "Ordinary KL (nats)", Unit::kNats,
+       "kl_nats over the ordinary positions.", &E::ordinary_kl},
       {"layers_rel_l2", "", Unit::kRelative,
        "Error of the stream after the embedding and after each layer.",
        &E::layers}};
@@ -49,7 +65,7 @@ Fields<LayerSplit> SplitFields() {
   const Fields<E> sizes = {
       {"l2", "", Unit::kActivation, "2-norm of the error vector.", &E::l2},
       {"rel_l2", "", Unit::kRelative,
-       "The same, by that of the oracle's stream.", &E::rel_l2},
+       "The same, by that of the reference's stream.", &E::rel_l2},
       {"mean_abs", "", Unit::kActivation, "Mean absolute error.", &E::mean_abs},
       {"max_abs", "", Unit::kActivation, "Largest absolute error.",
        &E::max_abs},
@@ -97,7 +113,7 @@ Table LayerOpsTable(const Attribution& a) {
           {"op", "Op", kNo, "Its name.",
            [](const LayerOp& r) { return OpName(r.op->op); }},
           {"rel_l2", "Rel L2", Unit::kRelative,
-           "By the oracle's stream after the layer.",
+           "By the reference's stream after the layer.",
            [](const LayerOp& r) { return r.op->rel_l2; }},
           {"share", "Share", Unit::kShare, "Of the layer's local error.",
            [](const LayerOp& r) { return r.op->share; }}},
@@ -119,12 +135,104 @@ Table CellsTable(const Plan& plan, const Attribution& a) {
        &C::changes_bits},
       {"share", "Share", Unit::kShare, "Of the plan's error vector, along it.",
        &C::share},
-      {"cosine", "Cosine", kNo, "With the plan's error vector.", &C::cosine}};
+      {"cosine", "Cosine", kNo, "With the plan's error vector.", &C::cosine},
+      {"peak_position", "Most at position", kNo,
+       "The position with most of its squared error of the final hidden state.",
+       [](const C& c) {
+         return c.peak ? std::optional<size_t>(c.peak->position) : std::nullopt;
+       }},
+      {"peak_squared_share", "Share there", Unit::kShare,
+       "That position's part of it.", [](const C& c) {
+         return c.peak ? std::optional<double>(c.peak->squared_share)
+                       : std::nullopt;
+       }}};
   AppendPart(fields, "", EffectFields(), false,
              [](const C& c) { return &c.effect; });
   return MakeTable("cells",
-                   "The plan at one cell alone, the oracle everywhere else.",
+                   "The plan at one cell alone, the reference everywhere else.",
                    fields, a.causes);
+}
+
+struct PositionRow {
+  size_t position;
+  int32_t token;
+  const PositionError* error;
+};
+
+Table PositionsTable(const Explanation& e) {
+  std::vector<PositionRow> rows;
+  const std::vector<PositionError>& errors = e.attribution.positions;
+  for (size_t i = 0; i < errors.size(); ++i) {
+    rows.push_back({i, e.tokens[i], &errors[i]});
+  }
+  using P = PositionRow;
+  const auto figure = [](double PositionError::*of) {
+    return [of](const P& p) { return p.error->*of; };
+  };
+  return MakeTable(
+      "positions", "The plan's error at every position of the prompt.",
+      Fields<P>{
+          {"position", "Position", kNo, "From 0.", &P::position},
+          {"token", "Token", kNo, "Its id.", &P::token},
+          {"massive", "Massive", kNo,
+           "Whether the reference's stream has a massive activation there, "
+           "after the embedding or after any layer.",
+           [](const P& p) { return p.error->massive; }},
+          {"squared_share", "Squared share", Unit::kShare,
+           "Of the squared error of the final hidden state.",
+           figure(&PositionError::squared_share)},
+          {"rel_l2", "Rel L2", Unit::kRelative,
+           "Error of its final hidden state, before the final norm.",
+           figure(&PositionError::rel_l2)},
+          {"logits_squared_share", "Of the logits'", Unit::kShare,
+           "Of the squared error of the logits.",
+           figure(&PositionError::logits_squared_share)},
+          {"kl_nats", "KL (nats)", Unit::kNats, "KL(reference || plan).",
+           figure(&PositionError::kl)}},
+      rows);
+}
+
+// One of the two plans, its place, and how far it is from the oracle.
+struct ToOracle {
+  absl::string_view whose;
+  std::string plan;
+  const Effect* effect;
+  std::optional<bool> nearer;
+};
+
+Table TruthTable(const Explanation& e) {
+  std::vector<ToOracle> rows;
+  if (e.truth.has_value()) {
+    const Nearer nearer = e.truth->nearer();
+    const bool known = nearer == Nearer::kPlan || nearer == Nearer::kReference;
+    const auto is = [&](Nearer which) {
+      return known ? std::optional<bool>(nearer == which) : std::nullopt;
+    };
+    rows = {{"plan", e.plan.Text(), &e.truth->plan, is(Nearer::kPlan)},
+            {"reference", e.reference.Text(), &e.truth->reference,
+             is(Nearer::kReference)}};
+  }
+  using T = ToOracle;
+  Fields<T> fields = {
+      {"whose", "Of", kNo, "\"plan\" or \"reference\".",
+       [](const T& t) { return t.whose; }},
+      {"plan", "Plan", kNo, "Its text.", [](const T& t) { return t.plan; }},
+      {"nearer", "Nearer", kNo,
+       "Whether it is the nearer one by rel_l2, logits_rel_l2 and kl_nats; "
+       "null if they do not agree, or do not differ.",
+       [](const T& t) { return t.nearer; }}};
+  Fields<Effect> of_effect = EffectFields();
+  // What they say of the reference holds of the oracle here.
+  for (Field<Effect>& field : of_effect) {
+    field.column.about = absl::StrReplaceAll(
+        field.column.about,
+        {{"reference's", "oracle's"}, {"reference", "oracle"}});
+  }
+  AppendPart(fields, "", of_effect, false, [](const T& t) { return t.effect; });
+  return MakeTable("truth",
+                   "Both plans against the oracle, where the reference is "
+                   "another plan: who is nearer to the truth.",
+                   fields, rows);
 }
 
 using Scoped = std::pair<absl::string_view, const Repair*>;
@@ -178,7 +286,7 @@ Table RepairsTable(const Attribution& a) {
        "How far the logits move, by their error.",
        figure(&Repair::logits_moved)}};
   fields.insert(fields.end(), more.begin(), more.end());
-  return MakeTable("repairs", "The oracle there, the plan everywhere else.",
+  return MakeTable("repairs", "The reference there, the plan everywhere else.",
                    fields, rows);
 }
 
@@ -199,7 +307,8 @@ Table MinimalRepairTable(const RepairResult* repair) {
        [](const R& r) { return MetricName(r.budget.metric); }},
       {"limit", "", kNo, "Its limit.",
        [](const R& r) { return r.budget.limit; }},
-      {"strategies", "", kNo, "That upgrades may choose from.",
+      {"strategies", "", kNo,
+       "That upgrades may choose from; empty if they take the reference's.",
        [](const R& r) {
          std::vector<std::string> names;
          for (const Strategy s : r.strategies) names.emplace_back(s.name());
@@ -312,6 +421,7 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
   const RepairResult* repair = e.repair.has_value() ? &*e.repair : nullptr;
   Table context = ContextTable(info, e.stopped_in);
   AddValue(context, "plan", kNo, "The plan that is explained.", e.plan.Text());
+  AddAgainst(context, info);
   AddValue(context, "tokens", kNo, "That it runs on.", e.tokens);
   AddValue(context, "samples", kNo, "Positions that errors are over.",
            e.tokens.size());
@@ -321,18 +431,25 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
   AddValue(context, "softmax_over_one", kNo,
            "Whether every softmax is over a single score, and so 1.",
            e.phenomena.softmax_over_one());
+  std::vector<std::string> sentences = Sentences(e.verdict, repair);
+  if (e.truth.has_value() && !e.verdict.is_itself) {
+    sentences.insert(sentences.begin() + 1, TruthSentence(e.verdict, *e.truth));
+  }
+  const auto of_positions = PositionSentence(a);
+  if (of_positions.has_value()) sentences.push_back(*of_positions);
   Results results = {
       "attribute",
-      {std::move(context), SentencesTable(Sentences(e.verdict, repair)),
-       MakeSingle("effect", "The whole plan against the oracle.",
+      {std::move(context), SentencesTable(sentences), TruthTable(e),
+       MakeSingle("effect", "The whole plan against the reference.",
                   EffectFields(), &a.plan),
+       PositionsTable(e),
        MakeTable("layers", "Where the error arises, layer by layer.",
                  SplitFields(), a.layers),
        LayerOpsTable(a), CellsTable(e.plan, a), CauseSumTable(a),
        RepairsTable(a), MinimalRepairTable(repair)}};
   for (std::vector<Table> tables :
        {UpgradeTables(repair), VerdictTables(&e.verdict),
-        PhenomenaTables(e.phenomena)}) {
+        PhenomenaTables(e.phenomena, !IsAgainstPlan(e.verdict))}) {
     for (Table& table : tables) results.tables.push_back(std::move(table));
   }
   return results;

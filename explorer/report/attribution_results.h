@@ -7,9 +7,9 @@
 
 namespace ulpscope {
 
-// "context", "sentences", "effect", "layers", "layer_ops", "cells" (the cause
-// map), "repairs" (of a cell, an op, a group or a layer), the minimal repair,
-// VerdictTables and PhenomenaTables.
+// "context", "sentences", "truth", "effect", "positions", "layers",
+// "layer_ops", "cells" (the cause map), "repairs" (of a cell, an op, a group or
+// a layer), the minimal repair, VerdictTables and PhenomenaTables.
 Results AttributionTables(const RunInfo& info, const Explanation& explanation);
 
 }  // namespace ulpscope

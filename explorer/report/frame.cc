@@ -81,6 +81,11 @@ Table ContextTable(const RunInfo& info, absl::string_view stopped_in) {
   return table;
 }
 
+void AddAgainst(Table& context, const RunInfo& info) {
+  AddValue(context, "against", Unit::kNone,
+           "The plan that errors are against, the reference.", info.against);
+}
+
 std::string ReportHead(absl::string_view title, const RunInfo& info,
                        absl::string_view more, absl::string_view stopped_in) {
   const ModelConfig& c = info.config;

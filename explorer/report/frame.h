@@ -15,6 +15,9 @@ namespace ulpscope {
 // adds what it was asked. `stopped_in` is empty if all was finished.
 Table ContextTable(const RunInfo& info, absl::string_view stopped_in);
 
+// Adds to a context which plan errors are against.
+void AddAgainst(Table& context, const RunInfo& info);
+
 // The text before a report: its title, the model, and the machine. `more` ends
 // the line on the machine.
 std::string ReportHead(absl::string_view title, const RunInfo& info,

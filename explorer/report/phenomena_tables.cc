@@ -119,16 +119,17 @@ Table HeadroomTable(const Phenomena& p) {
 
 using Broken = std::pair<const char*, const Breakdown*>;
 
-Table BreakdownTable(const Phenomena& p) {
+Table BreakdownTable(const Phenomena& p, bool reference_is_oracle) {
   std::vector<Broken> broken;
   const auto add = [&broken](const char* whose, const auto& b) {
     if (b.has_value()) broken.emplace_back(whose, &*b);
   };
-  add("oracle", p.oracle_breakdown);
+  add(reference_is_oracle ? "oracle" : "reference", p.reference_breakdown);
   add("plan", p.plan_breakdown);
   return MakeTable(
       "breakdowns", "The first output that is NaN or infinite.",
-      Fields<Broken>{{"whose", "Of", kNo, "\"oracle\" or \"plan\".",
+      Fields<Broken>{{"whose", "Of", kNo,
+                      "\"oracle\", \"reference\" (another one) or \"plan\".",
                       [](const Broken& b) { return std::string(b.first); }},
                      {"layer", "Layer", kNo, "0: in no layer.",
                       [](const Broken& b) { return b.second->layer; }},
@@ -145,7 +146,8 @@ Table BreakdownTable(const Phenomena& p) {
 
 }  // namespace
 
-std::vector<Table> PhenomenaTables(const Phenomena& p) {
+std::vector<Table> PhenomenaTables(const Phenomena& p,
+                                   bool reference_is_oracle) {
   using N = NamedPhenomenon;
   return {
       MakeTable(
@@ -161,13 +163,13 @@ std::vector<Table> PhenomenaTables(const Phenomena& p) {
               {"figure", "Figure", kNo, "What `text` says.", &N::figure},
               {"text", "What", kNo, "What that is.",
                [](const N& n) { return std::string(n.text); }}},
-          NamesOf(p)),
+          NamesOf(p, reference_is_oracle)),
       MassiveTable(p),
       CancellationTable(p),
       ConcentrationTable(p),
       BiasTable(p),
       HeadroomTable(p),
-      BreakdownTable(p)};
+      BreakdownTable(p, reference_is_oracle)};
 }
 
 }  // namespace ulpscope

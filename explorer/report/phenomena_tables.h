@@ -10,7 +10,8 @@ namespace ulpscope {
 
 // What is peculiar in a run: "phenomena", the named ones, a line each, and a
 // table of every kind.
-std::vector<Table> PhenomenaTables(const Phenomena& phenomena);
+std::vector<Table> PhenomenaTables(const Phenomena& phenomena,
+                                   bool reference_is_oracle = true);
 
 }  // namespace ulpscope
 

@@ -145,7 +145,8 @@ void AddRanges(const std::vector<Headroom>& headrooms, Lines& lines) {
 
 }  // namespace
 
-std::vector<NamedPhenomenon> NamesOf(const Phenomena& p) {
+std::vector<NamedPhenomenon> NamesOf(const Phenomena& p,
+                                     bool reference_is_oracle) {
   Lines lines;
   const auto breakdown = [&](const std::optional<Breakdown>& b,
                              const char* text) {
@@ -153,7 +154,10 @@ std::vector<NamedPhenomenon> NamesOf(const Phenomena& p) {
     lines.push_back(
         {"breakdown", b->layer, b->layer, b->op, {}, b->value, text});
   };
-  breakdown(p.oracle_breakdown, "the oracle's first output that is no number");
+  breakdown(p.reference_breakdown,
+            reference_is_oracle
+                ? "the oracle's first output that is no number"
+                : "the reference's first output that is no number");
   breakdown(p.plan_breakdown, "the plan's first output that is no number");
   AddMassive(p.massive, lines);
   for (const CancellingAdd& add : p.cancellations) {

@@ -29,7 +29,8 @@ struct NamedPhenomenon {
 // that show the same are one line, and so are positions at which a channel is
 // massive from and to the same adds. A figure that is NaN is not named: the
 // breakdown is.
-std::vector<NamedPhenomenon> NamesOf(const Phenomena& phenomena);
+std::vector<NamedPhenomenon> NamesOf(const Phenomena& phenomena,
+                                     bool reference_is_oracle = true);
 
 }  // namespace ulpscope
 

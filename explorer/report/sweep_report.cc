@@ -73,7 +73,7 @@ std::string Ranking(const RunInfo& info, const SweepOptions& options,
       "prefill_tokens_per_second±prefill_tokens_per_second_half_iqr",
       "final_rmse",
       "final_rel_l2",
-      "final_rel_l2_ordinary",
+      "ordinary_final_rel_l2",
       "mean_growth",
       "kl_nats",
       "top1_agreement"};

@@ -105,7 +105,7 @@ Fields<PlanResult> PlanFields() {
   add("top1_agreement", "Top-1", Unit::kShare,
       "Share of the prompt's positions with the reference's likeliest token.",
       OfLogits<&LogitMetrics::top1_agreement>, &P::prompt);
-  fields.emplace_back("final_rel_l2_ordinary", "Ordinary", Unit::kRelative,
+  fields.emplace_back("ordinary_final_rel_l2", "Ordinary", Unit::kRelative,
                       "final_rel_l2 at positions without a massive activation.",
                       [](const P& p) { return OrdinaryRelL2(p.prompt); });
   fields.emplace_back(
@@ -311,8 +311,7 @@ Table SweepContext(const RunInfo& info, const SweepOptions& options,
   AddValue(table, "greedy_tokens", n,
            "Tokens that were generated after the prompt (--greedy).",
            result.greedy);
-  AddValue(table, "against", n, "--against: the plan that errors are against.",
-           info.against);
+  AddAgainst(table, info);
   const TraceMetrics* const truth =
       result.against_oracle ? &*result.against_oracle : nullptr;
   AddValue(table, "against_oracle_final_rel_l2", Unit::kRelative,

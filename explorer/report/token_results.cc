@@ -139,7 +139,7 @@ Fields<WindowErrors> WindowErrorFields() {
            "Of the final hidden state.", final_error(&ErrorMetrics::rmse)},
           {"final_rel_l2", "Rel L2", Unit::kRelative, "The same, relative.",
            final_error(&ErrorMetrics::rel_l2)},
-          {"final_rel_l2_ordinary", "Rel L2, ordinary", Unit::kRelative,
+          {"ordinary_final_rel_l2", "Rel L2, ordinary", Unit::kRelative,
            "The same at positions without a massive activation.",
            [](const W& w) { return OrdinaryRelL2(*w.metrics); }},
           {"kl_nats", "KL (nats)", Unit::kNats,

@@ -57,10 +57,12 @@ Table VerdictTable(const Verdict* verdict) {
            "Error of the final hidden state, before the final norm.", v.rel_l2);
   AddValue(t, "logits_rel_l2", Unit::kRelative, "Error of the logits.",
            v.logits_rel_l2);
-  AddValue(t, "kl_nats", Unit::kNats, "Mean KL(oracle || plan).", v.kl);
-  AddValue(t, "exact", kNo, "Whether the results are the oracle's.", v.exact);
+  AddValue(t, "kl_nats", Unit::kNats, "Mean KL(reference || plan).", v.kl);
+  AddValue(t, "exact", kNo, "Whether the results are the reference's.",
+           v.exact);
   AddValue(t, "nonfinite_from", kNo,
-           "First layer after which the stream is not finite.",
+           "First layer after which the stream, or the reference's, is not "
+           "finite.",
            v.nonfinite_from);
   const auto op = [](const auto& part) { return OpName(part.op); };
   const auto layer = [](const auto& part) { return part.layer; };
@@ -198,7 +200,7 @@ std::vector<Table> SourceLists(const Verdict& v, const ErrorSource& s) {
                [](const Part& p) { return p.second->squared_share; }}},
           parts),
       MakeTable(
-          "source_gains", "The oracle in one of its ops, in all layers.",
+          "source_gains", "The reference in one of its ops, in all layers.",
           Fields<OpGain>{{"op", "Op", kNo, "Its name.",
                           [](const OpGain& g) { return OpName(g.op); }},
                          {"gain", "Gone", Unit::kShare, "Of the plan's error.",
@@ -209,7 +211,8 @@ std::vector<Table> SourceLists(const Verdict& v, const ErrorSource& s) {
           s.gains),
       MakeTable(
           "source_upgrades",
-          "Its ops by themselves, in all layers, under better ones.",
+          "Its ops by themselves, in all layers, under better ones, or those "
+          "of the plan that errors are against.",
           Fields<Isolated::Upgraded>{
               {"strategy", "Strategy", kNo, "Of these ops.",
                [](const Isolated::Upgraded& u) { return u.strategy.name(); }},
@@ -217,7 +220,10 @@ std::vector<Table> SourceLists(const Verdict& v, const ErrorSource& s) {
                &Isolated::Upgraded::rel_l2}},
           isolated.upgraded),
       MakeTable(
-          "cures", "The plan with some of the source upgraded.",
+          "cures",
+          "The plan with some of the source upgraded, or, against another "
+          "plan, "
+          "as that has it.",
           Fields<Cure>{
               {"scope", "Scope", kNo,
                "\"source\", its \"ops\" in all layers, or its \"channel\".",
@@ -270,7 +276,8 @@ std::vector<Table> OtherLists(const Verdict& v) {
                         [](const Cell& c) { return OpName(c.op); }}},
           v.nonfinite_cells),
       MakeTable(
-          "best_repairs", "What the oracle takes away at most, in one of each.",
+          "best_repairs",
+          "What the reference takes away at most, in one of each.",
           Fields<Best>{
               {"scope", "One", kNo, "\"cell\", \"op\", \"group\" or \"layer\".",
                [](const Best& b) { return b.first; }},

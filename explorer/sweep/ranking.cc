@@ -47,7 +47,7 @@ constexpr RankMetric kRankMetrics[] = {
     {"kl", "mean KL divergence of the next-token distributions, prompt",
      [](const TraceMetrics&, const TraceMetrics& prompt)
          -> std::optional<double> { return prompt.logits->kl; }},
-    {"rel_l2_ordinary",
+    {"ordinary_rel_l2",
      "relative L2 error of the final hidden state at positions without a "
      "massive activation, prompt",
      [](const TraceMetrics&, const TraceMetrics& prompt) {

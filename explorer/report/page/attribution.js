@@ -4,15 +4,15 @@
 const ATTRIBUTION_MAPS = {
   cause: {
     table: "cells", title: "Cause map",
-    about: "The plan at one cell alone, the oracle everywhere else: what " +
+    about: "The plan at one cell alone, the reference everywhere else: what " +
         "this operation in this layer does by itself.",
     rows: results => rowsOf(results, "cells"),
     unchanged: row => !row.changes_bits,
   },
   repair: {
     table: "repairs", title: "Repair map",
-    about: "The oracle at one cell, the plan everywhere else: what is left, " +
-        "or gone, if this operation in this layer were exact.",
+    about: "The reference at one cell, the plan everywhere else: what is " +
+        "left, or gone, if this operation in this layer were as there.",
     rows: results => rowsOf(results, "repairs").filter(
         r => r.scope === "cell"),
     unchanged: row => row.moved === 0 && row.logits_moved === 0,
@@ -100,7 +100,7 @@ function cellCurve(page) {
   const series = [
     ...of("the plan", rowsOf(page.results, "effect")[0], lookOf(0)),
     ...of("the cell alone", find(maps.cause.rows(page.results)), lookOf(1)),
-    ...of("the plan with the oracle at the cell",
+    ...of("the plan with the reference at the cell",
           find(maps.repair.rows(page.results)), {...lookOf(2), dash: "7 3"}),
     ...(page.other === null ? [] : of(
         `the cell alone in ${page.otherName}`,
@@ -161,10 +161,11 @@ function opsSection(page) {
   const repairs = scope => rowsOf(page.results, "repairs").filter(
       r => r.scope === scope);
   for (const [scope, title, by] of [
-    ["op", "The oracle in one op, in all layers: how much of the error is gone",
+    ["op",
+     "The reference in one op, in all layers: how much of the error is gone",
      "op"],
-    ["group", "The oracle in one group of ops", "group"],
-    ["layer", "The oracle in one layer", "layer"]]) {
+    ["group", "The reference in one group of ops", "group"],
+    ["layer", "The reference in one layer", "layer"]]) {
     add("repairs", title, [by, {name: "gain", bar: true}, "rel_l2", "moved"],
         repairs(scope));
   }

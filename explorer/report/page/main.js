@@ -102,7 +102,10 @@ function askedText(c, mode) {
     }
     case "attribute":
       return `Asked: which operation in which layer makes the error of ` +
-          `\`${c.plan}\` against an oracle in f64, on ${tokens(c.tokens)}, ` +
+          `\`${c.plan}\` against the reference, ${
+              c.against === undefined || c.against === "oracle"
+              ? "an oracle in f64" : `\`${c.against}\``}, on ${
+              tokens(c.tokens)}, ` +
           "and what would cure it.";
     case "diagnose":
       return `Asked: why the trace \`${c.reference}\` of another program ` +

@@ -66,6 +66,43 @@ TEST(ExplorerStoreModesTest, SecondAttributionMeasuresNothing) {
   EXPECT_THAT(forced.err, Not(HasSubstr("warning")));
 }
 
+// What is against another plan says so; what is of a plan and the oracle is
+// what an attribution against that keeps of it.
+TEST(ExplorerStoreModesTest, AttributionsAgainstPlansAreKeptApart) {
+  const std::string store = Path("against");
+  const std::string against =
+      absl::StrCat(kAttribute, " --against=f32 --store=", store);
+  ASSERT_EQ(Explorer(Quoted(absl::StrCat(against, " --out=", Path("vs_a"))))
+                .exit_code,
+            0);
+  for (const Record& record : Contents(store).records) {
+    // "outcome" is of both plans against the oracle, too.
+    if (record.kind == "outcome") continue;
+    EXPECT_EQ(record.input.count("against"), 1u) << record.kind;
+  }
+  const Outcome again =
+      Explorer(Quoted(absl::StrCat(against, " --out=", Path("vs_b"))));
+  EXPECT_EQ(Counts(again).second, 0u);
+  EXPECT_EQ(Results(Path("vs_b")), Results(Path("vs_a")));
+
+  const std::string of_oracle = Path("of_oracle");
+  ASSERT_EQ(Explorer(Quoted(absl::StrCat(kAttribute, " --store=", of_oracle)))
+                .exit_code,
+            0);
+  const auto both = Errors(Contents(store));
+  std::set<std::string> shared;
+  for (const auto& [key, result] : Errors(Contents(of_oracle))) {
+    const auto other = both.find(key);
+    if (other == both.end()) continue;
+    shared.insert(key);
+    EXPECT_EQ(other->second, result);
+  }
+  EXPECT_THAT(shared, SizeIs(1));  // the plan's outcome
+  for (const Record& record : Contents(of_oracle).records) {
+    EXPECT_EQ(record.input.count("against"), 0u) << record.kind;
+  }
+}
+
 TEST(ExplorerStoreModesTest, TimedRepairIsKept) {
   const std::string store = Path("timed");
   const std::string flags = absl::StrCat(

@@ -52,7 +52,13 @@ Attribution Attributed(const Weights& weights, const std::string& plan,
 
 Baseline BaselineOf(const Run& run, const Plan& plan,
                     const std::vector<int32_t>& tokens) {
-  auto baseline = MakeBaseline(run, plan, tokens);
+  return BaselineAgainst(run, plan, Plan::Oracle(plan.num_layers()), tokens);
+}
+
+Baseline BaselineAgainst(const Run& run, const Plan& plan,
+                         const Plan& reference,
+                         const std::vector<int32_t>& tokens) {
+  auto baseline = MakeBaseline(run, plan, reference, tokens);
   EXPECT_THAT(baseline, IsOk());
   return baseline.ok() ? *std::move(baseline) : Baseline();
 }

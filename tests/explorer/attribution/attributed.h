@@ -43,7 +43,10 @@ AttributedWith TinyPrompt();
 Attribution Attributed(const Weights& weights, const std::string& plan,
                        const AttributedWith& options, size_t threads = 2);
 
-// The plan's run and the oracle's, of any tokens.
+// Of any tokens, against the oracle or another plan.
+Baseline BaselineAgainst(const Run& run, const Plan& plan,
+                         const Plan& reference,
+                         const std::vector<int32_t>& tokens);
 Baseline BaselineOf(const Run& run, const Plan& plan,
                     const std::vector<int32_t>& tokens);
 

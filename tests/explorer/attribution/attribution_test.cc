@@ -390,7 +390,7 @@ TEST(AttributeTest, WhatCannotBeRunIsAnError) {
   const auto attributed = [](const Plan& of,
                              const std::vector<int32_t>& tokens) {
     Parallel parallel;
-    return MakeBaseline(RunOf(Tiny(), parallel), of, tokens).status();
+    return MakeBaseline(RunOf(Tiny(), parallel), of, of, tokens).status();
   };
   EXPECT_THAT(attributed(plan, {}),
               StatusIs(absl::StatusCode::kInvalidArgument));

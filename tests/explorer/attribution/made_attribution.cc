@@ -55,6 +55,11 @@ Cause& At(Attribution& a, size_t layer, Op op) {
   return a.causes[0];
 }
 
+Verdict Judged(const Plan& plan, const Attribution& attribution,
+               const Phenomena* phenomena) {
+  return Judge(plan, Plan::Oracle(plan.num_layers()), attribution, phenomena);
+}
+
 Phenomena Plain() {
   Phenomena p;
   p.positions = 5;

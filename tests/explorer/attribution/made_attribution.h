@@ -5,6 +5,7 @@
 #include <string>
 
 #include "explorer/attribution/attribution.h"
+#include "explorer/attribution/verdict.h"
 #include "explorer/phenomena/phenomena.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -25,6 +26,10 @@ ModelConfig Config();
 Attribution Uniform(double error);
 
 Cause& At(Attribution& a, size_t layer, Op op);
+
+// Against the oracle. `phenomena` may be null.
+Verdict Judged(const Plan& plan, const Attribution& attribution,
+               const Phenomena* phenomena);
 
 // Nothing peculiar: errors all over the channels, no cancellation.
 Phenomena Plain();

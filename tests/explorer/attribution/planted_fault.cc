@@ -61,12 +61,17 @@ std::vector<Cell> DrawnCells(const ModelConfig& config, size_t count,
   return cells;
 }
 
-Plan PlanWithFaults(size_t num_layers, absl::Span<const Cell> cells) {
-  Plan plan(num_layers);
+Plan WithFaults(Plan plan, absl::Span<const Cell> cells) {
   for (const Cell& cell : cells) {
-    plan.Set(cell.layer, cell.op, FaultOf(cell.op));
+    const Strategy fault = FaultOf(cell.op);
+    plan.Set(cell.layer, cell.op,
+             plan.Get(cell.layer, cell.op) == fault ? Strategy() : fault);
   }
   return plan;
+}
+
+Plan PlanWithFaults(size_t num_layers, absl::Span<const Cell> cells) {
+  return WithFaults(Plan(num_layers), cells);
 }
 
 bool ResultsDiffer(const Weights& weights, const Plan& a, const Plan& b,

@@ -23,6 +23,10 @@ namespace ulpscope {
 std::vector<Cell> DrawnCells(const ModelConfig& config, size_t count,
                              Random& random);
 
+// A plan with a fault at each of the cells; f32 there where the plan has the
+// fault itself.
+Plan WithFaults(Plan plan, absl::Span<const Cell> cells);
+
 // f32 with a fault at each of the cells.
 Plan PlanWithFaults(size_t num_layers, absl::Span<const Cell> cells);
 

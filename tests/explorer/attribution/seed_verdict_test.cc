@@ -22,6 +22,7 @@
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "tests/explorer/attribution/attributed.h"
+#include "tests/explorer/attribution/made_attribution.h"
 #include "tests/explorer/error/test_monitor.h"
 #include "tests/explorer/phenomena/found_phenomena.h"
 #include "tests/model/checkpoint/loaded_model.h"
@@ -45,7 +46,7 @@ Verdict VerdictOn(const std::string& plan_text) {
   EXPECT_THAT(attribution, IsOk());
   const auto phenomena = FindPhenomena(run, *plan, tokens);
   EXPECT_THAT(phenomena, IsOk());
-  Verdict verdict = Judge(*plan, *attribution, &*phenomena);
+  Verdict verdict = Judged(*plan, *attribution, &*phenomena);
   const std::vector<Strategy> strategies = {
       Strategy(), *FindStrategy("kahan", Kernel::kMatMul)};
   EXPECT_THAT(TryCures(run, baseline, strategies, verdict), IsOk());

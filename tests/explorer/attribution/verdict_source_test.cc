@@ -32,7 +32,7 @@ using ::testing::ElementsAre;
 
 TEST(VerdictTest, SeedCaseNamesSourceExposureAndSpreading) {
   const SeedCase seed;
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   EXPECT_EQ(v.plan, "torch-bf16");
   ASSERT_TRUE(v.source.has_value());
   const ErrorSource& s = *v.source;
@@ -92,11 +92,11 @@ TEST(VerdictTest, SpacingIsTheFormatsAtTheValue) {
       {512, 4}, {-1023, 4}, {1024, 8}, {-2047, 8}, {2048, 16}};
   for (const auto& [value, spacing] : spacings) {
     seed.phenomena.massive[0].value = value;
-    const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+    const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
     EXPECT_EQ(v.source->channel->spacing, spacing) << value;
   }
   seed.phenomena.massive[0].value = 1667;
-  const Verdict v = Judge(PlanOf("f32"), seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(PlanOf("f32"), seed.attribution, &seed.phenomena);
   EXPECT_EQ(v.source->channel->format, Format::kF32);
   EXPECT_EQ(v.source->channel->spacing, 0x1p-13);
 }
@@ -109,8 +109,8 @@ TEST(VerdictTest, MassiveActivationIsInnocentOfErrorsElsewhere) {
     c.channel = 7;
     c.top1 = 0.1;
   }
-  Verdict v = Judge(other_channel.plan, other_channel.attribution,
-                    &other_channel.phenomena);
+  Verdict v = Judged(other_channel.plan, other_channel.attribution,
+                     &other_channel.phenomena);
   ASSERT_TRUE(v.source.has_value());
   EXPECT_FALSE(v.source->channel.has_value());
   EXPECT_FALSE(v.source->makes.has_value());
@@ -119,7 +119,7 @@ TEST(VerdictTest, MassiveActivationIsInnocentOfErrorsElsewhere) {
   SeedCase later;
   for (Cause& cause : later.attribution.causes) cause.effect.rel_l2 = 1e-4;
   At(later.attribution, 23, Op::kDownProj).effect.rel_l2 = 0.5;
-  v = Judge(later.plan, later.attribution, &later.phenomena);
+  v = Judged(later.plan, later.attribution, &later.phenomena);
   ASSERT_TRUE(v.source.has_value());
   EXPECT_THAT(v.source->ops, ElementsAre(Op::kDownProj));
   EXPECT_EQ(v.source->first_layer, 23u);
@@ -136,7 +136,7 @@ TEST(VerdictTest, FewLayersOfAMassiveActivationAreNamedThemselves) {
       cause.effect.rel_l2 = cause.cell.layer == 9 ? 0.5 : 1e-4;
     }
   }
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   EXPECT_EQ(v.source->first_layer, 9u);
   EXPECT_EQ(v.source->last_layer, 9u);
   EXPECT_EQ(v.source->channel->channel, 62u);
@@ -148,7 +148,7 @@ TEST(VerdictTest, OneCellIsTheSource) {
     Attribution a = Uniform(1e-5);
     At(a, cell.layer, cell.op).effect.rel_l2 = 0.1;
     const Phenomena phenomena = Plain();
-    const Verdict v = Judge(PlanOf("bf16"), a, &phenomena);
+    const Verdict v = Judged(PlanOf("bf16"), a, &phenomena);
     ASSERT_TRUE(v.source.has_value()) << OpName(cell.op);
     EXPECT_THAT(v.source->ops, ElementsAre(cell.op));
     EXPECT_EQ(v.source->first_layer, cell.layer);
@@ -165,7 +165,7 @@ TEST(VerdictTest, NoGroupOfOpsHasHalf) {
     At(a, layer, Op::kPostNorm).effect.rel_l2 = 0.012;
   }
   const Phenomena phenomena = Plain();
-  const Verdict v = Judge(PlanOf("torch-bf16"), a, &phenomena);
+  const Verdict v = Judged(PlanOf("torch-bf16"), a, &phenomena);
   EXPECT_FALSE(v.source.has_value());
   EXPECT_FALSE(v.exposed_by.has_value());
   EXPECT_FALSE(v.spread_by.has_value());
@@ -186,7 +186,7 @@ TEST(VerdictTest, LayersOfAGroupAreTheShortestRangeThatHoldsNearlyAll) {
     At(a, layer, Op::kQProj).effect.rel_l2 = std::sqrt(squares / 2);
     At(a, layer, Op::kKProj).effect.rel_l2 = std::sqrt(squares / 2);
   }
-  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  const Verdict v = Judged(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.source.has_value());
   EXPECT_THAT(v.source->ops,
               testing::UnorderedElementsAre(Op::kQProj, Op::kKProj));
@@ -201,7 +201,7 @@ TEST(VerdictTest, OfEquallyShortRangesTheOneThatHoldsMostIsNamed) {
   At(a, 5, Op::kQProj).effect.rel_l2 = std::sqrt(0.07);
   At(a, 6, Op::kQProj).effect.rel_l2 = std::sqrt(0.85);
   At(a, 7, Op::kQProj).effect.rel_l2 = std::sqrt(0.08);
-  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  const Verdict v = Judged(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.source.has_value());
   EXPECT_EQ(v.source->first_layer, 6u);
   EXPECT_EQ(v.source->last_layer, 7u);
@@ -214,7 +214,7 @@ TEST(VerdictTest, ChannelOfTheErrorIsNotTheMassiveOne) {
     c.channel = 7;
     c.top1 = 0.9;
   }
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   ASSERT_TRUE(v.source.has_value());
   ASSERT_TRUE(v.source->channel.has_value());
   EXPECT_EQ(v.source->channel->channel, 7u);
@@ -225,7 +225,7 @@ TEST(VerdictTest, PartsOfAMassiveActivationAreThoseWorthNaming) {
   SeedCase seed;
   At(seed.attribution, 3, Op::kSwiGlu).effect.rel_l2 = 1e-4;
   seed.phenomena.massive[0].removed_op = Op::kAttnResidual;
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   ASSERT_TRUE(v.source.has_value());
   EXPECT_FALSE(v.source->makes.has_value());
   // The MLP's add comes after what removed it.
@@ -238,7 +238,7 @@ TEST(VerdictTest, ChannelThatIsNotMassiveIsNamed) {
   At(a, 10, Op::kDownProj).effect.rel_l2 = 0.1;
   Phenomena phenomena = Plain();
   phenomena.concentrations[10] = {10, 896, 5, 0.8, 0.9};
-  const Verdict v = Judge(PlanOf("bf16"), a, &phenomena);
+  const Verdict v = Judged(PlanOf("bf16"), a, &phenomena);
   ASSERT_TRUE(v.source->channel.has_value());
   EXPECT_EQ(v.source->channel->channel, 5u);
   EXPECT_FALSE(v.source->channel->massive);
@@ -254,7 +254,7 @@ TEST(VerdictTest, MassiveActivationIsRoundedByTheStreamsAddsAlone) {
   for (Cause& cause : seed.attribution.causes) cause.effect.rel_l2 = 1e-4;
   At(seed.attribution, 3, Op::kDownProj).effect.rel_l2 = 0.1;
   At(seed.attribution, 22, Op::kDownProj).effect.rel_l2 = 0.03;
-  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   ASSERT_TRUE(v.source.has_value());
   EXPECT_THAT(v.source->ops, ElementsAre(Op::kDownProj));
   EXPECT_EQ(v.source->first_layer, 3u);
@@ -270,7 +270,7 @@ TEST(VerdictTest, MassiveActivationIsRoundedByTheStreamsAddsAlone) {
   EXPECT_NEAR(v.source->channel->ratio_to_median, 1396, 0.5);
   // Of a channel that is massive in other layers only nothing is said.
   seed.phenomena.massive[0].born = 4;
-  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   EXPECT_EQ(v.source->channel->channel, 62u);
   EXPECT_FALSE(v.source->channel->massive);
 }
@@ -292,7 +292,7 @@ TEST(VerdictTest, PlantedCellIsTheSource) {
     ASSERT_THAT(attribution, IsOk());
     const auto phenomena = FindPhenomena(run, plan, tokens);
     ASSERT_THAT(phenomena, IsOk());
-    const Verdict v = Judge(plan, *attribution, &*phenomena);
+    const Verdict v = Judged(plan, *attribution, &*phenomena);
     ASSERT_TRUE(v.source.has_value()) << OpName(cell.op);
     EXPECT_THAT(v.source->ops, ElementsAre(cell.op));
     EXPECT_EQ(v.source->first_layer, cell.layer);

@@ -44,7 +44,7 @@ TEST(VerdictTest, LargestCancellationAndFallAreNamed) {
   // 0.97, 0.77, 0.57: no layer spreads it.
   seed.phenomena.concentrations[23].top1 = 0.77;
   seed.phenomena.concentrations[24].top1 = 0.57;
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   ASSERT_TRUE(v.exposed_by.has_value());
   EXPECT_EQ(v.exposed_by->layer, 22u);
   EXPECT_FALSE(v.spread_by.has_value());
@@ -56,20 +56,20 @@ TEST(VerdictTest, ExposureIsOfWhatIsInherited) {
   SeedCase seed;
   LayerSplit& split = seed.attribution.layers[22];
   split.inherited.rel_l2 = 2 * 0.003;
-  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   ASSERT_TRUE(v.exposed_by.has_value());
   EXPECT_EQ(v.exposed_by->inherited_after, 0.006);
   split.inherited.rel_l2 = 0.0059;
-  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   EXPECT_FALSE(v.exposed_by.has_value());
   split.inherited.rel_l2 = 0.1;
   CancellingAdd& add = seed.phenomena.cancellations[2 * 22 - 1];
   ASSERT_EQ(add.ratio, 59.6);
   add.ratio = 3;
-  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   EXPECT_TRUE(v.exposed_by.has_value());
   add.ratio = 2.99;
-  v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   EXPECT_FALSE(v.exposed_by.has_value());
 }
 
@@ -77,7 +77,7 @@ TEST(VerdictTest, ExposureIsOfWhatIsInherited) {
 // ops, and what all others have.
 TEST(VerdictTest, CuresLeaveTheOtherCellsOnAverage) {
   SeedCase seed;
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   double others = 0;
   for (const Cause& cause : seed.attribution.causes) {
     if (OpKernel(cause.cell.op) != Kernel::kResidual) {
@@ -99,7 +99,7 @@ TEST(VerdictTest, GainsAreOfTheSourcesOps) {
   seed.attribution.op_repairs = {
       {{0, Op::kAttnResidual}, {0.1, 0.1, 0.1, {}}, 0.01, 0, 0.02, 0},
       {{0, Op::kMlpResidual}, {0.1, 0.1, 0.1, {}}, -0.0001, 0, 0.3, 0}};
-  const Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   ASSERT_EQ(v.source->gains.size(), 2u);
   for (const OpGain& gain : v.source->gains) {
     const bool attn = gain.op == Op::kAttnResidual;
@@ -111,7 +111,7 @@ TEST(VerdictTest, GainsAreOfTheSourcesOps) {
 TEST(VerdictTest, CellsThatDoNotAddUpAreSaidTo) {
   Attribution a = Uniform(1e-3);
   a.cause_sum = {0.2, 1.7, 1.6};
-  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  const Verdict v = Judged(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.interaction.has_value());
   EXPECT_FALSE(v.interaction->adds_up);
   EXPECT_EQ(v.interaction->sum_cosine, 0.2);
@@ -133,7 +133,7 @@ TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
     phenomena.concentrations[layer].top1 = kNaN;
     phenomena.cancellations[2 * layer - 1].ratio = kNaN;
   }
-  const Verdict v = Judge(PlanOf("bf16"), a, &phenomena);
+  const Verdict v = Judged(PlanOf("bf16"), a, &phenomena);
   EXPECT_EQ(v.nonfinite_from, 7u);
   ASSERT_EQ(v.nonfinite_cells.size(), 2u);
   EXPECT_EQ(v.nonfinite_cells[0].op, Op::kDownProj);
@@ -153,7 +153,7 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
       cause.changes_bits = false;
     }
   }
-  Verdict v = Judge(seed.plan, seed.attribution, &seed.phenomena);
+  Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
   EXPECT_FALSE(v.source.has_value());
   EXPECT_FALSE(v.interaction.has_value());
   EXPECT_THAT(v.ops, IsEmpty());
@@ -164,13 +164,13 @@ TEST(VerdictTest, StoppedAttributionNamesNoSource) {
   // Later than the causes: they are still good.
   SeedCase late;
   late.attribution.stopped_in = "the repair map";
-  v = Judge(late.plan, late.attribution, &late.phenomena);
+  v = Judged(late.plan, late.attribution, &late.phenomena);
   EXPECT_TRUE(v.source.has_value());
 
   // In the first part: nothing is known.
   Attribution nothing;
   nothing.stopped_in = "the oracle";
-  v = Judge(seed.plan, nothing, nullptr);
+  v = Judged(seed.plan, nothing, nullptr);
   EXPECT_FALSE(v.nonfinite_from.has_value());
   EXPECT_FALSE(v.exact);
   EXPECT_FALSE(v.source.has_value());
@@ -181,7 +181,7 @@ TEST(VerdictTest, PlanOfTheOracleHasNoError) {
   a.plan = {0, 0, 0, std::vector<double>(kLayers + 1, 0)};
   for (Cause& cause : a.causes) cause.changes_bits = false;
   const Phenomena phenomena = Plain();
-  const Verdict v = Judge(PlanOf("oracle"), a, &phenomena);
+  const Verdict v = Judged(PlanOf("oracle"), a, &phenomena);
   EXPECT_TRUE(v.exact);
   EXPECT_FALSE(v.source.has_value());
   EXPECT_THAT(v.no_effect, IsEmpty());
@@ -190,7 +190,7 @@ TEST(VerdictTest, PlanOfTheOracleHasNoError) {
 TEST(VerdictTest, ErrorsOfTheHeadAreTheLogitsOwn) {
   Attribution a = Uniform(1e-5);
   At(a, 0, Op::kLmHead).effect = {0, 0.5, 0.1, {}};
-  const Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  const Verdict v = Judged(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.head.has_value());
   EXPECT_EQ(v.head->op, Op::kLmHead);
   EXPECT_GT(v.head->squared_share, 0.99);
@@ -206,7 +206,7 @@ TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
                   {{0, Op::kAv}, whole, -0.2, 0, 0, 0}};
   a.group_repairs = {{{0, Op::kQProj}, whole, 0.3, 0, 0, 0}};
   a.layer_repairs = {{{7, Op::kEmbed}, whole, 0.5, 0, 0, 0}};
-  Verdict v = Judge(PlanOf("bf16"), a, nullptr);
+  Verdict v = Judged(PlanOf("bf16"), a, nullptr);
   ASSERT_TRUE(v.best_cell && v.best_op && v.best_group && v.best_layer);
   EXPECT_EQ(v.best_cell->cell.layer, 3u);
   EXPECT_EQ(v.best_cell->cell.op, Op::kKProj);
@@ -220,7 +220,7 @@ TEST(VerdictTest, BestRepairsAreThoseOfTheMaps) {
   EXPECT_EQ(v.best_layer->gain, 0.5);
   // An unfinished map may not have shown the best yet.
   a.repairs[0].effect.kl.reset();
-  v = Judge(PlanOf("bf16"), a, nullptr);
+  v = Judged(PlanOf("bf16"), a, nullptr);
   EXPECT_FALSE(v.best_cell.has_value());
   EXPECT_TRUE(v.best_op.has_value());
 }
@@ -232,7 +232,7 @@ TEST(VerdictTest, OpsUnderTheOracleAreNotSaidToHaveNoEffect) {
       cause.changes_bits = false;
     }
   }
-  const Verdict v = Judge(PlanOf("bf16,softmax=oracle"), a, nullptr);
+  const Verdict v = Judged(PlanOf("bf16,softmax=oracle"), a, nullptr);
   ASSERT_EQ(v.no_effect.size(), 1u);
   EXPECT_EQ(v.no_effect[0].op, Op::kRope);
   EXPECT_FALSE(v.no_effect[0].over_one_position);
@@ -248,7 +248,7 @@ TEST(VerdictTest, AnErrorOfTheHeadAloneHasNoInteraction) {
   const auto run = RunOf(weights, parallel);
   const auto attribution = Attribute(run, BaselineOf(run, *plan, tokens));
   ASSERT_THAT(attribution, IsOk());
-  const Verdict v = Judge(*plan, *attribution, nullptr);
+  const Verdict v = Judged(*plan, *attribution, nullptr);
   EXPECT_EQ(v.rel_l2, 0);
   EXPECT_GT(v.logits_rel_l2, 0);
   EXPECT_FALSE(v.interaction.has_value());

@@ -15,8 +15,9 @@ namespace ulpscope {
 // Of a baseline that is made for them alone.
 inline absl::StatusOr<Phenomena> FindPhenomena(
     const Run& run, const Plan& plan, absl::Span<const int32_t> tokens) {
+  const Plan oracle = Plan::Oracle(run.weights.layers.size());
   PhenomenaWatch watch(run.weights.layers.size());
-  const auto baseline = MakeBaseline(run, plan, tokens, &watch);
+  const auto baseline = MakeBaseline(run, plan, oracle, tokens, &watch);
   if (!baseline.ok()) return baseline.status();
   return watch.Found(*baseline);
 }

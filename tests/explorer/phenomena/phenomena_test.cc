@@ -174,7 +174,7 @@ TEST_F(PhenomenaTest, TheOracleItselfHasNoError) {
     EXPECT_EQ(found->biases[i].z_signs, 0);
     EXPECT_EQ(found->concentrations[i].top1, 0);
   }
-  EXPECT_FALSE(found->oracle_breakdown.has_value());
+  EXPECT_FALSE(found->reference_breakdown.has_value());
   EXPECT_FALSE(found->plan_breakdown.has_value());
 }
 
@@ -238,7 +238,7 @@ TEST_F(PhenomenaTest, ABreakdownOfThePlanShows) {
   weights_.layers[4].input_norm[3] = 1e60;
   const auto found = Find("f32", ShortPrompt());
   ASSERT_THAT(found, IsOk());
-  EXPECT_FALSE(found->oracle_breakdown.has_value());
+  EXPECT_FALSE(found->reference_breakdown.has_value());
   ASSERT_TRUE(found->plan_breakdown.has_value());
   EXPECT_EQ(found->plan_breakdown->layer, 5u);
   EXPECT_EQ(found->plan_breakdown->op, Op::kInputNorm);
@@ -266,7 +266,7 @@ TEST_F(PhenomenaTest, ABreakdownInTheScoresSaysOfWhichPosition) {
   weights_.layers[0].input_norm[trigger] = 7e19;
   const auto found = Find("f32", {4, 5, 97});
   ASSERT_THAT(found, IsOk());
-  EXPECT_FALSE(found->oracle_breakdown.has_value());
+  EXPECT_FALSE(found->reference_breakdown.has_value());
   ASSERT_TRUE(found->plan_breakdown.has_value());
   EXPECT_EQ(found->plan_breakdown->layer, 1u);
   EXPECT_EQ(found->plan_breakdown->op, Op::kQk);
@@ -278,11 +278,11 @@ TEST_F(PhenomenaTest, ABreakdownOfTheOracleShows) {
   weights_.layers[1].post_norm[7] = kNaN;
   const auto found = Find("f32", {97, 4});
   ASSERT_THAT(found, IsOk());
-  ASSERT_TRUE(found->oracle_breakdown.has_value());
-  EXPECT_EQ(found->oracle_breakdown->layer, 2u);
-  EXPECT_EQ(found->oracle_breakdown->op, Op::kPostNorm);
-  EXPECT_EQ(found->oracle_breakdown->element, 7u);
-  EXPECT_TRUE(std::isnan(found->oracle_breakdown->value));
+  ASSERT_TRUE(found->reference_breakdown.has_value());
+  EXPECT_EQ(found->reference_breakdown->layer, 2u);
+  EXPECT_EQ(found->reference_breakdown->op, Op::kPostNorm);
+  EXPECT_EQ(found->reference_breakdown->element, 7u);
+  EXPECT_TRUE(std::isnan(found->reference_breakdown->value));
   EXPECT_TRUE(found->massive.empty());
   EXPECT_TRUE(std::isfinite(found->cancellations[2].ratio));
   EXPECT_TRUE(std::isnan(found->cancellations[3].ratio));

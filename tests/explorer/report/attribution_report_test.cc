@@ -109,6 +109,45 @@ TEST(AttributionResultsTest, CellsAreTheCauseMap) {
   }
 }
 
+TEST(AttributionResultsTest, PositionsAreThoseOfThePrompt) {
+  const Results results = AttributionTables(Info(), Whole());
+  const Table& positions = results.Find("positions");
+  const auto& errors = Whole().attribution.positions;
+  ASSERT_EQ(positions.rows.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(At(positions, i, "position"), Value(static_cast<int64_t>(i)));
+    EXPECT_EQ(At(positions, i, "token"),
+              Value(static_cast<int64_t>(Whole().tokens[i])));
+    EXPECT_EQ(At(positions, i, "massive"), Value(errors[i].massive));
+    EXPECT_EQ(At(positions, i, "squared_share"),
+              Value(errors[i].squared_share));
+    EXPECT_EQ(At(positions, i, "rel_l2"), Value(errors[i].rel_l2));
+    EXPECT_EQ(At(positions, i, "logits_squared_share"),
+              Value(errors[i].logits_squared_share));
+    EXPECT_EQ(At(positions, i, "kl_nats"), Value(errors[i].kl));
+  }
+  EXPECT_TRUE(results.Find("truth").rows.empty());
+}
+
+TEST(AttributionResultsTest, OfTwoPlansBothAreComparedWithTheOracle) {
+  Explanation e = Whole();
+  e.reference = Plan(Tiny().layers.size());
+  e.verdict.against = "f32";
+  e.truth = Truth{{0.1, 0.2, 0.3, {}}, {0.1, 0.02, 0.03, {}}};
+  const auto nearer = [&](size_t row) {
+    return At(AttributionTables(Info(), e).Find("truth"), row, "nearer");
+  };
+  EXPECT_EQ(nearer(0), Value(false));
+  EXPECT_EQ(nearer(1), Value(true));
+  const std::string text = Text(e);
+  EXPECT_THAT(text, HasSubstr("Errors are against the reference, `f32`"));
+  EXPECT_THAT(text, HasSubstr("`f32` is the nearer one to the f64 oracle"));
+  EXPECT_THAT(Faults(e), IsEmpty());
+  e.truth->plan.rel_l2 = 0.01;
+  EXPECT_EQ(nearer(0), Value());
+  EXPECT_EQ(nearer(1), Value());
+}
+
 TEST(AttributionResultsTest, RepairsAreOfFourScopes) {
   const Attribution& a = Whole().attribution;
   const Results results = AttributionTables(Info(), Whole());

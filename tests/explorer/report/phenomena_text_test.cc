@@ -175,13 +175,15 @@ TEST(NamesOfTest, UnderflowsOfAnOpInARowAreOneLine) {
 
 TEST(NamesOfTest, Breakdowns) {
   Phenomena p = Nothing();
-  p.oracle_breakdown = Breakdown{2, Op::kPostNorm, 0, 7, kNaN};
+  p.reference_breakdown = Breakdown{2, Op::kPostNorm, 0, 7, kNaN};
   p.plan_breakdown = Breakdown{1, Op::kQk, 2, 5, -kInf};
   const auto names = NamesOf(p);
   ASSERT_THAT(names, ElementsAre(Is(1, 1, Op::kQk, -1, -kInf),
                                  Is(2, 2, Op::kPostNorm, -1, kNaN)));
   EXPECT_THAT(names[0].text, testing::HasSubstr("the plan's"));
   EXPECT_THAT(names[1].text, testing::HasSubstr("the oracle's"));
+  EXPECT_THAT(NamesOf(p, /*reference_is_oracle=*/false)[1].text,
+              testing::HasSubstr("the reference's"));
 }
 
 TEST(NamesOfTest, AreInTheOrderOfLayersThenOfKinds) {

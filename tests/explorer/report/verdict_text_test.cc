@@ -3,13 +3,17 @@
 #include "explorer/report/verdict_text.h"
 
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_join.h"
+#include "explorer/attribution/attribution.h"
 #include "explorer/attribution/error_source.h"
 #include "explorer/attribution/repair.h"
+#include "explorer/attribution/truth.h"
 #include "explorer/attribution/verdict.h"
+#include "explorer/error/effect.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/format.h"
@@ -75,6 +79,80 @@ TEST(VerdictTextTest, ChannelIsMassiveOrRoundedIfItIs) {
   EXPECT_THAT(All(v), HasSubstr("62, a massive activation of 1667.\n"));
   channel.rounded = true;
   EXPECT_THAT(All(v), HasSubstr("which they round to bf16.\n"));
+}
+
+TEST(VerdictTextTest, AgainstAPlanItIsTheirDifference) {
+  Verdict v = Made();
+  v.against = "f32";
+  v.source->channel = SourceChannel();
+  v.source->channel->massive = v.source->channel->rounded = true;
+  EXPECT_THAT(All(v), AllOf(HasSubstr("difference from `f32` of 0.1"),
+                            HasSubstr("The main source of the difference is "),
+                            HasSubstr(", which is rounded to "),
+                            Not(HasSubstr("oracle")), Not(HasSubstr("they"))));
+  v.nonfinite_from = 4;
+  v.rel_l2 = v.logits_rel_l2 = kNaN;
+  EXPECT_THAT(All(v), AllOf(StartsWith("`torch-bf16` or `f32` breaks down"),
+                            HasSubstr("the difference of the streams holds")));
+  v = Made();
+  v.against = "f32";
+  v.source.reset();
+  v.interaction = Interaction();
+  EXPECT_THAT(All(v), HasSubstr("No (layer, op) cell alone changes"));
+  v = Verdict();
+  v.plan = "kahan";
+  v.against = "f32";
+  v.exact = true;
+  EXPECT_THAT(Sentences(v, nullptr),
+              ElementsAre(HasSubstr("gives the results of `f32`")));
+  v.is_itself = true;
+  EXPECT_THAT(Sentences(v, nullptr),
+              ElementsAre(HasSubstr("is compared with itself")));
+  v.plan = v.against = "oracle";
+  EXPECT_THAT(Sentences(v, nullptr), ElementsAre(HasSubstr("no error here")));
+}
+
+TEST(VerdictTextTest, WhoIsNearerIsSaidOnlyWhereItIsKnown) {
+  Verdict v = Made();
+  v.against = "f32";
+  const Effect near = {0.01, 0.02, 0.03, {}}, far = {0.1, 0.2, 0.3, {}};
+  EXPECT_THAT(TruthSentence(v, {near, far}),
+              StartsWith("Of the two, `torch-bf16` is the nearer one"));
+  EXPECT_THAT(TruthSentence(v, {far, near}),
+              StartsWith("Of the two, `f32` is the nearer one"));
+  EXPECT_THAT(
+      TruthSentence(v, {{0.1, 0.002, 0.003, {}}, near}),
+      AllOf(HasSubstr("depends on the figure"),
+            HasSubstr("`torch-bf16` has 0.1 of"),
+            HasSubstr("`f32` has 0.01 of"), Not(HasSubstr("nearer one"))));
+  EXPECT_THAT(TruthSentence(v, {near, near}), HasSubstr("equally far"));
+  EXPECT_THAT(TruthSentence(v, {{}, near}), HasSubstr("not known"));
+}
+
+TEST(VerdictTextTest, PositionWithTheErrorIsNamed) {
+  Attribution a;
+  a.plan = {0.1, 0.2, 0.3, {}};
+  a.positions = {{false, 0.2, 0.1, 0.7, 0.1}, {false, 0.8, 0.1, 0.3, 0.1}};
+  EXPECT_EQ(PositionSentence(a),
+            "Position 1 has 80.0 % of the final hidden state's squared error "
+            "and 30.0 % of the logits'.");
+  a.positions[1].massive = true;
+  a.plan.ordinary_rel_l2 = 0.01;
+  a.plan.ordinary_logits_rel_l2 = 0.02;
+  a.plan.ordinary_kl = 0.03;
+  EXPECT_THAT(*PositionSentence(a),
+              AllOf(StartsWith("Position 1, where there is a massive "
+                               "activation, has 80.0 %"),
+                    HasSubstr("Without the 1 position with a massive "
+                              "activation the errors are 0.01 of")));
+  a.positions[0].massive = true;
+  a.plan.ordinary_rel_l2.reset();
+  EXPECT_THAT(*PositionSentence(a),
+              HasSubstr("All positions have a massive activation."));
+  a.plan.rel_l2 = kNaN;
+  EXPECT_EQ(PositionSentence(a), std::nullopt);
+  a.plan.rel_l2 = 0;
+  EXPECT_EQ(PositionSentence(a), std::nullopt);
 }
 
 TEST(VerdictTextTest, NoSourceIsNoGuess) {

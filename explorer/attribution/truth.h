@@ -1,0 +1,35 @@
+#ifndef EXPLORER_ATTRIBUTION_TRUTH_H_
+#define EXPLORER_ATTRIBUTION_TRUTH_H_
+
+#include "absl/status/statusor.h"
+#include "explorer/error/baseline.h"
+#include "explorer/error/effect.h"
+#include "explorer/error/run.h"
+
+namespace ulpscope {
+
+// Which of two plans has the smaller errors against the oracle.
+enum class Nearer {
+  kUnknown,  // a run was stopped
+  kPlan,
+  kReference,
+  kEqual,    // no figure differs
+  kDepends,  // on the figure
+};
+
+// How far a plan, and the plan that it is compared with, are from the oracle.
+struct Truth {
+  Effect plan, reference;
+
+  // By rel_l2, logits_rel_l2 and kl, all of which have to agree, but for those
+  // that are equal. A NaN is as far as an infinity, and a KL divergence below
+  // its rounding (metrics.h) is as near as 0.
+  Nearer nearer() const;
+};
+
+// Of a baseline whose reference is not the oracle, as far as it came.
+absl::StatusOr<Truth> FindTruth(const Run& run, const Baseline& baseline);
+
+}  // namespace ulpscope
+
+#endif  // EXPLORER_ATTRIBUTION_TRUTH_H_
