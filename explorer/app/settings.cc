@@ -40,7 +40,7 @@ bool RunsWindows(Mode mode) {
 absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
                         const absl::StatusOr<Tokenizer>& tokenizer,
                         ModelSettings& model) {
-  constexpr size_t kTextWindow = 512;
+  constexpr size_t kTextWindow = 512, kTimed = 128;
   const ModelConfig& config = checkpoint.config;
   if (settings.mode == Mode::kDiagnose) {
     if (!settings.has_tokens) return absl::OkStatus();
@@ -77,6 +77,11 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
   }
   model.sweep.windows = WindowsOf(read->prompts, options);
   model.sweep.prompt = model.sweep.windows[0].tokens;
+  // A longer one says no more of the speed, and takes longer.
+  const bool is_timed = settings.mode != Mode::kAttribute;
+  if (is_timed && !model.text.empty() && model.sweep.prompt.size() > kTimed) {
+    model.sweep.prompt.resize(kTimed);
+  }
   if (settings.mode == Mode::kAttribute && model.on_prompt &&
       model.sweep.windows.size() > 1) {
     AddTo(model.warning, absl::StrCat("--attribute runs the first of ",

@@ -67,12 +67,17 @@ Quantiles QuantilesOf(std::vector<double> values) {
   for (double& value : values) {
     if (std::isnan(value)) value = kInfinity;
   }
-  std::sort(values.begin(), values.end());
-  const auto percentile = [&values](uint64_t percent) {
+  // Each leaves what is larger behind it, for the next.
+  auto begin = values.begin();
+  const auto percentile = [&](uint64_t percent) {
     const uint64_t rank = (percent * values.size() + 99) / 100;  // from 1
-    return values[rank - 1];
+    const auto at = values.begin() + static_cast<ptrdiff_t>(rank - 1);
+    std::nth_element(begin, at, values.end());
+    begin = at;
+    return *at;
   };
-  return {percentile(50), percentile(99), values.back()};
+  const double p50 = percentile(50), p99 = percentile(99);
+  return {p50, p99, *std::max_element(begin, values.end())};
 }
 
 }  // namespace ulpscope

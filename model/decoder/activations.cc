@@ -3,7 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
 #include <utility>
+#include <vector>
 
 #include "kernels/base/aligned_bytes.h"
 
@@ -17,6 +21,86 @@ Rows Rows::Allocate(size_t rows, size_t cols) {
   block.rows_ = rows;
   block.cols_ = cols;
   return block;
+}
+
+struct RowsPool::State {
+  struct Block {
+    AlignedBytes bytes;
+    size_t size;
+  };
+
+  explicit State(size_t limit_in) : limit(limit_in) {}
+
+  const size_t limit;
+  std::mutex mutex;
+  std::vector<Block> kept;  // the oldest first
+  size_t kept_bytes = 0, used_bytes = 0;
+
+  // The smallest kept block that holds so many bytes, and not twice as many;
+  // null if there is none.
+  Block Take(size_t bytes) {
+    auto best = kept.end();
+    for (auto it = kept.begin(); it != kept.end(); ++it) {
+      if (it->size >= bytes && it->size / 2 <= bytes &&
+          (best == kept.end() || it->size < best->size)) {
+        best = it;
+      }
+    }
+    if (best == kept.end()) return {nullptr, 0};
+    Block block = std::move(*best);
+    kept.erase(best);
+    kept_bytes -= block.size;
+    return block;
+  }
+
+  void Use(size_t bytes) {
+    used_bytes += bytes;
+    while (!kept.empty() && used_bytes + kept_bytes > limit) {
+      kept_bytes -= kept.front().size;
+      kept.erase(kept.begin());
+    }
+  }
+};
+
+RowsPool::RowsPool(size_t limit) : state_(std::make_shared<State>(limit)) {}
+
+size_t RowsPool::kept_bytes() const {
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  return state_->kept_bytes;
+}
+
+Rows RowsPool::Allocate(size_t rows, size_t cols) {
+  const size_t bytes = rows * cols * sizeof(double);
+  State::Block block;
+  {
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    block = state_->Take(bytes);
+    // What is to go goes before there is more.
+    state_->Use(block.bytes == nullptr ? bytes : block.size);
+  }
+  if (block.bytes == nullptr) {
+    block = {TryAllocateAlignedBytes(bytes), bytes};
+    if (block.bytes == nullptr) {
+      const std::lock_guard<std::mutex> lock(state_->mutex);
+      state_->used_bytes -= bytes;
+      throw std::bad_alloc();
+    }
+  }
+  Rows result;
+  result.data_ = reinterpret_cast<double*>(block.bytes.get());
+  result.rows_ = rows;
+  result.cols_ = cols;
+  result.block_ = std::shared_ptr<void>(
+      block.bytes.release(), [state = state_, size = block.size](void* data) {
+        State::Block freed = {AlignedBytes(static_cast<unsigned char*>(data)),
+                              size};
+        const std::lock_guard<std::mutex> lock(state->mutex);
+        state->kept.push_back(std::move(freed));
+        state->kept_bytes += size;
+        state->used_bytes -= size;
+        state->Use(0);
+      });
+  return result;
 }
 
 Rows Rows::Slice(size_t first, size_t rows) const {

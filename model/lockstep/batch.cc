@@ -77,8 +77,8 @@ std::vector<std::vector<Task*>> Batches(std::vector<Task>& tasks) {
 }  // namespace
 
 bool ComputeTasks(std::vector<Task>& tasks, const std::vector<size_t>& cols,
-                  size_t piece_rows, absl::FunctionRef<bool()> stopped,
-                  PieceFn piece) {
+                  size_t piece_rows, RowsPool& pool,
+                  absl::FunctionRef<bool()> stopped, PieceFn piece) {
   for (const std::vector<Task*>& batch : Batches(tasks)) {
     std::vector<RowList> inputs;
     for (size_t i = 0; i < batch.front()->inputs.size(); ++i) {
@@ -92,7 +92,7 @@ bool ComputeTasks(std::vector<Task>& tasks, const std::vector<size_t>& cols,
     }
     const size_t rows = positions.size();
     std::vector<Rows> blocks;
-    for (const size_t c : cols) blocks.push_back(Rows::Allocate(rows, c));
+    for (const size_t c : cols) blocks.push_back(pool.Allocate(rows, c));
     for (size_t first = 0; first < rows; first += piece_rows) {
       if (stopped()) return false;
       const size_t count = std::min(piece_rows, rows - first);

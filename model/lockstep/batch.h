@@ -32,13 +32,13 @@ using PieceFn = absl::FunctionRef<void(
     const std::vector<Matrix<const double>>& inputs,
     const std::vector<Matrix<double>>& outputs)>;
 
-// Fills the tasks' outputs, of `cols` columns each. Tasks under the same
-// strategies and variant are one batch, which is computed `piece_rows` rows at
-// a time. Before each piece `stopped` is asked; if it says so, this returns
-// false, and the tasks are of no use.
+// Fills the tasks' outputs, of `cols` columns each, in blocks of the pool.
+// Tasks under the same strategies and variant are one batch, which is computed
+// `piece_rows` rows at a time. Before each piece `stopped` is asked; if it says
+// so, this returns false, and the tasks are of no use.
 bool ComputeTasks(std::vector<Task>& tasks, const std::vector<size_t>& cols,
-                  size_t piece_rows, absl::FunctionRef<bool()> stopped,
-                  PieceFn piece);
+                  size_t piece_rows, RowsPool& pool,
+                  absl::FunctionRef<bool()> stopped, PieceFn piece);
 
 // Of outputs `index` with the same bits, all become the first task's.
 void UniteEqualOutputs(std::vector<Task>& tasks, size_t index,

@@ -141,7 +141,7 @@ void LockstepPass::Attend(size_t layer) {
   const bool showing =
       observer_.Wants(Op::kQk) || observer_.Wants(Op::kSoftmax);
   for (Task& task : tasks) {
-    task.outputs = {Rows::Allocate(task.inputs[0].rows(), q_size_)};
+    task.outputs = {pool_.Allocate(task.inputs[0].rows(), q_size_)};
   }
   // Some tasks at a time, so that their keys and values take little memory, and
   // some of their rows at a time.

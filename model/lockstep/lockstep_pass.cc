@@ -149,7 +149,7 @@ void LockstepPass::Give(size_t layer, Op op, Slot output) {
     values_[s].*output = given.rows;
     if (output != &Values::stream) continue;
     if (given.no_carry.rows() == 0) {
-      given.no_carry = Rows::Allocate(own.rows, own.cols);
+      given.no_carry = pool_.Allocate(own.rows, own.cols);
       std::fill_n(given.no_carry.data(), own.rows * own.cols, 0.0);
     }
     values_[s].carry = given.no_carry;
@@ -197,8 +197,8 @@ void LockstepPass::Start(size_t layer) {
     tasks.emplace_back();
     Task& task = tasks.back();
     task.streams = {s};
-    task.outputs = {Rows::Allocate(rows, hidden_size_),
-                    Rows::Allocate(rows, hidden_size_)};
+    task.outputs = {pool_.Allocate(rows, hidden_size_),
+                    pool_.Allocate(rows, hidden_size_)};
     const Matrix<double> x = task.outputs[0].view();
     double* const carry = task.outputs[1].data();
     std::fill_n(carry, rows * hidden_size_, 0.0);

@@ -40,10 +40,11 @@ class LockstepPass {
  public:
   // The arguments must outlive the pass. `first_stream` is the index of
   // streams[0] among all. What is done is added to `work_done`, of `work`.
+  // `most_bytes` are LockstepBytes: freed memory is used again within them.
   LockstepPass(const Weights& weights, absl::Span<const Stream> streams,
                size_t first_stream, const LockstepOptions& options,
                size_t& work_done, size_t work, LockstepObserver& observer,
-               Parallel& parallel)
+               Parallel& parallel, size_t most_bytes)
       : weights_(weights),
         config_(weights.config),
         streams_(streams),
@@ -58,6 +59,7 @@ class LockstepPass {
         kv_size_(static_cast<size_t>(config_.kv_size())),
         head_dim_(static_cast<size_t>(config_.head_dim)),
         variants_(streams),
+        pool_(most_bytes),
         values_(streams.size()) {}
 
   // The streams are as RunLockstep wants them. Cancelled if stopped;
@@ -94,7 +96,8 @@ class LockstepPass {
                size_t piece_rows, PieceFn piece) {
     return !Stopped() &&
            ComputeTasks(
-               tasks, cols, piece_rows, [this] { return Stopped(); }, piece) &&
+               tasks, cols, piece_rows, pool_, [this] { return Stopped(); },
+               piece) &&
            !stopped_;
   }
   void Keep(std::vector<Task>& tasks, const std::vector<Slot>& outputs);
@@ -146,6 +149,7 @@ class LockstepPass {
   std::map<std::tuple<double, RopeRounding, int64_t, bool>, RopeAngles> angles_;
   bool stopped_ = false;
   absl::Status status_;
+  RowsPool pool_;
   std::vector<Values> values_;
   std::vector<size_t> active_;  // the streams that run the layer, ascending
 };
