@@ -31,16 +31,19 @@ class RowList {
     }
   }
 
-  size_t cols() const { return cols_; }
+  // How many rows from `first` on, at most `count`, lie one after the other.
+  size_t Contiguous(size_t first, size_t count) const {
+    size_t r = 1;
+    while (r < count && rows_[first + r] == rows_[first] + r * cols_) ++r;
+    return r;
+  }
 
   // Rows [first, first + count) as a matrix: where they lie, if that is one
   // after the other, or else a copy that lives until the next call.
-  Matrix<const double> Gather(size_t first, size_t count) {
-    size_t r = 1;
-    while (r < count && rows_[first + r] == rows_[first] + r * cols_) ++r;
-    if (r == count) return {rows_[first], count, cols_};
-    copy_.resize(count * cols_);
-    for (r = 0; r < count; ++r) {
+  Matrix<const double> Gather(size_t first, size_t count, RowsPool& pool) {
+    if (Contiguous(first, count) == count) return {rows_[first], count, cols_};
+    if (copy_.rows() < count) copy_ = pool.Allocate(count, cols_);
+    for (size_t r = 0; r < count; ++r) {
       std::memcpy(copy_.data() + r * cols_, rows_[first + r],
                   cols_ * sizeof(double));
     }
@@ -50,8 +53,12 @@ class RowList {
  private:
   size_t cols_;
   std::vector<const double*> rows_;
-  std::vector<double> copy_;
+  Rows copy_;
 };
+
+// A piece ends where rows do not lie one after the other, rather than copy
+// them, if it has so many by then.
+constexpr size_t kPieceWithoutCopies = 256;
 
 // Fewer bytes are hashed before another thread has woken up.
 constexpr size_t kParallelHashBytes = size_t{1} << 18;
@@ -93,11 +100,18 @@ bool ComputeTasks(std::vector<Task>& tasks, const std::vector<size_t>& cols,
     const size_t rows = positions.size();
     std::vector<Rows> blocks;
     for (const size_t c : cols) blocks.push_back(pool.Allocate(rows, c));
-    for (size_t first = 0; first < rows; first += piece_rows) {
+    for (size_t first = 0, count = 0; first < rows; first += count) {
       if (stopped()) return false;
-      const size_t count = std::min(piece_rows, rows - first);
+      count = std::min(piece_rows, rows - first);
+      size_t contiguous = count;
+      for (const RowList& list : inputs) {
+        contiguous = list.Contiguous(first, contiguous);
+      }
+      if (contiguous >= kPieceWithoutCopies) count = contiguous;
       std::vector<Matrix<const double>> in;
-      for (RowList& list : inputs) in.push_back(list.Gather(first, count));
+      for (RowList& list : inputs) {
+        in.push_back(list.Gather(first, count, pool));
+      }
       std::vector<Matrix<double>> out;
       for (const Rows& block : blocks) {
         out.push_back(block.Slice(first, count).view());
