@@ -35,7 +35,7 @@ BELOW = {
     "explorer/compare": ["explorer/results", "kernels/measure"],
     "explorer/report": ["explorer/compare", "explorer/diagnosis", "explorer/tuning"],
     "explorer/store": ["explorer/error"],
-    "explorer/app": ["explorer/report", "explorer/store"],
+    "explorer/app": ["explorer/report", "explorer/store", "model/tokenizer"],
 }
 LAYERS = ["kernels", "model", "explorer"]
 OUTSIDE = ["explorer/BUILD"]  # //explorer, the program's short name

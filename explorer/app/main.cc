@@ -21,6 +21,7 @@
 #include "explorer/app/flags.h"
 #include "explorer/app/help.h"
 #include "explorer/app/interrupt.h"
+#include "explorer/app/model_settings.h"
 #include "explorer/app/modes.h"
 #include "explorer/app/open_store.h"
 #include "explorer/app/settings.h"

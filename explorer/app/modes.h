@@ -2,6 +2,7 @@
 #define EXPLORER_APP_MODES_H_
 
 #include "explorer/app/app_monitor.h"
+#include "explorer/app/model_settings.h"
 #include "explorer/app/settings.h"
 #include "explorer/report/run_info.h"
 #include "explorer/store/store.h"

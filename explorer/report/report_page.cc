@@ -77,35 +77,43 @@ Table* FindTable(Results& results, absl::string_view name) {
   return nullptr;
 }
 
-// Takes the layers of the lower-ranked plans away, so that about `most_bytes`
+// Tables of what a plan is in detail.
+constexpr absl::string_view kDetails[] = {"layers", "window_errors",
+                                          "token_percentiles", "tokens"};
+
+// Takes the details of the lower-ranked plans away, so that about `most_bytes`
 // of results.json are left; returns a sentence on what is gone.
 std::string ShrinkTo(size_t most_bytes, size_t bytes, Results& results) {
   Table* plans = FindTable(results, "plans");
-  Table* layers = FindTable(results, "layers");
-  if (plans == nullptr || layers == nullptr) return "";
-  std::vector<std::vector<Value>> rows;
-  rows.swap(layers->rows);
+  if (plans == nullptr) return "";
+  std::vector<std::pair<Table*, std::vector<std::vector<Value>>>> details;
+  for (const absl::string_view name : kDetails) {
+    Table* const table = FindTable(results, name);
+    if (table == nullptr) continue;
+    details.emplace_back(table, std::move(table->rows));
+    table->rows.clear();
+  }
   const size_t rest = ResultsJson(results).size();
   const size_t count = plans->rows.size();
   const size_t room = most_bytes - std::min(most_bytes, rest);
-  const size_t kept = count * room / std::max<size_t>(bytes - rest, 1);
-  if (kept >= count) {
-    rows.swap(layers->rows);
-    return "";
-  }
+  const size_t kept =
+      std::min(count, count * room / std::max<size_t>(bytes - rest, 1));
   std::set<std::string> names;
   for (size_t i = 0; i < kept; ++i) {
     names.insert(std::get<std::string>(plans->rows[i][plans->Find("plan")]));
   }
-  const size_t plan = layers->Find("plan");
-  for (std::vector<Value>& row : rows) {
-    if (names.count(std::get<std::string>(row[plan])) == 0) continue;
-    layers->rows.push_back(std::move(row));
+  for (auto& [table, rows] : details) {
+    const size_t plan = table->Find("plan");
+    for (std::vector<Value>& row : rows) {
+      if (names.count(std::get<std::string>(row[plan])) == 0) continue;
+      table->rows.push_back(std::move(row));
+    }
   }
+  if (kept == count) return "";
   return absl::StrFormat(
       "results.json, in this page's folder, has %.1f MB. Here are the layers "
-      "of the %d plans that are ranked first; those of the other %d are left "
-      "out.",
+      "and tokens of the %d plans that are ranked first; those of the other %d "
+      "are left out.",
       static_cast<double>(bytes) / 1e6, kept, count - kept);
 }
 

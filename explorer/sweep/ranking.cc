@@ -154,6 +154,21 @@ int ClassOf(const PlanResult& plan) {
   return std::isfinite(*plan.score) ? 0 : std::isnan(*plan.score) ? 3 : 2;
 }
 
+// Errors scatter by factors: their logarithms are compared, unless one is 0.
+std::optional<bool> DifferInScore(const PlanResult& a, const PlanResult& b) {
+  const auto is_positive = [](double x) { return x > 0; };
+  if (!absl::c_all_of(a.replicate_scores, is_positive) ||
+      !absl::c_all_of(b.replicate_scores, is_positive)) {
+    return DifferInMean(a.replicate_scores, b.replicate_scores);
+  }
+  const auto logarithms = [](std::vector<double> scores) {
+    for (double& x : scores) x = std::log(x);
+    return scores;
+  };
+  return DifferInMean(logarithms(a.replicate_scores),
+                      logarithms(b.replicate_scores));
+}
+
 }  // namespace
 
 absl::Span<const RankMetric> RankMetrics() { return kRankMetrics; }
@@ -193,9 +208,7 @@ void MarkLikeOnes(std::vector<PlanResult>& plans) {
     if (plan.rank == 0 || plan.replicate_scores.empty()) continue;
     plan.last_like = plan.rank;
     for (size_t j = i + 1; j < plans.size() && plans[j].rank > 0; ++j) {
-      const auto differ =
-          DifferInMean(plan.replicate_scores, plans[j].replicate_scores);
-      if (differ.value_or(true)) break;
+      if (DifferInScore(plan, plans[j]).value_or(true)) break;
       plan.last_like = plans[j].rank;
     }
   }

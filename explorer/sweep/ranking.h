@@ -45,8 +45,8 @@ struct PlanResult {
   std::vector<double> replicate_scores;
   size_t rank = 0;  // by score, from 1; 0 unless measured
   // The last place from which replicates do not tell this one: from its own
-  // rank to there no plan's score differs in the mean (DifferInMean). None
-  // without replicates.
+  // rank to there no plan's score, or its logarithm unless one is 0, differs in
+  // the mean (DifferInMean). None without replicates.
   std::optional<size_t> last_like;
   // Its score is finite, and no other plan is as good in score and decode speed
   // and better in one of them. Not without times.

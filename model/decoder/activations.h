@@ -44,8 +44,8 @@ class Rows {
 
 // Gives out blocks as Rows::Allocate does, and keeps those that are freed for
 // the next of about their size: zeroing new pages took the kernel a fifth of a
-// pass over 28 streams of 512 tokens. Blocks may outlive it, and be freed by any
-// thread; it is used by one.
+// pass over 28 streams of 512 tokens. Blocks may outlive it, and be freed by
+// any thread; it is used by one.
 class RowsPool {
  public:
   // What is kept and what is in use are together at most so many bytes, and

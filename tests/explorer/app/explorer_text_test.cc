@@ -42,13 +42,13 @@ Json FixtureText(size_t least_ids) {
   return {};
 }
 
-Outcome Run(const std::string& arguments) {
+Outcome RunText(const std::string& arguments) {
   return Explorer(absl::StrCat(arguments, " --model=", Model(),
                                " --timing_seconds=0 --threads=2"));
 }
 
 Json Results(const std::string& arguments) {
-  const Outcome run = Run(absl::StrCat(arguments, " -o json"));
+  const Outcome run = RunText(absl::StrCat(arguments, " -o json"));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   return Json::parse(run.out, nullptr, false);
 }
@@ -104,7 +104,7 @@ TEST(ExplorerTextTest, WithoutAPromptThereIsAText) {
   EXPECT_EQ(drawn["context"]["text"], "");
   EXPECT_EQ(drawn["windows"][0]["window_tokens"].size(), 5u);
   // An attribution runs it too: more than one position.
-  const Outcome attributed = Run("--attribute --plan=torch-bf16 -o json");
+  const Outcome attributed = RunText("--attribute --plan=torch-bf16 -o json");
   ASSERT_EQ(attributed.exit_code, 0) << attributed.err;
   EXPECT_GT(Json::parse(attributed.out)["context"]["tokens"].size(), 10u);
 }
@@ -142,7 +142,7 @@ TEST(ExplorerTextTest, SeedsAreReplicates) {
 }
 
 TEST(ExplorerTextTest, ChatIsShownAndRun) {
-  const Outcome run = Run("--plan=f32 --chat --prompt=Hello -o json");
+  const Outcome run = RunText("--plan=f32 --chat --prompt=Hello -o json");
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, AllOf(HasSubstr("<|im_start|>user\nHello<|im_end|>"),
                              HasSubstr("<|im_start|>assistant")));
@@ -156,7 +156,7 @@ TEST(ExplorerTextTest, ChatIsShownAndRun) {
 }
 
 TEST(ExplorerTextTest, GeneratesTextAndIds) {
-  const Outcome run = Run("--generate=6 --prompt='once upon'");
+  const Outcome run = RunText("--generate=6 --prompt='once upon'");
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const std::vector<std::string> lines =
       absl::StrSplit(run.out.substr(0, run.out.size() - 1), '\n');
@@ -209,7 +209,7 @@ TEST(ExplorerTextTest, BadInputNamesWhatIsWrong) {
       {"--plan=f32 --against=nonsense", {"--against=nonsense"}},
   };
   for (const auto& c : cases) {
-    const Outcome run = Run(c.arguments);
+    const Outcome run = RunText(c.arguments);
     EXPECT_EQ(run.exit_code, c.code) << c.arguments << run.err;
     EXPECT_EQ(run.out, "");
     for (const std::string& part : c.message) {
@@ -225,7 +225,7 @@ TEST(ExplorerTextTest, BadInputNamesWhatIsWrong) {
 TEST(ExplorerTextTest, LongerThanTheModelsPositionsWarns) {
   std::string text;
   for (int i = 0; i < 100; ++i) absl::StrAppend(&text, i, " ");
-  const Outcome run = Run(absl::StrCat("--plan=f32 --prompt='", text, "'"));
+  const Outcome run = RunText(absl::StrCat("--plan=f32 --prompt='", text, "'"));
   EXPECT_EQ(run.exit_code, 0);
   EXPECT_THAT(run.err, HasSubstr("longer than the model's 64 positions"));
 }

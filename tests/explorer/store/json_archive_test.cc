@@ -117,7 +117,12 @@ TEST(JsonArchiveTest, AnythingElseIsRefused) {
       EXPECT_FALSE(IsRead(changed, read)) << path << " " << other;
     }
     Json without = whole;
-    without[at.parent_pointer()].erase(at.back());
+    Json& parent = without[at.parent_pointer()];
+    if (parent.is_array()) {
+      parent.erase(std::stoul(at.back()));
+    } else {
+      parent.erase(at.back());
+    }
     TraceMetrics read;
     EXPECT_FALSE(IsRead(without, read)) << path;
   }

@@ -1,4 +1,4 @@
-#include "explorer/app/settings.h"
+#include "explorer/app/model_settings.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "explorer/app/flag_values.h"
 #include "explorer/app/prompts.h"
+#include "explorer/app/settings.h"
 #include "explorer/error/windows.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/sweep.h"
