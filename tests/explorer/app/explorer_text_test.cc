@@ -156,7 +156,8 @@ TEST(ExplorerTextTest, ChatIsShownAndRun) {
 }
 
 TEST(ExplorerTextTest, GeneratesTextAndIds) {
-  const Outcome run = RunText("--generate=6 --prompt='once upon'");
+  const Outcome run = Explorer(
+      absl::StrCat("--generate=6 --prompt='once upon' --model=", Model()));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const std::vector<std::string> lines =
       absl::StrSplit(run.out.substr(0, run.out.size() - 1), '\n');
