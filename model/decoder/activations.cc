@@ -1,5 +1,6 @@
 #include "model/decoder/activations.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,12 +30,9 @@ struct RowsPool::State {
     size_t size;
   };
 
-  explicit State(size_t limit_in) : limit(limit_in) {}
-
-  const size_t limit;
   std::mutex mutex;
   std::vector<Block> kept;  // the oldest first
-  size_t kept_bytes = 0, used_bytes = 0;
+  size_t kept_bytes = 0, used_bytes = 0, most_used_bytes = 0;
 
   // The smallest kept block that holds so many bytes, and not twice as many;
   // null if there is none.
@@ -55,14 +53,21 @@ struct RowsPool::State {
 
   void Use(size_t bytes) {
     used_bytes += bytes;
-    while (!kept.empty() && used_bytes + kept_bytes > limit) {
+    most_used_bytes = std::max(most_used_bytes, used_bytes);
+    while (!kept.empty() && used_bytes + kept_bytes > most_used_bytes) {
       kept_bytes -= kept.front().size;
       kept.erase(kept.begin());
     }
   }
 };
 
-RowsPool::RowsPool(size_t limit) : state_(std::make_shared<State>(limit)) {}
+RowsPool::RowsPool() : state_(std::make_shared<State>()) {}
+
+void RowsPool::Trim() {
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  state_->kept.clear();
+  state_->kept_bytes = 0;
+}
 
 size_t RowsPool::kept_bytes() const {
   const std::lock_guard<std::mutex> lock(state_->mutex);

@@ -44,15 +44,17 @@ class Rows {
 
 // Gives out blocks as Rows::Allocate does, and keeps those that are freed for
 // the next of about their size: zeroing new pages took the kernel a fifth of a
-// pass over 28 streams of 512 tokens. Blocks may outlive it, and be freed by
-// any thread; it is used by one.
+// pass over 28 streams of 512 tokens. What is kept and what is in use are never
+// more together than the most that was in use at once. Blocks may outlive it,
+// and be freed by any thread; it is used by one.
 class RowsPool {
  public:
-  // What is kept and what is in use are together at most so many bytes, and
-  // nothing is kept where more are in use.
-  explicit RowsPool(size_t limit);
+  RowsPool();
 
   Rows Allocate(size_t rows, size_t cols);
+
+  // Frees what is kept.
+  void Trim();
 
   // Bytes of freed blocks that it keeps.
   size_t kept_bytes() const;

@@ -157,9 +157,8 @@ absl::Status RunLockstep(const Weights& weights,
     }
     const absl::Span<const Stream> some = streams.subspan(first, count);
     try {
-      const double most = LockstepBytes(weights.config, some, options.logits);
       LockstepPass pass(weights, some, first, options, work_done, work,
-                        observer, parallel, static_cast<size_t>(most));
+                        observer, parallel);
       const absl::Status status = pass.Run();
       if (!status.ok()) return status;
     } catch (const std::bad_alloc&) {

@@ -372,6 +372,7 @@ void LockstepPass::Head() {
   Norm(0, Op::kFinalNorm, &Values::stream, weights_.final_norm,
        &Values::normed);
   if (stopped_ || options_.logits == Logits::kNone) return;
+  pool_.Trim();  // logits are of another size, and take the memory
   const PanelsView shape = weights_.LmHead().view();
   MatMulArgs args;
   std::vector<Task> tasks = TasksOf(0, {Op::kLmHead}, {&Values::normed});

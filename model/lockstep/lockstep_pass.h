@@ -40,11 +40,10 @@ class LockstepPass {
  public:
   // The arguments must outlive the pass. `first_stream` is the index of
   // streams[0] among all. What is done is added to `work_done`, of `work`.
-  // `most_bytes` are LockstepBytes: freed memory is used again within them.
   LockstepPass(const Weights& weights, absl::Span<const Stream> streams,
                size_t first_stream, const LockstepOptions& options,
                size_t& work_done, size_t work, LockstepObserver& observer,
-               Parallel& parallel, size_t most_bytes)
+               Parallel& parallel)
       : weights_(weights),
         config_(weights.config),
         streams_(streams),
@@ -59,7 +58,6 @@ class LockstepPass {
         kv_size_(static_cast<size_t>(config_.kv_size())),
         head_dim_(static_cast<size_t>(config_.head_dim)),
         variants_(streams),
-        pool_(most_bytes),
         values_(streams.size()) {}
 
   // The streams are as RunLockstep wants them. Cancelled if stopped;
