@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -34,27 +35,24 @@ struct RowsPool::State {
   std::vector<Block> kept;  // the oldest first
   size_t kept_bytes = 0, used_bytes = 0, most_used_bytes = 0;
 
-  // The smallest kept block that holds so many bytes, and not twice as many;
-  // null if there is none.
+  // A kept block of that size, the newest; null if there is none. A larger one
+  // would waste memory that the caller counts on; sizes recur every layer.
   Block Take(size_t bytes) {
-    auto best = kept.end();
-    for (auto it = kept.begin(); it != kept.end(); ++it) {
-      if (it->size >= bytes && it->size / 2 <= bytes &&
-          (best == kept.end() || it->size < best->size)) {
-        best = it;
-      }
+    for (auto it = kept.rbegin(); it != kept.rend(); ++it) {
+      if (it->size != bytes) continue;
+      Block block = std::move(*it);
+      kept.erase(std::next(it).base());
+      kept_bytes -= bytes;
+      return block;
     }
-    if (best == kept.end()) return {nullptr, 0};
-    Block block = std::move(*best);
-    kept.erase(best);
-    kept_bytes -= block.size;
-    return block;
+    return {nullptr, 0};
   }
 
   void Use(size_t bytes) {
     used_bytes += bytes;
     most_used_bytes = std::max(most_used_bytes, used_bytes);
-    while (!kept.empty() && used_bytes + kept_bytes > most_used_bytes) {
+    while (!kept.empty() &&
+           used_bytes + kept_bytes > most_used_bytes - most_used_bytes / 4) {
       kept_bytes -= kept.front().size;
       kept.erase(kept.begin());
     }

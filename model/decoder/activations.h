@@ -43,10 +43,11 @@ class Rows {
 };
 
 // Gives out blocks as Rows::Allocate does, and keeps those that are freed for
-// the next of about their size: zeroing new pages took the kernel a fifth of a
-// pass over 28 streams of 512 tokens. What is kept and what is in use are never
-// more together than the most that was in use at once. Blocks may outlive it,
-// and be freed by any thread; it is used by one.
+// the next of their size: zeroing new pages took the kernel a fifth of a
+// pass over 28 streams of 512 tokens. Something is kept only while it and what
+// is in use are together at most three quarters of the most that was in use at
+// once: other memory, such as that of keys and values, has the rest. Blocks may
+// outlive it, and be freed by any thread; it is used by one.
 class RowsPool {
  public:
   RowsPool();
