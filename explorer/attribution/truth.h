@@ -4,26 +4,16 @@
 #include "absl/status/statusor.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effect.h"
+#include "explorer/error/nearer.h"
 #include "explorer/error/run.h"
 
 namespace ulpscope {
-
-// Which of two plans has the smaller errors against the oracle.
-enum class Nearer {
-  kUnknown,  // a run was stopped
-  kPlan,
-  kReference,
-  kEqual,    // no figure differs
-  kDepends,  // on the figure
-};
 
 // How far a plan, and the plan that it is compared with, are from the oracle.
 struct Truth {
   Effect plan, reference;
 
-  // By rel_l2, logits_rel_l2 and kl, all of which have to agree, but for those
-  // that are equal. A NaN is as far as an infinity, and a KL divergence below
-  // its rounding (metrics.h) is as near as 0.
+  // By rel_l2, logits_rel_l2 and kl.
   Nearer nearer() const;
 };
 

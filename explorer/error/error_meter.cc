@@ -7,13 +7,13 @@
 #include <vector>
 
 #include "absl/algorithm/container.h"
-#include "absl/log/check.h"
 #include "absl/types/span.h"
 #include "explorer/error/massive.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
 #include "explorer/error/token_errors.h"
 #include "kernels/base/matrix.h"
+#include "kernels/base/packed.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -31,7 +31,6 @@ ErrorMeter::ErrorMeter(const ModelConfig& config,
       metrics_(measurements_.size()),
       rows_(measurements_.size()) {
   for (const Measurement& m : measurements_) {
-    CHECK_LE(m.reference, m.value);
     references_.try_emplace(m.reference, config);
   }
 }
@@ -56,10 +55,37 @@ void ErrorMeter::OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
     if (!absl::c_binary_search(streams, measurements_[i].value)) continue;
     measured[measurements_[i].reference].push_back(i);
   }
-  for (const auto& [reference, of] : measured) {
-    Measure(of, references_.at(reference), layer, op, rows);
+  // What waited was shown before.
+  MeasureWaiting();
+  for (const auto& [stream, of] : measured) {
     if (stopped_) return;
+    const Reference& reference = references_.at(stream);
+    if (Has(reference, layer, op)) {
+      Measure(of, reference, layer, op, rows);
+    } else {
+      waiting_.push_back({stream, of, layer, op, Packed(rows), rows.cols});
+    }
   }
+}
+
+bool ErrorMeter::Has(const Reference& reference, size_t layer, Op op) {
+  return op == Op::kLmHead      ? !reference.log_sum_exps.empty()
+         : op == Op::kFinalNorm ? reference.has_norm
+                                : reference.layers.size() >= layer;
+}
+
+void ErrorMeter::MeasureWaiting() {
+  std::vector<Waiting> still;
+  for (Waiting& w : waiting_) {
+    const Reference& reference = references_.at(w.reference);
+    if (stopped_ || !Has(reference, w.layer, w.op)) {
+      still.push_back(std::move(w));
+      continue;
+    }
+    Measure(w.measured, reference, w.layer, w.op,
+            {w.rows.data(), w.rows.size() / w.cols, w.cols});
+  }
+  waiting_ = std::move(still);
 }
 
 void ErrorMeter::Keep(size_t layer, Op op, size_t first_position,
@@ -75,6 +101,7 @@ void ErrorMeter::Keep(size_t layer, Op op, size_t first_position,
     reference.layers.push_back(MetricsOfReference(
         layer, rows, reference.states.CancellationAt(layer)));
   }
+  if (op == Op::kFinalNorm) reference.has_norm = true;
   if (op == Op::kLmHead) {
     auto norms = LogSumExps(rows, monitor_, parallel_);
     stopped_ = !norms.has_value();

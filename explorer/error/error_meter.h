@@ -22,13 +22,15 @@ namespace ulpscope {
 
 // What is measured: one stream's run against another's over the same tokens.
 struct Measurement {
-  size_t value, reference;  // streams; the reference comes first
+  size_t value, reference;  // streams, in any order
   absl::Span<const int32_t> tokens;
   size_t first_scored = 0, end_scored = SIZE_MAX;  // as of a Window
 };
 
 // Makes measurements while all of their streams run in lockstep. Only the
-// references' runs are kept; what several streams share is measured once.
+// references' runs are kept, and what is shown of values before their
+// references, as where a value shares its outputs with an earlier stream, until
+// these come; what several streams share is measured once.
 class ErrorMeter : public LockstepObserver {
  public:
   // Is told that a measurement was made in full.
@@ -55,10 +57,24 @@ class ErrorMeter : public LockstepObserver {
     std::vector<LayerMetrics> layers;  // [layer - 1]: rows without errors
     std::vector<double> log_sum_exps;  // [positions], of the logits
     std::vector<double> massive;       // [positions], of TokenErrors
+    bool has_norm = false;             // whether its final norm was shown
+  };
+  // Rows that wait for their reference.
+  struct Waiting {
+    size_t reference;
+    std::vector<size_t> measured;
+    size_t layer;
+    Op op;
+    std::vector<double> rows;
+    size_t cols;
   };
 
   void Keep(size_t layer, Op op, size_t first_position,
             Matrix<const double> rows, Reference& reference);
+  // Whether the reference's output there was kept.
+  static bool Has(const Reference& reference, size_t layer, Op op);
+  // Measures what waited for outputs that are kept by now.
+  void MeasureWaiting();
   // `measured` are all of one reference, and of the same rows.
   void Measure(absl::Span<const size_t> measured, const Reference& reference,
                size_t layer, Op op, Matrix<const double> rows);
@@ -71,6 +87,7 @@ class ErrorMeter : public LockstepObserver {
   const std::vector<Measurement> measurements_;
   const OnMeasured on_measured_;
   std::map<size_t, Reference> references_;  // by stream
+  std::vector<Waiting> waiting_;            // in the order of their outputs
   std::vector<TraceMetrics> metrics_;       // [measurements]
   // [measurements][layer - 1]: of each position.
   std::vector<std::vector<RowErrors>> rows_;

@@ -96,7 +96,7 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
   };
   std::vector<Measurement> measurements;
   // References first, and of these the ones that are not measured themselves:
-  // a measurement's reference is shown before its value.
+  // little then waits for its reference.
   std::set<std::pair<size_t, size_t>> values;
   for (const Missing& m : missing) {
     values.emplace(queries[m.query].window, queries[m.query].plan);

@@ -17,9 +17,8 @@
 
 namespace ulpscope {
 
-// Errors that are asked for: of a plan on a window, against another plan on it,
-// which is measured at most against one that is not measured itself. Indices of
-// the arguments of MeasureErrors.
+// Errors that are asked for: of a plan on a window, against another plan on it.
+// Indices of the arguments of MeasureErrors.
 struct ErrorQuery {
   size_t plan, reference;
   size_t window;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -123,8 +124,11 @@ std::string FirstTokensText(const RunInfo& info,
                                           first[i])
                         : absl::StrCat(first[i]));
   }
-  return absl::StrCat("`", absl::StrJoin(texts, " "),
-                      first.size() < tokens.size() ? " ...`" : "`");
+  const std::string text = absl::StrCat(
+      absl::StrJoin(texts, " "), first.size() < tokens.size() ? " ..." : "");
+  // One backtick in it would end the code; two with spaces hold it.
+  return absl::StrContains(text, '`') ? absl::StrCat("`` ", text, " ``")
+                                      : absl::StrCat("`", text, "`");
 }
 
 std::string ReportTail(const RunInfo& info) {

@@ -9,6 +9,7 @@
 
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/nearer.h"
 #include "explorer/error/replicates.h"
 #include "explorer/error/windows.h"
 #include "explorer/report/error_fields.h"
@@ -63,6 +64,22 @@ std::optional<double> OfLogits(const TraceMetrics& metrics) {
 
 std::optional<double> MeanGrowth(const TraceMetrics& metrics) {
   return metrics.mean_growth;
+}
+
+std::optional<std::string> NearerName(Nearer nearer) {
+  switch (nearer) {
+    case Nearer::kUnknown:
+      break;
+    case Nearer::kPlan:
+      return "plan";
+    case Nearer::kReference:
+      return "against";
+    case Nearer::kEqual:
+      return "equal";
+    case Nearer::kDepends:
+      return "undecided";
+  }
+  return std::nullopt;
 }
 
 Fields<PlanResult> PlanFields() {
@@ -140,8 +157,9 @@ Fields<PlanResult> PlanFields() {
   fields.emplace_back(
       "nearer_to_oracle", "Nearer", n,
       "Whose errors against the oracle are smaller, by both figures: \"plan\", "
-      "\"against\", or \"undecided\"; null if all errors are against it.",
-      [](const P& p) { return p.nearer; });
+      "\"against\", \"equal\", or \"undecided\" where they disagree; null if "
+      "all errors are against it.",
+      [](const P& p) { return NearerName(p.nearer); });
   const auto greedy = [&fields](const char* name, const char* title, Unit unit,
                                 const char* about, auto of) {
     fields.emplace_back(name, title, unit, about, [of](const P& p) {

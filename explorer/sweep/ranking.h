@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/nearer.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/greedy.h"
 
@@ -33,9 +34,8 @@ struct PlanResult {
   // Of the prompt against the oracle, if errors are against another plan.
   std::optional<TraceMetrics> against_oracle;
   // Whether it or that other plan is nearer to the oracle, by the relative
-  // error of the final hidden state and by the KL divergence: "plan",
-  // "against", or "undecided" where they say different things.
-  std::optional<std::string> nearer;
+  // error of the final hidden state and by the KL divergence.
+  Nearer nearer = Nearer::kUnknown;
   std::optional<GreedyDivergence> greedy;  // none unless asked for
   PlanTiming timing;
   // Tokens per second; none without times.

@@ -17,6 +17,7 @@
 #include "explorer/error/evaluation.h"
 #include "explorer/error/kept.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/nearer.h"
 #include "explorer/error/pooled.h"
 #include "explorer/error/run.h"
 #include "explorer/error/token_summary.h"
@@ -71,18 +72,15 @@ std::string StoppedInErrors(const std::vector<PlanResult>& plans,
 }
 
 // PlanResult::nearer, of the errors against the oracle of both.
-std::optional<std::string> Nearer(const std::optional<TraceMetrics>& plan,
-                                  const std::optional<TraceMetrics>& against) {
+Nearer NearerOf(const std::optional<TraceMetrics>& plan,
+                const std::optional<TraceMetrics>& against) {
   if (!plan.has_value() || !against.has_value() || !plan->complete() ||
       !against->complete()) {
-    return std::nullopt;
+    return Nearer::kUnknown;
   }
-  const double by_state =
-      plan->final_hidden().rel_l2 - against->final_hidden().rel_l2;
-  const double by_kl = plan->logits->kl - against->logits->kl;
-  if (by_state < 0 && by_kl < 0) return "plan";
-  if (by_state > 0 && by_kl > 0) return "against";
-  return "undecided";  // where a figure is NaN, too
+  return NearerBy(
+      {{plan->final_hidden().rel_l2, against->final_hidden().rel_l2},
+       {ComparableKl(plan->logits->kl), ComparableKl(against->logits->kl)}});
 }
 
 struct MeasuredPlans {
@@ -155,7 +153,7 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
     measured.against_oracle = Pooled(truths[against], windows);
   }
   for (PlanResult& result : measured.results) {
-    result.nearer = Nearer(result.against_oracle, measured.against_oracle);
+    result.nearer = NearerOf(result.against_oracle, measured.against_oracle);
   }
   if (options.greedy == 0 || !measured.all) return measured;
   auto greedy = RunGreedily(run, plans[against], measured.plans, options.prompt,

@@ -134,6 +134,40 @@ TEST_F(ErrorMeterTest, PlansMayComeLater) {
   EXPECT_TRUE(metrics[1].complete());
 }
 
+// A value's outputs are shown before its reference's, in one pass or in all.
+TEST_F(ErrorMeterTest, ValuesWaitForTheirReferences) {
+  for (const bool op_by_op : {true, false}) {
+    ErrorMeter meter(Config(), {{0, 1, one_}}, monitor_, parallel_);
+    struct Shown {
+      size_t layer;
+      Op op;
+      std::vector<double> value, reference;
+    };
+    const Shown shown[] = {{0, Op::kEmbed, {1, 1}, {1, 1}},
+                           {1, Op::kMlpResidual, {1, 3}, {1, 2}},
+                           {2, Op::kMlpResidual, {1, 7}, {1, 2}},
+                           {0, Op::kFinalNorm, {1, 4}, {1, 2}},
+                           {0, Op::kLmHead, {0, 1, 3}, {0, 1, 0}}};
+    for (const Shown& s : shown) {
+      Show(meter, {0}, s.layer, s.op, s.value, s.value.size());
+      if (op_by_op)
+        Show(meter, {1}, s.layer, s.op, s.reference, s.reference.size());
+    }
+    for (const Shown& s : shown) {
+      if (!op_by_op)
+        Show(meter, {1}, s.layer, s.op, s.reference, s.reference.size());
+    }
+    const auto metrics = meter.TakeMetrics();
+    ASSERT_TRUE(metrics[0].complete());
+    ASSERT_EQ(metrics[0].layers.size(), 2u);
+    EXPECT_EQ(metrics[0].layers[0].error.max_abs, 1);
+    EXPECT_EQ(metrics[0].layers[1].error.max_abs, 5);
+    EXPECT_EQ(metrics[0].final_norm->max_abs, 2);
+    EXPECT_EQ(metrics[0].logits->max_abs, 3);
+    EXPECT_EQ(metrics[0].tokens->error_l2, (std::vector<double>{5}));
+  }
+}
+
 TEST_F(ErrorMeterTest, WhatIsNotShownIsMissing) {
   ErrorMeter meter(Config(), AgainstFirst(3, one_), monitor_, parallel_);
   Show(meter, {0, 1, 2}, 0, Op::kEmbed, {1, 1});

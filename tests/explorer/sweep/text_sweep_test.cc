@@ -9,6 +9,7 @@
 
 #include "absl/status/status_matchers.h"
 #include "explorer/error/metrics.h"
+#include "explorer/error/nearer.h"
 #include "explorer/error/windows.h"
 #include "explorer/sweep/greedy.h"
 #include "explorer/sweep/ranking.h"
@@ -156,12 +157,33 @@ TEST(TextSweepTest, AgainstAPlanErrorsAreToIt) {
   }
   EXPECT_EQ(result.against_oracle->final_hidden().rel_l2,
             same.against_oracle->final_hidden().rel_l2);
-  EXPECT_EQ(f32.nearer, "plan");
-  EXPECT_EQ(same.nearer, "undecided");  // they are one plan
+  EXPECT_EQ(f32.nearer, Nearer::kPlan);
+  EXPECT_EQ(same.nearer, Nearer::kEqual);  // they are one plan
   // Against the oracle there is nothing more to say.
   truth.against = PlanOf("oracle");
   EXPECT_FALSE(Swept(truth).plans[0].against_oracle.has_value());
-  EXPECT_FALSE(Swept(truth).plans[0].nearer.has_value());
+  EXPECT_EQ(Swept(truth).plans[0].nearer, Nearer::kUnknown);
+}
+
+// Then a plan shares its outputs with the oracle's stream, which comes before
+// the one that it is measured against.
+TEST(TextSweepTest, TheOracleIsAPlanLikeOthers) {
+  SweepOptions options = OptionsOf({"oracle", "f32"});
+  options.windows = ThreeWindows();
+  options.against = PlanOf("torch-bf16");
+  const SweepResult result = Swept(options);
+  const PlanResult& oracle = Find(result, "oracle");
+  ASSERT_TRUE(oracle.measured());
+  EXPECT_EQ(oracle.against_oracle->final_hidden().rmse, 0);
+  EXPECT_EQ(oracle.nearer, Nearer::kPlan);
+  // Its distance to the other is the other's error, of the same size.
+  EXPECT_EQ(oracle.prompt.final_hidden().rmse,
+            result.against_oracle->final_hidden().rmse);
+  EXPECT_EQ(oracle.prompt.logits->max_abs,
+            result.against_oracle->logits->max_abs);
+  // Whatever is run at once.
+  EXPECT_EQ(Find(Swept(options, 1), "oracle").prompt.logits->kl,
+            oracle.prompt.logits->kl);
 }
 
 // The definition: two programs generate, and one says something else.
