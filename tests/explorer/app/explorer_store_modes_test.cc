@@ -18,6 +18,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/explorer/app/run_explorer.h"
 #include "tests/explorer/app/stored_runs.h"
+#include "tests/model/files/checkpoint_bytes.h"
 
 namespace ulpscope {
 namespace {
@@ -244,6 +245,29 @@ TEST(ExplorerStoreModesTest, MadeUpResultsCrashNothing) {
     for (const std::string& command : commands) {
       const Outcome run = Explorer(command);
       EXPECT_EQ(run.exit_code, 0) << command << run.err.substr(0, 3000);
+    }
+  }
+}
+
+// What is kept against one plan is not taken for errors against another, nor
+// for those against the oracle.
+TEST(ExplorerStoreModesTest, ErrorsAgainstAnotherPlanAreOthers) {
+  const std::string store = absl::StrCat(TestFolder(), "/against");
+  const auto layers = [](const std::string& flags) {
+    const Outcome run = Explorer(absl::StrCat(
+        "--plan=f32 --model=synthetic:tiny --tokens=4 --timing_seconds=0 "
+        "--threads=2 -o json ",
+        flags));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return nlohmann::json::parse(run.out, nullptr, false)["layers"];
+  };
+  for (const char* const against : {"torch-bf16", "kahan", "oracle"}) {
+    const std::string flag = absl::StrCat("--against=", against);
+    const nlohmann::json measured = layers(flag);
+    // Made, and then recalled.
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(layers(absl::StrCat(flag, " --store=", store)), measured)
+          << against;
     }
   }
 }
