@@ -373,10 +373,11 @@ class MatMulRun {
         }
         auto value = Sum::Value(d, s, c);
         if (args.scale != 1) {
-          value = RoundBetweenOps<kResult>(d, value);
+          if (!args.unrounded) value = RoundBetweenOps<kResult>(d, value);
           value = hn::Mul(value, hn::Set(d, scale));
         }
-        StoreResult(d, RoundTo<kResult>(d, value), to + i, left...);
+        if (!args.unrounded) value = RoundTo<kResult>(d, value);
+        StoreResult(d, value, to + i, left...);
       });
     }
   }

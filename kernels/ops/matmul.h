@@ -11,7 +11,7 @@ namespace ulpscope {
 // Each output is the strategy's textbook sum over ascending k; bias is its last
 // term; a scale other than 1 multiplies the sum, rounded first to a result
 // format of 16 bits (as PyTorch scales attention scores), and the result is
-// rounded once.
+// rounded once. (An output that is kept unrounded meets neither rounding.)
 void MatMul(Strategy strategy, const MatMulArgs& args, Parallel& parallel);
 
 // Several MatMuls of one A, whose tasks run side by side.

@@ -22,6 +22,9 @@ struct MatMulArgs {
   const double* bias = nullptr;  // n values, or null
   double scale = 1;
   Matrix<double> c;  // must not overlap a
+  // Whether C keeps the sums as the accumulators have them, f32 or f64, rather
+  // than rounded to the strategy's format: what a fused kernel goes on with.
+  bool unrounded = false;
   // Null: what the Parallel knows of this shape.
   const MatMulTuning* tuning = nullptr;
 };

@@ -29,6 +29,9 @@ struct PanelsView {
   size_t k = 0;
   size_t panel_stride = 0;            // elements; bytes of blocks
   const BlockType* blocks = nullptr;  // or null
+  // Whether B is made of activations, as keys and values are, which engines
+  // quantise as they do A.
+  bool activations = false;
 
   size_t panel_bytes() const {
     return blocks != nullptr ? panel_stride : panel_stride * DTypeSize(dtype);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/base/format.h"
+#include "kernels/strategy/engine.h"
 
 namespace ulpscope {
 
@@ -40,6 +41,12 @@ struct StrategyInfo {
   // included; barring overflow and, of formats but f16, underflow.
   double (*error_bound)(const SumTerms& terms);
   bool needs_bf16_dot = false;  // CpuHasBf16Dot of kernels/base/cpu.h
+  // What MatMul emulates under it; or null. `operand` is then the format that
+  // holds its quantised values.
+  const Engine* engine = nullptr;
+
+  // Whether this CPU's time says nothing of the time of what computes so.
+  constexpr bool emulated() const { return engine != nullptr; }
 };
 
 }  // namespace ulpscope

@@ -82,7 +82,11 @@ PanelsView KvCache::Keys(size_t layer, size_t kv_head, size_t positions) const {
   return {
       cache.key_type,
       cache.keys.get() + kv_head * key_head_size_ * DTypeSize(cache.key_type),
-      positions, head_dim_, head_dim_ * kPanelWidth};
+      positions,
+      head_dim_,
+      head_dim_ * kPanelWidth,
+      nullptr,
+      true};
 }
 
 PanelsView KvCache::Values(size_t layer, size_t kv_head,
@@ -91,7 +95,11 @@ PanelsView KvCache::Values(size_t layer, size_t kv_head,
   return {cache.value_type,
           cache.values.get() +
               kv_head * value_head_size_ * DTypeSize(cache.value_type),
-          head_dim_, positions, capacity_ * kPanelWidth};
+          head_dim_,
+          positions,
+          capacity_ * kPanelWidth,
+          nullptr,
+          true};
 }
 
 }  // namespace ulpscope
