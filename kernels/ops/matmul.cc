@@ -14,6 +14,7 @@
 #include "kernels/base/parallel.h"
 #include "kernels/ops/block_layout.h"
 #include "kernels/ops/block_widen.h"
+#include "kernels/ops/engine_matmul.h"
 #include "kernels/ops/matmul_division.h"
 #include "kernels/ops/matmul_prefetch.h"
 #include "kernels/ops/matmul_scratch.h"
@@ -449,6 +450,12 @@ void MatMuls(Strategy strategy, absl::Span<const MatMulArgs> all,
     HWY_ASSERT(args.c.rows == args.a.rows);
     HWY_ASSERT(args.a.data == all[0].a.data && args.a.rows == all[0].a.rows &&
                args.a.cols == all[0].a.cols);
+  }
+  if (strategy.info().engine != nullptr) {
+    for (const MatMulArgs& args : all) {
+      EngineMatMul(strategy.info(), args, parallel);
+    }
+    return;
   }
   HWY_DYNAMIC_DISPATCH(MatMulTable)()[strategy.index()](all, parallel);
 }

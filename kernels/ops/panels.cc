@@ -1,10 +1,15 @@
 #include "kernels/ops/panels.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -99,6 +104,8 @@ bool Panels::Fill(AlignedBytes storage, const void* data, Parallel& parallel,
                   const PackWatch& watch) {
   storage_ = std::move(storage);
   view_.data = storage_.get();
+  largest_ = std::make_unique<LargestMagnitude>(view_);
+  view_.largest = largest_.get();
   const size_t panels = hwy::DivCeil(view_.n, kPanelWidth);
   const size_t step =
       watch == nullptr
@@ -155,6 +162,40 @@ void Panels::FillBlocks(const uint8_t* data, size_t panel) {
                storage_.get() + panel * view_.panel_stride +
                    b * type.layout.panel_bytes());
   }
+}
+
+double LargestMagnitude::Get() const {
+  std::call_once(once_, [this] { value_ = LargestMagnitudeOf(whole_); });
+  return value_;
+}
+
+double LargestMagnitudeOf(const PanelsView& view) {
+  if (view.largest != nullptr) return view.largest->Get();
+  const size_t panels = hwy::DivCeil(view.n, kPanelWidth);
+  std::vector<double> values(view.k * kPanelWidth);
+  alignas(kBlockAlignment) float group[kGroup * kPanelWidth];
+  double largest = 0;
+  for (size_t p = 0; p < panels; ++p) {
+    const auto* const panel =
+        static_cast<const uint8_t*>(view.data) + p * view.panel_bytes();
+    if (view.blocks != nullptr) {
+      const BlockFns& fns = BlockFnsOf(*view.blocks);
+      for (size_t g = 0; g < view.k / kGroup; ++g) {
+        fns.widen(panel, g, g + 1, group, panel);
+        std::copy_n(group, kGroup * kPanelWidth,
+                    values.data() + g * kGroup * kPanelWidth);
+      }
+    } else {
+      Widen(view.dtype, panel, 1, values.size(), values.data());
+    }
+    for (const double value : values) {
+      if (!std::isfinite(value)) {
+        return std::numeric_limits<double>::quiet_NaN();
+      }
+      largest = std::max(largest, std::abs(value));
+    }
+  }
+  return largest;
 }
 
 void Panels::CopyRow(size_t j, double* row) const {

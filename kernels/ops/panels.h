@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <mutex>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,6 +34,8 @@ struct PanelsView {
   // Whether B is made of activations, as keys and values are, which engines
   // quantise as they do A.
   bool activations = false;
+  // Of the whole matrix of which this is a part; null: this is the whole.
+  const class LargestMagnitude* largest = nullptr;
 
   size_t panel_bytes() const {
     return blocks != nullptr ? panel_stride : panel_stride * DTypeSize(dtype);
@@ -42,6 +46,22 @@ struct PanelsView {
   // "BF16", "Q4_K".
   absl::string_view type_name() const { return type().name(); }
 };
+
+// The largest |value| of a matrix, computed when first asked for: NaN if one is
+// not finite. Safe from several threads.
+class LargestMagnitude {
+ public:
+  explicit LargestMagnitude(const PanelsView& whole) : whole_(whole) {}
+  double Get() const;
+
+ private:
+  PanelsView whole_;
+  mutable std::once_flag once_;
+  mutable double value_ = 0;
+};
+
+// That of the whole matrix of which the view is a part.
+double LargestMagnitudeOf(const PanelsView& view);
 
 // Called on the way by the thread that packs, when that many of the n rows are
 // done; false ends it, Cancelled. Null is nobody.
@@ -89,6 +109,7 @@ class Panels {
   PanelsView view_;
   size_t bytes_ = 0;
   AlignedBytes storage_;
+  std::unique_ptr<LargestMagnitude> largest_;
 };
 
 }  // namespace ulpscope

@@ -32,6 +32,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "kernels/strategy/engines.h"
 #include "kernels/strategy/error_free-inl.h"
 #include "kernels/strategy/rounding-inl.h"
 #include "kernels/strategy/strategy_info.h"
@@ -184,11 +185,6 @@ inline constexpr uint32_t kTakenByReductions = KernelBit(Kernel::kMatMul) |
 inline constexpr uint32_t kTakenByAll = kTakenByReductions |
                                         KernelBit(Kernel::kElementwise) |
                                         KernelBit(Kernel::kResidual);
-
-// A computed value's error `e`, and one more rounding of it to `format`.
-inline double WithRounding(const SumTerms& t, double e, Format format) {
-  return e + UnitRoundoff(format) * (t.abs_result + e);
-}
 
 struct F32 {
   using Sum = Recursive<float>;
@@ -365,6 +361,35 @@ struct F16 {
       &Bound};
 };
 
+// Operands rounded, and a result that is not: what a fused kernel goes on with.
+struct BF16F32 {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static constexpr StrategyInfo kInfo = {
+      "bf16_f32",
+      "operands rounded to bf16, f32 FMA, f32 result",
+      KernelBit(Kernel::kMatMul),
+      Format::kBF16,
+      Format::kF32,
+      true,
+      1,
+      &F32::Bound};
+};
+
+struct F16F32 {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static constexpr StrategyInfo kInfo = {
+      "f16_f32",
+      "operands rounded to f16, f32 FMA, f32 result",
+      KernelBit(Kernel::kMatMul),
+      Format::kF16,
+      Format::kF32,
+      true,
+      1,
+      &F32::Bound};
+};
+
 struct Oracle {
   using Sum = Recursive<double>;
   using LongSum = DotTwice<double>;
@@ -391,8 +416,11 @@ struct StrategyList {};
 
 // The one list. A strategy named here appears in every kernel that takes it,
 // every test, the sweep, --help and the reports.
-using AllStrategies = StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16,
-                                   BF16Acc, BF16Hw, F16, Oracle>;
+using AllStrategies =
+    StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16, BF16F32, BF16Acc,
+                 BF16Hw, F16, F16F32, F16Acc, SplitK4, SplitK4BF16, TcH100,
+                 TcH100F16, TcA100, TcV100, TF32, Fp8H100, Fp8H100Fast, Fp8B200,
+                 MxFp8, MxFp4, NvFp4, Int8, Ggml, Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope

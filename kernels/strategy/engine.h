@@ -45,6 +45,9 @@ struct Engine {
   int align_bits = 0;     // N
   int result_bits = 0;    // P
   size_t step_terms = 0;  // K
+  // After so many products the sum is multiplied by the operands' scales, added
+  // to an f32 sum by an FMA, and begun anew; 0: never.
+  size_t promoted = 0;
   // k is divided into as many neighbouring parts, whose sums are added in
   // order, each rounded to `part`.
   size_t parts = 1;
