@@ -40,10 +40,10 @@ struct RopeImpl {
         double* const hi = lo + half;
         const auto x1 = LoadOperand<kOperand>(d, lo, left...);
         const auto x2 = LoadOperand<kOperand>(d, hi, left...);
-        const auto y1 = hn::Sub(RoundBetweenOps<kResult>(d, hn::Mul(x1, c)),
-                                RoundBetweenOps<kResult>(d, hn::Mul(x2, s)));
-        const auto y2 = hn::Add(RoundBetweenOps<kResult>(d, hn::Mul(x2, c)),
-                                RoundBetweenOps<kResult>(d, hn::Mul(x1, s)));
+        const auto y1 = hn::Sub(RoundBetweenOps<S>(d, hn::Mul(x1, c)),
+                                RoundBetweenOps<S>(d, hn::Mul(x2, s)));
+        const auto y2 = hn::Add(RoundBetweenOps<S>(d, hn::Mul(x2, c)),
+                                RoundBetweenOps<S>(d, hn::Mul(x1, s)));
         StoreResult(d, RoundTo<kResult>(d, y1), lo, left...);
         StoreResult(d, RoundTo<kResult>(d, y2), hi, left...);
       }
@@ -66,8 +66,8 @@ struct SwiGluImpl {
           gate.cols, [&](auto d, size_t i, auto... left) HWY_ATTR {
             const auto g = LoadOperand<kOperand>(d, g_row + i, left...);
             const auto u = LoadOperand<kOperand>(d, u_row + i, left...);
-            const auto silu = RoundBetweenOps<kResult>(
-                d, hn::Div(g, OnePlusExp(d, hn::Neg(g))));
+            const auto silu =
+                RoundBetweenOps<S>(d, hn::Div(g, OnePlusExp(d, hn::Neg(g))));
             StoreResult(d, RoundTo<kResult>(d, hn::Mul(silu, u)), y_row + i,
                         left...);
           });

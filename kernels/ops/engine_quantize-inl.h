@@ -116,12 +116,13 @@ inline BlockScale ScaleOf(Code code, const Extremes& x, LineVec outer) {
       return {scale, hn::Div(one, scale)};
     }
     case Code::kNVE2M1: {
+      // pytorch/ao's nvfp4_quantize, by the reciprocal too.
       LineVec scale =
           hn::Div(hn::Div(x.magnitude, hn::Set(d, kE2M1.largest)), outer);
       const LineVec least = hn::Set(d, 0x1p-6f);
       scale = hn::IfThenElse(hn::Lt(scale, least), least, scale);
       scale = RoundToMinifloat(d, kE4M3, scale);
-      return {scale, hn::Div(one, hn::Mul(outer, scale))};
+      return {scale, hn::Div(hn::Div(one, outer), scale)};
     }
     case Code::kInt8: {
       // vLLM's dynamic_scaled_int8_quant.

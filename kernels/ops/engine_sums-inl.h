@@ -17,6 +17,7 @@
 #include "kernels/ops/engine_quantize-inl.h"
 #include "kernels/ops/matmul_states-inl.h"
 #include "kernels/strategy/engine.h"
+#include "kernels/strategy/error_free-inl.h"
 #include "kernels/strategy/rounding-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -291,6 +292,27 @@ HWY_INLINE EngineSums TensorCoreSums(const EngineTile& t) {
   return total;
 }
 
+// sum + a b, rounded once to f32, for a b that f64 holds and an f32 sum. What
+// f64 cannot hold of it is told by a last bit that is 1, as if rounded to odd
+// (Boldo, Melquiond 2008): then rounding to f32 is as of the exact value.
+HWY_INLINE EngineVec AddedOnce(EngineVec a, EngineVec b, EngineVec sum) {
+  const EngineTag d;
+  const hn::RebindToUnsigned<EngineTag> du;
+  EngineVec error;
+  const EngineVec total = TwoSum(sum, hn::Mul(a, b), error);
+  const auto is_inexact =
+      hn::And(hn::Ne(error, hn::Zero(d)), hn::IsFinite(total));
+  // Towards zero first, where it was rounded away from it.
+  const auto is_beyond =
+      hn::Lt(hn::Mul(hn::CopySign(hn::Set(d, 1.0), total), error), hn::Zero(d));
+  const auto bits = hn::BitCast(du, total);
+  const auto less =
+      hn::Sub(bits, hn::IfThenElseZero(hn::RebindMask(du, is_beyond),
+                                       hn::Set(du, uint64_t{1})));
+  const EngineVec odd = hn::BitCast(d, hn::Or(less, hn::Set(du, uint64_t{1})));
+  return RoundTo<Format::kF32>(d, hn::IfThenElse(is_inexact, odd, total));
+}
+
 // Exact sums of blocks. Those of int8 are a whole line's; ggml's are added one
 // after the other, each times its scale, and rounded to f32.
 HWY_INLINE EngineSums BlockSums(const EngineTile& t) {
@@ -328,7 +350,7 @@ HWY_INLINE EngineSums BlockSums(const EngineTile& t) {
             Narrowed(a),
             hn::Mul(Narrowed(t.ScaleOfB(first, v)), Narrowed(exact[j])));
       } else {
-        sums[j] = RoundTo<Format::kF32>(d, hn::MulAdd(exact[j], a, sums[j]));
+        sums[j] = AddedOnce(exact[j], a, sums[j]);
         total.at[j] = Narrowed(sums[j]);
       }
     }

@@ -374,7 +374,7 @@ class MatMulRun {
         }
         auto value = Sum::Value(d, s, c);
         if (args.scale != 1) {
-          if (!args.unrounded) value = RoundBetweenOps<kResult>(d, value);
+          if (!args.unrounded) value = RoundBetweenOps<S>(d, value);
           value = hn::Mul(value, hn::Set(d, scale));
         }
         if (!args.unrounded) value = RoundTo<kResult>(d, value);

@@ -38,6 +38,11 @@ struct AddResidualImpl {
         const V rounded = TwoSum(x, u, err);
         sum = FastTwoSum(
             rounded, hn::Add(err, LoadWidened(d, carry + i, left...)), rest);
+      } else if constexpr (S::kInfo.reads_carry) {
+        // Not taken: the carry is the next norm's alone.
+        const V full = hn::Add(x, u);
+        sum = RoundToBF16(d, full);
+        rest = hn::IfThenElseZero(hn::IsFinite(sum), hn::Sub(full, sum));
       } else if constexpr (sizeof(Lane) == 8 &&
                            S::kInfo.result == Format::kF32) {
         const V full =

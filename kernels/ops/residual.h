@@ -13,11 +13,15 @@ namespace ulpscope {
 //               operands and sum rounded to the format; carry becomes 0
 //   kahan       (stream, carry) is an unevaluated f32 sum, renormalized after
 //               every addition: TwoSum, + carry, FastTwoSum
+//   bf16_fused  as bf16, but carry becomes what the rounding left out, for the
+//               norm that follows (kernels/ops/rmsnorm.h); it is not added
+//               again
 //   f64         the stream is kept in f64 as stream + carry, and stream is its
 //               value rounded to f32
 //   oracle      the stream is f64, and takes over what an earlier strategy has
 //               carried so far; carry becomes 0
-// Whoever else reads the stream sees `stream` alone.
+// Whoever else reads the stream sees `stream` alone, but for norms under
+// bf16_fused.
 void AddResidual(Strategy strategy, const double* update, size_t n,
                  double* stream, double* carry);
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
 #include "hwy/base.h"
 #include "hwy/highway.h"
@@ -24,23 +25,88 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// x of rows from `row` on.
+template <class S>
+class NormOperand {
+ public:
+  NormOperand(const RmsNormArgs& args, size_t row)
+      : x_(args.x.Row(row)), stride_(args.x.stride) {
+    if constexpr (S::kInfo.reads_carry) {
+      carry_ = args.carry.data != nullptr ? args.carry.Row(row) : nullptr;
+      carry_stride_ = args.carry.stride;
+    }
+  }
+
+  template <class D, class... Left>
+  HWY_INLINE hn::Vec<D> Load(D d, size_t r, size_t i, Left... left) const {
+    if constexpr (S::kInfo.reads_carry) {
+      const auto x = LoadWidened(d, x_ + r * stride_ + i, left...);
+      if (carry_ == nullptr) return x;
+      return hn::Add(x,
+                     LoadWidened(d, carry_ + r * carry_stride_ + i, left...));
+    } else {
+      return LoadOperand<S::kInfo.operand>(d, x_ + r * stride_ + i, left...);
+    }
+  }
+
+ private:
+  const double* x_;
+  size_t stride_;
+  const double* carry_ = nullptr;
+  size_t carry_stride_ = 0;
+};
+
+// Whether squares are summed as by a block of threads, and how many.
+template <class S, class = void>
+inline constexpr size_t kPartialSumsOf = 0;
+template <class S>
+inline constexpr size_t
+    kPartialSumsOf<S, std::void_t<decltype(S::kPartialSums)>> = S::kPartialSums;
+
+// The sum of a row's squares: partial sum l of l, l + kPartials, ..., and then
+// l and l + kPartials / 2 are added, l and l + kPartials / 4, ...
+template <size_t kPartials, class S>
+HWY_INLINE float SumSquaresOfThreads(const NormOperand<S>& x, size_t n) {
+  HWY_ALIGN float partial[kPartials] = {};
+  for (size_t first = 0; first < n; first += kPartials) {
+    ForEachVector<float>(std::min(kPartials, n - first),
+                         [&](auto d, size_t i, auto... left) HWY_ATTR {
+                           const auto v = x.Load(d, 0, first + i, left...);
+                           const auto sum = LoadSome(d, partial + i, left...);
+                           StoreSome(d, hn::MulAdd(v, v, sum), partial + i,
+                                     left...);
+                         });
+  }
+  for (size_t width = kPartials / 2; width > 0; width /= 2) {
+    ForEachVector<float>(width, [&](auto d, size_t i, auto... left) HWY_ATTR {
+      const auto sum = hn::Add(LoadSome(d, partial + i, left...),
+                               LoadSome(d, partial + width + i, left...));
+      StoreSome(d, sum, partial + i, left...);
+    });
+  }
+  return partial[0];
+}
+
 // inverse[r] = 1 / sqrt(mean of squares + eps) of rows [row, row + kRows).
 template <class S, class Sum, size_t kRows>
 HWY_INLINE void InverseRms(const RmsNormArgs& args, size_t row,
                            typename Sum::Lane* inverse) {
   using Lane = typename Sum::Lane;
   const size_t n = args.x.cols;
-  const double* const x = args.x.Row(row);
-  const size_t stride = args.x.stride;
   Lane sums[kRows];
-  RowSums<Sum>(
-      n,
-      [&](auto d, size_t r, size_t i, auto& s, auto& c, auto... left) HWY_ATTR {
-        const auto v =
-            LoadOperand<S::kInfo.operand>(d, x + r * stride + i, left...);
-        Sum::AddSquare(d, v, s, c);
-      },
-      sums);
+  if constexpr (kPartialSumsOf<S> != 0) {
+    for (size_t r = 0; r < kRows; ++r) {
+      sums[r] = SumSquaresOfThreads<kPartialSumsOf<S>>(
+          NormOperand<S>(args, row + r), n);
+    }
+  } else {
+    const NormOperand<S> x(args, row);
+    RowSums<Sum>(
+        n,
+        [&](auto d, size_t r, size_t i, auto& s, auto& c, auto... left)
+            HWY_ATTR { Sum::AddSquare(d, x.Load(d, r, i, left...), s, c); },
+        sums);
+  }
   // Scalars would wait for each other at the divider.
   const hn::CappedTag<Lane, kRows> drows;
   for (size_t r = 0; r < kRows; r += hn::Lanes(drows)) {
@@ -58,23 +124,21 @@ HWY_INLINE void ScaleRows(const RmsNormArgs& args, size_t row,
                           const Lane* inverse) {
   constexpr Format kOperand = S::kInfo.operand;
   constexpr Format kResult = S::kInfo.result;
-  const double* const x = args.x.Row(row);
+  const NormOperand<S> x(args, row);
   double* const y = args.y.Row(row);
-  const size_t x_stride = args.x.stride;
   const size_t y_stride = args.y.stride;
   const double* HWY_RESTRICT weight = args.weight;
-  ForEachVector<Lane>(args.x.cols, [&](auto d, size_t i,
-                                       auto... left) HWY_ATTR {
-    const auto w = LoadOperand<kOperand>(d, weight + i, left...);
-    HWY_UNROLL(4)
-    for (size_t r = 0; r < kRows; ++r) {
-      auto v = hn::Mul(LoadOperand<kOperand>(d, x + r * x_stride + i, left...),
-                       hn::Set(d, inverse[r]));
-      v = RoundBetweenOps<kResult>(d, v);
-      StoreResult(d, RoundTo<kResult>(d, hn::Mul(w, v)), y + r * y_stride + i,
-                  left...);
-    }
-  });
+  ForEachVector<Lane>(
+      args.x.cols, [&](auto d, size_t i, auto... left) HWY_ATTR {
+        const auto w = LoadOperand<kOperand>(d, weight + i, left...);
+        HWY_UNROLL(4)
+        for (size_t r = 0; r < kRows; ++r) {
+          auto v = hn::Mul(x.Load(d, r, i, left...), hn::Set(d, inverse[r]));
+          v = RoundBetweenOps<S>(d, v);
+          StoreResult(d, RoundTo<kResult>(d, hn::Mul(w, v)),
+                      y + r * y_stride + i, left...);
+        }
+      });
 }
 
 // Rows [row, end): whole groups of kRows. A group is scaled after the next

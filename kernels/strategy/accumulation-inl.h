@@ -299,6 +299,64 @@ struct BF16 {
       &Bound};
 };
 
+// What fused kernels make of PyTorch's chains of ops.
+struct BF16Late {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static constexpr StrategyInfo kInfo = {
+      "bf16_late",
+      "operands bf16, f32 until the end of the op, rounded once to bf16",
+      KernelBit(Kernel::kRmsNorm) | KernelBit(Kernel::kElementwise),
+      Format::kBF16,
+      Format::kBF16,
+      true,
+      1,
+      &BF16::Bound,
+      false,
+      nullptr,
+      true};
+};
+
+// vLLM's RMSNorm.forward_native with a residual. The residual's addition leaves
+// what it rounds off in the carry, for the norm that follows alone.
+struct BF16Fused {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static constexpr StrategyInfo kInfo = {
+      "bf16_fused",
+      "bf16, and the norm reads the residual's sum before it is rounded",
+      KernelBit(Kernel::kRmsNorm) | KernelBit(Kernel::kResidual),
+      Format::kBF16,
+      Format::kBF16,
+      true,
+      1,
+      &BF16::Bound,
+      false,
+      nullptr,
+      false,
+      true};
+};
+
+// Blocks of threads, one strided partial sum each, then a tree: vLLM's RMSNorm
+// has 1024 threads for fewer than 256 tokens, and 256 for more.
+template <size_t kThreads>
+struct BF16Lanes {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static constexpr size_t kPartialSums = kThreads;
+  static constexpr StrategyInfo kInfo = {
+      kThreads == 256 ? "bf16_lanes256" : "bf16_lanes1024",
+      kThreads == 256
+          ? "bf16, squares in 256 strided partial sums, then a tree"
+          : "bf16, squares in 1024 strided partial sums, then a tree",
+      KernelBit(Kernel::kRmsNorm),
+      Format::kBF16,
+      Format::kBF16,
+      true,
+      1,
+      &BF16::Bound};
+};
+
 struct BF16Acc {
   using Sum = BF16Running;
   using LongSum = Sum;
@@ -417,10 +475,11 @@ struct StrategyList {};
 // The one list. A strategy named here appears in every kernel that takes it,
 // every test, the sweep, --help and the reports.
 using AllStrategies =
-    StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16, BF16F32, BF16Acc,
-                 BF16Hw, F16, F16F32, F16Acc, SplitK4, SplitK4BF16, TcH100,
-                 TcH100F16, TcA100, TcV100, TF32, Fp8H100, Fp8H100Fast, Fp8B200,
-                 MxFp8, MxFp4, NvFp4, Int8, Ggml, Oracle>;
+    StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16, BF16F32, BF16Late,
+                 BF16Fused, BF16Lanes<256>, BF16Lanes<1024>, BF16Acc, BF16Hw,
+                 F16, F16F32, F16Acc, SplitK4, SplitK4BF16, TcH100, TcH100F16,
+                 TcA100, TcV100, TF32, Fp8H100, Fp8H100Fast, Fp8B200, MxFp8,
+                 MxFp4, NvFp4, Int8, Ggml, Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope

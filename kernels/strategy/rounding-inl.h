@@ -70,11 +70,16 @@ HWY_INLINE V RoundTo(D d, V v) {
 }
 
 // What one PyTorch op hands to the next within what is one op here: rounded to
-// results of 16 bits, and as the lanes have it otherwise.
-template <Format kResult, class D, class V = hn::Vec<D>>
+// results of 16 bits, and as the lanes have it otherwise, or where strategy S
+// rounds once.
+template <class S, class D, class V = hn::Vec<D>>
 HWY_INLINE V RoundBetweenOps(D d, V v) {
-  if constexpr (Has16Bits(kResult)) return RoundTo<kResult>(d, v);
-  return v;
+  constexpr Format kResult = S::kInfo.result;
+  if constexpr (Has16Bits(kResult) && !S::kInfo.rounds_once) {
+    return RoundTo<kResult>(d, v);
+  } else {
+    return v;
+  }
 }
 
 // Whether Lanes(d) elements of T fill more than the widest vector.

@@ -44,6 +44,11 @@ struct StrategyInfo {
   // What MatMul emulates under it; or null. `operand` is then the format that
   // holds its quantised values.
   const Engine* engine = nullptr;
+  // Whether what PyTorch would round between the operations of one op is not,
+  // as in fused kernels: results are rounded once.
+  bool rounds_once = false;
+  // Whether a norm reads the stream before the residual's addition rounded it.
+  bool reads_carry = false;
 
   // Whether this CPU's time says nothing of the time of what computes so.
   constexpr bool emulated() const { return engine != nullptr; }

@@ -126,6 +126,7 @@ struct Decoder::Projection {
 void Decoder::RunLayer(size_t layer) {
   const LayerWeights& w = weights_.layers[layer - 1];
   const Matrix<double> stream(stream_.data(), rows_, hidden_size_);
+  const Matrix<double> carry(carry_.data(), rows_, hidden_size_);
   const Matrix<double> normed(normed_.data(), rows_, hidden_size_);
   const Matrix<double> update(update_.data(), rows_, hidden_size_);
   const size_t qkv_size = q_size_ + 2 * kv_size_;
@@ -133,14 +134,14 @@ void Decoder::RunLayer(size_t layer) {
   const Matrix<double> k(qkv_.data() + q_size_, rows_, kv_size_, qkv_size);
   const Matrix<double> v(k.data + kv_size_, rows_, kv_size_, qkv_size);
 
-  Norm(layer, Op::kInputNorm, stream, w.input_norm, normed);
+  Norm(layer, Op::kInputNorm, {stream, carry}, w.input_norm, normed);
   Project(layer, normed,
           {{Op::kQProj, w.q_proj, w.q_bias, q},
            {Op::kKProj, w.k_proj, w.k_bias, k},
            {Op::kVProj, w.v_proj, w.v_bias, v}});
   if (config_.qk_norm) {
-    Norm(layer, Op::kQNorm, q, w.q_norm, q);
-    Norm(layer, Op::kKNorm, k, w.k_norm, k);
+    Norm(layer, Op::kQNorm, {q}, w.q_norm, q);
+    Norm(layer, Op::kKNorm, {k}, w.k_norm, k);
   }
   ForRows([&](size_t r) {
     angles_.Rotate(plan_.Get(layer, Op::kRope), r,
@@ -159,7 +160,7 @@ void Decoder::RunLayer(size_t layer) {
   const size_t intermediate = static_cast<size_t>(config_.intermediate_size);
   const Matrix<double> gate(gate_.data(), rows_, intermediate);
   const Matrix<double> up(up_.data(), rows_, intermediate);
-  Norm(layer, Op::kPostNorm, stream, w.post_norm, normed);
+  Norm(layer, Op::kPostNorm, {stream, carry}, w.post_norm, normed);
   Project(layer, normed,
           {{Op::kGateProj, w.gate_proj, w.gate_bias, gate},
            {Op::kUpProj, w.up_proj, w.up_bias, up}});
@@ -199,8 +200,9 @@ void Decoder::Attend(size_t layer) {
 
 void Decoder::Head(Logits logits) {
   const Matrix<double> stream(stream_.data(), rows_, hidden_size_);
+  const Matrix<double> carry(carry_.data(), rows_, hidden_size_);
   const Matrix<double> normed(normed_.data(), rows_, hidden_size_);
-  Norm(0, Op::kFinalNorm, stream, weights_.final_norm, normed);
+  Norm(0, Op::kFinalNorm, {stream, carry}, weights_.final_norm, normed);
   logits_rows_ = logits == Logits::kNone   ? 0
                  : logits == Logits::kLast ? 1
                                            : rows_;
@@ -241,9 +243,10 @@ void Decoder::Project(size_t layer, Matrix<const double> x,
   for (const Projection& p : projections) Observe(layer, p.op, p.y);
 }
 
-void Decoder::Norm(size_t layer, Op op, Matrix<const double> x,
+void Decoder::Norm(size_t layer, Op op, const NormInput& in,
                    const std::vector<double>& weight, Matrix<double> y) {
-  NormRows(plan_.Get(layer, op), x, weight, config_.rms_norm_eps, y, parallel_);
+  NormRows(plan_.Get(layer, op), in, weight, config_.rms_norm_eps, y,
+           parallel_);
   Observe(layer, op, y);
 }
 

@@ -67,7 +67,7 @@ class Decoder {
   struct Projection;
   void Project(size_t layer, Matrix<const double> x,
                std::initializer_list<Projection> projections);
-  void Norm(size_t layer, Op op, Matrix<const double> x,
+  void Norm(size_t layer, Op op, const NormInput& in,
             const std::vector<double>& weight, Matrix<double> y);
   void Residual(size_t layer, Op op);
   void Observe(size_t layer, Op op, Matrix<const double> rows) {

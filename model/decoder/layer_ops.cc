@@ -16,9 +16,10 @@
 
 namespace ulpscope {
 
-void NormRows(Strategy strategy, Matrix<const double> x,
+void NormRows(Strategy strategy, const NormInput& in,
               const std::vector<double>& weight, double eps, Matrix<double> y,
               Parallel& parallel) {
+  const Matrix<const double> x = in.x;
   const size_t width = weight.size();
   const size_t heads = x.cols / width;
   RmsNormArgs args;
@@ -26,6 +27,7 @@ void NormRows(Strategy strategy, Matrix<const double> x,
   args.eps = eps;
   if (heads == 1) {
     args.x = x;
+    args.carry = in.carry;
     args.y = y;
     RmsNorm(strategy, args, parallel);
     return;

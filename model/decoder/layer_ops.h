@@ -13,9 +13,16 @@
 
 namespace ulpscope {
 
+// What a norm reads: rows, and what the residual's rounding left of them, which
+// is without data where there is none (kernels/ops/rmsnorm.h).
+struct NormInput {
+  Matrix<const double> x;
+  Matrix<const double> carry = {};
+};
+
 // RMSNorm of each run of weight.size() values of a row: the whole row, or its
-// heads. y may be x.
-void NormRows(Strategy strategy, Matrix<const double> x,
+// heads, which have no carry. y may be x.
+void NormRows(Strategy strategy, const NormInput& in,
               const std::vector<double>& weight, double eps, Matrix<double> y,
               Parallel& parallel);
 

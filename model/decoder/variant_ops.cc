@@ -64,15 +64,16 @@ void HalvesToNeighbours(const std::vector<double>& from, double* to) {
 
 }  // namespace
 
-void VariantNorm(Strategy strategy, const Variant& variant,
-                 Matrix<const double> x, const std::vector<double>& weight,
-                 double eps, Matrix<double> y, Parallel& parallel) {
+void VariantNorm(Strategy strategy, const Variant& variant, const NormInput& in,
+                 const std::vector<double>& weight, double eps,
+                 Matrix<double> y, Parallel& parallel) {
+  const Matrix<const double> x = in.x;
   if (variant.norm_eps >= 0) eps = variant.norm_eps;
   const Format result = strategy.info().result;
   const bool cast_once = variant.norm_weight_before_cast &&
                          UnitRoundoff(result) > UnitRoundoff(Format::kF32);
   if (!cast_once && !variant.norm_weight_plus_one) {
-    NormRows(strategy, x, weight, eps, y, parallel);
+    NormRows(strategy, in, weight, eps, y, parallel);
     return;
   }
   std::vector<double> w = weight;
@@ -82,13 +83,13 @@ void VariantNorm(Strategy strategy, const Variant& variant,
     for (double& value : w) value += 1;
   }
   if (!cast_once) {
-    NormRows(strategy, x, w, eps, y, parallel);
+    NormRows(strategy, in, w, eps, y, parallel);
     return;
   }
   for (size_t r = 0; r < x.rows; ++r) {
     RoundRow(operand, x.Row(r), x.cols, y.Row(r));
   }
-  NormRows(RounderTo(Format::kF32), y, w, eps, y, parallel);
+  NormRows(RounderTo(Format::kF32), {y}, w, eps, y, parallel);
   for (size_t r = 0; r < y.rows; ++r) {
     const std::vector<double> row(y.Row(r), y.Row(r) + y.cols);
     RoundRow(RounderTo(result), row.data(), y.cols, y.Row(r));

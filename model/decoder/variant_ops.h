@@ -18,10 +18,10 @@ namespace ulpscope {
 // NormRows. `eps` is the config's. Where the weight comes before the cast, a
 // result in bf16 or f16 is rounded once, from f32, and the squares are summed
 // by f32 whatever the strategy; 1 is then added to a weight in f32, as Gemma
-// does, and otherwise before it is rounded.
-void VariantNorm(Strategy strategy, const Variant& variant,
-                 Matrix<const double> x, const std::vector<double>& weight,
-                 double eps, Matrix<double> y, Parallel& parallel);
+// does, and otherwise before it is rounded. The carry is not read then.
+void VariantNorm(Strategy strategy, const Variant& variant, const NormInput& in,
+                 const std::vector<double>& weight, double eps,
+                 Matrix<double> y, Parallel& parallel);
 
 // RopeAngles::Rotate.
 void VariantRotate(Strategy strategy, const Variant& variant,

@@ -223,7 +223,13 @@ void LockstepPass::Start(size_t layer) {
 void LockstepPass::Norm(size_t layer, Op op, Slot x,
                         const std::vector<double>& weight, Slot y) {
   if (active_.empty()) return;
-  std::vector<Task> tasks = TasksOf(layer, {op}, {x});
+  // Streams that differ in what they carry share a norm unless one reads it.
+  std::vector<Slot> inputs = {x};
+  const bool reads_carry = absl::c_any_of(active_, [&](size_t s) {
+    return streams_[s].plan.Get(layer, op).info().reads_carry;
+  });
+  if (x == &Values::stream && reads_carry) inputs.push_back(&Values::carry);
+  std::vector<Task> tasks = TasksOf(layer, {op}, inputs);
   const bool done =
       Compute(tasks, {tasks.front().inputs.front().view().cols}, kPieceRows,
               [&](Strategy strategy, const Variant& variant, auto,
@@ -234,7 +240,9 @@ void LockstepPass::Norm(size_t layer, Op op, Slot x,
                   }
                   return;
                 }
-                VariantNorm(strategy, variant, in[0], weight,
+                NormInput input = {in[0]};
+                if (in.size() > 1) input.carry = in[1];
+                VariantNorm(strategy, variant, input, weight,
                             config_.rms_norm_eps, out[0], parallel_);
               });
   if (!done) return;

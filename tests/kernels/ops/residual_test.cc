@@ -78,7 +78,8 @@ TEST_P(ResidualTest, HasTheTextbooksBits) { CompareSequences(); }
 TEST_P(ResidualTest, OnlyACarriedStreamKeepsSwampedUpdates) {
   constexpr int kCount = 1000;
   const double error = SwampedError(kCount);
-  if (FindTextbook(strategy().name())->carry != Carry::kNone) {
+  const Carry carry = FindTextbook(strategy().name())->carry;
+  if (carry != Carry::kNone && carry != Carry::kLeft) {
     EXPECT_LE(error, 1 + kCount * kU);
   } else {
     EXPECT_GE(error, 0.39 * kCount);
@@ -143,7 +144,8 @@ INSTANTIATE_TEST_SUITE_P(
     All, ResidualKeepsCarryTest,
     testing::ValuesIn(With({Carry::kF32Compensation, Carry::kF64})), NameOf);
 INSTANTIATE_TEST_SUITE_P(All, ResidualClearsCarryTest,
-                         testing::ValuesIn(With({Carry::kNone})), NameOf);
+                         testing::ValuesIn(With({Carry::kNone, Carry::kLeft})),
+                         NameOf);
 INSTANTIATE_TEST_SUITE_P(All, ResidualTakesCarryTest,
                          testing::ValuesIn(With({Carry::kTaken})), NameOf);
 INSTANTIATE_TEST_SUITE_P(

@@ -38,10 +38,12 @@ class RmsNormTest : public KernelTest {
   }
 
   void Run(Matrix<const double> x, const std::vector<double>& weight,
-           Matrix<double> y, size_t threads = 1) {
+           Matrix<double> y, size_t threads = 1,
+           Matrix<const double> carry = {}) {
     Parallel parallel(threads);
     RmsNormArgs args;
     args.x = x;
+    args.carry = carry;
     args.weight = weight.data();
     args.eps = kEps;
     args.y = y;
@@ -87,6 +89,30 @@ TEST_P(RmsNormTest, EpsilonKeepsZerosFinite) {
   Run(Matrix<const double>(x.data(), 1, 40), weight,
       Matrix<double>(y.data(), 1, 40));
   EXPECT_EQ(y, x);
+}
+
+// What the residual's addition rounded off is read by the strategies that say
+// so, and by no other.
+TEST_P(RmsNormTest, CarriesOfRows) {
+  Random random(3);
+  constexpr size_t kRows = 5, kCols = 37, kStride = 41;
+  const std::vector<double> x = Draw(kRows * kStride, random);
+  std::vector<double> carry = Draw(kRows * kStride, random);
+  for (double& value : carry) value *= 0x1p-9;
+  const std::vector<double> weight = Draw(kCols, random);
+  std::vector<double> y(kRows * kCols);
+  Run({x.data(), kRows, kCols, kStride}, weight, {y.data(), kRows, kCols}, 2,
+      {carry.data(), kRows, kCols, kStride});
+  const Textbook& t = *FindTextbook(strategy().name());
+  EXPECT_EQ(t.reads_carry, info().reads_carry);
+  for (size_t r = 0; r < kRows; ++r) {
+    const auto row = absl::MakeConstSpan(x).subspan(r * kStride, kCols);
+    const auto left = absl::MakeConstSpan(carry).subspan(r * kStride, kCols);
+    EXPECT_TRUE(
+        HasBits<double>(absl::MakeConstSpan(y).subspan(r * kCols, kCols),
+                        TextbookRmsNorm(t, row, weight, kEps, left)))
+        << r;
+  }
 }
 
 TEST_P(RmsNormTest, RowsStridesAndThreads) {

@@ -50,8 +50,10 @@ Format LaneOf(const StrategyInfo& info) {
 // products; FMA rounds each together with its addition, so they cost nothing
 // but to kahan, which rounds them before.
 //
-//   f32, bf16, f16
+//   f32, bf16, f16, bf16_late, bf16_fused
 //              a term meets m additions and 4 merges: gamma_(m + 4)
+//   bf16_lanes256, bf16_lanes1024
+//              as many lanes, and 8 or 10 merges
 //   f64        the same with u = 2^-53
 //   pairwise   min(m, 64) additions in its block, ceil(log2 blocks) in the
 //              tree, 4 merges
@@ -73,7 +75,14 @@ double RowSumError(absl::string_view name, size_t n, bool products) {
     return Both(Roundings(1, format),
                 Roundings(m + 5, format) * Roundings(m + 9, format));
   };
-  if (name == "f32" || name == "bf16" || name == "f16") {
+  if (name == "bf16_lanes256") {
+    return Roundings(std::ceil(n / 256.0) + 8, Format::kF32);
+  }
+  if (name == "bf16_lanes1024") {
+    return Roundings(std::ceil(n / 1024.0) + 10, Format::kF32);
+  }
+  if (name == "f32" || name == "bf16" || name == "f16" || name == "bf16_late" ||
+      name == "bf16_fused") {
     return Roundings(m + 4, Format::kF32);
   }
   if (name == "f64") return Roundings(m + 4, Format::kF64);
@@ -116,8 +125,9 @@ double RmsNormError(const StrategyInfo& info, size_t n) {
   if (radicand >= 1) return std::numeric_limits<double>::infinity();
   const double root = 1 / std::sqrt(1 - radicand) - 1;
   const double steps = Both(root, Roundings(4, lane));
-  const double casts =
-      Has16Bits(info.result) ? Roundings(2, info.result) : ResultRounding(info);
+  const double casts = info.rounds_once         ? Roundings(1, info.result)
+                       : Has16Bits(info.result) ? Roundings(2, info.result)
+                                                : ResultRounding(info);
   return Both(steps, casts);
 }
 
@@ -385,6 +395,11 @@ struct Pair {
 
 constexpr Pair kPairs[] = {
     {Kernel::kRmsNorm, "bf16_acc", "bf16"},
+    {Kernel::kRmsNorm, "bf16", "bf16_late"},
+    {Kernel::kRmsNorm, "bf16_fused", "bf16_late"},
+    {Kernel::kRmsNorm, "bf16_lanes256", "bf16_late"},
+    {Kernel::kRmsNorm, "bf16_lanes1024", "bf16_late"},
+    {Kernel::kRmsNorm, "bf16_late", "f16"},
     {Kernel::kRmsNorm, "bf16", "f16"},
     {Kernel::kRmsNorm, "f16", "f32"},
     {Kernel::kRmsNorm, "f32", "pairwise"},

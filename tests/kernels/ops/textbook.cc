@@ -187,6 +187,16 @@ constexpr Textbook kTextbooks[] = {
     {"dot2", kF32, kF32, kF32, kDot2F32, kDot2F32, Carry::kNone},
     {"f64", kF32, kF64, kF32, kRecursiveF64, kRecursiveF64, Carry::kF64},
     {"bf16", kBF16, kF32, kBF16, kRecursiveF32, kRecursiveF32, Carry::kNone},
+    {"bf16_f32", kBF16, kF32, kF32, kRecursiveF32, kRecursiveF32, Carry::kNone},
+    {"f16_f32", kF16, kF32, kF32, kRecursiveF32, kRecursiveF32, Carry::kNone},
+    {"bf16_late", kBF16, kF32, kBF16, kRecursiveF32, kRecursiveF32,
+     Carry::kNone, true},
+    {"bf16_fused", kBF16, kF32, kBF16, kRecursiveF32, kRecursiveF32,
+     Carry::kLeft, false, true},
+    {"bf16_lanes256", kBF16, kF32, kBF16, kRecursiveF32, kRecursiveF32,
+     Carry::kNone, false, false, 256},
+    {"bf16_lanes1024", kBF16, kF32, kBF16, kRecursiveF32, kRecursiveF32,
+     Carry::kNone, false, false, 1024},
     {"bf16_acc", kBF16, kF32, kBF16, kBf16Running, kBf16Running, Carry::kNone},
     {"f16", kF16, kF32, kF16, kRecursiveF32, kRecursiveF32, Carry::kNone},
     {"oracle", kF64, kF64, kF64, kRecursiveF64, kDot2F64, Carry::kTaken},
@@ -201,8 +211,9 @@ double Step(const Textbook& t, double exact_or_f64) {
 }
 
 // What PyTorch's bf16 and float16 round between two ops, and other formats do
-// not.
+// not, nor fused kernels.
 double BetweenOps(const Textbook& t, double x) {
+  if (t.rounds_once) return x;
   if (t.result == kBF16) return RoundedToBf16(x);
   if (t.result == kF16) return RoundedToF16(x);
   return x;
@@ -253,21 +264,20 @@ double TextbookDot(const Textbook& t, absl::Span<const double> a,
 }
 
 double TextbookRowSum(const Textbook& t, absl::Span<const double> a,
-                      absl::Span<const double> b) {
-  constexpr size_t kLanes = 16;
-  const size_t steps = (a.size() + kLanes - 1) / kLanes;
+                      absl::Span<const double> b, size_t num_lanes) {
+  const size_t steps = (a.size() + num_lanes - 1) / num_lanes;
   const TextbookSum& sum = t.SumOf(a.size());
   std::vector<PartialSum> lanes;
-  for (size_t lane = 0; lane < kLanes; ++lane) {
+  for (size_t lane = 0; lane < num_lanes; ++lane) {
     std::vector<double> lane_a(steps, 0.0);
     std::vector<double> lane_b(steps, 0.0);
-    for (size_t i = lane, step = 0; i < a.size(); i += kLanes, ++step) {
+    for (size_t i = lane, step = 0; i < a.size(); i += num_lanes, ++step) {
       lane_a[step] = a[i];
       lane_b[step] = b[i];
     }
     lanes.push_back(sum.products(lane_a, lane_b));
   }
-  for (const size_t distance : {8, 4, 2, 1}) {
+  for (size_t distance = num_lanes / 2; distance > 0; distance /= 2) {
     for (size_t lane = 0; lane < distance; ++lane) {
       sum.merge(lanes[lane + distance], lanes[lane]);
     }
@@ -277,11 +287,16 @@ double TextbookRowSum(const Textbook& t, absl::Span<const double> a,
 
 std::vector<double> TextbookRmsNorm(const Textbook& t,
                                     absl::Span<const double> x,
-                                    absl::Span<const double> weight,
-                                    double eps) {
-  const std::vector<double> in = Rounded(t.operand, x);
+                                    absl::Span<const double> weight, double eps,
+                                    absl::Span<const double> carry) {
+  std::vector<double> in = Rounded(t.reads_carry ? t.lane : t.operand, x);
+  if (t.reads_carry) {
+    for (size_t i = 0; i < carry.size(); ++i) {
+      in[i] = Step(t, in[i] + Rounded(t.lane, carry[i]));
+    }
+  }
   const double n = static_cast<double>(in.size());
-  const double mean = Step(t, TextbookRowSum(t, in, in) / n);
+  const double mean = Step(t, TextbookRowSum(t, in, in, t.partial_sums) / n);
   const double root = Step(t, std::sqrt(Step(t, mean + Rounded(t.lane, eps))));
   const double inverse = Step(t, 1.0 / root);
   std::vector<double> y;
@@ -340,6 +355,12 @@ void TextbookAddResidual(const Textbook& t, double update, double& stream,
   const double x = Rounded(t.operand, stream);
   const double u = Rounded(t.operand, update);
   switch (t.carry) {
+    case Carry::kLeft: {
+      const double sum = Step(t, x + u);
+      stream = Rounded(t.result, sum);
+      carry = std::isfinite(stream) ? Step(t, sum - stream) : 0;
+      return;
+    }
     case Carry::kNone:
       stream = Rounded(t.result, Step(t, x + u));
       carry = 0;

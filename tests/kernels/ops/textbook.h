@@ -36,7 +36,8 @@ struct TextbookSum {
 
 // What the residual stream of a strategy carries along: nothing, nothing but
 // takes what it is given, ...
-enum class Carry { kNone, kTaken, kF32Compensation, kF64 };
+// ..., or what its rounding leaves, which is not taken.
+enum class Carry { kNone, kTaken, kF32Compensation, kF64, kLeft };
 
 struct Textbook {
   absl::string_view name;
@@ -46,6 +47,9 @@ struct Textbook {
   TextbookSum sum;       // of fewer than 2^14 terms
   TextbookSum long_sum;  // of 2^14 terms or more
   Carry carry;
+  bool rounds_once = false;  // at the end of an op
+  bool reads_carry = false;  // a norm's x and carry, added and unrounded
+  size_t partial_sums = 16;  // of a norm's squares
 
   const TextbookSum& SumOf(size_t terms) const {
     return terms < 16384 ? sum : long_sum;
@@ -63,14 +67,15 @@ double TextbookDot(const Textbook& t, absl::Span<const double> a,
                    absl::Span<const double> b, const double* bias,
                    double scale);
 
-// The sum of a[i] b[i] in 16 lanes, a and b as they are.
+// The sum of a[i] b[i] in that many lanes, a and b as they are.
 double TextbookRowSum(const Textbook& t, absl::Span<const double> a,
-                      absl::Span<const double> b);
+                      absl::Span<const double> b, size_t num_lanes = 16);
 
+// `carry` is what the residual's addition left, or empty.
 std::vector<double> TextbookRmsNorm(const Textbook& t,
                                     absl::Span<const double> x,
-                                    absl::Span<const double> weight,
-                                    double eps);
+                                    absl::Span<const double> weight, double eps,
+                                    absl::Span<const double> carry = {});
 
 // What the exponentials of a softmax are taken of: x - max, in lane format.
 std::vector<double> TextbookLogits(const Textbook& t,

@@ -51,19 +51,32 @@ struct StrategyOnTarget {
 };
 
 // Parameters of the tests of one kernel: every strategy that it takes, on every
-// target.
+// target. Those that emulate an engine have tests of their own
+// (tests/kernels/ops/engine_matmul_test.cc).
 inline std::vector<StrategyOnTarget> StrategiesOnTargets(Kernel kernel) {
   std::vector<StrategyOnTarget> all;
   for (const int64_t target : RunnableTargets()) {
     const ScopedTarget scoped_target(target);
     for (size_t i = 0; i < Strategies().size(); ++i) {
-      if (Strategy(i).Takes(kernel)) all.push_back({target, Strategy(i)});
+      if (!Strategy(i).Takes(kernel) || Strategy(i).info().emulated()) continue;
+      all.push_back({target, Strategy(i)});
     }
   }
   return all;
 }
 
-// Those of them that claim fixed bits.
+// Those that emulate an engine, on every target.
+inline std::vector<StrategyOnTarget> EnginesOnTargets() {
+  std::vector<StrategyOnTarget> all;
+  for (const int64_t target : RunnableTargets()) {
+    for (size_t i = 0; i < Strategies().size(); ++i) {
+      if (Strategy(i).info().emulated()) all.push_back({target, Strategy(i)});
+    }
+  }
+  return all;
+}
+
+// Those of StrategiesOnTargets that claim fixed bits.
 inline std::vector<StrategyOnTarget> FixedStrategiesOnTargets(Kernel kernel) {
   std::vector<StrategyOnTarget> fixed;
   for (const StrategyOnTarget& each : StrategiesOnTargets(kernel)) {

@@ -50,12 +50,14 @@ TEST(VariantNormTest, WeightBeforeTheCastRoundsOnce) {
     variant.norm_weight_before_cast = true;
     variant.norm_weight_plus_one = plus_one;
     std::vector<double> got(kWidth);
-    VariantNorm(Named("bf16", Kernel::kRmsNorm), variant, {x.data(), 1, kWidth},
-                weight, eps, {got.data(), 1, kWidth}, parallel);
+    VariantNorm(Named("bf16", Kernel::kRmsNorm), variant,
+                {{x.data(), 1, kWidth}}, weight, eps, {got.data(), 1, kWidth},
+                parallel);
     EXPECT_TRUE(HasBits<double>(got, expected));
     variant.norm_weight_before_cast = false;
-    VariantNorm(Named("bf16", Kernel::kRmsNorm), variant, {x.data(), 1, kWidth},
-                weight, eps, {got.data(), 1, kWidth}, parallel);
+    VariantNorm(Named("bf16", Kernel::kRmsNorm), variant,
+                {{x.data(), 1, kWidth}}, weight, eps, {got.data(), 1, kWidth},
+                parallel);
     EXPECT_FALSE(HasBits<double>(got, expected));
   }
 }
@@ -75,7 +77,7 @@ TEST(VariantNormTest, WeightBeforeTheCastTakesAllStrategies) {
     const Strategy strategy(i);
     if (!strategy.Takes(Kernel::kRmsNorm)) continue;
     std::vector<double> got(kWidth);
-    VariantNorm(strategy, variant, {x.data(), 1, kWidth}, weight, 0,
+    VariantNorm(strategy, variant, {{x.data(), 1, kWidth}}, weight, 0,
                 {got.data(), 1, kWidth}, parallel);
     // Both operands and the result are rounded; and there is the mean's root,
     // to which the operands' roundings contribute once more, and the sums of
