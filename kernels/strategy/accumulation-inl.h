@@ -193,13 +193,10 @@ struct F32 {
     return Gamma(t.n, UnitRoundoff(Format::kF32)) * t.abs_terms;
   }
   static constexpr StrategyInfo kInfo = {
-      "f32",
-      "f32 operands, one f32 FMA per product",
-      kTakenByAll,
-      Format::kF32,
-      Format::kF32,
-      true,
-      1,
+      "f32",        "f32 operands, one f32 FMA per product",
+      "f32 FMA",    kTakenByAll,
+      Format::kF32, Format::kF32,
+      true,         1,
       &Bound};
 };
 
@@ -215,6 +212,7 @@ struct Pairwise {
   static constexpr StrategyInfo kInfo = {
       "pairwise",
       "f32 sums of 64 products, added as a balanced binary tree",
+      "f32 FMA in 64s, then a tree",
       kTakenByReductions,
       Format::kF32,
       Format::kF32,
@@ -236,6 +234,7 @@ struct Kahan {
   static constexpr StrategyInfo kInfo = {
       "kahan",
       "f32 with a running compensation (Kahan-Babuska-Neumaier)",
+      "f32, compensated",
       kTakenByReductions | KernelBit(Kernel::kResidual),
       Format::kF32,
       Format::kF32,
@@ -256,6 +255,7 @@ struct Dot2 {
   static constexpr StrategyInfo kInfo = {
       "dot2",
       "f32 as if in twice the precision (Ogita, Rump, Oishi 2005)",
+      "f32, doubled",
       KernelBit(Kernel::kMatMul) | KernelBit(Kernel::kRmsNorm),
       Format::kF32,
       Format::kF32,
@@ -272,13 +272,10 @@ struct F64 {
     return WithRounding(t, e, Format::kF32);
   }
   static constexpr StrategyInfo kInfo = {
-      "f64",
-      "f32 operands, f64 FMA, rounded once to f32",
-      kTakenByAll,
-      Format::kF32,
-      Format::kF32,
-      true,
-      1,
+      "f64",        "f32 operands, f64 FMA, rounded once to f32",
+      "f64 FMA",    kTakenByAll,
+      Format::kF32, Format::kF32,
+      true,         1,
       &Bound};
 };
 
@@ -291,6 +288,7 @@ struct BF16 {
   static constexpr StrategyInfo kInfo = {
       "bf16",
       "operands and result rounded to bf16, f32 FMA (PyTorch's bf16)",
+      "f32 FMA",
       kTakenByAll,
       Format::kBF16,
       Format::kBF16,
@@ -306,6 +304,7 @@ struct BF16Late {
   static constexpr StrategyInfo kInfo = {
       "bf16_late",
       "operands bf16, f32 until the end of the op, rounded once to bf16",
+      "f32 FMA",
       KernelBit(Kernel::kRmsNorm) | KernelBit(Kernel::kElementwise),
       Format::kBF16,
       Format::kBF16,
@@ -325,6 +324,7 @@ struct BF16Fused {
   static constexpr StrategyInfo kInfo = {
       "bf16_fused",
       "bf16, and the norm reads the residual's sum before it is rounded",
+      "f32 FMA",
       KernelBit(Kernel::kRmsNorm) | KernelBit(Kernel::kResidual),
       Format::kBF16,
       Format::kBF16,
@@ -349,6 +349,8 @@ struct BF16Lanes {
       kThreads == 256
           ? "bf16, squares in 256 strided partial sums, then a tree"
           : "bf16, squares in 1024 strided partial sums, then a tree",
+      kThreads == 256 ? "256 f32 FMA, then a tree"
+                      : "1024 f32 FMA, then a tree",
       KernelBit(Kernel::kRmsNorm),
       Format::kBF16,
       Format::kBF16,
@@ -371,6 +373,7 @@ struct BF16Acc {
   static constexpr StrategyInfo kInfo = {
       "bf16_acc",
       "bf16, and the running sum rounded to bf16 every 32 products",
+      "f32 FMA, bf16 every 32",
       kTakenByReductions,
       Format::kBF16,
       Format::kBF16,
@@ -392,6 +395,7 @@ struct BF16Hw {
   static constexpr StrategyInfo kInfo = {
       "bf16_hw",
       "bf16 by the CPU's own dot product, in its own order: no fixed bits",
+      "the CPU's pairs",
       KernelBit(Kernel::kMatMul),
       Format::kBF16,
       Format::kBF16,
@@ -411,6 +415,7 @@ struct F16 {
   static constexpr StrategyInfo kInfo = {
       "f16",
       "operands and result rounded to f16, f32 FMA (PyTorch's float16)",
+      "f32 FMA",
       kTakenByAll,
       Format::kF16,
       Format::kF16,
@@ -424,13 +429,10 @@ struct BF16F32 {
   using Sum = Recursive<float>;
   using LongSum = Sum;
   static constexpr StrategyInfo kInfo = {
-      "bf16_f32",
-      "operands rounded to bf16, f32 FMA, f32 result",
-      KernelBit(Kernel::kMatMul),
-      Format::kBF16,
-      Format::kF32,
-      true,
-      1,
+      "bf16_f32",    "operands rounded to bf16, f32 FMA, f32 result",
+      "f32 FMA",     KernelBit(Kernel::kMatMul),
+      Format::kBF16, Format::kF32,
+      true,          1,
       &F32::Bound};
 };
 
@@ -438,13 +440,10 @@ struct F16F32 {
   using Sum = Recursive<float>;
   using LongSum = Sum;
   static constexpr StrategyInfo kInfo = {
-      "f16_f32",
-      "operands rounded to f16, f32 FMA, f32 result",
-      KernelBit(Kernel::kMatMul),
-      Format::kF16,
-      Format::kF32,
-      true,
-      1,
+      "f16_f32",    "operands rounded to f16, f32 FMA, f32 result",
+      "f32 FMA",    KernelBit(Kernel::kMatMul),
+      Format::kF16, Format::kF32,
+      true,         1,
       &F32::Bound};
 };
 
@@ -461,6 +460,7 @@ struct Oracle {
   static constexpr StrategyInfo kInfo = {
       "oracle",
       "f64 throughout, compensated where a row is long",
+      "f64 FMA, doubled if long",
       kTakenByAll,
       Format::kF64,
       Format::kF64,

@@ -82,7 +82,7 @@ double EngineBound(const SumTerms& t) {
 // The info of an engine's strategy.
 template <class E>
 constexpr StrategyInfo EngineInfo(const char* name, const char* summary,
-                                  Format operand) {
+                                  const char* sums, Format operand) {
   // About 20 of this CPU's instructions do a product, of which nothing follows.
   return {name,       summary,         KernelBit(Kernel::kMatMul),
           operand,    E::kResult,      true,
@@ -109,7 +109,7 @@ struct TcH100 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kBF16, 25, 23, 16);
   static constexpr StrategyInfo kInfo = EngineInfo<TcH100>(
       "tc_h100", "bf16 by the tensor cores of H100 and B200: TC(25, 23, 16)",
-      Format::kBF16);
+      "TC(25, 23, 16)", Format::kBF16);
 };
 
 struct TcH100F16 {
@@ -117,7 +117,7 @@ struct TcH100F16 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kF16, 25, 23, 16);
   static constexpr StrategyInfo kInfo = EngineInfo<TcH100F16>(
       "tc_h100_f16", "f16 by the tensor cores of H100 and B200: TC(25, 23, 16)",
-      Format::kF16);
+      "TC(25, 23, 16)", Format::kF16);
 };
 
 struct TcA100 {
@@ -125,7 +125,7 @@ struct TcA100 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kBF16, 24, 23, 8);
   static constexpr StrategyInfo kInfo = EngineInfo<TcA100>(
       "tc_a100", "bf16 by the tensor cores of A100: TC(24, 23, 8)",
-      Format::kBF16);
+      "TC(24, 23, 8)", Format::kBF16);
 };
 
 struct TcV100 {
@@ -133,7 +133,7 @@ struct TcV100 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kF16, 23, 23, 4);
   static constexpr StrategyInfo kInfo = EngineInfo<TcV100>(
       "tc_v100", "f16 by the tensor cores of V100: TC(23, 23, 4)",
-      Format::kF16);
+      "TC(23, 23, 4)", Format::kF16);
 };
 
 struct TF32 {
@@ -141,7 +141,7 @@ struct TF32 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kTF32, 25, 23, 8);
   static constexpr StrategyInfo kInfo = EngineInfo<TF32>(
       "tf32", "operands cut off at 10 fraction bits, TC(25, 23, 8), f32 result",
-      Format::kF32);
+      "TC(25, 23, 8)", Format::kF32);
 };
 
 struct Fp8H100 {
@@ -152,7 +152,7 @@ struct Fp8H100 {
       "fp8_h100",
       "FP8 E4M3 scaled 1 x 128 and 128 x 128, H100, promoted every 128 "
       "(DeepGEMM)",
-      Format::kF32);
+      "TC(13, 13, 32), f32 every 128", Format::kF32);
 };
 
 struct Fp8H100Fast {
@@ -161,7 +161,7 @@ struct Fp8H100Fast {
   static constexpr StrategyInfo kInfo = EngineInfo<Fp8H100Fast>(
       "fp8_h100_fast",
       "FP8 E4M3 scaled by rows, H100's fast accumulation: TC(13, 13, 32)",
-      Format::kF32);
+      "TC(13, 13, 32)", Format::kF32);
 };
 
 struct Fp8B200 {
@@ -169,7 +169,7 @@ struct Fp8B200 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kE4M3, 25, 23, 32);
   static constexpr StrategyInfo kInfo = EngineInfo<Fp8B200>(
       "fp8_b200", "FP8 E4M3 scaled by rows, B200: TC(25, 23, 32)",
-      Format::kF32);
+      "TC(25, 23, 32)", Format::kF32);
 };
 
 struct MxFp8 {
@@ -177,7 +177,7 @@ struct MxFp8 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kMXFP8, 25, 23, 32);
   static constexpr StrategyInfo kInfo = EngineInfo<MxFp8>(
       "mxfp8", "MXFP8 (E4M3 in blocks of 32), B200: TC(25, 23, 32)",
-      Format::kF32);
+      "TC(25, 23, 32)", Format::kF32);
 };
 
 // FP4's terms are sums of 16 products; five addends a step.
@@ -186,7 +186,7 @@ struct MxFp4 {
   static constexpr Engine kEngine = TensorCore(Quantizer::kMXFP4, 35, 23, 64);
   static constexpr StrategyInfo kInfo = EngineInfo<MxFp4>(
       "mxfp4", "MXFP4 (E2M1 in blocks of 32), B200: sums of 16, 35 bits",
-      Format::kF32);
+      "TC(35, 23, 4) of 16s", Format::kF32);
 };
 
 struct NvFp4 {
@@ -195,7 +195,7 @@ struct NvFp4 {
   static constexpr StrategyInfo kInfo = EngineInfo<NvFp4>(
       "nvfp4",
       "NVFP4 (E2M1 in blocks of 16, E4M3 scales), B200: sums of 16, 35 bits",
-      Format::kF32);
+      "TC(35, 23, 4) of 16s", Format::kF32);
 };
 
 struct Int8 {
@@ -203,7 +203,7 @@ struct Int8 {
   static constexpr Engine kEngine = {Quantizer::kInt8, Accumulator::kBlocks};
   static constexpr StrategyInfo kInfo = EngineInfo<Int8>(
       "int8", "W8A8: int8 scaled by rows, int32 sums (llm-compressor, vLLM)",
-      Format::kF32);
+      "int32", Format::kF32);
 };
 
 struct Ggml {
@@ -213,7 +213,7 @@ struct Ggml {
       "ggml",
       "activations rounded as llama.cpp's CPU backend does for the weights' "
       "type (q8_0, q8_K, f16, bf16), f32 result",
-      Format::kF32);
+      "int32 per block, f32 FMA", Format::kF32);
 };
 
 // bf16 with k in parts, as split-k kernels and tensor parallelism add them.
@@ -230,7 +230,8 @@ struct SplitK4 {
   static constexpr Format kResult = Format::kBF16;
   static constexpr Engine kEngine = SplitK<4, Format::kF32>();
   static constexpr StrategyInfo kInfo = EngineInfo<SplitK4>(
-      "splitk4", "bf16, k in 4 parts, their sums added in f32", Format::kBF16);
+      "splitk4", "bf16, k in 4 parts, their sums added in f32",
+      "f32 FMA in 4 parts", Format::kBF16);
 };
 
 struct SplitK4BF16 {
@@ -239,7 +240,7 @@ struct SplitK4BF16 {
   static constexpr StrategyInfo kInfo = EngineInfo<SplitK4BF16>(
       "splitk4_bf16",
       "bf16, k in 4 parts, their sums rounded to bf16 and added in f32",
-      Format::kBF16);
+      "f32 FMA in 4 parts, bf16", Format::kBF16);
 };
 
 struct F16Acc {
@@ -248,7 +249,7 @@ struct F16Acc {
       Quantizer::kF16, Accumulator::kFma, 0, 0, 0, 0, 1, Format::kF32, true};
   static constexpr StrategyInfo kInfo = EngineInfo<F16Acc>(
       "f16_acc", "f16, and the running sum rounded to f16 after every product",
-      Format::kF16);
+      "f16 after every FMA", Format::kF16);
 };
 
 }  // namespace ulpscope

@@ -28,9 +28,12 @@ struct SumTerms {
 struct StrategyInfo {
   const char* name;     // in plans, flags, reports, benchmarks
   const char* summary;  // one line for --help
-  uint32_t kernels;     // KernelBit of each kernel that takes it
-  Format operand;       // operands are rounded to it when read
-  Format result;        // the result is rounded to it when written
+  // How products are added, between what operands and the result are rounded
+  // to: "f32 FMA", "TC(25, 23, 16)".
+  const char* sums;
+  uint32_t kernels;  // KernelBit of each kernel that takes it
+  Format operand;    // operands are rounded to it when read
+  Format result;     // the result is rounded to it when written
   // Whether the same operands give the same bits on every target, row count,
   // tile and thread count. Tests hold it to the claim.
   bool fixed_bits;
