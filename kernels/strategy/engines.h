@@ -84,9 +84,16 @@ template <class E>
 constexpr StrategyInfo EngineInfo(const char* name, const char* summary,
                                   const char* sums, Format operand) {
   // About 20 of this CPU's instructions do a product, of which nothing follows.
-  return {name,       summary,         KernelBit(Kernel::kMatMul),
-          operand,    E::kResult,      true,
-          20,         &EngineBound<E>, false,
+  return {name,
+          summary,
+          sums,
+          KernelBit(Kernel::kMatMul),
+          operand,
+          E::kResult,
+          true,
+          20,
+          &EngineBound<E>,
+          false,
           &E::kEngine};
 }
 
