@@ -349,6 +349,10 @@ struct Neighbours {
   double product;  // of all but the first
 };
 
+std::string NameOfNeighbours(const testing::TestParamInfo<Neighbours>& info) {
+  return absl::StrCat(info.param.worse, "_and_", info.param.better);
+}
+
 class EnginePowerTest : public testing::TestWithParam<Neighbours> {};
 
 TEST_P(EnginePowerTest, WorseEngineMissesTheBoundOfTheBetter) {
@@ -385,10 +389,7 @@ INSTANTIATE_TEST_SUITE_P(All, EnginePowerTest,
                              {"f16_acc", "tc_v100", 0x1.F8p-14},
                              {"splitk4_bf16", "splitk4", 0x1.F8p-14},
                          }),
-                         [](const testing::TestParamInfo<Neighbours>& info) {
-                           return absl::StrCat(info.param.worse, "_and_",
-                                               info.param.better);
-                         });
+                         NameOfNeighbours);
 
 }  // namespace
 }  // namespace ulpscope
