@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "hwy/base.h"
@@ -46,11 +47,12 @@ class EnginePanels {
   EnginePanel At(size_t panel) const {
     float* const data =
         reinterpret_cast<float*>(data_.get()) + panel * Stride();
-    return {data, data + size_, data + size_ + scales_};
+    return {data, data + size_, data + size_ + scales_,
+            data + size_ + 2 * scales_};
   }
 
  private:
-  size_t Stride() const { return size_ + scales_ + kPanelWidth; }
+  size_t Stride() const { return size_ + 2 * scales_ + kPanelWidth; }
 
   size_t size_, scales_;
   AlignedBytes data_;
@@ -124,6 +126,25 @@ class EngineRun {
     }
   }
 
+  // Those of the blocks of B, whose values are multiples of a scale less their
+  // block's minimum.
+  void CopyMinima(size_t first, const std::vector<EnginePanel>& b) const {
+    const BlockLayout& layout = args_.b.blocks->layout;
+    for (size_t p = 0; p < b.size(); ++p) {
+      const auto* block = static_cast<const uint8_t*>(args_.b.data) +
+                          (first + p) * args_.b.panel_bytes();
+      for (size_t i = 0; i < k_; i += layout.elements) {
+        for (size_t j = 0; j < kPanelWidth; ++j) {
+          uint16_t bits;
+          std::memcpy(&bits, block + 2 * (kPanelWidth + j), sizeof(bits));
+          b[p].offsets[i / layout.elements * kPanelWidth + j] =
+              -hwy::F32FromF16(hwy::float16_t::FromBits(bits));
+        }
+        block += layout.panel_bytes();
+      }
+    }
+  }
+
   // All rows' outputs of some panels of B.
   void Columns(size_t first, size_t count) const {
     const EnginePanels memory(b_form_, k_, count);
@@ -133,6 +154,7 @@ class EngineRun {
       WidenB(first + p, b.back().values);
     }
     QuantizePanels(b_form_, k_, amax_, b.data(), count);
+    if (a_form_.code == Code::kQ8_1) CopyMinima(first, b);
     for (size_t p = 0; p < count; ++p) {
       const size_t column = (first + p) * kPanelWidth;
       for (size_t row = 0; row < m_; row += kEngineRows) {

@@ -16,7 +16,7 @@ OperandForm FormForGgml(const PanelsView& b) {
     // FP8 is no type of ggml's: such weights are widened.
     if (layout.is_e4m3) return {};
     if (layout.elements == 256) return {Code::kQ8_K, 256};
-    return {Code::kQ8_0, 32};
+    return {layout.has_min ? Code::kQ8_1 : Code::kQ8_0, 32};
   }
   switch (b.dtype) {
     case DType::kF16:
@@ -61,8 +61,8 @@ OperandForm FormOfActivations(Quantizer quantizer, const PanelsView& b) {
 }
 
 OperandForm FormOfB(Quantizer quantizer, const PanelsView& b) {
-  if (quantizer == Quantizer::kGgml) return {};
   OperandForm form = FormOfActivations(quantizer, b);
+  if (quantizer == Quantizer::kGgml) return {Code::kF32, form.block};
   if (b.activations) return form;
   if (quantizer == Quantizer::kE4M3Blocks) {
     form.tile_panels = kE4M3Block / kPanelWidth;

@@ -22,6 +22,7 @@ enum class Code {
   kNVE2M1,  // with E4M3 scales, and an f32 one of the line or the tensor
   kInt8,
   kQ8_0,  // ggml's, with f16 scales
+  kQ8_1,  // the same, and f16 sums of blocks, for B's with minima
   kQ8_K,  // ggml's, with f32 scales
 };
 

@@ -22,12 +22,13 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// kPanelWidth lines of k values each, as panels of f32 have them, and their
-// scales: a row of kPanelWidth for each block of k, and the outer ones.
+// kPanelWidth lines of k values each, as panels of f32 have them, and what
+// belongs to them: rows of kPanelWidth.
 struct EnginePanel {
   float* values;
-  float* scales;
-  float* outer;  // kPanelWidth
+  float* scales;   // for each block of k
+  float* offsets;  // likewise; of Code::kQ8_1, and B's minima
+  float* outer;    // NVFP4's scales
 };
 
 using LineTag = hn::CappedTag<float, kPanelWidth>;
@@ -129,7 +130,8 @@ inline BlockScale ScaleOf(Code code, const Extremes& x, LineVec outer) {
       const LineVec amax = OneIfZero(x.magnitude);
       return {hn::Div(x.magnitude, most), hn::Div(most, amax)};
     }
-    case Code::kQ8_0: {
+    case Code::kQ8_0:
+    case Code::kQ8_1: {
       // ggml's quantize_row_q8_0 on x86-64.
       const LineVec amax = OneIfZero(x.magnitude);
       return {RoundToF16(d, hn::Div(x.magnitude, most)), hn::Div(most, amax)};
@@ -172,10 +174,26 @@ HWY_INLINE LineVec Rounded(Code code, LineVec v) {
       return RoundToMinifloat(d, kE2M1, v);
     case Code::kInt8:
     case Code::kQ8_0:
+    case Code::kQ8_1:
     case Code::kQ8_K:
       return RoundToInt8(v);
   }
   return v;
+}
+
+// ggml's quantize_row_q8_1 keeps the sum of a block's values as an f16: the sum
+// of its integers times the scale before that is rounded to f16. Less what
+// those integers are by the rounded scale: what a minimum of B is multiplied by
+// besides.
+inline LineVec OffsetOf(const float* integers, size_t rows, LineVec magnitude,
+                        LineVec scale) {
+  const LineTag d;
+  LineVec sum = hn::Zero(d);
+  for (size_t r = 0; r < rows; ++r) {
+    sum = hn::Add(sum, hn::LoadU(d, integers + r * kPanelWidth));
+  }
+  const LineVec unrounded = hn::Div(magnitude, hn::Set(d, 127.0f));
+  return hn::Sub(RoundToF16(d, hn::Mul(unrounded, sum)), hn::Mul(scale, sum));
 }
 
 // NVFP4's scale of a tensor, or of a line: amax / (448 * 6), and 1 of zeros.
@@ -184,19 +202,63 @@ HWY_INLINE LineVec OuterScale(LineVec amax) {
   return OneIfZero(hn::Div(amax, hn::Set(d, kE4M3.largest * kE2M1.largest)));
 }
 
+// The largest magnitude of a block of all lines of some panels, in every lane;
+// NaN if one is not finite.
+inline LineVec SharedMagnitude(const EnginePanel* panels, size_t count,
+                               size_t first, size_t rows) {
+  const LineTag d;
+  float most = 0;
+  for (size_t p = 0; p < count; ++p) {
+    for (size_t lane = 0; lane < kPanelWidth; lane += kLineLanes) {
+      HWY_ALIGN float lanes[kLineLanes];
+      hn::Store(ExtremesOf(panels[p].values + first * kPanelWidth + lane, rows)
+                    .magnitude,
+                d, lanes);
+      for (const float x : lanes) {
+        if (std::isnan(x) || x > most) most = x;  // a NaN stays: nothing is >
+      }
+    }
+  }
+  return hn::Set(d, most);
+}
+
+inline bool HasScales(Code code) {
+  return code != Code::kF32 && code != Code::kBF16 && code != Code::kF16 &&
+         code != Code::kTF32;
+}
+
+// Block b, `rows` of k from `first` on, of the lines from `lane` on, whose
+// extremes are `x`.
+inline void QuantizeBlock(Code code, const EnginePanel& panel, size_t b,
+                          size_t first, size_t rows, size_t lane,
+                          const Extremes& x) {
+  const LineTag d;
+  BlockScale scale = {hn::Set(d, 1.0f), hn::Set(d, 1.0f)};
+  if (HasScales(code)) {
+    scale = ScaleOf(code, x, hn::LoadU(d, panel.outer + lane));
+  }
+  hn::StoreU(scale.scale, d, panel.scales + b * kPanelWidth + lane);
+  if (code == Code::kF32) return;
+  float* const values = panel.values + first * kPanelWidth + lane;
+  for (size_t r = 0; r < rows; ++r) {
+    float* const at = values + r * kPanelWidth;
+    hn::StoreU(Rounded(code, hn::Mul(hn::LoadU(d, at), scale.inverse)), d, at);
+  }
+  if (code == Code::kQ8_1) {
+    hn::StoreU(OffsetOf(values, rows, x.magnitude, scale.scale), d,
+               panel.offsets + b * kPanelWidth + lane);
+  }
+}
+
 // Quantises panels that lie side by side, where they are. Those of a tile share
 // their scales. `amax` is that of B's tensor, for forms that need it.
 inline void QuantizePanels(const OperandForm& form, size_t k, float amax,
-                           EnginePanel* panels, size_t count) {
+                           const EnginePanel* panels, size_t count) {
   const LineTag d;
-  const size_t block = form.block == 0 ? k : form.block;
-  const bool has_scales = form.code != Code::kF32 && form.code != Code::kBF16 &&
-                          form.code != Code::kF16 && form.code != Code::kTF32;
-  const bool has_outer = form.code == Code::kNVE2M1;
   for (size_t p = 0; p < count; ++p) {
     for (size_t lane = 0; lane < kPanelWidth; lane += kLineLanes) {
       LineVec outer = hn::Set(d, 1.0f);
-      if (has_outer) {
+      if (form.code == Code::kNVE2M1) {
         outer = OuterScale(
             form.of_tensor ? hn::Set(d, amax)
                            : ExtremesOf(panels[p].values + lane, k).magnitude);
@@ -204,44 +266,19 @@ inline void QuantizePanels(const OperandForm& form, size_t k, float amax,
       hn::StoreU(outer, d, panels[p].outer + lane);
     }
   }
-  for (size_t i = 0, b = 0; i < k; i += block, ++b) {
-    const size_t rows = std::min(block, k - i);
-    // Of a tile whose panels share it.
-    LineVec shared = hn::Zero(d);
+  const size_t block = form.block == 0 ? k : form.block;
+  for (size_t first = 0, b = 0; first < k; first += block, ++b) {
+    const size_t rows = std::min(block, k - first);
+    Extremes x = {hn::Zero(d), hn::Zero(d)};
     if (form.tile_panels > 1) {
-      for (size_t p = 0; p < count; ++p) {
-        for (size_t lane = 0; lane < kPanelWidth; lane += kLineLanes) {
-          const LineVec here =
-              ExtremesOf(panels[p].values + i * kPanelWidth + lane, rows)
-                  .magnitude;
-          // A NaN stays, whichever it is.
-          shared = hn::IfThenElse(hn::Or(hn::IsNaN(here), hn::Gt(here, shared)),
-                                  here, shared);
-        }
-      }
-      HWY_ALIGN float lanes[kLineLanes];
-      hn::Store(shared, d, lanes);
-      float most = 0;
-      for (const float x : lanes) most = most > x || most != most ? most : x;
-      shared = hn::Set(d, most);
+      x.magnitude = SharedMagnitude(panels, count, first, rows);
     }
     for (size_t p = 0; p < count; ++p) {
       for (size_t lane = 0; lane < kPanelWidth; lane += kLineLanes) {
-        float* const values = panels[p].values + i * kPanelWidth + lane;
-        BlockScale scale = {hn::Set(d, 1.0f), hn::Set(d, 1.0f)};
-        if (has_scales) {
-          const Extremes x = form.tile_panels > 1 ? Extremes{shared, shared}
-                                                  : ExtremesOf(values, rows);
-          scale = ScaleOf(form.code, x, hn::LoadU(d, panels[p].outer + lane));
+        if (HasScales(form.code) && form.tile_panels == 1) {
+          x = ExtremesOf(panels[p].values + first * kPanelWidth + lane, rows);
         }
-        hn::StoreU(scale.scale, d, panels[p].scales + b * kPanelWidth + lane);
-        if (form.code == Code::kF32) continue;
-        for (size_t r = 0; r < rows; ++r) {
-          float* const at = values + r * kPanelWidth;
-          hn::StoreU(
-              Rounded(form.code, hn::Mul(hn::LoadU(d, at), scale.inverse)), d,
-              at);
-        }
+        QuantizeBlock(form.code, panels[p], b, first, rows, lane, x);
       }
     }
   }

@@ -64,6 +64,14 @@ struct EngineTile {
     const size_t block = b_form.block == 0 ? 0 : i / b_form.block;
     return Widened(b.scales + block * kPanelWidth, v);
   }
+  EngineVec OffsetOfA(size_t i, size_t r) const {
+    const float* const line = a.offsets + i / a_form.block * kPanelWidth;
+    return hn::Set(EngineTag(), line[row + r]);
+  }
+  // Of a B whose blocks are A's.
+  EngineVec OffsetOfB(size_t i, size_t v) const {
+    return Widened(b.offsets + i / a_form.block * kPanelWidth, v);
+  }
   EngineVec Widened(const float* line, size_t v) const {
     return hn::PromoteTo(
         EngineTag(),
@@ -313,8 +321,10 @@ HWY_INLINE EngineVec AddedOnce(EngineVec a, EngineVec b, EngineVec sum) {
   return RoundTo<Format::kF32>(d, hn::IfThenElse(is_inexact, odd, total));
 }
 
-// Exact sums of blocks. Those of int8 are a whole line's; ggml's are added one
-// after the other, each times its scale, and rounded to f32.
+// Sums of blocks, exact but for what f64 cannot hold. Those of int8 are a whole
+// line's; ggml's are added one after the other, each times its scale, and
+// rounded to f32; and so are, where B's blocks have minima, their products with
+// the sums of A's.
 HWY_INLINE EngineSums BlockSums(const EngineTile& t) {
   constexpr size_t kSums = kEngineRows * kEngineVectors;
   const EngineTag d;
@@ -351,6 +361,10 @@ HWY_INLINE EngineSums BlockSums(const EngineTile& t) {
             hn::Mul(Narrowed(t.ScaleOfB(first, v)), Narrowed(exact[j])));
       } else {
         sums[j] = AddedOnce(exact[j], a, sums[j]);
+        if (t.a_form.code == Code::kQ8_1) {
+          sums[j] =
+              AddedOnce(t.OffsetOfA(first, r), t.OffsetOfB(first, v), sums[j]);
+        }
         total.at[j] = Narrowed(sums[j]);
       }
     }
@@ -390,7 +404,7 @@ HWY_INLINE EngineSums FmaSums(const EngineTile& t) {
     HWY_UNROLL(8)
     for (size_t j = 0; j < kSums; ++j) {
       if (t.engine.part == Format::kBF16) sums[j] = RoundToBF16(df, sums[j]);
-      total.at[j] = first == 0 ? sums[j] : hn::Add(total.at[j], sums[j]);
+      total.at[j] = hn::Add(total.at[j], sums[j]);
     }
   }
   return total;
@@ -403,7 +417,8 @@ HWY_NOINLINE EngineSums SumsOf(const EngineTile& t) {
     case Accumulator::kFma:
       return FmaSums(t);
     case Accumulator::kBlocks:
-      return BlockSums(t);
+      // ggml's of weights without blocks.
+      return HasScales(t.a_form.code) ? BlockSums(t) : FmaSums(t);
     case Accumulator::kTensorCore:
       break;
   }

@@ -27,7 +27,7 @@ enum class Quantizer {
 enum class Accumulator {
   kFma,         // one f32 FMA per product
   kTensorCore,  // steps of TC(N, P, K)
-  kBlocks,      // exact sums of blocks, then f32
+  kBlocks,      // exact sums of blocks, then f32; ggml's kFma without blocks
 };
 
 // What a strategy computes that no vector instruction does in one: the exact

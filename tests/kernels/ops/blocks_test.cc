@@ -25,62 +25,11 @@
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 #include "tests/kernels/ops/bits.h"
+#include "tests/kernels/ops/random_blocks.h"
 #include "tests/kernels/strategy/targets.h"
 
 namespace ulpscope {
 namespace {
-
-using ::absl_testing::IsOk;
-
-// n rows of k values in random blocks: all bytes are, but for the sizes of d
-// and dmin where `finite`, so that signs, zeros and subnormals occur.
-struct Matrix2D {
-  Matrix2D(const BlockType& type_in, size_t n_in, size_t k_in, bool finite)
-      : type(type_in),
-        n(n_in),
-        k(k_in),
-        bytes(n * k / type.layout.elements * type.bytes),
-        values(n * k) {
-    Random random(n * k);
-    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.Next());
-    const size_t blocks = bytes.size() / type.bytes;
-    for (size_t b = 0; b < blocks; ++b) {
-      uint8_t* const block = bytes.data() + b * type.bytes;
-      float* const out = values.data() + b * type.layout.elements;
-      Dequantize(type, block, out);
-      while (finite && !Moderate(out)) {
-        for (size_t i = 0; i < type.bytes; ++i) {
-          block[i] = static_cast<uint8_t>(random.Next());
-        }
-        Dequantize(type, block, out);
-      }
-    }
-  }
-
-  // Sums of such values are finite.
-  bool Moderate(const float* block) const {
-    for (size_t i = 0; i < type.layout.elements; ++i) {
-      if (!(std::abs(block[i]) < 1e30f)) return false;
-    }
-    return true;
-  }
-
-  Panels Packed() const {
-    Parallel parallel(2);
-    auto panels = Panels::Pack(type, bytes.data(), n, k, parallel);
-    EXPECT_THAT(panels, IsOk());
-    return panels.ok() ? *std::move(panels) : Panels();
-  }
-  Panels PackedValues() const {
-    Parallel parallel;
-    return Panels(DType::kF32, values.data(), n, k, parallel);
-  }
-
-  const BlockType& type;
-  const size_t n, k;
-  std::vector<uint8_t> bytes;
-  std::vector<float> values;
-};
 
 // Of two of the largest blocks, in a whole panel and a part of one.
 constexpr size_t kK = 512, kN = 72;
@@ -95,7 +44,7 @@ class BlocksOnTargetTest : public testing::TestWithParam<int64_t> {
 TEST_P(BlocksOnTargetTest, RowsAreThoseOfTheBlocks) {
   for (const BlockType& type : BlockTypes()) {
     SCOPED_TRACE(std::string(type.name));
-    const Matrix2D matrix(type, kN, kK, /*finite=*/false);
+    const RandomBlocks matrix(type, kN, kK, /*finite=*/false);
     const Panels panels = matrix.Packed();
     EXPECT_EQ(panels.view().type_name(), type.name);
     size_t negative_zeros = 0;
@@ -127,7 +76,7 @@ TEST_P(BlocksMatMulTest, HasTheBitsOfTheValuesInF32) {
   for (double& x : a) x = random.Gaussian();
   for (double& x : bias) x = random.Gaussian();
   for (const BlockType& type : BlockTypes()) {
-    const Matrix2D matrix(type, kN, kK, /*finite=*/true);
+    const RandomBlocks matrix(type, kN, kK, /*finite=*/true);
     const Panels blocks = matrix.Packed(), values = matrix.PackedValues();
     for (const size_t rows : {size_t{1}, size_t{2}, size_t{7}, kMostRows}) {
       for (const size_t threads : {1, 2}) {
@@ -171,7 +120,7 @@ TEST_P(BlocksTuningTest, NoTuningChangesABit) {
   };
   constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
   for (const BlockType& type : BlockTypes()) {
-    const Panels blocks = Matrix2D(type, kN, kK, /*finite=*/true).Packed();
+    const Panels blocks = RandomBlocks(type, kN, kK, /*finite=*/true).Packed();
     for (const size_t rows : {size_t{1}, size_t{2}, size_t{7}, kMostRows}) {
       const auto run = [&](const MatMulTuning* tuning, size_t threads) {
         Parallel parallel(threads);

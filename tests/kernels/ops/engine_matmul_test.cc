@@ -319,8 +319,9 @@ SumTerms TermsOf(const std::vector<double>& a, const std::vector<double>& b) {
 TEST_P(EngineMatMulTest, StaysWithinItsBound) {
   const Engine& engine = *FindEngine(strategy().name());
   for (const models::EngineFamily& family : models::EngineFamilies()) {
+    // Those without overflow or underflow.
     if (family.name != "gaussian" && family.name != "swamped" &&
-        family.name != "cancelling" && family.name != "zeros_and_signs") {
+        family.name != "cancelling") {
       continue;
     }
     for (const size_t k : {1, 2, 31, 128, 1000}) {

@@ -261,19 +261,27 @@ double F16AccumulatedDot(Values a, Values b, F16Rounding rounding) {
   return sum;
 }
 
-double Q8Dot(const Q8Row& a, Values weights) {
+double Q8Dot(const Q8Row& a, Values weights) { return Q8Dot(a, weights, {}); }
+
+double Q8Dot(const Q8Row& a, Values weights, Values minima) {
   double sum = 0;
-  for (size_t i = 0; i < a.values.size(); i += 32) {
+  for (size_t i = 0, block = 0; i < a.values.size(); i += a.block, ++block) {
     ExactSum exact;
     exact.Add(sum);
-    for (size_t l = i; l < std::min(i + 32, a.values.size()); ++l) {
-      exact.AddProduct(a.scales[i / 32] * a.values[l], weights[l]);
+    int integers = 0;
+    for (size_t l = i; l < std::min(i + a.block, a.values.size()); ++l) {
+      exact.AddProduct(a.scales[block] * a.values[l], weights[l]);
+      integers += a.values[l];
     }
     sum = exact.RoundToFloat();
+    if (minima.empty()) continue;
+    ExactSum with_minimum;
+    with_minimum.Add(sum);
+    with_minimum.AddProduct(minima[block],
+                            a.sums[block] - a.scales[block] * integers);
+    sum = with_minimum.RoundToFloat();
   }
   return sum;
 }
-
-double Q8(Values a, Values weights) { return Q8Dot(QuantizeQ8(a), weights); }
 
 }  // namespace ulpscope::engine_models

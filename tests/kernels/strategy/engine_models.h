@@ -139,7 +139,9 @@ double F16AccumulatedDot(Values a, Values b,
 // weights, f32 numbers. ggml sums integers, multiplies by RNE_f32(d_w d_a), and
 // adds in as many partial sums as its SIMD code has lanes.
 double Q8Dot(const Q8Row& a, Values weights);
-double Q8(Values a, Values weights);
+// The same of weights that are multiples of a scale plus their block's minimum,
+// `minima`: then acc = RNE_f32(minimum (s - d_a sum(q)) + acc), s being q8_1's.
+double Q8Dot(const Q8Row& a, Values weights, Values minima);
 
 }  // namespace ulpscope::engine_models
 

@@ -150,16 +150,39 @@ Int8Row QuantizeInt8(Values x) {
 }
 
 Q8Row QuantizeQ8(Values x) {
-  constexpr size_t kBlock = 32;
   Q8Row row;
-  for (size_t i = 0; i < x.size(); i += kBlock) {
-    const Values block = x.subspan(i, kBlock);
-    const double d = F32(LargestMagnitude(block) / 127);
+  row.block = 32;
+  for (size_t i = 0; i < x.size(); i += row.block) {
+    const Values block = x.subspan(i, row.block);
+    const double amax = LargestMagnitude(block);
+    const double d = F32(amax / 127);
+    const double factor = amax > 0 ? F32(127 / amax) : 0;
     row.scales.push_back(RoundToNearest(kF16, d));
-    const double reciprocal = d > 0 ? F32(1 / d) : 0;
+    int sum = 0;
     for (const double value : block) {
-      const double q = d > 0 ? std::round(F32(value * reciprocal)) : 0;
-      row.values.push_back(static_cast<int>(q));
+      row.values.push_back(
+          static_cast<int>(std::nearbyint(F32(value * factor))));
+      sum += row.values.back();
+    }
+    row.sums.push_back(RoundToNearest(kF16, F32(d * sum)));
+  }
+  return row;
+}
+
+Q8Row QuantizeQ8K(Values x) {
+  Q8Row row;
+  row.block = 256;
+  for (size_t i = 0; i < x.size(); i += row.block) {
+    const Values block = x.subspan(i, row.block);
+    double most = 0;
+    for (const double value : block) {
+      if (std::fabs(value) > std::fabs(most)) most = value;
+    }
+    const double factor = most != 0 ? F32(-127 / most) : 0;
+    row.scales.push_back(most != 0 ? F32(1 / factor) : 0);
+    for (const double value : block) {
+      const double q = std::nearbyint(F32(value * factor));
+      row.values.push_back(static_cast<int>(std::min(q, 127.0)));
     }
   }
   return row;

@@ -85,15 +85,21 @@ struct Int8Row {
 };
 Int8Row QuantizeInt8(Values x);
 
-// Per 32: d = amax / 127, q = round(x (1 / d)) with halves away from zero, in
-// f32; stored d is RNE_f16(d), which q does not know. d = 0 gives q = 0.
-// ggml's ggml-quants.c, quantize_row_q8_0_ref, for x whose 1 / d is finite. Its
-// AVX2 code (ggml-cpu/arch/x86/quants.c) is another: x (127 / amax), ties even.
+// What ggml's CPU backend makes of activations.
 struct Q8Row {
+  size_t block;
   std::vector<int> values;
   std::vector<double> scales;
+  std::vector<double> sums;  // of a block's values, as q8_1 keeps them
 };
+// q8_0 and q8_1, per 32: d = amax / 127, q = RNE(x (127 / amax)), in f32; what
+// is kept is RNE_f16(d), and of q8_1 RNE_f16(d sum q). amax = 0 gives q = 0.
+// ggml-cpu/arch/x86/quants.c, quantize_row_q8_0 and quantize_row_q8_1. (The
+// portable quantize_row_q8_0_ref has x (1 / d) and halves away from zero.)
 Q8Row QuantizeQ8(Values x);
+// q8_K, per 256: i = -127 / m of the first x of largest magnitude, m, and q =
+// min(127, RNE(i x)), d = 1 / i, in f32. ggml-quants.c, quantize_row_q8_K_ref.
+Q8Row QuantizeQ8K(Values x);
 
 // Philox4x32-10 (Salmon et al. 2011), the key's low word first.
 std::array<uint32_t, 4> Philox(uint64_t key, std::array<uint32_t, 4> counter);

@@ -228,14 +228,27 @@ TEST(F16AccumulatedTest, RoundsAfterEachProduct) {
   EXPECT_EQ(F16AccumulatedDot(a, b, F16Rounding::kOnce), 1 + 0x1p-10);
 }
 
-TEST(Q8Test, RoundsHalvesAwayFromZeroAndStoresAnF16Scale) {
+TEST(Q8Test, RoundsTiesToEvenAndKeepsAnF16Scale) {
   const Q8Row row = QuantizeQ8(Row(64, {127, 0.5, -0.5, 2.5, -63.4}));
   EXPECT_EQ(row.scales, (Numbers{1, 0}));
   EXPECT_EQ((std::vector<int>{row.values.begin(), row.values.begin() + 6}),
-            (std::vector<int>{127, 1, -1, 3, -63, 0}));
+            (std::vector<int>{127, 0, 0, 2, -63, 0}));
   const Q8Row small = QuantizeQ8({1, -0.25});
   EXPECT_EQ(small.scales[0], RoundToNearest(kF16, 1.0F / 127));
   EXPECT_EQ(small.values, (std::vector<int>{127, -32}));
+  // d is 1 / 127 before it is rounded to f16.
+  EXPECT_EQ(small.sums[0], RoundToNearest(kF16, 95.0F / 127));
+}
+
+TEST(Q8Test, LargestOfQ8KIsMinus127) {
+  const Q8Row row = QuantizeQ8K(Row(256, {0.5, -2, 2, 1}));
+  EXPECT_EQ(row.scales, (Numbers{1.0F / 63.5F}));
+  EXPECT_EQ((std::vector<int>{row.values.begin(), row.values.begin() + 4}),
+            (std::vector<int>{32, -127, 127, 64}));
+  const Q8Row positive = QuantizeQ8K(Row(256, {2, -2}));
+  EXPECT_EQ(positive.values[0], -127);
+  EXPECT_EQ(positive.values[1], 127);
+  EXPECT_LT(positive.scales[0], 0);
 }
 
 TEST(Q8Test, RoundsOncePerBlock) {
@@ -246,10 +259,10 @@ TEST(Q8Test, RoundsOncePerBlock) {
   activations[34] = 1;
   Numbers weights = Row(64, {1});
   weights[33] = 0x1p-18;  // half of 127's last bit: a tie, to even
-  EXPECT_EQ(Q8(activations, weights), 127);
+  EXPECT_EQ(Q8Dot(QuantizeQ8(activations), weights), 127);
   // Rounded to f32 by itself, the block's sum would still be the tie.
   weights[34] = 0x1p-60;
-  EXPECT_EQ(Q8(activations, weights), 127 + 0x1p-17);
+  EXPECT_EQ(Q8Dot(QuantizeQ8(activations), weights), 127 + 0x1p-17);
 }
 
 // The vectors of Random123's kat_vectors.
