@@ -404,7 +404,8 @@ HWY_INLINE EngineSums FmaSums(const EngineTile& t) {
     HWY_UNROLL(8)
     for (size_t j = 0; j < kSums; ++j) {
       if (t.engine.part == Format::kBF16) sums[j] = RoundToBF16(df, sums[j]);
-      total.at[j] = hn::Add(total.at[j], sums[j]);
+      total.at[j] =
+          t.engine.parts == 1 ? sums[j] : hn::Add(total.at[j], sums[j]);
     }
   }
   return total;
