@@ -7,6 +7,7 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/elementwise.h"
+#include "kernels/ops/online_softmax.h"
 #include "kernels/ops/residual.h"
 #include "kernels/ops/rmsnorm.h"
 #include "kernels/ops/softmax.h"
@@ -23,6 +24,14 @@ using RopeFn = void (*)(const double*, const double*, Matrix<double>);
 using SwiGluFn = void (*)(Matrix<const double>, Matrix<const double>,
                           Matrix<double>, Parallel&);
 using RoundRowFn = void (*)(const double*, size_t, double*);
+using OnlineSoftmaxFn = void (*)(const OnlineSoftmaxArgs&);
+using FinalWeightsFn = void (*)(const OnlineSoftmaxArgs&, const double*);
+using PartSharesFn = void (*)(double, Matrix<const double>,
+                              Matrix<const double>, Matrix<double>);
+using ScaleAndAddFn = void (*)(Matrix<const double>, const double*, bool,
+                               Matrix<const double>, Matrix<double>);
+using DivideBySumsFn = void (*)(Matrix<const double>, const double*, bool,
+                                Matrix<double>);
 
 // What a target exports: the tables, by strategy.
 struct RowKernels {
@@ -32,6 +41,11 @@ struct RowKernels {
   const RopeFn* rope;
   const SwiGluFn* swiglu;
   const RoundRowFn* round_row;
+  const OnlineSoftmaxFn* online_softmax;
+  const FinalWeightsFn* final_weights;
+  const PartSharesFn* part_shares;
+  const ScaleAndAddFn* scale_and_add;
+  const DivideBySumsFn* divide_by_sums;
 };
 
 }  // namespace ulpscope
@@ -42,6 +56,7 @@ struct RowKernels {
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "kernels/ops/elementwise-inl.h"
+#include "kernels/ops/online_softmax-inl.h"
 #include "kernels/ops/residual-inl.h"
 #include "kernels/ops/rmsnorm-inl.h"
 #include "kernels/ops/softmax-inl.h"
@@ -62,7 +77,12 @@ RowKernels AllRowKernels() {
           TableOf<AddResidualImpl, Kernel::kResidual, AddResidualFn>(all),
           TableOf<RopeImpl, Kernel::kElementwise, RopeFn>(all),
           TableOf<SwiGluImpl, Kernel::kElementwise, SwiGluFn>(all),
-          TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all)};
+          TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all),
+          TableOf<OnlineSoftmaxImpl, Kernel::kSoftmax, OnlineSoftmaxFn>(all),
+          TableOf<FinalWeightsImpl, Kernel::kSoftmax, FinalWeightsFn>(all),
+          TableOf<PartSharesImpl, Kernel::kSoftmax, PartSharesFn>(all),
+          TableOfEvery<ScaleAndAddImpl, ScaleAndAddFn>(all),
+          TableOfEvery<DivideBySumsImpl, DivideBySumsFn>(all)};
 #endif
 }
 
@@ -108,6 +128,31 @@ void SwiGlu(Strategy strategy, Matrix<const double> gate,
 
 void RoundRow(Strategy strategy, const double* x, size_t n, double* y) {
   Kernels().round_row[strategy.index()](x, n, y);
+}
+
+void OnlineSoftmax(Strategy softmax, const OnlineSoftmaxArgs& args) {
+  HWY_ASSERT(args.scores.rows > 0 && args.scores.cols > 0);
+  Kernels().online_softmax[softmax.index()](args);
+}
+
+void FinalWeights(Strategy softmax, const OnlineSoftmaxArgs& args,
+                  const double* share) {
+  Kernels().final_weights[softmax.index()](args, share);
+}
+
+void PartShares(Strategy softmax, double scale, Matrix<const double> maxima,
+                Matrix<const double> sums, Matrix<double> shares) {
+  Kernels().part_shares[softmax.index()](scale, maxima, sums, shares);
+}
+
+void ScaleAndAdd(Strategy av, Matrix<const double> x, const double* factors,
+                 bool fused, Matrix<const double> z, Matrix<double> y) {
+  Kernels().scale_and_add[av.index()](x, factors, fused, z, y);
+}
+
+void DivideBySums(Strategy av, Matrix<const double> x, const double* sums,
+                  bool unrounded, Matrix<double> y) {
+  Kernels().divide_by_sums[av.index()](x, sums, unrounded, y);
 }
 
 }  // namespace ulpscope
