@@ -10,10 +10,13 @@
 #include <limits>
 #include <type_traits>
 
+#include "hwy/base.h"
 #include "hwy/highway.h"
+#include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/ops/exp-inl.h"
 #include "kernels/ops/online_softmax.h"
+#include "kernels/ops/panels.h"
 #include "kernels/ops/softmax-inl.h"
 #include "kernels/ops/torch_exp-inl.h"
 #include "kernels/strategy/accumulation-inl.h"
@@ -83,13 +86,16 @@ class Exp2Weights {
   Lane factor_, base_, shift_;
 };
 
-// BlockExp::kTorch, of operands in 16 bits or others.
-template <typename LaneT, bool k16Bits>
-class TorchWeights {
+// Of float lanes, where a policy has a choice.
+enum class FastExp { kNone, kTorchU20, kTorch16Bits };
+
+// BlockExp::kTorch and kExp.
+template <typename LaneT, FastExp kFast>
+class ExpWeights {
  public:
   using Lane = LaneT;
 
-  HWY_INLINE TorchWeights(double scale, Lane max)
+  HWY_INLINE ExpWeights(double scale, Lane max)
       : scale_(static_cast<Lane>(scale)), base_(BaseOf(max) * scale_) {}
 
   static HWY_INLINE bool Exceeds(double scale, Lane larger, Lane max,
@@ -101,9 +107,9 @@ class TorchWeights {
   template <bool kRest, class D, class V>
   HWY_INLINE V Of(D d, V s) const {
     const V x = hn::Sub(hn::Mul(s, hn::Set(d, scale_)), hn::Set(d, base_));
-    if constexpr (kRest || sizeof(Lane) == 8) {
+    if constexpr (kRest || sizeof(Lane) == 8 || kFast == FastExp::kNone) {
       return ExpOrNaN(d, x);
-    } else if constexpr (k16Bits) {
+    } else if constexpr (kFast == FastExp::kTorch16Bits) {
       return TorchFastExp(d, x);
     } else {
       return TorchExpU20(d, x);
@@ -158,11 +164,15 @@ void OnlineRow(const OnlineSoftmaxArgs& args, size_t r) {
 template <class S, class Run>
 HWY_INLINE void ChooseWeights(BlockExp exp, const Run& run) {
   using Lane = typename S::Sum::Lane;
-  if (exp == BlockExp::kExp2) {
-    run(static_cast<const Exp2Weights<Lane>*>(nullptr));
-  } else {
-    run(static_cast<const TorchWeights<Lane, Has16Bits(S::kInfo.operand)>*>(
-        nullptr));
+  constexpr FastExp kTorch =
+      Has16Bits(S::kInfo.operand) ? FastExp::kTorch16Bits : FastExp::kTorchU20;
+  switch (exp) {
+    case BlockExp::kExp2:
+      return run(static_cast<const Exp2Weights<Lane>*>(nullptr));
+    case BlockExp::kTorch:
+      return run(static_cast<const ExpWeights<Lane, kTorch>*>(nullptr));
+    case BlockExp::kExp:
+      return run(static_cast<const ExpWeights<Lane, FastExp::kNone>*>(nullptr));
   }
 }
 
@@ -258,6 +268,88 @@ struct PartSharesImpl {
   static void Run(double scale, Matrix<const double> maxima,
                   Matrix<const double> sums, Matrix<double> shares) {
     PartSharesOf<typename S::Sum::Lane>(scale, maxima, sums, shares);
+  }
+};
+
+// One row, key by key.
+template <typename Lane>
+void WeighKeys(const OnlineSoftmaxArgs& args, size_t r, double* factors) {
+  const OneLane<Lane> d;
+  const auto exp = [d](Lane x) HWY_ATTR {
+    return hn::GetLane(ExpOrNaN(d, hn::Set(d, x)));
+  };
+  const Lane scale = static_cast<Lane>(args.scale);
+  Lane max = static_cast<Lane>(args.max[r]) * scale;
+  Lane sum = static_cast<Lane>(args.sum[r]);
+  double* const s = args.scores.Row(r);
+  for (size_t i = 0; i < args.scores.cols; ++i) {
+    const Lane unscaled = static_cast<Lane>(s[i]);
+    const Lane score = unscaled * scale;
+    Lane factor = 1, weight = 1;
+    if (score > max) {
+      factor = exp(max - score);
+      max = score;
+      args.max[r] = unscaled;
+    } else {
+      weight = exp(score - max);
+    }
+    sum = FusedMultiplyAdd(sum, factor, weight);
+    factors[i] = factor;
+    s[i] = weight;
+  }
+  args.sum[r] = sum;
+}
+
+template <class S>
+struct WeighKeyByKeyImpl {
+  static void Run(const OnlineSoftmaxArgs& args, Matrix<double> factors) {
+    for (size_t r = 0; r < args.scores.rows; ++r) {
+      WeighKeys<typename S::Sum::Lane>(args, r, factors.Row(r));
+    }
+  }
+};
+
+// Channels that a panel of values has side by side.
+template <class S, typename T>
+void AddValuesOf(Matrix<const double> weights, Matrix<const double> factors,
+                 const PanelsView& values, Matrix<double> y) {
+  using Lane = typename S::Sum::Lane;
+  constexpr Format kOperand = S::kInfo.operand;
+  const T* const data = static_cast<const T*>(values.data);
+  for (size_t r = 0; r < y.rows; ++r) {
+    const double* const weight = weights.Row(r);
+    const double* const factor = factors.Row(r);
+    // Panels are whole, and vectors divide them.
+    ForEachVector<Lane>(y.cols, [&](auto d, size_t c, auto... left) HWY_ATTR {
+      const T* v =
+          data + c / kPanelWidth * values.panel_stride + c % kPanelWidth;
+      auto sum = hn::Zero(d);
+      for (size_t i = 0; i < weights.cols; ++i, v += kPanelWidth) {
+        sum = hn::Mul(sum, hn::Set(d, static_cast<Lane>(factor[i])));
+        if constexpr (kOperand == Format::kF16) sum = RoundToF16(d, sum);
+        sum = hn::MulAdd(LoadOperand<kOperand>(d, v, left...),
+                         hn::Set(d, static_cast<Lane>(weight[i])), sum);
+        if constexpr (kOperand == Format::kF16) sum = RoundToF16(d, sum);
+      }
+      StoreResult(d, sum, y.Row(r) + c, left...);
+    });
+  }
+}
+
+template <class S>
+struct AddKeyByKeyImpl {
+  static void Run(Matrix<const double> weights, Matrix<const double> factors,
+                  const PanelsView& values, Matrix<double> y) {
+    switch (values.dtype) {
+      case DType::kF64:
+        return AddValuesOf<S, double>(weights, factors, values, y);
+      case DType::kF32:
+        return AddValuesOf<S, float>(weights, factors, values, y);
+      case DType::kF16:
+        return AddValuesOf<S, hwy::float16_t>(weights, factors, values, y);
+      case DType::kBF16:
+        return AddValuesOf<S, hwy::bfloat16_t>(weights, factors, values, y);
+    }
   }
 };
 

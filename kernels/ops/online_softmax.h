@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/base/matrix.h"
+#include "kernels/ops/panels.h"
 #include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
@@ -21,6 +22,7 @@ enum class BlockExp {
   // the strategy's operands are of one; the rest of a block by a good one, as
   // all are in double lanes.
   kTorch,
+  kExp,  // the same by the good one alone
 };
 
 // A row is one query: what it has of the blocks so far.
@@ -54,6 +56,21 @@ void FinalWeights(Strategy softmax, const OnlineSoftmaxArgs& args,
 // 0 have no share.
 void PartShares(Strategy softmax, double scale, Matrix<const double> maxima,
                 Matrix<const double> sums, Matrix<double> shares);
+
+// Key by key, ascending, as ggml does: x = s scale; if x > m, the factor of
+// what came before is e^(m - x), m = x and the weight 1; else the factor is 1,
+// and the weight e^(x - m). The sum becomes FMA(sum, factor, weight). Scores
+// become weights; args.exp, threshold and alpha are not used.
+void WeighKeyByKey(Strategy softmax, const OnlineSoftmaxArgs& args,
+                   Matrix<double> factors);
+
+// y = sums of values, from 0: per key y times its factor, and then FMA(value,
+// weight, y), of which the strategy rounds values to its operands' format;
+// where that is f16, y is rounded to it after either. `values` as
+// KvCache::Values.
+void AddKeyByKey(Strategy av, Matrix<const double> weights,
+                 Matrix<const double> factors, const PanelsView& values,
+                 Matrix<double> y);
 
 // y = x times the factor of the row plus z, in the lanes of a strategy of
 // MatMul; `fused` rounds once. y may be x or z.

@@ -8,6 +8,7 @@
 #include "kernels/base/parallel.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/online_softmax.h"
+#include "kernels/ops/panels.h"
 #include "kernels/ops/residual.h"
 #include "kernels/ops/rmsnorm.h"
 #include "kernels/ops/softmax.h"
@@ -28,6 +29,9 @@ using OnlineSoftmaxFn = void (*)(const OnlineSoftmaxArgs&);
 using FinalWeightsFn = void (*)(const OnlineSoftmaxArgs&, const double*);
 using PartSharesFn = void (*)(double, Matrix<const double>,
                               Matrix<const double>, Matrix<double>);
+using WeighKeyByKeyFn = void (*)(const OnlineSoftmaxArgs&, Matrix<double>);
+using AddKeyByKeyFn = void (*)(Matrix<const double>, Matrix<const double>,
+                               const PanelsView&, Matrix<double>);
 using ScaleAndAddFn = void (*)(Matrix<const double>, const double*, bool,
                                Matrix<const double>, Matrix<double>);
 using DivideBySumsFn = void (*)(Matrix<const double>, const double*, bool,
@@ -44,6 +48,8 @@ struct RowKernels {
   const OnlineSoftmaxFn* online_softmax;
   const FinalWeightsFn* final_weights;
   const PartSharesFn* part_shares;
+  const WeighKeyByKeyFn* weigh_key_by_key;
+  const AddKeyByKeyFn* add_key_by_key;
   const ScaleAndAddFn* scale_and_add;
   const DivideBySumsFn* divide_by_sums;
 };
@@ -81,6 +87,8 @@ RowKernels AllRowKernels() {
           TableOf<OnlineSoftmaxImpl, Kernel::kSoftmax, OnlineSoftmaxFn>(all),
           TableOf<FinalWeightsImpl, Kernel::kSoftmax, FinalWeightsFn>(all),
           TableOf<PartSharesImpl, Kernel::kSoftmax, PartSharesFn>(all),
+          TableOf<WeighKeyByKeyImpl, Kernel::kSoftmax, WeighKeyByKeyFn>(all),
+          TableOfEvery<AddKeyByKeyImpl, AddKeyByKeyFn>(all),
           TableOfEvery<ScaleAndAddImpl, ScaleAndAddFn>(all),
           TableOfEvery<DivideBySumsImpl, DivideBySumsFn>(all)};
 #endif
@@ -143,6 +151,18 @@ void FinalWeights(Strategy softmax, const OnlineSoftmaxArgs& args,
 void PartShares(Strategy softmax, double scale, Matrix<const double> maxima,
                 Matrix<const double> sums, Matrix<double> shares) {
   Kernels().part_shares[softmax.index()](scale, maxima, sums, shares);
+}
+
+void WeighKeyByKey(Strategy softmax, const OnlineSoftmaxArgs& args,
+                   Matrix<double> factors) {
+  Kernels().weigh_key_by_key[softmax.index()](args, factors);
+}
+
+void AddKeyByKey(Strategy av, Matrix<const double> weights,
+                 Matrix<const double> factors, const PanelsView& values,
+                 Matrix<double> y) {
+  HWY_ASSERT(values.blocks == nullptr);
+  Kernels().add_key_by_key[av.index()](weights, factors, values, y);
 }
 
 void ScaleAndAdd(Strategy av, Matrix<const double> x, const double* factors,

@@ -29,6 +29,7 @@ constexpr AttentionFormInfo kForms[] = {
     {"fa4(LOG2)",
      "FlashAttention 4, which rescales by more than 2^LOG2; or fa4"},
     {"splitkv(PARTS)", "FlashDecoding, of so many parts of the keys"},
+    {"ggml", "llama.cpp's flash attention for CPUs, key by key"},
 };
 
 auto Fields(const AttentionForm& form) {
@@ -66,6 +67,10 @@ absl::StatusOr<AttentionForm> AttentionForm::Parse(absl::string_view text) {
   if (text == "eager") return form;
   if (text == "sdpa") {
     form.kind = AttentionKind::kSdpa;
+    return form;
+  }
+  if (text == "ggml") {
+    form.kind = AttentionKind::kGgml;
     return form;
   }
   if (ArgumentOf("fa2", text, argument) &&
@@ -113,6 +118,8 @@ std::string AttentionForm::Text() const {
       return absl::StrCat("fa4(", NumberText(threshold), ")");
     case AttentionKind::kSplitKv:
       return absl::StrCat("splitkv(", parts, ")");
+    case AttentionKind::kGgml:
+      return "ggml";
   }
   return "";
 }

@@ -16,6 +16,7 @@ enum class AttentionKind {
   kFlash2,   // FlashAttention 2, of blocks of keys
   kFlash4,   // its rescaling only where the maximum grows by a threshold
   kSplitKv,  // FlashDecoding: parts of the keys, put together at the end
+  kGgml,     // llama.cpp's on CPUs, key by key
 };
 
 // How a layer's attention is computed around the strategies of its ops qk,
@@ -29,7 +30,8 @@ struct AttentionForm {
 
   bool fused() const { return kind != AttentionKind::kEager; }
 
-  // Reads "eager", "sdpa", "fa2(64)", "fa4(8)" (or "fa4"), "splitkv(4)".
+  // Reads "eager", "sdpa", "fa2(64)", "fa4(8)" (or "fa4"), "splitkv(4)",
+  // "ggml".
   static absl::StatusOr<AttentionForm> Parse(absl::string_view text);
   // Equal forms have equal text, which Parse reads back.
   std::string Text() const;

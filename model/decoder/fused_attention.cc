@@ -76,8 +76,9 @@ class Running {
 
   OnlineSoftmaxArgs ArgsOf(const FusedArgs& args, Matrix<double> scores) {
     OnlineSoftmaxArgs online;
-    online.exp = args.form.kind == AttentionKind::kSdpa ? BlockExp::kTorch
-                                                        : BlockExp::kExp2;
+    online.exp = args.form.kind == AttentionKind::kSdpa   ? BlockExp::kTorch
+                 : args.form.kind == AttentionKind::kGgml ? BlockExp::kExp
+                                                          : BlockExp::kExp2;
     online.scale = args.scale;
     online.threshold = args.form.threshold;
     online.scores = scores;
@@ -148,6 +149,17 @@ void AttendParts(const FusedArgs& args, const Matrix<double>* weights) {
   DivideBySums(args.av, all, ones.data(), false, args.y);
 }
 
+void AddKeys(const FusedArgs& args, Running& running) {
+  const size_t heads = args.scores.rows;
+  const size_t keys = args.scores.cols;
+  thread_local std::vector<double> data;
+  data.resize(heads * keys);
+  const Matrix<double> factors(data.data(), heads, keys);
+  running.Start();
+  WeighKeyByKey(args.softmax, running.ArgsOf(args, args.scores), factors);
+  AddKeyByKey(args.av, args.scores, factors, args.values, running.sums());
+}
+
 // `weights`, if there are any, hold the scores too.
 void Attend(const FusedArgs& args, const Matrix<double>* weights) {
   if (args.form.kind == AttentionKind::kSplitKv) {
@@ -155,7 +167,11 @@ void Attend(const FusedArgs& args, const Matrix<double>* weights) {
     return;
   }
   Running running(args.scores.rows, args.y.cols);
-  AddBlocks(args, 0, args.scores.cols, running);
+  if (args.form.kind == AttentionKind::kGgml) {
+    AddKeys(args, running);
+  } else {
+    AddBlocks(args, 0, args.scores.cols, running);
+  }
   DivideBySums(args.av, running.sums(), running.sum(), false, args.y);
   if (weights != nullptr) {
     FinalWeights(args.softmax, running.ArgsOf(args, *weights), nullptr);

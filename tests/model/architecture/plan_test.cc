@@ -111,6 +111,7 @@ TEST(PlanTest, FormsOfAttentionComeLastAndEagerNeedsNoEntry) {
             "matmul=bf16,qk@2=f32,attention=fa2(64)");
   EXPECT_EQ(Canonical("attention=fa4"), "attention=fa4(8)");
   EXPECT_EQ(Canonical("attention@7 = splitkv(4)"), "attention@7=splitkv(4)");
+  EXPECT_EQ(Canonical("attention@1-24=ggml"), "attention=ggml");
   EXPECT_EQ(Canonical("attention=sdpa,attention@2-24=eager"),
             "attention@1=sdpa");
   EXPECT_EQ(Canonical("oracle,attention=sdpa,oracle"), "oracle");
@@ -159,7 +160,7 @@ TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
               AllOf(HasSubstr("'fa3'"), HasSubstr("splitkv(PARTS)")));
   for (const char* form :
        {"fa2", "fa2()", "fa2(0)", "fa2(-1)", "fa2(65537)", "fa2(64", "fa2 (64)",
-        "fa4()", "fa4(-1)", "fa4(nan)", "fa4(inf)", "splitkv(0)", "f32"}) {
+        "fa4()", "fa4(-1)", "fa4(nan)", "fa4(inf)", "splitkv(0)", "ggml(1)", "f32"}) {
     EXPECT_THAT(message(std::string("attention=") + form),
                 HasSubstr("is no form of attention"));
   }

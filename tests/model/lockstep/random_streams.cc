@@ -102,10 +102,10 @@ Plan Mutated(Plan plan, bool qk_norm, Random& random) {
     }
   }
   if (random.Below(3) == 0) {
-    constexpr const char* kForms[] = {"eager", "sdpa", "fa2(8)", "fa4",
-                                      "splitkv(2)"};
+    constexpr const char* kForms[] = {"eager", "sdpa",       "fa2(8)",
+                                      "fa4",   "splitkv(2)", "ggml"};
     plan.SetAttention(1 + random.Below(plan.num_layers()),
-                      *AttentionForm::Parse(kForms[random.Below(5)]));
+                      *AttentionForm::Parse(kForms[random.Below(6)]));
   }
   return plan;
 }
