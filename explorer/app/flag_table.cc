@@ -119,7 +119,7 @@ constexpr Flag kFlags[] = {
      },
      "evaluate this plan alone: a preset, or entries "
      "SELECTOR[@LAYER[-LAYER]]=STRATEGY separated by commas, of which later "
-     "ones win; what none selects is f32"},
+     "ones win; what none selects is f32, and attention=FORM is eager"},
     {"against", "oracle", kSweep | kPlan | kAttribute, "a plan",
      &ReadText<&Settings::against>,
      "the plan that errors are against: the f64 oracle, or another finite "

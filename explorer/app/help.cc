@@ -16,6 +16,7 @@
 #include "explorer/app/settings.h"
 #include "explorer/sweep/ranking.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/synthetic/synthetic.h"
@@ -99,9 +100,13 @@ std::string NamesText() {
                           KernelName(static_cast<Kernel>(k)),
                           absl::StrJoin(ops, " "));
   }
+  text += "\nForms of a layer's attention (attention=FORM):\n";
+  for (const AttentionFormInfo& info : AttentionForms()) {
+    absl::StrAppendFormat(&text, "  %-15s %s\n", info.name, info.summary);
+  }
   text += "\nPresets for --plan:\n";
   for (const PlanPreset& preset : PlanPresets()) {
-    absl::StrAppendFormat(&text, "  %-10s %s\n", preset.name, preset.summary);
+    absl::StrAppendFormat(&text, "  %-15s %s\n", preset.name, preset.summary);
   }
   text += "\nMetrics:\n";
   for (const RankMetric& metric : RankMetrics()) {

@@ -184,7 +184,7 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
     } else {
       cause_of.push_back(result.causes.size());
       plans.push_back(reference);
-      plans.back().Set(cell.layer, cell.op, strategy);
+      plans.back().TakeCell(baseline.plan, cell.layer, cell.op);
     }
     result.causes.push_back(std::move(cause));
   }

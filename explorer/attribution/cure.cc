@@ -92,7 +92,7 @@ absl::Status TryCures(const Run& run, const Baseline& baseline,
     Plan alone = reference;
     for (const Cell& cell : CellsOf(config)) {
       if (of_ops(cell)) {
-        alone.Set(cell.layer, cell.op, of.Get(cell.layer, cell.op));
+        alone.TakeCell(of, cell.layer, cell.op);
       }
     }
     return alone;

@@ -147,7 +147,7 @@ std::vector<Stream> StreamsOf(const Baseline& baseline, size_t layer,
     }
     stream_of_op.push_back(streams.size());
     Stream stream = streams[0];
-    stream.plan.Set(layer, op, strategy);
+    stream.plan.TakeCell(baseline.plan, layer, op);
     streams.push_back(std::move(stream));
   }
   return streams;

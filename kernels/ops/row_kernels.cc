@@ -7,6 +7,8 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/elementwise.h"
+#include "kernels/ops/online_softmax.h"
+#include "kernels/ops/panels.h"
 #include "kernels/ops/residual.h"
 #include "kernels/ops/rmsnorm.h"
 #include "kernels/ops/softmax.h"
@@ -23,6 +25,17 @@ using RopeFn = void (*)(const double*, const double*, Matrix<double>);
 using SwiGluFn = void (*)(Matrix<const double>, Matrix<const double>,
                           Matrix<double>, Parallel&);
 using RoundRowFn = void (*)(const double*, size_t, double*);
+using OnlineSoftmaxFn = void (*)(const OnlineSoftmaxArgs&);
+using FinalWeightsFn = void (*)(const OnlineSoftmaxArgs&, const double*);
+using PartSharesFn = void (*)(double, Matrix<const double>,
+                              Matrix<const double>, Matrix<double>);
+using WeighKeyByKeyFn = void (*)(const OnlineSoftmaxArgs&, Matrix<double>);
+using AddKeyByKeyFn = void (*)(Matrix<const double>, Matrix<const double>,
+                               const PanelsView&, Matrix<double>);
+using ScaleAndAddFn = void (*)(Matrix<const double>, const double*, bool,
+                               Matrix<const double>, Matrix<double>);
+using DivideBySumsFn = void (*)(Matrix<const double>, const double*, bool,
+                                Matrix<double>);
 
 // What a target exports: the tables, by strategy.
 struct RowKernels {
@@ -32,6 +45,13 @@ struct RowKernels {
   const RopeFn* rope;
   const SwiGluFn* swiglu;
   const RoundRowFn* round_row;
+  const OnlineSoftmaxFn* online_softmax;
+  const FinalWeightsFn* final_weights;
+  const PartSharesFn* part_shares;
+  const WeighKeyByKeyFn* weigh_key_by_key;
+  const AddKeyByKeyFn* add_key_by_key;
+  const ScaleAndAddFn* scale_and_add;
+  const DivideBySumsFn* divide_by_sums;
 };
 
 }  // namespace ulpscope
@@ -42,6 +62,7 @@ struct RowKernels {
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "kernels/ops/elementwise-inl.h"
+#include "kernels/ops/online_softmax-inl.h"
 #include "kernels/ops/residual-inl.h"
 #include "kernels/ops/rmsnorm-inl.h"
 #include "kernels/ops/softmax-inl.h"
@@ -62,7 +83,14 @@ RowKernels AllRowKernels() {
           TableOf<AddResidualImpl, Kernel::kResidual, AddResidualFn>(all),
           TableOf<RopeImpl, Kernel::kElementwise, RopeFn>(all),
           TableOf<SwiGluImpl, Kernel::kElementwise, SwiGluFn>(all),
-          TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all)};
+          TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all),
+          TableOf<OnlineSoftmaxImpl, Kernel::kSoftmax, OnlineSoftmaxFn>(all),
+          TableOf<FinalWeightsImpl, Kernel::kSoftmax, FinalWeightsFn>(all),
+          TableOf<PartSharesImpl, Kernel::kSoftmax, PartSharesFn>(all),
+          TableOf<WeighKeyByKeyImpl, Kernel::kSoftmax, WeighKeyByKeyFn>(all),
+          TableOfEvery<AddKeyByKeyImpl, AddKeyByKeyFn>(all),
+          TableOfEvery<ScaleAndAddImpl, ScaleAndAddFn>(all),
+          TableOfEvery<DivideBySumsImpl, DivideBySumsFn>(all)};
 #endif
 }
 
@@ -108,6 +136,43 @@ void SwiGlu(Strategy strategy, Matrix<const double> gate,
 
 void RoundRow(Strategy strategy, const double* x, size_t n, double* y) {
   Kernels().round_row[strategy.index()](x, n, y);
+}
+
+void OnlineSoftmax(Strategy softmax, const OnlineSoftmaxArgs& args) {
+  HWY_ASSERT(args.scores.rows > 0 && args.scores.cols > 0);
+  Kernels().online_softmax[softmax.index()](args);
+}
+
+void FinalWeights(Strategy softmax, const OnlineSoftmaxArgs& args,
+                  const double* share) {
+  Kernels().final_weights[softmax.index()](args, share);
+}
+
+void PartShares(Strategy softmax, double scale, Matrix<const double> maxima,
+                Matrix<const double> sums, Matrix<double> shares) {
+  Kernels().part_shares[softmax.index()](scale, maxima, sums, shares);
+}
+
+void WeighKeyByKey(Strategy softmax, const OnlineSoftmaxArgs& args,
+                   Matrix<double> factors) {
+  Kernels().weigh_key_by_key[softmax.index()](args, factors);
+}
+
+void AddKeyByKey(Strategy av, Matrix<const double> weights,
+                 Matrix<const double> factors, const PanelsView& values,
+                 Matrix<double> y) {
+  HWY_ASSERT(values.blocks == nullptr);
+  Kernels().add_key_by_key[av.index()](weights, factors, values, y);
+}
+
+void ScaleAndAdd(Strategy av, Matrix<const double> x, const double* factors,
+                 bool fused, Matrix<const double> z, Matrix<double> y) {
+  Kernels().scale_and_add[av.index()](x, factors, fused, z, y);
+}
+
+void DivideBySums(Strategy av, Matrix<const double> x, const double* sums,
+                  bool unrounded, Matrix<double> y) {
+  Kernels().divide_by_sums[av.index()](x, sums, unrounded, y);
 }
 
 }  // namespace ulpscope

@@ -71,6 +71,13 @@ const Fn* TableOver(const Fn* avx3, StrategyList<S...> all) {
   return table.data();
 }
 
+// The table of what no strategy needs an instruction for: it has every one.
+template <template <class> class Implementation, typename Fn, class... S>
+const Fn* TableOfEvery(StrategyList<S...> /*all*/) {
+  static constexpr Fn kTable[] = {&Implementation<S>::Run...};
+  return kTable;
+}
+
 // The index of strategy S.
 template <class S, class... All>
 constexpr size_t IndexOf(StrategyList<All...> /*all*/) {

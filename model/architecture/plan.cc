@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
@@ -35,6 +36,14 @@ constexpr PlanPreset kPresets[] = {
     {"torch-f16",
      "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16,residual=f16",
      "every op's output rounded to f16, as PyTorch's eager float16 does"},
+    {"torch-bf16-sdpa",
+     "matmul=bf16,rmsnorm=bf16,softmax=bf16,elementwise=bf16,residual=bf16,"
+     "attention=sdpa",
+     "torch-bf16 with PyTorch's fused attention (sdpa)"},
+    {"torch-f16-sdpa",
+     "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16,residual=f16,"
+     "attention=sdpa",
+     "torch-f16 with PyTorch's fused attention (sdpa)"},
     {"f64", "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64",
      "every op computed in f64 and rounded once to f32"},
     {"oracle",
@@ -42,6 +51,8 @@ constexpr PlanPreset kPresets[] = {
      "residual=oracle",
      "f64 throughout: the reference"},
 };
+
+constexpr absl::string_view kAttention = "attention";
 
 Kernel KernelAt(size_t index) { return static_cast<Kernel>(index); }
 
@@ -55,6 +66,7 @@ std::string SelectorNames() {
     // The op `softmax` is all of its group.
     if (OpAt(i) != Op::kSoftmax) names.push_back(OpName(OpAt(i)));
   }
+  names.push_back(kAttention);
   return absl::StrJoin(names, ", ");
 }
 
@@ -67,6 +79,24 @@ std::vector<Op> Select(absl::string_view selector) {
     }
   }
   return ops;
+}
+
+// The ranges of layers that are equal, and their entries' key, "op@3-5".
+// `equal` says whether two are, add(layer, key) takes a range by its first.
+template <typename Equal, typename Add>
+void ForEachRange(absl::string_view selector, size_t num_layers,
+                  const Equal& equal, const Add& add) {
+  for (size_t first = 1; first <= num_layers;) {
+    size_t last = first;
+    while (last < num_layers && equal(last + 1, first)) ++last;
+    std::string range;
+    if (first != 1 || last != num_layers) {
+      range = first == last ? absl::StrCat("@", first)
+                            : absl::StrCat("@", first, "-", last);
+    }
+    add(first, absl::StrCat(selector, range));
+    first = last + 1;
+  }
 }
 
 // "22", "22-23" -> {22, 23}.
@@ -90,7 +120,9 @@ std::string LayerRangeText(size_t first, size_t last) {
 absl::Span<const PlanPreset> PlanPresets() { return kPresets; }
 
 Plan::Plan(size_t num_layers)
-    : num_layers_(num_layers), cells_((num_layers + 1) * kNumOps) {}
+    : num_layers_(num_layers),
+      cells_((num_layers + 1) * kNumOps),
+      attention_(num_layers) {}
 
 absl::StatusOr<Plan> Plan::Parse(absl::string_view text, size_t num_layers) {
   return Plan(num_layers).With(text);
@@ -118,6 +150,7 @@ absl::Status Plan::ApplyPreset(absl::string_view name) {
   for (const PlanPreset& preset : kPresets) {
     if (preset.name != name) continue;
     std::fill(cells_.begin(), cells_.end(), Strategy());
+    std::fill(attention_.begin(), attention_.end(), AttentionForm());
     for (absl::string_view entry :
          absl::StrSplit(preset.entries, ',', absl::SkipEmpty())) {
       const absl::Status status = Apply(entry);
@@ -145,7 +178,7 @@ absl::Status Plan::Apply(absl::string_view entry) {
   const absl::string_view selector = key.substr(0, at);
 
   const std::vector<Op> ops = Select(selector);
-  if (ops.empty()) {
+  if (ops.empty() && selector != kAttention) {
     return absl::InvalidArgumentError(absl::StrCat(
         "'", selector,
         "' is neither an op nor a group of ops: ", SelectorNames()));
@@ -166,6 +199,16 @@ absl::Status Plan::Apply(absl::string_view entry) {
           absl::StrCat("'", entry, "': ", selector, " is not in a layer"));
     }
   }
+  if (selector == kAttention) {
+    const auto form = AttentionForm::Parse(value);
+    if (!form.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", entry, "': ", form.status().message()));
+    }
+    for (size_t l = layers.first; l <= layers.second; ++l) {
+      SetAttention(l, *form);
+    }
+  }
   for (const Op op : ops) {
     const auto strategy = FindStrategy(value, OpKernel(op));
     if (!strategy.ok()) {
@@ -182,6 +225,13 @@ absl::Status Plan::Apply(absl::string_view entry) {
     });
   }
   return absl::OkStatus();
+}
+
+void Plan::TakeCell(const Plan& from, size_t layer, Op op) {
+  Set(layer, op, from.Get(layer, op));
+  if (op == Op::kQk || op == Op::kSoftmax || op == Op::kAv) {
+    SetAttention(layer, from.attention(layer));
+  }
 }
 
 std::string Plan::Text() const {
@@ -220,21 +270,21 @@ std::string Plan::Text() const {
       }
       continue;
     }
-    for (size_t first = 1; first <= num_layers_;) {
-      size_t last = first;
-      while (last < num_layers_ && Get(last + 1, op) == Get(first, op)) ++last;
-      if (Get(first, op) != base) {
-        std::string range;
-        if (first != 1 || last != num_layers_) {
-          range = first == last ? absl::StrCat("@", first)
-                                : absl::StrCat("@", first, "-", last);
-        }
-        entries.push_back(
-            absl::StrCat(OpName(op), range, "=", Get(first, op).name()));
-      }
-      first = last + 1;
-    }
+    ForEachRange(
+        OpName(op), num_layers_,
+        [&](size_t a, size_t b) { return Get(a, op) == Get(b, op); },
+        [&](size_t layer, const std::string& key) {
+          if (Get(layer, op) == base) return;
+          entries.push_back(absl::StrCat(key, "=", Get(layer, op).name()));
+        });
   }
+  ForEachRange(
+      kAttention, num_layers_,
+      [&](size_t a, size_t b) { return attention(a) == attention(b); },
+      [&](size_t layer, const std::string& key) {
+        if (attention(layer) == AttentionForm()) return;
+        entries.push_back(absl::StrCat(key, "=", attention(layer).Text()));
+      });
   return absl::StrJoin(entries, ",");
 }
 

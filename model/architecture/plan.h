@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
@@ -18,20 +19,22 @@ namespace ulpscope {
 // as kKernelNumericsVersion of kernels/strategy/numerics_version.h.
 inline constexpr int kOracleVersion = 1;
 
-// A strategy for every (layer, op) of a decoder.
+// A strategy for every (layer, op) of a decoder, and the form of every layer's
+// attention.
 //
 // Layers are counted from 1, as in tables of hidden states, where state N is
 // the output of layer N (Hugging Face's `model.layers.{N-1}`).
 class Plan {
  public:
-  // Every op under f32.
+  // Every op under f32, attention eager.
   explicit Plan(size_t num_layers);
 
   // Reads "matmul=bf16,softmax=f32,down_proj@22-23=kahan": entries
   // SELECTOR[@LAYER[-LAYER]]=STRATEGY, of which later ones win. A selector is
-  // an op or a group (KernelName). Ops that no entry selects are f32. An entry
-  // without '=' is a preset, which sets every op. Errors name the entry and say
-  // what would be accepted.
+  // an op or a group (KernelName), or `attention`, whose values are forms
+  // (AttentionForm) and not strategies. Ops that no entry selects are f32. An
+  // entry without '=' is a preset, which sets every op and form. Errors name
+  // the entry and say what would be accepted.
   static absl::StatusOr<Plan> Parse(absl::string_view text, size_t num_layers);
 
   // The preset `oracle`: f64 throughout.
@@ -51,13 +54,27 @@ class Plan {
     cells_[Index(layer, op)] = strategy;
   }
 
+  // Of a layer.
+  const AttentionForm& attention(size_t layer) const {
+    return attention_[layer - 1];
+  }
+  void SetAttention(size_t layer, const AttentionForm& form) {
+    attention_[layer - 1] = form;
+  }
+
+  // Makes this cell as `from` has it: its strategy, and of an op of attention
+  // the form with it, without which the strategy would mean something else.
+  void TakeCell(const Plan& from, size_t layer, Op op);
+
   // The plan's identity: the preset's name if it is one, otherwise the shortest
   // group entries followed by the ops that differ from their group, each in
-  // order; Parse reads it back to an equal plan. Equal plans have equal text.
+  // order, and at last forms of attention that are not eager; Parse reads it
+  // back to an equal plan. Equal plans have equal text.
   std::string Text() const;
 
   friend bool operator==(const Plan& a, const Plan& b) {
-    return a.num_layers_ == b.num_layers_ && a.cells_ == b.cells_;
+    return a.num_layers_ == b.num_layers_ && a.cells_ == b.cells_ &&
+           a.attention_ == b.attention_;
   }
 
  private:
@@ -75,6 +92,7 @@ class Plan {
 
   size_t num_layers_;
   std::vector<Strategy> cells_;
+  std::vector<AttentionForm> attention_;  // [num_layers]
 };
 
 // "layer 3", "layers 3-21".

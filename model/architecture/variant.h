@@ -32,6 +32,8 @@ enum class KvHeads {
   kTiled,    // h % kv_heads: all repeated one after the other
 };
 
+// Others than the standard one are of ports that compute attention step by
+// step: a layer's attention is eager with them, whatever form the plan has.
 enum class SoftmaxForm {
   kStandard,
   // In f16 without subtracting the maximum: exp overflows beyond 11.09.

@@ -12,6 +12,7 @@
 #include "kernels/ops/softmax.h"
 #include "model/architecture/op.h"
 #include "model/architecture/variant.h"
+#include "model/decoder/fused_attention.h"
 #include "model/decoder/variant_ops.h"
 
 namespace ulpscope {
@@ -37,10 +38,20 @@ Matrix<T> GroupRows(const AttentionArgs& args, size_t kv_head, T* heads,
   return {heads + kv_head * group * width, group, width};
 }
 
+bool IsFused(const AttentionArgs& args) {
+  return args.form.fused() && args.softmax_form == SoftmaxForm::kStandard;
+}
+
+double ScaleOf(const AttentionArgs& args) {
+  return args.scale != 0 ? args.scale
+                         : 1 / std::sqrt(static_cast<double>(args.head_dim));
+}
+
 // The three steps. Scores of some rows from `row` on: each row's group of heads
 // after the other, and of each as many columns as the last row attends to. What
-// a row does not attend to has scores that nobody reads.
-void Score(const AttentionArgs& args, size_t row, size_t kv_head,
+// a row does not attend to has scores that nobody reads. Those of a fused form
+// are not rounded.
+void Score(const AttentionArgs& args, size_t row, size_t kv_head, double scale,
            Matrix<double> scores) {
   const size_t group = GroupSize(args);
   const size_t rows = scores.rows / group;
@@ -57,10 +68,9 @@ void Score(const AttentionArgs& args, size_t row, size_t kv_head,
   MatMulArgs qk;
   qk.a = {queries.data(), scores.rows, args.head_dim};
   qk.b = args.cache->Keys(args.layer, kv_head, scores.cols);
-  qk.scale = args.scale != 0
-                 ? args.scale
-                 : 1 / std::sqrt(static_cast<double>(args.head_dim));
+  qk.scale = scale;
   qk.c = scores;
+  qk.unrounded = IsFused(args);
   Parallel serial;
   MatMul(args.qk, qk, serial);
 }
@@ -83,6 +93,45 @@ void Weigh(const AttentionArgs& args, size_t row, size_t kv_head,
   MatMul(args.av, av, serial);
 }
 
+// Normalize and Weigh in a fused form.
+FusedArgs FusedArgsOf(const AttentionArgs& args, size_t row, size_t kv_head,
+                      Matrix<double> scores) {
+  FusedArgs fused;
+  fused.form = args.form;
+  fused.softmax = args.softmax;
+  fused.av = args.av;
+  fused.scale = ScaleOf(args);
+  fused.scores = scores;
+  fused.values = args.cache->Values(args.layer, kv_head, scores.cols);
+  fused.y = GroupRows(args, kv_head, args.y.Row(row), args.head_dim);
+  return fused;
+}
+
+void ShowFused(const AttentionArgs& args, Parallel& parallel,
+               absl::FunctionRef<void(Op, size_t, Matrix<const double>)> show) {
+  const size_t heads = args.q.cols / args.head_dim;
+  std::vector<double> shown, sums;
+  for (size_t row = 0; row < args.q.rows; ++row) {
+    const size_t length = Length(args, row);
+    shown.resize(heads * length);
+    sums.resize(heads * length);
+    const Matrix<const double> all(shown.data(), heads, length);
+    const auto group = [&](size_t h, std::vector<double>& data) {
+      return GroupRows(args, h, data.data(), length);
+    };
+    parallel.For(args.kv_heads, [&](size_t h) {
+      Score(args, row, h, ScaleOf(args), group(h, shown));
+      Score(args, row, h, 1, group(h, sums));
+    });
+    show(Op::kQk, args.first_position + row, all);
+    parallel.For(args.kv_heads, [&](size_t h) {
+      AttendFusedShowing(FusedArgsOf(args, row, h, group(h, sums)),
+                         group(h, shown));
+    });
+    show(Op::kSoftmax, args.first_position + row, all);
+  }
+}
+
 }  // namespace
 
 size_t AttentionRows(const AttentionArgs& args) {
@@ -96,10 +145,16 @@ void AttendGroup(const AttentionArgs& args, size_t row, size_t rows,
   const size_t most = Length(args, row + rows - 1);
   thread_local std::vector<double> data;
   data.resize(rows * group * most);
-  Score(args, row, kv_head, {data.data(), rows * group, most});
+  const bool fused = IsFused(args);
+  Score(args, row, kv_head, fused ? 1 : ScaleOf(args),
+        {data.data(), rows * group, most});
   for (size_t r = 0; r < rows; ++r) {
     const Matrix<double> scores(data.data() + r * group * most, group,
                                 Length(args, row + r), most);
+    if (fused) {
+      AttendFused(FusedArgsOf(args, row + r, kv_head, scores));
+      continue;
+    }
     Normalize(args, scores);
     Weigh(args, row + r, kv_head, scores);
   }
@@ -108,6 +163,10 @@ void AttendGroup(const AttentionArgs& args, size_t row, size_t rows,
 void AttendShowing(
     const AttentionArgs& args, Parallel& parallel,
     absl::FunctionRef<void(Op, size_t, Matrix<const double>)> show) {
+  if (IsFused(args)) {
+    ShowFused(args, parallel, show);
+    return;
+  }
   const size_t heads = args.q.cols / args.head_dim;
   std::vector<double> data;
   for (size_t row = 0; row < args.q.rows; ++row) {
@@ -117,8 +176,9 @@ void AttendShowing(
     const auto scores = [&](size_t h) {
       return GroupRows(args, h, data.data(), length);
     };
-    parallel.For(args.kv_heads,
-                 [&](size_t h) { Score(args, row, h, scores(h)); });
+    parallel.For(args.kv_heads, [&](size_t h) {
+      Score(args, row, h, ScaleOf(args), scores(h));
+    });
     show(Op::kQk, args.first_position + row, all);
     parallel.For(args.kv_heads, [&](size_t h) { Normalize(args, scores(h)); });
     show(Op::kSoftmax, args.first_position + row, all);

@@ -7,6 +7,7 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 #include "model/architecture/variant.h"
 #include "model/decoder/kv_cache.h"
@@ -25,11 +26,13 @@ struct AttentionArgs {
   size_t kv_heads = 0;
   size_t head_dim = 0;
   Strategy qk, softmax, av;
+  AttentionForm form;
   Matrix<double> y;  // [rows, heads * head_dim]
   KvHeads order = KvHeads::kGrouped;
   double scale = 0;  // 0: 1 / sqrt(head_dim)
   // Positions that all attend to; 0: each to those up to itself.
   size_t all_positions = 0;
+  // Others than the standard one are eager, whatever the form is.
   SoftmaxForm softmax_form = SoftmaxForm::kStandard;
 };
 
@@ -44,7 +47,9 @@ void AttendGroup(const AttentionArgs& args, size_t row, size_t rows,
                  size_t kv_head);
 
 // Calls show(op, position, scores) with the scores of each position: a row per
-// head, a column per position attended to; first for qk, then for softmax.
+// head, a column per position attended to; first for qk, then for softmax. In
+// fused forms, which do not have them, these are the scaled sums of qk in its
+// accumulators' type, and how much of each value is in y.
 void AttendShowing(
     const AttentionArgs& args, Parallel& parallel,
     absl::FunctionRef<void(Op, size_t, Matrix<const double>)> show);

@@ -181,6 +181,7 @@ void Decoder::Attend(size_t layer) {
   args.qk = plan_.Get(layer, Op::kQk);
   args.softmax = plan_.Get(layer, Op::kSoftmax);
   args.av = plan_.Get(layer, Op::kAv);
+  args.form = plan_.attention(layer);
   args.y = {attn_.data(), rows_, q_size_};
   if (observer_ == nullptr) {
     const size_t block = AttentionRows(args);

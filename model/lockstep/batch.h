@@ -9,6 +9,7 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/variant.h"
 #include "model/decoder/activations.h"
 
@@ -19,6 +20,7 @@ namespace ulpscope {
 struct Task {
   std::vector<Strategy> strategies;
   const Variant* variant = nullptr;  // one address for equal ones
+  AttentionForm attention;           // of attention's ops
   std::vector<Rows> inputs;
   std::vector<size_t> streams;  // ascending
   std::vector<Rows> outputs;

@@ -170,6 +170,7 @@ void LockstepPass::Attend(size_t layer) {
       args[i].qk = task.strategies[0];
       args[i].softmax = task.strategies[1];
       args[i].av = task.strategies[2];
+      args[i].form = task.attention;
       args[i].order = task.variant->kv_heads;
       args[i].scale = task.variant->attention_scale;
       args[i].all_positions = task.variant->causal ? 0 : rope.rows;

@@ -19,6 +19,7 @@
 #include "kernels/ops/panels.h"
 #include "kernels/ops/residual.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
@@ -60,18 +61,22 @@ std::vector<std::vector<size_t>> Sharing(const std::vector<size_t>& streams,
 }  // namespace
 
 // A stream's task is that of an earlier stream which has the same strategies,
-// variant and inputs.
+// form of attention, variant and inputs.
 std::vector<Task> LockstepPass::TasksOf(size_t layer,
                                         const std::vector<Op>& ops,
                                         const std::vector<Slot>& inputs) const {
   std::vector<Task> tasks;
-  std::map<std::tuple<const Variant*, std::vector<size_t>,
+  std::map<std::tuple<const Variant*, std::vector<size_t>, AttentionForm,
                       std::vector<const double*>>,
            size_t>
       known;
   for (const size_t s : active_) {
     Task task;
     task.variant = variants_.Of(s, ops.front());
+    if (ops.front() == Op::kQk &&
+        task.variant->softmax == SoftmaxForm::kStandard) {
+      task.attention = streams_[s].plan.attention(layer);
+    }
     std::vector<size_t> strategies;
     std::vector<const double*> addresses;
     for (const Op op : ops) {
@@ -85,7 +90,7 @@ std::vector<Task> LockstepPass::TasksOf(size_t layer,
     const size_t at =
         known
             .emplace(std::make_tuple(task.variant, std::move(strategies),
-                                     std::move(addresses)),
+                                     task.attention, std::move(addresses)),
                      tasks.size())
             .first->second;
     if (at == tasks.size()) tasks.push_back(std::move(task));

@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "tests/explorer/app/run_explorer.h"
@@ -48,6 +49,9 @@ TEST(ExplorerUsageTest, HelpListsEverything) {
     }
     for (const PlanPreset& preset : PlanPresets()) {
       EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", preset.name, " ")));
+    }
+    for (const AttentionFormInfo& form : AttentionForms()) {
+      EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", form.name, " ")));
     }
     for (const RankMetric& metric : RankMetrics()) {
       EXPECT_THAT(help.out, HasSubstr(metric.summary));

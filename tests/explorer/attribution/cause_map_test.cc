@@ -87,10 +87,9 @@ void ExpectMeasured(const Effect& effect, const KeptStates& run,
   EXPECT_EQ(effect.rel_l2, effect.layers[num_layers]);
 }
 
-TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
+void CompareMaps(const std::string& text) {
   for (const std::string name : kTinyModels) {
     const Weights& weights = Tiny(name);
-    const std::string text = "torch-bf16,v_proj=oracle,lm_head=f32";
     const Plan plan = Parsed(text, weights);
     const Plan oracle = Parsed("oracle", weights);
     const AttributedWith options = TinyPrompt();
@@ -116,7 +115,7 @@ TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
       EXPECT_EQ(result.repairs[i].cell.layer, layer);
       EXPECT_EQ(result.repairs[i].cell.op, op);
       Plan cause = oracle, repair = plan;
-      cause.Set(layer, op, plan.Get(layer, op));
+      cause.TakeCell(plan, layer, op);
       repair.Set(layer, op, oracle.Get(layer, op));
       expect_measured(result.causes[i].effect, cause);
       EXPECT_EQ(result.causes[i].changes_bits,
@@ -170,6 +169,15 @@ TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
       expect_measured(repair.effect, repaired);
     }
   }
+}
+
+TEST(CauseMapTest, MapsAreWhatRunningTheirPlansSays) {
+  CompareMaps("torch-bf16,v_proj=oracle,lm_head=f32");
+}
+
+// Attention's cells have their effect in the plan's form, which repairs keep.
+TEST(CauseMapTest, MapsOfFusedAttentionAreSo) {
+  CompareMaps("torch-bf16-sdpa,v_proj=oracle,lm_head=f32,attention@1=fa2(2)");
 }
 
 TEST(CauseMapTest, ARepairMovesTheResultsFromThePlans) {

@@ -43,6 +43,19 @@ TEST(ParseAxesTest, ReadsSelectorsAndLevels) {
   EXPECT_THAT(ParseAxes(kDefaultAxes, 1), IsOk());
 }
 
+TEST(ParseAxesTest, FormsOfAttentionAreLevels) {
+  const auto axes =
+      ParseAxes("softmax=f32,bf16;attention=eager,sdpa,fa2(64)", 4);
+  ASSERT_THAT(axes, IsOk());
+  EXPECT_THAT((*axes)[1].levels, ElementsAre("eager", "sdpa", "fa2(64)"));
+  const auto plan = PlanAt(*axes, {1, 2}, 4);
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_EQ(plan->Text(), "softmax=bf16,attention=fa2(64)");
+  EXPECT_THAT(ParseAxes("attention=sdpa,bf16", 4),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("'bf16' is no form of attention")));
+}
+
 TEST(ParseAxesTest, ErrorsNameWhatIsWrong) {
   const auto message = [](const std::string& text) {
     const auto axes = ParseAxes(text, 4);

@@ -199,8 +199,117 @@ TEST_P(ExpTest, OnePlusHasTheSameBits) {
   CompareOnePlus<double>();
 }
 
+// Every 61st float and the hardest, which exp-inl.h names; from 2^-150 to
+// infinity.
+TEST_P(ExpTest, PowersOf2StayWithinTheBound) {
+  std::vector<float> x = {-0.492204994F, 0.0F, -0.0F, 0.5F, -0.5F};
+  for (const uint32_t sign : {0u, 0x80000000u}) {
+    for (uint32_t bits = 0x30000000;; bits += 61) {
+      const float value = FloatOf(bits | sign);
+      if (value >= 128 || value < -151) break;
+      x.push_back(value);
+    }
+  }
+  std::vector<float> y = x;
+  VectorExp2(absl::MakeSpan(y));
+  long double worst = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double exact = std::exp2(double{x[i]});
+    const long double error = ErrorInUlps(y[i], exact, 24, -149);
+    ASSERT_LE(error, kBoundF32) << "2^" << x[i];
+    worst = std::max(worst, error);
+  }
+  EXPECT_GT(worst, 1.02) << "the bound is larger than it has to be";
+}
+
+TEST_P(ExpTest, PowersOf2OfDoublesStayWithinTheBound) {
+  if (std::numeric_limits<long double>::digits < 64) {
+    GTEST_SKIP() << "long double cannot judge a double here";
+  }
+  std::vector<double> x;
+  Random random(3);
+  for (int i = 0; i < 100000; ++i) {
+    x.push_back(random.Uniform(-1076.0, 1023.99));
+    x.push_back(random.Uniform(-0.5, 0.5));
+    x.push_back(random.Uniform(-1076.0, -1021.0));  // subnormal results
+  }
+  std::vector<double> y = x;
+  VectorExp2(absl::MakeSpan(y));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const long double exact = std::exp2(static_cast<long double>(x[i]));
+    ASSERT_LE(ErrorInUlps(y[i], exact, 53, -1074), kBoundF64) << "2^" << x[i];
+  }
+}
+
+template <typename T>
+void CheckEndsOfPowersOf2() {
+  constexpr T kInf = std::numeric_limits<T>::infinity();
+  constexpr T kHuge = std::numeric_limits<T>::max();
+  std::vector<T> x = {kInf, kHuge, sizeof(T) == 4 ? T{128} : T{1024}};
+  VectorExp2(absl::MakeSpan(x));
+  for (const T value : x) EXPECT_EQ(value, kInf);
+  x = {-kInf, -kHuge, sizeof(T) == 4 ? T{-151} : T{-1076}};
+  VectorExp2(absl::MakeSpan(x));
+  for (const T value : x) EXPECT_TRUE(SameBits(value, 0.0));
+  x = {std::numeric_limits<T>::quiet_NaN()};
+  VectorExp2(absl::MakeSpan(x));
+  EXPECT_TRUE(std::isnan(x[0]));
+  // Powers of 2 are exact, subnormal ones as well.
+  for (int q = sizeof(T) == 4 ? -149 : -1074; q < (sizeof(T) == 4 ? 128 : 1024);
+       ++q) {
+    x = {static_cast<T>(q)};
+    VectorExp2(absl::MakeSpan(x));
+    ASSERT_EQ(x[0], std::ldexp(T{1}, q)) << q;
+  }
+}
+
+TEST_P(ExpTest, PowersOf2AtTheEnds) {
+  CheckEndsOfPowersOf2<float>();
+  CheckEndsOfPowersOf2<double>();
+}
+
+TEST_P(ExpTest, LogarithmsStayWithinAnUlp) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> x = {1.27938521F};
+  for (uint32_t bits = 1; bits < 0x7F800000; bits += 997) {
+    x.push_back(FloatOf(bits));
+  }
+  std::vector<float> y = x;
+  VectorLog(absl::MakeSpan(y));
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_LE(ErrorInUlps(y[i], std::log(double{x[i]}), 24, -149), 1)
+        << "log " << x[i];
+  }
+  x = {0.0F, -0.0F, kInfinity, -1.0F, -kInfinity, kNan};
+  VectorLog(absl::MakeSpan(x));
+  EXPECT_EQ(x[0], -kInfinity);
+  EXPECT_EQ(x[1], -kInfinity);
+  EXPECT_EQ(x[2], kInfinity);
+  for (size_t i = 3; i < x.size(); ++i) EXPECT_TRUE(std::isnan(x[i])) << i;
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ExpTest, testing::ValuesIn(RunnableTargets()),
                          NameOfTarget);
+
+// f, in place, on every target.
+template <typename T>
+void CompareTargets(const std::vector<T>& x, void (*f)(absl::Span<T>)) {
+  std::vector<double> first;
+  for (const int64_t target : RunnableTargets()) {
+    const ScopedTarget scoped_target(target);
+    std::vector<T> y = x;
+    f(absl::MakeSpan(y));
+    if (first.empty()) first.assign(y.begin(), y.end());
+    EXPECT_TRUE(HasBits<T>(y, first)) << hwy::TargetName(target);
+  }
+}
+
+TEST(ExpOnAllTargetsTest, PowersOf2AndLogarithmsHaveTheSameBits) {
+  CompareTargets<float>(Arguments<float>(), &VectorExp2);
+  CompareTargets<double>(Arguments<double>(), &VectorExp2);
+  CompareTargets<float>(Arguments<float>(), &VectorLog);
+  CompareTargets<double>(Arguments<double>(), &VectorLog);
+}
 
 TEST(ExpOnAllTargetsTest, HasTheSameBits) {
   const std::vector<float> x = SampledFloats();

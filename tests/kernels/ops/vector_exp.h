@@ -15,6 +15,16 @@ void VectorExpOfNonPositive(absl::Span<double> x);
 void VectorOnePlusExp(absl::Span<float> x);
 void VectorOnePlusExp(absl::Span<double> x);
 
+// 2^x[i] and log(x[i]).
+void VectorExp2(absl::Span<float> x);
+void VectorExp2(absl::Span<double> x);
+void VectorLog(absl::Span<float> x);
+void VectorLog(absl::Span<double> x);
+
+// Of kernels/ops/torch_exp-inl.h.
+void VectorTorchExpU20(absl::Span<float> x);
+void VectorTorchFastExp(absl::Span<float> x);
+
 }  // namespace ulpscope
 
 #endif  // TESTS_KERNELS_OPS_VECTOR_EXP_H_

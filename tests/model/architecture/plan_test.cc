@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
@@ -78,11 +79,61 @@ TEST(PlanTest, TextReadsBackToAnEqualPlan) {
       if (!strategy.Takes(OpKernel(op))) continue;
       plan.Set(1 + random() % num_layers, op, strategy);
     }
+    constexpr const char* kForms[] = {"eager",  "sdpa",       "fa2(64)",
+                                      "fa2(1)", "splitkv(3)", "fa4(0.1)"};
+    for (size_t edits = random() % 4; edits > 0; --edits) {
+      plan.SetAttention(1 + random() % num_layers,
+                        *AttentionForm::Parse(kForms[random() % 6]));
+    }
     const auto read = Plan::Parse(plan.Text(), num_layers);
     ASSERT_THAT(read, IsOk()) << plan.Text();
     EXPECT_TRUE(*read == plan) << plan.Text();
     EXPECT_EQ(read->Text(), plan.Text());
   }
+}
+
+TEST(PlanTest, LayersHaveAFormOfAttention) {
+  const auto plan = Plan::Parse("attention=sdpa,attention@3-5=fa2(64)", 24);
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_EQ(plan->attention(2).Text(), "sdpa");
+  EXPECT_EQ(plan->attention(3).Text(), "fa2(64)");
+  EXPECT_EQ(plan->attention(5).Text(), "fa2(64)");
+  EXPECT_EQ(plan->attention(6).Text(), "sdpa");
+  EXPECT_EQ(plan->Text(),
+            "attention@1-2=sdpa,attention@3-5=fa2(64),attention@6-24=sdpa");
+  EXPECT_FALSE(*plan == Plan(24));
+  EXPECT_EQ(Plan(24).attention(24), AttentionForm());
+}
+
+TEST(PlanTest, FormsOfAttentionComeLastAndEagerNeedsNoEntry) {
+  EXPECT_EQ(Canonical("attention=eager"), "f32");
+  EXPECT_EQ(Canonical("attention=fa2(64),matmul=bf16,qk@2=f32"),
+            "matmul=bf16,qk@2=f32,attention=fa2(64)");
+  EXPECT_EQ(Canonical("attention=fa4"), "attention=fa4(8)");
+  EXPECT_EQ(Canonical("attention@7 = splitkv(4)"), "attention@7=splitkv(4)");
+  EXPECT_EQ(Canonical("attention@1-24=ggml"), "attention=ggml");
+  EXPECT_EQ(Canonical("attention=sdpa,attention@2-24=eager"),
+            "attention@1=sdpa");
+  EXPECT_EQ(Canonical("oracle,attention=sdpa,oracle"), "oracle");
+}
+
+TEST(PlanTest, FusedPresetsAreEagerOnesInAnotherForm) {
+  EXPECT_EQ(Canonical("torch-bf16,attention=sdpa"), "torch-bf16-sdpa");
+  EXPECT_EQ(Canonical("torch-f16,attention=sdpa"), "torch-f16-sdpa");
+  EXPECT_EQ(Canonical("torch-bf16-sdpa,attention=eager"), "torch-bf16");
+}
+
+TEST(PlanTest, ACellIsTakenWithItsForm) {
+  const Plan fused = *Plan::Parse("torch-bf16-sdpa", 3);
+  Plan plan = Plan::Oracle(3);
+  plan.TakeCell(fused, 2, Op::kSoftmax);
+  EXPECT_EQ(plan.Get(2, Op::kSoftmax).name(), "bf16");
+  EXPECT_EQ(plan.attention(2), fused.attention(2));
+  EXPECT_EQ(plan.attention(1), AttentionForm());
+  plan.TakeCell(fused, 1, Op::kDownProj);
+  EXPECT_EQ(plan.attention(1), AttentionForm());
+  plan.TakeCell(fused, 0, Op::kEmbed);
+  EXPECT_EQ(plan.Get(0, Op::kEmbed).name(), "bf16");
 }
 
 TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
@@ -105,6 +156,16 @@ TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
   EXPECT_THAT(message("lm_head@3=f32"), HasSubstr("not in a layer"));
   EXPECT_THAT(message("fp32"),
               AllOf(HasSubstr("not a preset"), HasSubstr("torch-bf16")));
+  EXPECT_THAT(message("attention=fa3"),
+              AllOf(HasSubstr("'fa3'"), HasSubstr("splitkv(PARTS)")));
+  for (const char* form :
+       {"fa2", "fa2()", "fa2(0)", "fa2(-1)", "fa2(65537)", "fa2(64", "fa2 (64)",
+        "fa4()", "fa4(-1)", "fa4(nan)", "fa4(inf)", "splitkv(0)", "ggml(1)", "f32"}) {
+    EXPECT_THAT(message(std::string("attention=") + form),
+                HasSubstr("is no form of attention"));
+  }
+  EXPECT_THAT(message("attention@25=sdpa"), HasSubstr("<= 24"));
+  EXPECT_THAT(message("attn=f32"), HasSubstr("lm_head, attention"));
   EXPECT_THAT(message(""), HasSubstr("empty plan"));
   EXPECT_THAT(message("f32,"), HasSubstr("not a preset"));
 }

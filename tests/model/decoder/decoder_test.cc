@@ -78,6 +78,10 @@ constexpr const char* kPlans[] = {
     "matmul=bf16_acc,down_proj@2-3=oracle,rmsnorm=dot2,q_proj@1=pairwise",
     // Keys and values in f64 that other strategies read.
     "k_proj=oracle,rope=oracle,v_proj=oracle,qk=kahan,av=bf16",
+    "torch-bf16-sdpa",
+    "torch-f16,attention=ggml",
+    "attention=fa2(16),attention@2=fa4(0.5),softmax=kahan,av@1=bf16",
+    "oracle,attention=splitkv(3),qk@1=f32,softmax@2=bf16_acc,av@3=dot2",
 };
 
 class SameBitsTest
@@ -121,11 +125,26 @@ TEST(DecoderTest, PlansDiffer) {
   const Weights& weights = LoadedOnce("synthetic:tiny");
   const std::vector<int32_t> tokens = Prompt(8, weights);
   std::vector<std::vector<double>> seen;
-  for (const char* plan :
-       {"f32", "matmul=pairwise", "matmul=kahan", "matmul=f64", "matmul=bf16",
-        "matmul=bf16_acc", "rmsnorm=bf16", "softmax=bf16", "elementwise=bf16",
-        "residual=bf16", "matmul=f16", "rmsnorm=f16", "softmax=f16",
-        "elementwise=f16", "residual=f16", "residual=kahan", "oracle"}) {
+  for (const char* plan : {"f32",
+                           "matmul=pairwise",
+                           "matmul=kahan",
+                           "matmul=f64",
+                           "matmul=bf16",
+                           "matmul=bf16_acc",
+                           "rmsnorm=bf16",
+                           "softmax=bf16",
+                           "elementwise=bf16",
+                           "residual=bf16",
+                           "matmul=f16",
+                           "rmsnorm=f16",
+                           "softmax=f16",
+                           "elementwise=f16",
+                           "residual=f16",
+                           "residual=kahan",
+                           "attention=sdpa",
+                           "attention=fa2(4)",
+                           "attention=fa2(8)",
+                           "oracle"}) {
     seen.push_back(AllLogits(weights, plan, tokens, 8, 1));
     for (size_t i = 0; i + 1 < seen.size(); ++i) {
       EXPECT_FALSE(SameBits(seen[i], seen.back())) << plan << " and " << i;

@@ -13,6 +13,7 @@
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
+#include "model/architecture/attention_form.h"
 #include "model/decoder/decoder.h"
 #include "tests/kernels/ops/bits.h"
 
@@ -44,6 +45,9 @@ Plan Composite(const Plan& before, const Plan& after, size_t first_layer) {
     if (op == Op::kEmbed) plan.Set(0, op, before.Get(0, op));
     if (!IsPerLayer(op)) continue;
     for (size_t l = 1; l < first_layer; ++l) plan.Set(l, op, before.Get(l, op));
+  }
+  for (size_t l = 1; l < first_layer; ++l) {
+    plan.SetAttention(l, before.attention(l));
   }
   return plan;
 }
@@ -96,6 +100,12 @@ Plan Mutated(Plan plan, bool qk_norm, Random& random) {
     for (size_t l = 1; l <= plan.num_layers(); ++l) {
       if (all || l == layer || !IsPerLayer(op)) plan.Set(l, op, strategy);
     }
+  }
+  if (random.Below(3) == 0) {
+    constexpr const char* kForms[] = {"eager", "sdpa",       "fa2(8)",
+                                      "fa4",   "splitkv(2)", "ggml"};
+    plan.SetAttention(1 + random.Below(plan.num_layers()),
+                      *AttentionForm::Parse(kForms[random.Below(6)]));
   }
   return plan;
 }
