@@ -19,6 +19,7 @@
 #include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
+#include "model/architecture/plan_presets.h"
 #include "model/synthetic/synthetic.h"
 
 namespace ulpscope {

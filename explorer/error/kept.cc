@@ -12,6 +12,7 @@
 #include "explorer/error/run.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/plan.h"
+#include "model/architecture/plan_presets.h"
 
 namespace ulpscope {
 
@@ -30,7 +31,7 @@ Subject SubjectOf(
       // A preset can come to mean something else.
       if (plan->Text() != preset.name) continue;
       subject.facts.emplace_back(absl::StrCat(name, "_entries"),
-                                 preset.entries);
+                                 EntriesOf(preset));
     }
     for (const Cell& cell : cells) {
       if (!plan->Get(cell.layer, cell.op).info().fixed_bits) {

@@ -20,39 +20,13 @@
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
+#include "model/architecture/plan_presets.h"
 
 namespace ulpscope {
 namespace {
 
-constexpr PlanPreset kPresets[] = {
-    {"f32", "", "every op in f32"},
-    {"kahan", "matmul=kahan,rmsnorm=kahan,softmax=kahan",
-     "sums compensated, the rest f32"},
-    {"bf16", "matmul=bf16,rmsnorm=bf16,softmax=bf16",
-     "ops with sums in bf16, the rest f32"},
-    {"torch-bf16",
-     "matmul=bf16,rmsnorm=bf16,softmax=bf16,elementwise=bf16,residual=bf16",
-     "every op's output rounded to bf16, as PyTorch's eager bf16 does"},
-    {"torch-f16",
-     "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16,residual=f16",
-     "every op's output rounded to f16, as PyTorch's eager float16 does"},
-    {"torch-bf16-sdpa",
-     "matmul=bf16,rmsnorm=bf16,softmax=bf16,elementwise=bf16,residual=bf16,"
-     "attention=sdpa",
-     "torch-bf16 with PyTorch's fused attention (sdpa)"},
-    {"torch-f16-sdpa",
-     "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16,residual=f16,"
-     "attention=sdpa",
-     "torch-f16 with PyTorch's fused attention (sdpa)"},
-    {"f64", "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64",
-     "every op computed in f64 and rounded once to f32"},
-    {"oracle",
-     "matmul=oracle,rmsnorm=oracle,softmax=oracle,elementwise=oracle,"
-     "residual=oracle",
-     "f64 throughout: the reference"},
-};
-
 constexpr absl::string_view kAttention = "attention";
+constexpr absl::string_view kPreset = "preset";
 
 Kernel KernelAt(size_t index) { return static_cast<Kernel>(index); }
 
@@ -67,6 +41,7 @@ std::string SelectorNames() {
     if (OpAt(i) != Op::kSoftmax) names.push_back(OpName(OpAt(i)));
   }
   names.push_back(kAttention);
+  names.push_back(kPreset);
   return absl::StrJoin(names, ", ");
 }
 
@@ -117,8 +92,6 @@ std::string LayerRangeText(size_t first, size_t last) {
                        : absl::StrCat("layers ", first, "-", last);
 }
 
-absl::Span<const PlanPreset> PlanPresets() { return kPresets; }
-
 Plan::Plan(size_t num_layers)
     : num_layers_(num_layers),
       cells_((num_layers + 1) * kNumOps),
@@ -147,7 +120,7 @@ absl::StatusOr<Plan> Plan::With(absl::string_view entries) const {
 }
 
 absl::Status Plan::ApplyPreset(absl::string_view name) {
-  for (const PlanPreset& preset : kPresets) {
+  for (const PlanPreset& preset : PlanPresets()) {
     if (preset.name != name) continue;
     std::fill(cells_.begin(), cells_.end(), Strategy());
     std::fill(attention_.begin(), attention_.end(), AttentionForm());
@@ -160,7 +133,7 @@ absl::Status Plan::ApplyPreset(absl::string_view name) {
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "'", name, "' is not a preset (",
-      absl::StrJoin(kPresets, ", ",
+      absl::StrJoin(PlanPresets(), ", ",
                     [](std::string* out, const PlanPreset& preset) {
                       absl::StrAppend(out, preset.name);
                     }),
@@ -176,6 +149,7 @@ absl::Status Plan::Apply(absl::string_view entry) {
       absl::StripAsciiWhitespace(entry.substr(0, equals));
   const size_t at = key.find('@');
   const absl::string_view selector = key.substr(0, at);
+  if (key == kPreset) return ApplyPreset(value);
 
   const std::vector<Op> ops = Select(selector);
   if (ops.empty() && selector != kAttention) {
@@ -235,7 +209,7 @@ void Plan::TakeCell(const Plan& from, size_t layer, Op op) {
 }
 
 std::string Plan::Text() const {
-  for (const PlanPreset& preset : kPresets) {
+  for (const PlanPreset& preset : PlanPresets()) {
     Plan plan(num_layers_);
     // Presets are fixed text: they apply to any number of layers.
     if (plan.ApplyPreset(preset.name).ok() && plan == *this) {

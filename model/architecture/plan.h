@@ -33,8 +33,8 @@ class Plan {
   // SELECTOR[@LAYER[-LAYER]]=STRATEGY, of which later ones win. A selector is
   // an op or a group (KernelName), or `attention`, whose values are forms
   // (AttentionForm) and not strategies. Ops that no entry selects are f32. An
-  // entry without '=' is a preset, which sets every op and form. Errors name
-  // the entry and say what would be accepted.
+  // entry without '=' is a preset, which sets every op and form, and so is
+  // preset=NAME. Errors name the entry and say what would be accepted.
   static absl::StatusOr<Plan> Parse(absl::string_view text, size_t num_layers);
 
   // The preset `oracle`: f64 throughout.
@@ -97,15 +97,6 @@ class Plan {
 
 // "layer 3", "layers 3-21".
 std::string LayerRangeText(size_t first, size_t last);
-
-// A named plan, given by the text that it stands for.
-struct PlanPreset {
-  const char* name;
-  const char* entries;
-  const char* summary;
-};
-
-absl::Span<const PlanPreset> PlanPresets();
 
 }  // namespace ulpscope
 

@@ -11,10 +11,12 @@
 #include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "hwy/base.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/ops/elementwise.h"
+#include "kernels/ops/engine_operands.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
 #include "kernels/ops/residual.h"
@@ -259,8 +261,10 @@ void LockstepPass::Norm(size_t layer, Op op, Slot x,
 void LockstepPass::Multiply(Strategy strategy, const MatMulArgs& all) {
   const double panel_products = static_cast<double>(all.a.rows) *
                                 static_cast<double>(all.b.k * kPanelWidth);
-  const size_t panels =
-      std::max<size_t>(1, static_cast<size_t>(kPieceProducts / panel_products));
+  // Whole tiles of those engines that share scales among panels.
+  const size_t panels = hwy::RoundUpTo(
+      std::max<size_t>(1, static_cast<size_t>(kPieceProducts / panel_products)),
+      kE4M3Block / kPanelWidth);
   const size_t panel_bytes = all.b.panel_bytes();
   for (size_t first = 0; first < all.b.n; first += panels * kPanelWidth) {
     if (first > 0 && Stopped()) return;

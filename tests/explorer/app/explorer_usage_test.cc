@@ -13,6 +13,7 @@
 #include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
+#include "model/architecture/plan_presets.h"
 #include "tests/explorer/app/run_explorer.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
