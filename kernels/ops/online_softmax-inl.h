@@ -163,7 +163,7 @@ void OnlineRow(const OnlineSoftmaxArgs& args, size_t r) {
 // Calls run(Weights*) with the policy that the arguments ask for.
 template <class S, class Run>
 HWY_INLINE void ChooseWeights(BlockExp exp, const Run& run) {
-  using Lane = typename S::Sum::Lane;
+  using Lane = LaneOf<S>;
   constexpr FastExp kTorch =
       Has16Bits(S::kInfo.operand) ? FastExp::kTorch16Bits : FastExp::kTorchU20;
   switch (exp) {
@@ -267,7 +267,7 @@ template <class S>
 struct PartSharesImpl {
   static void Run(double scale, Matrix<const double> maxima,
                   Matrix<const double> sums, Matrix<double> shares) {
-    PartSharesOf<typename S::Sum::Lane>(scale, maxima, sums, shares);
+    PartSharesOf<LaneOf<S>>(scale, maxima, sums, shares);
   }
 };
 
@@ -304,7 +304,7 @@ template <class S>
 struct WeighKeyByKeyImpl {
   static void Run(const OnlineSoftmaxArgs& args, Matrix<double> factors) {
     for (size_t r = 0; r < args.scores.rows; ++r) {
-      WeighKeys<typename S::Sum::Lane>(args, r, factors.Row(r));
+      WeighKeys<LaneOf<S>>(args, r, factors.Row(r));
     }
   }
 };
@@ -313,8 +313,10 @@ struct WeighKeyByKeyImpl {
 template <class S, typename T>
 void AddValuesOf(Matrix<const double> weights, Matrix<const double> factors,
                  const PanelsView& values, Matrix<double> y) {
-  using Lane = typename S::Sum::Lane;
+  using Lane = LaneOf<S>;
   constexpr Format kOperand = S::kInfo.operand;
+  constexpr bool kF16Sums =
+      kOperand == Format::kF16 || std::is_same_v<T, hwy::float16_t>;
   const T* const data = static_cast<const T*>(values.data);
   for (size_t r = 0; r < y.rows; ++r) {
     const double* const weight = weights.Row(r);
@@ -326,10 +328,10 @@ void AddValuesOf(Matrix<const double> weights, Matrix<const double> factors,
       auto sum = hn::Zero(d);
       for (size_t i = 0; i < weights.cols; ++i, v += kPanelWidth) {
         sum = hn::Mul(sum, hn::Set(d, static_cast<Lane>(factor[i])));
-        if constexpr (kOperand == Format::kF16) sum = RoundToF16(d, sum);
+        if constexpr (kF16Sums) sum = RoundToF16(d, sum);
         sum = hn::MulAdd(LoadOperand<kOperand>(d, v, left...),
                          hn::Set(d, static_cast<Lane>(weight[i])), sum);
-        if constexpr (kOperand == Format::kF16) sum = RoundToF16(d, sum);
+        if constexpr (kF16Sums) sum = RoundToF16(d, sum);
       }
       StoreResult(d, sum, y.Row(r) + c, left...);
     });
@@ -372,7 +374,7 @@ template <class S>
 struct ScaleAndAddImpl {
   static void Run(Matrix<const double> x, const double* factors, bool fused,
                   Matrix<const double> z, Matrix<double> y) {
-    ScaleAndAddLanes<typename S::Sum::Lane>(x, factors, fused, z, y);
+    ScaleAndAddLanes<LaneOf<S>>(x, factors, fused, z, y);
   }
 };
 
@@ -399,8 +401,7 @@ template <class S>
 struct DivideBySumsImpl {
   static void Run(Matrix<const double> x, const double* sums, bool unrounded,
                   Matrix<double> y) {
-    DivideBySumsTo<typename S::Sum::Lane, S::kInfo.result>(x, sums, unrounded,
-                                                           y);
+    DivideBySumsTo<LaneOf<S>, S::kInfo.result>(x, sums, unrounded, y);
   }
 };
 

@@ -66,8 +66,8 @@ void WeighKeyByKey(Strategy softmax, const OnlineSoftmaxArgs& args,
 
 // y = sums of values, from 0: per key y times its factor, and then FMA(value,
 // weight, y), of which the strategy rounds values to its operands' format;
-// where that is f16, y is rounded to it after either. `values` as
-// KvCache::Values.
+// where that is f16, or values are stored in it, y is rounded to f16 after
+// either. `values` as KvCache::Values.
 void AddKeyByKey(Strategy av, Matrix<const double> weights,
                  Matrix<const double> factors, const PanelsView& values,
                  Matrix<double> y);

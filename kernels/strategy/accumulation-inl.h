@@ -30,6 +30,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/strategy/engines.h"
@@ -468,6 +469,19 @@ struct Oracle {
       1,
       &Bound};
 };
+
+// The type of a strategy's accumulators. Engines have policies of their own,
+// but what is computed around their MatMuls is f32.
+template <class S, class = void>
+struct LaneOfStrategy {
+  using Type = float;
+};
+template <class S>
+struct LaneOfStrategy<S, std::void_t<typename S::Sum>> {
+  using Type = typename S::Sum::Lane;
+};
+template <class S>
+using LaneOf = typename LaneOfStrategy<S>::Type;
 
 template <class... S>
 struct StrategyList {};
