@@ -184,6 +184,12 @@ absl::Status Plan::Apply(absl::string_view entry) {
   return absl::OkStatus();
 }
 
+bool Plan::emulated() const {
+  return std::any_of(cells_.begin(), cells_.end(), [](Strategy strategy) {
+    return strategy.info().emulated();
+  });
+}
+
 std::string Plan::Text() const {
   for (const PlanPreset& preset : kPresets) {
     Plan plan(num_layers_);

@@ -51,6 +51,10 @@ class Plan {
     cells_[Index(layer, op)] = strategy;
   }
 
+  // Whether this CPU emulates any cell (StrategyInfo): how long the plan runs
+  // here then says nothing of what computes so, and nobody times it.
+  bool emulated() const;
+
   // The plan's identity: the preset's name if it is one, otherwise the shortest
   // group entries followed by the ops that differ from their group, each in
   // order; Parse reads it back to an equal plan. Equal plans have equal text.
