@@ -86,8 +86,9 @@ std::string NamesText() {
         kernels.push_back(KernelName(kernel));
       }
     }
-    absl::StrAppendFormat(&text, "  %-9s %s\n            [%s]\n", info.name,
-                          info.summary, absl::StrJoin(kernels, " "));
+    absl::StrAppendFormat(&text, "  %-9s %s\n            [%s]%s\n", info.name,
+                          info.summary, absl::StrJoin(kernels, " "),
+                          info.emulated() ? " emulated: not timed" : "");
   }
   text += "\nGroups and their ops:\n";
   for (size_t k = 0; k < kNumKernels; ++k) {

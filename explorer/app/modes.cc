@@ -299,6 +299,18 @@ absl::Status TuneAndProve(Session& s, const std::vector<Plan>& plans,
 int Tune(Session& s) {
   const auto plans = PlansOf(s.model.sweep, s.weights.layers.size());
   if (!plans.ok()) return Fail(plans.status(), kFailed);
+  const auto is_emulated = [](const Plan& plan) { return plan.emulated(); };
+  const ptrdiff_t emulated = absl::c_count_if(*plans, is_emulated);
+  if (emulated > 0) {
+    const std::string why = absl::StrFormat(
+        "%d of %d plans are emulated, such as %s: their time on this CPU says "
+        "nothing of them, and they are not tuned",
+        emulated, plans->size(), absl::c_find_if(*plans, is_emulated)->Text());
+    if (static_cast<size_t>(emulated) == plans->size()) {
+      return Fail(absl::InvalidArgumentError(why), kFailed);
+    }
+    absl::FPrintF(stderr, "%s\n", why);
+  }
   std::vector<TunableMatMul> matmuls =
       MatMulsOf(s.weights, *plans, s.model.sweep.prompt.size());
   const std::vector<size_t> proven = DistinctPlans(matmuls, plans->size());

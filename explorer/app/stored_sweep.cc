@@ -30,6 +30,7 @@
 #include "explorer/store/record.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
+#include "model/architecture/plan.h"
 
 namespace ulpscope {
 namespace {
@@ -147,6 +148,11 @@ absl::StatusOr<PlansByText> PlansWithErrors(
       }
     }
     if (records.second != nullptr) plan.windows = {plan.prompt};
+    // A record says how many layers the plan is of. What this CPU does not
+    // take it does not emulate either.
+    const auto parsed = Plan::Parse(
+        text, std::max(plan.token.layers.size(), plan.prompt.layers.size()));
+    plan.emulated = parsed.ok() && parsed->emulated();
   }
   return plans;
 }

@@ -37,13 +37,14 @@ Subject SubjectOfRound(const Run& run, const std::vector<const Plan*>& plans,
 
 absl::Status TimeRepair(const Run& run, const Plan& plan,
                         const RepairTiming& timing, RepairResult& result) {
-  if (result.repair.upgrades.empty() || timing.seconds == 0) {
-    return absl::OkStatus();
-  }
-  constexpr size_t kLeastRounds = 2;
-  double spent = 0;  // of all rounds until now, those that are kept included
+  if (result.repair.upgrades.empty()) return absl::OkStatus();
   std::vector<const Plan*> plans = {&plan, &result.repair.plan};
   for (const UpgradeSet& set : result.alternatives) plans.push_back(&set.plan);
+  result.emulated = absl::c_any_of(
+      plans, [](const Plan* timed) { return timed->emulated(); });
+  if (result.emulated || timing.seconds == 0) return absl::OkStatus();
+  constexpr size_t kLeastRounds = 2;
+  double spent = 0;  // of all rounds until now, those that are kept included
   std::vector<PlanTiming> timings(plans.size());
   for (size_t round = 0; round < timing.max_rounds; ++round) {
     if (round >= kLeastRounds && spent > timing.seconds) break;

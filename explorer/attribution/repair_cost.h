@@ -21,8 +21,8 @@ struct RepairTiming {
 
 // Times the plan, the repair and its alternatives in alternating rounds, makes
 // that of the fastest decoding the repair, and sets its cost. No cost if
-// stopped in the first round, if there is nothing to repair, or if no time is
-// to be taken.
+// stopped in the first round, if there is nothing to repair, if no time is to
+// be taken, or if any of these plans is emulated.
 absl::Status TimeRepair(const Run& run, const Plan& plan,
                         const RepairTiming& timing, RepairResult& result);
 

@@ -38,9 +38,12 @@ struct RepairResult {
   std::optional<double> best_error;
   bool best_is_everything = true;
   std::optional<RepairCost> cost;  // TimeRepair
-  size_t streams = 0;              // how many were run
-  size_t passes = 0;               // RunLockstep calls
-  std::string stopped_in;          // what was not finished; empty if all was
+  // Whether the plan, or it with upgrades, is emulated (Plan::emulated): there
+  // is no cost to be measured then. Known after TimeRepair.
+  bool emulated = false;
+  size_t streams = 0;      // how many were run
+  size_t passes = 0;       // RunLockstep calls
+  std::string stopped_in;  // what was not finished; empty if all was
 };
 
 struct RepairOptions {

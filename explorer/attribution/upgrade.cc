@@ -1,6 +1,8 @@
 #include "explorer/attribution/upgrade.h"
 
 #include <cstddef>
+#include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,6 +10,8 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "explorer/sweep/axes.h"
+#include "kernels/base/format.h"
+#include "kernels/strategy/engine.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/config.h"
@@ -17,10 +21,40 @@
 namespace ulpscope {
 namespace {
 
+// The largest error of an operand when it is read, relative to it or, of
+// blocks and rows that have a scale, to the largest of them.
+double OperandError(const StrategyInfo& info) {
+  if (!info.emulated()) return UnitRoundoff(info.operand);
+  switch (info.engine->quantizer) {
+    case Quantizer::kNone:
+      break;
+    case Quantizer::kBF16:
+      return UnitRoundoff(Format::kBF16);
+    case Quantizer::kF16:
+      return UnitRoundoff(Format::kF16);
+    case Quantizer::kTF32:
+      return 0x1p-10;
+    case Quantizer::kE4M3:
+    case Quantizer::kE4M3Blocks:
+    case Quantizer::kMXFP8:
+      return 0x1p-4;
+    case Quantizer::kMXFP4:
+    case Quantizer::kNVFP4:
+      return 0x1p-2;
+    case Quantizer::kInt8:
+    case Quantizer::kGgml:
+      return 0.5 / 127;
+  }
+  return UnitRoundoff(Format::kF32);
+}
+
 // Orders strategies by accuracy: the bound of a sum of 1024 products, the
-// length of a small model's rows, of random signs.
+// length of a small model's rows, of random signs, and the operands' errors,
+// which bounds leave out.
 double Inaccuracy(Strategy strategy) {
-  return strategy.info().error_bound({1024, 32, 1024});
+  const SumTerms sum = {1024, 32, 1024};
+  return strategy.info().error_bound(sum) +
+         2 * OperandError(strategy.info()) * sum.abs_terms;
 }
 
 std::string LayersText(const std::vector<size_t>& layers, size_t from,
@@ -37,9 +71,10 @@ size_t UpgradeSet::cells() const {
   return count;
 }
 
-double UpgradeSet::instructions() const {
+std::optional<double> UpgradeSet::instructions() const {
   double sum = 0;
   for (const Upgrade& upgrade : upgrades) {
+    if (upgrade.strategy.info().emulated()) return std::nullopt;
     sum += static_cast<double>(upgrade.layers.size()) *
            upgrade.strategy.info().instructions_per_product;
   }
@@ -51,9 +86,10 @@ bool IsSmaller(const UpgradeSet& a, const UpgradeSet& b) {
     return a.upgrades.size() < b.upgrades.size();
   }
   if (a.cells() != b.cells()) return a.cells() < b.cells();
-  if (a.instructions() != b.instructions()) {
-    return a.instructions() < b.instructions();
-  }
+  constexpr double kUnknown = std::numeric_limits<double>::infinity();
+  const double of_a = a.instructions().value_or(kUnknown);
+  const double of_b = b.instructions().value_or(kUnknown);
+  if (of_a != of_b) return of_a < of_b;
   return a.error < b.error;
 }
 
@@ -75,7 +111,7 @@ std::vector<OpUpgrades> UpgradesOf(const ModelConfig& config, const Plan& plan,
     const Op op = OpAt(i);
     OpUpgrades of_op;
     for (const Strategy strategy : strategies) {
-      if (!strategy.Takes(OpKernel(op))) continue;
+      if (!strategy.Takes(OpKernel(op)) || strategy.info().emulated()) continue;
       Upgrade upgrade = {op, strategy, {}};
       for (const Cell& cell : cells) {
         if (cell.op == op &&
@@ -178,7 +214,7 @@ std::vector<Strategy> StrategiesOf(const std::vector<Axis>& axes) {
     for (const std::string& name : axis.levels) {
       for (size_t i = 0; i < Strategies().size(); ++i) {
         const Strategy strategy(i);
-        if (strategy.name() == name &&
+        if (strategy.name() == name && !strategy.info().emulated() &&
             !absl::c_linear_search(strategies, strategy)) {
           strategies.push_back(strategy);
         }

@@ -2,6 +2,7 @@
 #define EXPLORER_ATTRIBUTION_UPGRADE_H_
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct Upgrade {
 std::vector<std::string> UpgradeEntries(const ModelConfig& config,
                                         const std::vector<Upgrade>& upgrades);
 
-// Every strategy that the axes name, in their order, each once.
+// Every strategy that the axes name, in their order, each once, but those that
+// are emulated: nobody can take one for its speed, or knows what it costs.
 std::vector<Strategy> StrategiesOf(const std::vector<Axis>& axes);
 
 // All upgrades of one op: to each of the strategies that is better than the
@@ -33,7 +35,8 @@ std::vector<Strategy> StrategiesOf(const std::vector<Axis>& axes);
 using OpUpgrades = std::vector<Upgrade>;
 
 // Of every op that the model computes and that can be upgraded. Better is a
-// lower error bound (StrategyInfo) of a sum.
+// lower error bound (StrategyInfo) of a sum, with that of its operands. What is
+// emulated is no upgrade.
 std::vector<OpUpgrades> UpgradesOf(const ModelConfig& config, const Plan& plan,
                                    const std::vector<Strategy>& strategies);
 
@@ -55,12 +58,14 @@ struct UpgradeSet {
 
   size_t cells() const;
   // Vector instructions per product, summed over the cells: a measure of cost.
-  double instructions() const;
+  // None if a strategy is emulated, as a replacement may be.
+  std::optional<double> instructions() const;
 };
 
 Plan WithUpgrades(const Plan& plan, const std::vector<Upgrade>& upgrades);
 
-// Fewer ops, then fewer cells, then fewer instructions, then less error.
+// Fewer ops, then fewer cells, then fewer instructions, of which there are none
+// last, then less error.
 bool IsSmaller(const UpgradeSet& a, const UpgradeSet& b);
 
 }  // namespace ulpscope

@@ -144,7 +144,10 @@ const std::string* Named(const Figure& figure, const std::string& name) {
 class Checker {
  public:
   Checker(const Results* base, const Results& now)
-      : base_(base), now_(now), figures_(FiguresOf(now)) {
+      : base_(base),
+        now_(now),
+        figures_(FiguresOf(now)),
+        now_by_name_(ByName(figures_)) {
     if (base == nullptr) {
       not_comparable_ = "there is no base";
       return;
@@ -252,14 +255,13 @@ class Checker {
     const bool of_bits = line.metric == kBits;
     const Table* const table = of_bits ? nullptr : TableOf(line);
     if (!of_bits && table == nullptr) return;
-    const auto in_now = ByName(figures_);
     for (const Figure& figure : base_figures_) {
       const bool is_meant =
           of_bits ? IsOfBits(line, figure) && IsSelected(line, figure)
                   : figure.table->name == table->name &&
                         figure.column->name == line.metric &&
                         IsSelected(line, figure);
-      if (!is_meant || in_now.count(figure.name) > 0) continue;
+      if (!is_meant || now_by_name_.count(figure.name) > 0) continue;
       GateCheck check = Start(line, figure);
       check.base = figure.value;
       check.now = Value();
@@ -278,12 +280,25 @@ class Checker {
     return std::nullopt;
   }
 
+  // ": emulated", if its row says so of a time that there is none of.
+  static std::string WhyNotTimed(
+      const Figure& figure,
+      const std::map<absl::string_view, const Figure*>& by_name) {
+    if (figure.column->role() != Role::kTime) return "";
+    const auto reason = by_name.find(
+        absl::StrCat(figure.table->name, " ", figure.of(), " not_timed"));
+    if (reason == by_name.end()) return "";
+    const auto* const text = std::get_if<std::string>(&reason->second->value);
+    return text == nullptr ? "" : absl::StrCat(": ", *text);
+  }
+
   GateCheck CheckOf(const GateLine& line, const Figure& figure) const {
     GateCheck check = Start(line, figure);
     const std::optional<double> now = NumberOf(figure.value);
     if (!now.has_value()) {
       check.why = std::holds_alternative<std::monostate>(figure.value)
-                      ? "it was not measured"
+                      ? absl::StrCat("it was not measured",
+                                     WhyNotTimed(figure, now_by_name_))
                       : "it is no number";
       return check;
     }
@@ -292,7 +307,8 @@ class Checker {
       if (!FindBase(figure, check)) return check;
       const std::optional<double> base = NumberOf(check.base);
       if (!base.has_value()) {
-        check.why = "it was not measured in the base";
+        check.why = absl::StrCat("it was not measured in the base",
+                                 WhyNotTimed(figure, by_name_));
         return check;
       }
       check.limit = *line.limit * *base;
@@ -376,7 +392,8 @@ class Checker {
   const Results* base_;
   const Results& now_;
   std::vector<Figure> figures_, base_figures_;
-  std::map<absl::string_view, const Figure*> by_name_;
+  std::map<absl::string_view, const Figure*> by_name_;      // of the base
+  std::map<absl::string_view, const Figure*> now_by_name_;  // of figures_
   std::string not_comparable_, times_not_comparable_;
 };
 

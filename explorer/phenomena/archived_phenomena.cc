@@ -6,6 +6,7 @@
 #include "explorer/error/archive.h"
 #include "explorer/error/archived_metrics.h"
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "explorer/phenomena/phenomena.h"
@@ -43,6 +44,16 @@ void Visit(Archive& a, Headroom& h) {
   a.Figure("below_f32", h.range.below_f32);
 }
 
+void Visit(Archive& a, LargeScore& s) {
+  a.Figure("layer", s.layer);
+  a.Figure("head", s.head);
+  a.Figure("position", s.position);
+  a.Figure("key_position", s.key_position);
+  a.Figure("score", s.score);
+  a.Figure("weight", s.weight);
+  VisitChoice(a, "format", s.format, 4);
+}
+
 void Visit(Archive& a, Concentration& c) {
   a.Figure("layer", c.layer);
   a.Figure("channels", c.channels);
@@ -74,6 +85,7 @@ void Visit(Archive& a, Phenomena& p) {
   VisitList(a, "massive", p.massive);
   VisitList(a, "cancellations", p.cancellations);
   VisitList(a, "headrooms", p.headrooms);
+  VisitList(a, "large_scores", p.large_scores);
   VisitList(a, "concentrations", p.concentrations);
   VisitList(a, "biases", p.biases);
   // Named before there were other references.
@@ -94,8 +106,8 @@ bool IsWhole(const Phenomena& p, size_t num_layers, size_t positions) {
   return p.positions == positions &&
          p.concentrations.size() == num_layers + 1 &&
          p.biases.size() == num_layers + 1 && in_model(p.cancellations) &&
-         in_model(p.headrooms) && in_model(p.concentrations) &&
-         in_model(p.biases) &&
+         in_model(p.headrooms) && in_model(p.large_scores) &&
+         in_model(p.concentrations) && in_model(p.biases) &&
          std::all_of(p.massive.begin(), p.massive.end(), lives);
 }
 

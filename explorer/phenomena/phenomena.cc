@@ -11,11 +11,15 @@
 #include "absl/types/span.h"
 #include "explorer/error/baseline.h"
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
+#include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/packed.h"
+#include "kernels/strategy/strategy.h"
 #include "model/architecture/op.h"
+#include "model/architecture/plan.h"
 
 namespace ulpscope {
 namespace {
@@ -82,7 +86,17 @@ class Moments {
   double count_ = 0, sum_ = 0, squares_ = 0;
 };
 
+// What holds scores between the two ops.
+Format FormatOfScores(const Plan& plan, size_t layer) {
+  return plan.Get(layer, Op::kQk).info().result;
+}
+
 }  // namespace
+
+bool IsNamed(const LargeScore& score) {
+  const std::optional<double> factor = score.weight_factor();
+  return factor.has_value() && *factor - 1 > kNamedWeightError;
+}
 
 // Gathers from the reference's run what Phenomena says of it.
 class PhenomenaWatch::ReferenceWatch {
@@ -97,6 +111,10 @@ class PhenomenaWatch::ReferenceWatch {
       massive_.Add(layer, op, first_position, rows);
       (op == Op::kAttnResidual ? stream_[layer].middle : stream_[layer].end)
           .Add(rows);
+    } else if (op == Op::kQk) {
+      scores_.AddScores(layer, first_position, rows);
+    } else if (op == Op::kSoftmax) {
+      scores_.AddWeights(layer, first_position, rows);
     } else if (op == Op::kOProj) {
       stream_[layer].attn_update.Add(rows);
     } else if (op == Op::kDownProj) {
@@ -107,6 +125,7 @@ class PhenomenaWatch::ReferenceWatch {
   void Report(Phenomena& phenomena) const {
     phenomena.massive = massive_.Found();
     phenomena.headrooms = headrooms_;
+    phenomena.large_scores = scores_.Found();
     phenomena.reference_breakdown = breakdown_.found();
     phenomena.cancellations.clear();
     for (size_t layer = 1; layer < stream_.size(); ++layer) {
@@ -137,6 +156,7 @@ class PhenomenaWatch::ReferenceWatch {
   }
 
   MassiveChannels massive_;
+  LargeScores scores_;
   BreakdownWatch breakdown_;
   std::vector<LayerStream> stream_;  // [num_layers + 1]; of 0 the end alone
   std::vector<Headroom> headrooms_;
@@ -209,6 +229,9 @@ Phenomena PhenomenaWatch::Found(const Baseline& baseline) const {
   if (!baseline.stopped_in.empty()) return phenomena;
   phenomena.positions = baseline.positions;
   reference_->Report(phenomena);
+  for (LargeScore& score : phenomena.large_scores) {
+    score.format = FormatOfScores(baseline.plan, score.layer);
+  }
   plan_->Report(phenomena);
   return phenomena;
 }

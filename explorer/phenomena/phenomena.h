@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "explorer/error/baseline.h"
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "kernels/base/matrix.h"
@@ -36,6 +37,13 @@ inline constexpr double kNamedHeadroom = 1;
 // Values spread evenly about 0 lose little by a few: as small as they are
 // against the others of their row, a sum hardly sees them.
 inline constexpr double kNamedUnderflow = 0.5;
+// Of LargeScore::weight_factor, what it exceeds 1 by: a softmax weight that is
+// off by a hundredth, for one spacing of one score. bf16 has that from scores
+// of 2 on, f16 of 16, f32 of 131 072.
+inline constexpr double kNamedWeightError = 0.01;
+
+// Whether one spacing can change a weight by more, or no spacing is left.
+bool IsNamed(const LargeScore& score);
 
 // A residual add x + u: how much it cancels, (|x| + |u|) / |x + u| in 2-norms
 // over all positions and channels (model/trace/kept_states.h). A position whose
@@ -76,6 +84,9 @@ struct Phenomena {
   std::vector<MassiveChannel> massive;       // the largest first
   std::vector<CancellingAdd> cancellations;  // all adds, as they run
   std::vector<Headroom> headrooms;           // all ops, as they run
+  // Of the reference's run too, in the format of the plan's scores: of every
+  // layer and head. None of a single position.
+  std::vector<LargeScore> large_scores;
   // Of the plan's stream minus the reference's: [0 ... num_layers].
   std::vector<Concentration> concentrations;
   std::vector<Bias> biases;

@@ -17,7 +17,10 @@
 #include "explorer/attribution/explain.h"
 #include "explorer/attribution/verdict.h"
 #include "explorer/error/position_errors.h"
+#include "explorer/phenomena/large_scores.h"
+#include "explorer/phenomena/phenomena.h"
 #include "explorer/report/attribution_maps.h"
+#include "explorer/report/error_fields.h"
 #include "explorer/report/figures.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
@@ -29,11 +32,12 @@ namespace {
 
 using Row = std::vector<Value>;
 
-// Ops of a layer that are named in the table, and how many positions and cells
-// are shown of all.
+// Ops of a layer that are named in the table, and how many positions, cells and
+// heads are shown of all.
 constexpr size_t kTopOps = 3;
 constexpr size_t kTopPositions = 5;
 constexpr size_t kTopCauses = 5;
+constexpr size_t kTopScores = 10;
 
 // "mlp_residual 1.2e-03 (61.0 %), ...": the ops with the largest local errors.
 std::string TopOps(std::vector<OpError> ops) {
@@ -181,6 +185,38 @@ std::string LargestCauses(const Explanation& e, const Results& results) {
       }));
 }
 
+// The heads whose largest score is held so coarsely that it shows.
+std::string LargeScoreSection(const Phenomena& phenomena,
+                              const Results& results) {
+  Table table = results.Find("large_scores");
+  std::vector<Row> named;
+  for (size_t i = 0; i < table.rows.size(); ++i) {
+    if (IsNamed(phenomena.large_scores[i])) named.push_back(table.rows[i]);
+  }
+  if (named.empty()) return "";
+  const size_t heads = table.rows.size(), count = named.size();
+  table.rows = std::move(named);
+  // Of equal spacings the larger scores first.
+  const size_t score = table.Find("score");
+  std::stable_sort(table.rows.begin(), table.rows.end(),
+                   [score](const Row& x, const Row& y) {
+                     return std::fabs(std::get<double>(x[score])) >
+                            std::fabs(std::get<double>(y[score]));
+                   });
+  return absl::StrCat(
+      absl::StrFormat(
+          "\nThe largest score of a head, where one spacing of what holds it "
+          "can change a softmax weight by more than %s (e^spacing - 1): %d of "
+          "%d heads%s.\n\n",
+          Percent(kNamedWeightError), count, heads,
+          count > kTopScores
+              ? absl::StrFormat(", the first %d by it", kTopScores)
+              : ""),
+      Markdown(Largest(std::move(table), "weight_factor", kTopScores),
+               {"layer", "head", "position", "key_position", "score", "weight",
+                "format", "spacing", "rounding_factor", "weight_factor"}));
+}
+
 }  // namespace
 
 std::string AttributionReport(const RunInfo& info, const Explanation& e,
@@ -253,6 +289,11 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
                "plan_prefill_tokens_per_second", "prefill_tokens_per_second",
                "prefill_ratio±prefill_ratio_half_iqr"}));
     }
+    if (e.repair->emulated) {
+      absl::StrAppend(
+          &text, "\nWhat it costs is not measured: `", kEmulated,
+          "` by this CPU, whose time says nothing of these plans.\n");
+    }
   }
   if (!results.Find("phenomena").rows.empty()) {
     absl::StrAppend(&text, "\n## Phenomena\n",
@@ -261,7 +302,8 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
                              "figure", "text"}),
                     Section(results, "massive_channels",
                             {"channel", "position", "born", "removed", "value",
-                             "value_layer", "ratio_to_median", "left"}));
+                             "value_layer", "ratio_to_median", "left"}),
+                    LargeScoreSection(e.phenomena, results));
   }
   return text + ReportTail(info);
 }

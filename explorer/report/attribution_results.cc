@@ -350,6 +350,7 @@ Table MinimalRepairTable(const RepairResult* repair) {
       &RepairCost::prefill_ratio);
   AppendPart(fields, "", costs, true,
              [](const R& r) { return r.cost ? &*r.cost : nullptr; });
+  fields.push_back(NotTimedField<R>(&R::emulated));
   return MakeSingle("minimal_repair",
                     "The search for the smallest set of upgrades that keeps "
                     "the budget.",

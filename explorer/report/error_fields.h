@@ -1,6 +1,7 @@
 #ifndef EXPLORER_REPORT_ERROR_FIELDS_H_
 #define EXPLORER_REPORT_ERROR_FIELDS_H_
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,9 @@ namespace ulpscope {
 
 // Fields that several kinds of rows have in common.
 
+// Why there is no time of a plan that is emulated (Plan::emulated).
+inline constexpr char kEmulated[] = "emulated";
+
 const Fields<ErrorMetrics>& ErrorMetricsFields();
 
 // rel_l2 of the final hidden state at ordinary positions, if all was measured
@@ -22,6 +26,20 @@ std::optional<double> OrdinaryRelL2(const TraceMetrics& metrics);
 // The columns of the seed report's table of errors, layer by layer, of rows
 // with a layer, ErrorMetricsFields, "growth" and "status". More may follow.
 std::vector<std::string> SeedReportColumns();
+
+// The field "not_timed": why a row has no speeds though nothing was stopped;
+// none where that is not so. `emulated` is the row's.
+template <typename T, typename Emulated>
+Field<T> NotTimedField(Emulated emulated) {
+  return {"not_timed", "Not timed", Unit::kNone,
+          "\"emulated\": its arithmetic is not this CPU's, whose time says "
+          "nothing of it, so that it has no speeds; null if it is timed.",
+          [emulated](const T& row) {
+            return std::invoke(emulated, row)
+                       ? std::optional<std::string>(kEmulated)
+                       : std::nullopt;
+          }};
+}
 
 // "NAME" and "NAME_half_iqr": a rate or a ratio of times with its spread; none
 // if it was not timed. `of` returns the Spread, or an optional one.

@@ -9,11 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "explorer/phenomena/phenomena.h"
 #include "explorer/report/phenomena_text.h"
 #include "explorer/results/schema.h"
+#include "kernels/base/format.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
@@ -117,6 +119,40 @@ Table HeadroomTable(const Phenomena& p) {
                    p.headrooms);
 }
 
+Table LargeScoreTable(const Phenomena& p) {
+  using S = LargeScore;
+  return MakeTable(
+      "large_scores",
+      "The reference's largest attention score of every head, and what the "
+      "plan's format of scores makes of it.",
+      Fields<S>{
+          {"layer", "Layer", kNo, "From 1.", &S::layer},
+          {"head", "Head", kNo, "From 0.", &S::head},
+          {"position", "Position", kNo,
+           "Of the query; not the first, whose softmax is 1 whatever the score "
+           "is.",
+           &S::position},
+          {"key_position", "Key at", kNo, "Of the key.", &S::key_position},
+          {"score", "Score", kNo,
+           "The largest in magnitude, signed, after scaling.", &S::score},
+          {"weight", "Weight", Unit::kShare, "Its softmax weight.", &S::weight},
+          {"format", "Held in", kNo,
+           "What holds scores between the product and the softmax under the "
+           "plan: the result format of its qk.",
+           [](const S& s) { return FormatName(s.format); }},
+          {"spacing", "Spacing", kNo,
+           "Of that format at the score, infinite where it overflows; null of "
+           "a score that is NaN or infinite.",
+           &S::spacing},
+          {"rounding_factor", "Half of it", Unit::kRatio,
+           "By which a weight can be wrong if its score is by half a spacing, "
+           "as one rounding to nearest makes it: e^(spacing / 2).",
+           &S::rounding_factor},
+          {"weight_factor", "All of it", Unit::kRatio,
+           "The same by a whole spacing: e^spacing.", &S::weight_factor}},
+      p.large_scores);
+}
+
 using Broken = std::pair<const char*, const Breakdown*>;
 
 Table BreakdownTable(const Phenomena& p, bool reference_is_oracle) {
@@ -169,6 +205,7 @@ std::vector<Table> PhenomenaTables(const Phenomena& p,
       ConcentrationTable(p),
       BiasTable(p),
       HeadroomTable(p),
+      LargeScoreTable(p),
       BreakdownTable(p, reference_is_oracle)};
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "explorer/phenomena/phenomena.h"
@@ -143,6 +144,34 @@ void AddRanges(const std::vector<Headroom>& headrooms, Lines& lines) {
   }
 }
 
+// Of each layer the head with the most.
+void AddLargeScores(const std::vector<LargeScore>& scores, Lines& lines) {
+  const auto factor_of = [](const LargeScore& score) {
+    return score.weight_factor().value_or(0);
+  };
+  std::vector<LargeScore> most;
+  for (const LargeScore& score : scores) {
+    if (most.empty() || most.back().layer != score.layer) {
+      most.push_back(score);
+    } else if (factor_of(score) > factor_of(most.back())) {
+      most.back() = score;
+    }
+  }
+  AddRuns(
+      most, [](const LargeScore& score) { return size_t{IsNamed(score)}; },
+      [factor_of](const LargeScore& score) -> NamedPhenomenon {
+        return {"large_score",
+                0,
+                0,
+                Op::kQk,
+                {},
+                factor_of(score),
+                "by which one spacing of the largest score can change a "
+                "softmax weight"};
+      },
+      lines);
+}
+
 }  // namespace
 
 std::vector<NamedPhenomenon> NamesOf(const Phenomena& p,
@@ -173,6 +202,7 @@ std::vector<NamedPhenomenon> NamesOf(const Phenomena& p,
   AddConcentrations(p.concentrations, lines);
   AddBiases(p.biases, lines);
   AddRanges(p.headrooms, lines);
+  AddLargeScores(p.large_scores, lines);
   if (p.softmax_over_one()) {
     lines.push_back({"softmax_over_one",
                      0,

@@ -13,7 +13,7 @@ namespace ulpscope {
 // A phenomenon in a line.
 struct NamedPhenomenon {
   // breakdown, massive_channel, cancellation, concentration, bias, overflow,
-  // underflow or softmax_over_one.
+  // underflow, large_score or softmax_over_one.
   const char* kind;
   // The layers in a row that show it, 0 for what is in no layer, and the op: of
   // the stream the add that it is after.

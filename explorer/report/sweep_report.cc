@@ -1,6 +1,7 @@
 #include "explorer/report/sweep_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -63,6 +64,22 @@ std::string Truth(const RunInfo& info, const Results& results) {
                                        "oracle_kl_nats", "nearer_to_oracle"}));
 }
 
+// The plans, with the reason in place of a speed that there is none of.
+Table PlansWithReasons(const Results& results) {
+  Table plans = results.Find("plans");
+  const size_t reason = plans.Find("not_timed");
+  for (const char* const speed :
+       {"decode_tokens_per_second", "prefill_tokens_per_second"}) {
+    const size_t at = plans.Find(speed);
+    for (Row& row : plans.rows) {
+      if (!std::holds_alternative<std::monostate>(row[reason])) {
+        row[at] = row[reason];
+      }
+    }
+  }
+  return plans;
+}
+
 std::string Ranking(const RunInfo& info, const SweepOptions& options,
                     const SweepResult& result, const Results& results) {
   std::vector<std::string> columns = {
@@ -92,13 +109,19 @@ std::string Ranking(const RunInfo& info, const SweepOptions& options,
                     " greedily generated tokens the plan would first choose "
                     "otherwise.");
   }
+  if (absl::c_any_of(result.plans,
+                     [](const PlanResult& plan) { return plan.emulated; })) {
+    absl::StrAppend(&more, " `", kEmulated,
+                    "`: by this CPU, whose time says nothing of the plan; it "
+                    "is not timed, and in no ranking of speeds.");
+  }
   return absl::StrFormat(
              "\nRanked by %s (%s). `*`: on the Pareto front of that metric and "
              "decode speed.%s\n%s; `Ordinary`: without positions that have a "
              "massive activation.\n\n",
              options.metric->name, options.metric->summary, more,
              ErrorsAre(info, options)) +
-         Markdown(results.Find("plans"), columns) + Truth(info, results);
+         Markdown(PlansWithReasons(results), columns) + Truth(info, results);
 }
 
 // Whether a row is of this plan, and on the token alone or on the prompt.
@@ -161,15 +184,18 @@ std::string SpeedMover(const SweepResult& result,
                        std::optional<Spread> PlanResult::*spread) {
   std::vector<double> spreads;
   for (const PlanResult& plan : result.plans) {
+    if (plan.emulated) continue;
     if (!(plan.*spread).has_value()) return "- (not all are timed)";
     spreads.push_back((plan.*spread)->half_iqr / (plan.*spread)->median);
   }
+  if (spreads.empty()) return "- (all are emulated)";
   std::sort(spreads.begin(), spreads.end());
   const double noise = spreads[spreads.size() / 2];
   const MainEffect* best = Largest(result.effects, share);
   if (best == nullptr) return "no axis";
-  double slowest = *(best->levels[0].*rate), fastest = slowest;
+  double slowest = HUGE_VAL, fastest = 0;
   for (const MainEffect::Level& level : best->levels) {
+    if (!(level.*rate).has_value()) continue;  // emulated
     slowest = std::min(slowest, *(level.*rate));
     fastest = std::max(fastest, *(level.*rate));
   }

@@ -101,6 +101,7 @@ Fields<PlanResult> PlanFields() {
   AppendSpread(fields, "prefill_tokens_per_second", "Prefill tok/s",
                Unit::kTokensPerSecond, "Speed of the prompt",
                [](const P& p) { return p.prefill_rate; });
+  fields.push_back(NotTimedField<P>(&P::emulated));
   const auto add = [&fields](const char* name, const char* title, Unit unit,
                              const char* about,
                              std::optional<double> (*of)(const TraceMetrics&),
@@ -284,12 +285,13 @@ Fields<Level> LevelFields(const RankMetric& metric) {
        "Geometric mean.", [](const L& l) { return l.level->decode_rate; }},
       {"prefill_tokens_per_second", "Prefill tok/s", Unit::kTokensPerSecond,
        "Geometric mean.", [](const L& l) { return l.level->prefill_rate; }},
+      NotTimedField<L>([](const L& l) { return l.level->emulated; }),
       {"error_share", "Share of error", Unit::kShare,
        "Of the variance of the metric's logarithm, that the axis explains (eta "
        "squared); null where nothing varies.",
        [](const L& l) { return l.effect->error_share; }},
       {"decode_share", "Share of decode", Unit::kShare,
-       "The same of decode speed.",
+       "The same of decode speed, of the plans that are not emulated.",
        [](const L& l) { return l.effect->decode_share; }},
       {"prefill_share", "Share of prefill", Unit::kShare,
        "The same of prefill speed.",

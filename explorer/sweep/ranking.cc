@@ -219,14 +219,18 @@ std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
   const Logarithms error =
       LogarithmsOf(plans, [](const PlanResult& p) { return p.score; });
   const Logarithms finite_error = WithinFiniteRange(error);
-  // A speed of which not all plans are timed says nothing of the axes.
+  // A speed of which not all plans are timed says nothing of the axes; but
+  // those that are emulated have none.
   const auto speeds = [&](std::optional<Spread> PlanResult::*rate) {
-    const auto untimed = [rate](const PlanResult& p) { return !(p.*rate); };
+    const auto untimed = [rate](const PlanResult& p) {
+      return !p.emulated && !(p.*rate);
+    };
     if (absl::c_any_of(plans, untimed)) {
       return Logarithms(plans.size());
     }
     return LogarithmsOf(plans, [rate](const PlanResult& p) {
-      return std::optional<double>((p.*rate)->median);
+      return p.emulated ? std::nullopt
+                        : std::optional<double>((p.*rate)->median);
     });
   };
   const Logarithms decode = speeds(&PlanResult::decode_rate);
@@ -239,8 +243,11 @@ std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
     MainEffect effect;
     effect.selector = axes[a].selector;
     for (size_t level = 0; level < num_levels; ++level) {
+      const bool emulated = absl::c_all_of(plans, [&](const PlanResult& p) {
+        return p.levels[a] != level || p.emulated;
+      });
       effect.levels.push_back({axes[a].levels[level],
-                               GeometricMean(error, group, level),
+                               GeometricMean(error, group, level), emulated,
                                GeometricMean(decode, group, level),
                                GeometricMean(prefill, group, level)});
     }

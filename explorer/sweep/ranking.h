@@ -37,6 +37,7 @@ struct PlanResult {
   // error of the final hidden state and by the KL divergence.
   Nearer nearer = Nearer::kUnknown;
   std::optional<GreedyDivergence> greedy;  // none unless asked for
+  bool emulated = false;                   // Plan::emulated: it has no times
   PlanTiming timing;
   // Tokens per second; none without times.
   std::optional<Spread> decode_rate, prefill_rate;
@@ -64,14 +65,17 @@ struct MainEffect {
     // Geometric mean of the metric over plans that have one; may be NaN or
     // infinite.
     std::optional<double> error;
-    // Geometric means, tokens per second; none unless all are timed.
+    bool emulated = false;  // whether all plans that have it are
+    // Geometric means over the plans that are not emulated, tokens per second;
+    // none unless all of these are timed.
     std::optional<double> decode_rate, prefill_rate;
   };
   std::vector<Level> levels;
   // Share of the variance of the logarithm that the axis' levels explain (eta
   // squared of a main effect); none where nothing varies, and of speeds unless
-  // all plans are timed. A score of 0 counts as the smallest positive one of
-  // the plans, and one that is not finite as the largest finite one.
+  // all plans are timed that are not emulated, of which it then is. A score of
+  // 0 counts as the smallest positive one of the plans, and one that is not
+  // finite as the largest finite one.
   std::optional<double> error_share, decode_share, prefill_share;
 };
 

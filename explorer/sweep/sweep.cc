@@ -100,6 +100,7 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
   for (SweptPlan& of : *swept) {
     PlanResult& result = measured.results.emplace_back();
     result.plan = of.plan.Text();
+    result.emulated = of.plan.emulated();
     result.levels = std::move(of.levels);
     measured.plans.push_back(std::move(of.plan));
   }
@@ -179,9 +180,9 @@ Subject SubjectOfRound(const Run& run, const SweepOptions& options,
   return subject;
 }
 
-// Times the plans in rounds over all of them, so that a slow spell of the
-// machine hits all alike. Returns the round in which it was stopped, from 1; 0
-// for none.
+// Times the plans that are not emulated, in rounds over all of them, so that a
+// slow spell of the machine hits all alike. Returns the round in which it was
+// stopped, from 1; 0 for none.
 absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
                                  const std::vector<Plan>& plans,
                                  std::vector<PlanResult>& results) {
@@ -189,12 +190,17 @@ absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
   constexpr size_t kLeastRounds = 2;
   // Of all runs until now, those that are kept included.
   double spent = 0;
-  const size_t total = options.max_rounds * plans.size();
+  std::vector<size_t> timed_plans;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    if (!results[i].emulated) timed_plans.push_back(i);
+  }
+  if (timed_plans.empty()) return 0;
+  const size_t total = options.max_rounds * timed_plans.size();
+  size_t done = 0;
   for (size_t round = 0; round < options.max_rounds; ++round) {
     if (round >= kLeastRounds && spent > options.timing_seconds) break;
-    for (size_t i = 0; i < plans.size(); ++i) {
-      run.monitor.OnProgress(kTask, round * plans.size() + i, total,
-                             results[i].plan);
+    for (const size_t i : timed_plans) {
+      run.monitor.OnProgress(kTask, done++, total, results[i].plan);
       const Subject subject = SubjectOfRound(run, options, plans[i], round);
       const auto is_whole = [&](const TimedRun& kept) {
         return IsWhole(kept, options.decode_steps);

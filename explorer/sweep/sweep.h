@@ -56,9 +56,9 @@ std::vector<Window> WindowsOf(const SweepOptions& options);
 // Sets the scores and rates of plans from their errors and times.
 void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans);
 
-// Measures every plan's errors, in lockstep, then times the plans in
-// interleaved rounds. If it is stopped the result has what was measured until
-// then, and no plan is timed whose errors were not all measured.
+// Measures every plan's errors, in lockstep, then times the plans that are not
+// emulated in interleaved rounds. If it is stopped the result has what was
+// measured until then, and no plan is timed whose errors were not all measured.
 // `on_measured` is given the result before the timing, so that what happens to
 // the program then takes no error away.
 absl::StatusOr<SweepResult> RunSweep(

@@ -110,6 +110,7 @@ std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
   };
   for (size_t p = 0; p < plans.size(); ++p) {
     const Plan& plan = plans[p];
+    if (plan.emulated()) continue;
     for (size_t i = 0; i < weights.layers.size(); ++i) {
       std::vector<Member> members;
       for (const LayerMatrix& matrix : kLayerMatrices) {
@@ -147,6 +148,10 @@ void EraseKnown(const Tunings& tunings, std::vector<TunableMatMul>& matmuls) {
 WisdomUse UseOf(const WisdomFile& file,
                 const std::vector<TunableMatMul>& matmuls) {
   WisdomUse use = {file.path(), 0, matmuls.size(), file.reason()};
+  if (matmuls.empty()) {
+    use.reason = "no plan is timed";
+    return use;
+  }
   if (file.tunings() == nullptr) return use;
   std::vector<TunableMatMul> unknown = matmuls;
   EraseKnown(*file.tunings(), unknown);

@@ -50,7 +50,7 @@ struct TunableMatMul {
 
 // Those against weights that the plans run when they are timed: with a prompt
 // of that many tokens, of which only the last has logits, and with one. Sorted
-// by weights.
+// by weights. An emulated plan, which is not timed, has none.
 std::vector<TunableMatMul> MatMulsOf(const Weights& weights,
                                      const std::vector<Plan>& plans,
                                      size_t prompt_tokens);

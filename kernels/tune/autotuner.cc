@@ -9,7 +9,9 @@
 #include <limits>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "hwy/base.h"
 #include "kernels/base/format.h"
@@ -238,6 +240,10 @@ absl::StatusOr<TuningResult> TuneMatMul(Strategy strategy, size_t m,
                                         absl::Span<const TuningRegion> regions,
                                         double seconds, Parallel& parallel,
                                         const std::function<bool()>& stop) {
+  if (strategy.info().emulated()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        strategy.name(), " is emulated: its time here says nothing of it"));
+  }
   const TuningRegion& first = regions.front();
   const PanelsView b = first.weights->any()[first.tuned.front()].view();
   MatMulSubject subject(strategy, m, regions, parallel, stop);

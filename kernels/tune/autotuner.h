@@ -35,7 +35,9 @@ std::vector<TuningChoices> MatMulChoices(absl::Span<const MatMulWork> works,
 // may use. There is a region, and all `tuned` are of one shape class. Results
 // are checked at up to 256 places a matrix against f64 sums. Takes about
 // `seconds`, and longer if a single parameter and the final comparison do.
-// Errors are SearchTuning's. `stop`, which may be null, is asked between calls.
+// Errors are SearchTuning's, and InvalidArgument for an emulated strategy,
+// whose time here says nothing. `stop`, which may be null, is asked between
+// calls.
 absl::StatusOr<TuningResult> TuneMatMul(
     Strategy strategy, size_t m, absl::Span<const TuningRegion> regions,
     double seconds, Parallel& parallel,

@@ -208,6 +208,12 @@ void Plan::TakeCell(const Plan& from, size_t layer, Op op) {
   }
 }
 
+bool Plan::emulated() const {
+  return std::any_of(cells_.begin(), cells_.end(), [](Strategy strategy) {
+    return strategy.info().emulated();
+  });
+}
+
 std::string Plan::Text() const {
   for (const PlanPreset& preset : PlanPresets()) {
     Plan plan(num_layers_);

@@ -66,6 +66,10 @@ class Plan {
   // the form with it, without which the strategy would mean something else.
   void TakeCell(const Plan& from, size_t layer, Op op);
 
+  // Whether this CPU emulates any cell (StrategyInfo): how long the plan runs
+  // here then says nothing of what computes so, and nobody times it.
+  bool emulated() const;
+
   // The plan's identity: the preset's name if it is one, otherwise the shortest
   // group entries followed by the ops that differ from their group, each in
   // order, and at last forms of attention that are not eager; Parse reads it

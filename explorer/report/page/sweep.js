@@ -242,6 +242,13 @@ function sweepVerdict(page, plans) {
         `front of error and decode speed: no other is better in both.`,
         "pareto");
   }
+  const reasons = [...new Set(measured.map(p => reasonFor(speed, p))
+      .filter(Boolean))];
+  for (const reason of reasons) {
+    const count = measured.filter(p => reasonFor(speed, p) === reason).length;
+    say(`${count} of ${measured.length} plans ${
+        count === 1 ? "is" : "are"} not timed: ${reason}.`, "ranking");
+  }
   const effects = rowsOf(page.results, "main_effects").filter(
       e => figureOf(e.error_share) !== undefined);
   if (effects.length > 0) {

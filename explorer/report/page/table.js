@@ -38,8 +38,11 @@ function valueCell(column, row) {
         ? "odd" : isNumeric(column) ? "" : "text",
     "data-column": column.name, title: missing ? undefined : String(value),
   });
-  let text = missing ? "–" : textOf(column, value);
-  if (missing) cell.title = NOT_MEASURED;
+  const reason = missing ? reasonFor(column, row) : undefined;
+  let text = missing ? reason || "–" : textOf(column, value);
+  if (missing) {
+    cell.title = reason ? `${NOT_MEASURED}: ${reason}` : NOT_MEASURED;
+  }
   const spread = column.spread && figureOf(row[column.spread]);
   if (spread !== undefined && !missing) text += ` ± ${spread.toFixed(1)}`;
   if (column.bar && Number.isFinite(x)) {

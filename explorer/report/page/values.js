@@ -92,6 +92,12 @@ function rangesText(list) {
 
 const NOT_MEASURED = "not measured";
 
+// Why a row lacks a speed that others have; undefined if it does not say.
+function reasonFor(column, row) {
+  return column.unit === "tokens per second" &&
+      typeof row.not_timed === "string" ? row.not_timed : undefined;
+}
+
 // A value as the page shows it, by its column.
 function textOf(column, value) {
   if (value === null || value === undefined) return NOT_MEASURED;

@@ -305,5 +305,22 @@ TEST(ExplorerTuneTest, StoppedTuningKeepsWhatItHas) {
                            file, "\n")));
 }
 
+TEST(ExplorerTuneTest, EmulatedPlansAreNotTuned) {
+  const std::string file = absl::StrCat(TestFolder(), "/emulated.json");
+  const std::string flags = absl::StrCat(kQuick, "--wisdom='", file, "' ");
+  const Outcome none =
+      Explorer(absl::StrCat("--tune --plan=matmul=tc_h100", flags));
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_EQ(none.out, "");
+  EXPECT_THAT(none.err, HasSubstr("1 of 1 plans are emulated, such as "
+                                  "matmul=tc_h100"));
+  const Outcome some =
+      Explorer(absl::StrCat("--tune --axes='matmul=f32,tc_h100' ", flags));
+  ASSERT_EQ(some.exit_code, 0) << some.err;
+  EXPECT_THAT(some.err, HasSubstr("1 of 2 plans are emulated"));
+  EXPECT_EQ(CountRows(some.out, "f32"), 9);
+  EXPECT_EQ(CountRows(some.out, "tc_h100"), 0);
+}
+
 }  // namespace
 }  // namespace ulpscope

@@ -400,6 +400,25 @@ TEST_F(RepairTest, CostIsOfThePlansThatWereTimed) {
   EXPECT_LE(Alone(result.repair.plan), options_.budget.limit);
 }
 
+TEST_F(RepairTest, WhatIsEmulatedIsNotTimed) {
+  const Plan plan = PlanOf("q_proj=tc_h100");
+  options_.budget.limit = 0.5 * Alone(plan);
+  RepairResult result = Find(plan);
+  ASSERT_TRUE(result.reached);
+  for (const Upgrade& upgrade : result.repair.upgrades) {
+    EXPECT_FALSE(upgrade.strategy.info().emulated());
+  }
+  RepairTiming timing;
+  timing.prompt = Tokens();
+  TestMonitor monitor;
+  ASSERT_THAT(
+      TimeRepair(RunOf(weights_, parallel_, monitor), plan, timing, result),
+      IsOk());
+  EXPECT_TRUE(result.emulated);
+  EXPECT_FALSE(result.cost.has_value());
+  EXPECT_EQ(monitor.asked(), 0);
+}
+
 TEST(BudgetTest, ReadsMetricAndLimit) {
   const auto budget = ParseBudget("rel_l2<=1e-3");
   ASSERT_THAT(budget, IsOk());

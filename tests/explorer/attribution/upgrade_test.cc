@@ -83,5 +83,45 @@ TEST(UpgradeTest, UpgradesAreBetterThanThePlan) {
   }
 }
 
+TEST(UpgradeTest, WhatIsEmulatedIsNoUpgradeAndHasNoCost) {
+  const Weights& weights = Tiny();
+  const auto axes = ParseAxes("matmul=f32,tc_h100,bf16", 4);
+  ASSERT_THAT(axes, IsOk());
+  EXPECT_THAT(StrategiesOf(*axes), ElementsAre(Named("f32"), Named("bf16")));
+  // But it can be upgraded, whatever its sums are worth: those of int8 are
+  // exact, its operands are not.
+  std::vector<Strategy> all;
+  for (size_t i = 0; i < Strategies().size(); ++i) all.push_back(Strategy(i));
+  for (const char* name : {"tc_h100", "fp8_h100", "int8", "ggml", "mxfp4"}) {
+    const auto plan =
+        Plan::Parse(absl::StrCat("matmul=", name), weights.layers.size());
+    ASSERT_THAT(plan, IsOk());
+    bool upgraded = false;
+    for (const OpUpgrades& of_op : UpgradesOf(weights.config, *plan, all)) {
+      for (const Upgrade& upgrade : of_op) {
+        EXPECT_FALSE(upgrade.strategy.info().emulated());
+        upgraded = upgraded || (upgrade.op == Op::kQProj &&
+                                upgrade.strategy == Named("f32"));
+      }
+    }
+    EXPECT_TRUE(upgraded) << name;
+  }
+  // A replacement is the reference's, which may be emulated.
+  UpgradeSet f32, kahan, emulated;
+  f32.upgrades = {{Op::kQProj, Named("f32"), {1}}};
+  kahan.upgrades = {{Op::kQProj, Named("kahan"), {1}}};
+  emulated.upgrades = {{Op::kQProj, Named("tc_h100"), {1}}};
+  EXPECT_TRUE(f32.instructions().has_value());
+  EXPECT_FALSE(emulated.instructions().has_value());
+  EXPECT_TRUE(IsSmaller(f32, emulated));
+  EXPECT_TRUE(IsSmaller(kahan, emulated));
+  EXPECT_FALSE(IsSmaller(emulated, kahan));
+  const Plan reference =
+      Plan::Parse("matmul=tc_h100", weights.layers.size()).value();
+  EXPECT_FALSE(
+      ReplacementsOf(weights.config, Plan(weights.layers.size()), reference)
+          .empty());
+}
+
 }  // namespace
 }  // namespace ulpscope

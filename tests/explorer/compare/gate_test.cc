@@ -233,5 +233,40 @@ TEST(CheckGateTest, WhatIsMissingNowHasFailed) {
   EXPECT_GT(bits.Count(Outcome::kFailed), 0u);
 }
 
+TEST(CheckGateTest, SpeedsOfEmulatedPlansAreNotCompared) {
+  const MadeSweep timed = Timed(1, 0.5);
+  MadeSweep emulated = Timed(2, 0.5);
+  for (PlanResult& plan : emulated.result.plans) {
+    if (plan.plan != "matmul=bf16") continue;
+    plan.emulated = true;
+    plan.timing = {};
+    plan.decode_rate = plan.prefill_rate = std::nullopt;
+  }
+  const Results has = timed.Made(), lacks = emulated.Made();
+  for (const auto& [base, now] :
+       {std::pair(&has, &lacks), std::pair(&lacks, &has),
+        std::pair(&lacks, &lacks)}) {
+    const Gate gate("plan=* decode_tokens_per_second >= 0.5 x base", base,
+                    *now);
+    EXPECT_EQ(gate.Count(Outcome::kPassed), 3u);
+    EXPECT_EQ(gate.Count(Outcome::kNotComparable), 1u);
+    for (const GateCheck& check : gate.checks) {
+      if (check.outcome != Outcome::kNotComparable) continue;
+      EXPECT_EQ(check.of, "plan=matmul=bf16");
+      EXPECT_THAT(check.why, HasSubstr("not measured"));
+      EXPECT_THAT(check.why, HasSubstr("emulated"));
+    }
+    EXPECT_THAT(Compare(*base, *now).speeds, SizeIs(6));
+  }
+  // Of it alone nothing is known: that is not passed.
+  const Gate alone("plan=matmul=bf16 decode_tokens_per_second >= 1", nullptr,
+                   lacks);
+  EXPECT_EQ(alone.Count(Outcome::kNotComparable), 1u);
+  EXPECT_THAT(alone.checks[0].why, HasSubstr("emulated"));
+  EXPECT_EQ(Gate("plan=matmul=bf16 kl_nats <= 9", nullptr, lacks)
+                .Count(Outcome::kPassed),
+            1u);
+}
+
 }  // namespace
 }  // namespace ulpscope

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -13,15 +15,19 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "explorer/error/metrics.h"
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/report/phenomena_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/measure/error.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/checkpoint/weights.h"
 #include "model/decoder/decoder.h"
+#include "model/decoder/observer.h"
 #include "model/synthetic/synthetic.h"
 #include "model/trace/kept_states.h"
 #include "tests/explorer/error/test_monitor.h"
@@ -339,6 +345,76 @@ TEST_F(PhenomenaTest, TellsTheSeedsStory) {
   EXPECT_EQ(kinds,
             (std::vector<std::string>{"softmax_over_one", "massive_channel",
                                       "concentration", "cancellation"}));
+}
+
+// The largest scores of a decoder's run, head by head.
+class ScoreObserver : public Observer {
+ public:
+  void OnOutput(size_t layer, Op op, size_t position,
+                Matrix<const double> rows) override {
+    if (op != Op::kQk || position == 0) return;
+    for (size_t h = 0; h < rows.rows; ++h) {
+      double& most = largest[{layer, h}];
+      for (size_t key = 0; key < rows.cols; ++key) {
+        most = std::max(most, std::fabs(rows.Row(h)[key]));
+      }
+    }
+  }
+
+  std::map<std::pair<size_t, size_t>, double> largest;
+};
+
+TEST_F(PhenomenaTest, LargestScoresAreTheReferencesInThePlansFormat) {
+  const auto found =
+      Find("torch-bf16,qk@2=f32,qk@3=f16,qk@4=oracle", ShortPrompt());
+  ASSERT_THAT(found, IsOk());
+  Decoder decoder(weights_, PlanOf("oracle"), ShortPrompt().size(), parallel_);
+  ScoreObserver oracle;
+  ASSERT_THAT(decoder.Forward(ShortPrompt(), Logits::kAll, &oracle), IsOk());
+  ASSERT_EQ(found->large_scores.size(), oracle.largest.size());
+  for (const LargeScore& s : found->large_scores) {
+    const double largest = oracle.largest[{s.layer, s.head}];
+    EXPECT_EQ(std::fabs(s.score), largest);
+    EXPECT_EQ(s.format, s.layer == 2   ? Format::kF32
+                        : s.layer == 3 ? Format::kF16
+                        : s.layer == 4 ? Format::kF64
+                                       : Format::kBF16);
+    EXPECT_EQ(s.spacing(), SpacingAt(s.format, s.score));
+    EXPECT_GT(s.position, 0u);
+    EXPECT_LE(s.key_position, s.position);
+    EXPECT_GE(s.weight, 0);
+    EXPECT_LE(s.weight, 1);
+  }
+  // A token alone has no weight that could be wrong.
+  const auto alone = Find("bf16", {97});
+  ASSERT_THAT(alone, IsOk());
+  EXPECT_TRUE(alone->large_scores.empty());
+}
+
+// A checkpoint whose keys and queries have large biases, as Qwen2.5's: of a
+// prompt's scores the largest grow with their product.
+TEST_F(PhenomenaTest, BiasesOfQueriesAndKeysAreSeenInTheScores) {
+  for (LayerWeights& layer : weights_.layers) {
+    layer.q_bias.assign(layer.q_proj.view().n, 0);
+    layer.k_bias.assign(layer.k_proj.view().n, 0);
+  }
+  LayerWeights& third = weights_.layers[2];
+  third.q_bias.assign(third.q_bias.size(), 30);
+  third.k_bias.assign(third.k_bias.size(), 30);
+  const auto found = Find("bf16", ShortPrompt());
+  ASSERT_THAT(found, IsOk());
+  const double head_dim = static_cast<double>(weights_.config.head_dim);
+  for (const LargeScore& s : found->large_scores) {
+    if (s.layer != 3) {
+      EXPECT_LT(std::fabs(s.score), 30 * 30);
+      continue;
+    }
+    // Of the biases alone, where query and key have one position.
+    EXPECT_NEAR(s.score, 30 * 30 * std::sqrt(head_dim),
+                0.25 * 30 * 30 * std::sqrt(head_dim));
+    EXPECT_GE(s.spacing().value(), 8);
+    EXPECT_TRUE(IsNamed(s));
+  }
 }
 
 }  // namespace

@@ -18,12 +18,14 @@
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/explain.h"
 #include "explorer/attribution/upgrade.h"
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/report/attribution_results.h"
 #include "explorer/results/results_json.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/axes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/base/format.h"
 #include "kernels/base/parallel.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -253,6 +255,46 @@ TEST(AttributionReportTest, LayersCanBeChosen) {
   const std::string text = Text(Whole(), info);
   EXPECT_THAT(text, HasSubstr("\n    2 "));
   EXPECT_THAT(text, Not(HasSubstr("\n    1 ")));
+}
+
+TEST(AttributionReportTest, ShowsTheHeadsWithTheLargestScores) {
+  Explanation e = Whole();
+  e.phenomena.large_scores.clear();
+  for (size_t head = 0; head < 14; ++head) {
+    LargeScore s;
+    s.layer = 1;
+    s.head = head;
+    s.position = 2;
+    s.key_position = 1;
+    s.score = 100 + 4 * static_cast<double>(head);
+    s.format = Format::kBF16;
+    e.phenomena.large_scores.push_back(s);
+  }
+  e.phenomena.large_scores[3].score = -1456;
+  e.phenomena.large_scores[5].score = 1.5;
+  e.phenomena.large_scores[7].score = kNaN;
+  const std::string text = Text(e);
+  EXPECT_THAT(text,
+              HasSubstr("more than 1.0 % (e^spacing - 1): 12 of 14 heads, "
+                        "the first 10 by it."));
+  EXPECT_THAT(text, HasSubstr("| 1 | 3 | 2 | 1 | -1456 | 0.0 % | bf16 | 8 | "
+                              "54.598x | 2.98e+03x |\n| 1 | 13 |"));
+  for (const char* head :
+       {"| 1 | 0 | 2 |", "| 1 | 1 | 2 |", "| 1 | 5 | 2 |", "| 1 | 7 | 2 |"}) {
+    EXPECT_THAT(text, Not(HasSubstr(head)));
+  }
+  e.phenomena.large_scores = {e.phenomena.large_scores[5]};
+  EXPECT_THAT(Text(e), Not(HasSubstr("largest score of a head")));
+}
+
+TEST(AttributionReportTest, ARepairOfAnEmulatedPlanHasNoCost) {
+  Explanation e = Whole();
+  EXPECT_THAT(Text(e), Not(HasSubstr("emulated")));
+  e.repair->emulated = true;
+  EXPECT_THAT(Text(e), HasSubstr("What it costs is not measured: `emulated`"));
+  const Table repair = AttributionTables(Info(), e).Find("minimal_repair");
+  EXPECT_EQ(repair.rows[0][repair.Find("not_timed")], Value("emulated"));
+  EXPECT_EQ(repair.rows[0][repair.Find("decode_ratio")], Value());
 }
 
 }  // namespace

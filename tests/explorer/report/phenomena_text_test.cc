@@ -1,15 +1,21 @@
 #include "explorer/report/phenomena_text.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/phenomena.h"
+#include "explorer/report/phenomena_tables.h"
+#include "explorer/results/schema.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/base/format.h"
 #include "model/architecture/op.h"
 
 namespace ulpscope {
@@ -204,6 +210,47 @@ TEST(NamesOfTest, AreInTheOrderOfLayersThenOfKinds) {
               ElementsAre("underflow", "softmax_over_one", "cancellation",
                           "breakdown", "massive_channel", "cancellation",
                           "concentration", "bias", "overflow", "overflow"));
+}
+
+LargeScore ScoreOf(size_t layer, size_t head, double score, Format format) {
+  LargeScore s;
+  s.layer = layer;
+  s.head = head;
+  s.position = 1;
+  s.score = score;
+  s.format = format;
+  return s;
+}
+
+TEST(NamesOfTest, LargeScoresOfLayersInARow) {
+  Phenomena p = Nothing();
+  p.large_scores = {
+      ScoreOf(1, 0, 3, Format::kBF16),    ScoreOf(1, 1, -1456, Format::kBF16),
+      ScoreOf(2, 0, kNaN, Format::kBF16), ScoreOf(2, 1, -332, Format::kBF16),
+      ScoreOf(3, 0, 1456, Format::kF32),  ScoreOf(3, 1, kInf, Format::kF32),
+      ScoreOf(4, 0, 7e4, Format::kF16),   ScoreOf(4, 1, 1, Format::kF16)};
+  EXPECT_THAT(NamesOf(p), ElementsAre(Is(1, 2, Op::kQk, -1, std::exp(8.0)),
+                                      Is(4, 4, Op::kQk, -1, kInf)));
+  EXPECT_STREQ(NamesOf(p)[0].kind, "large_score");
+  const std::vector<Table> tables = PhenomenaTables(p);
+  const Table* const all =
+      &*std::find_if(tables.begin(), tables.end(),
+                     [](const Table& t) { return t.name == "large_scores"; });
+  ASSERT_EQ(all->rows.size(), p.large_scores.size());
+  const auto at = [all](size_t row, const char* column) {
+    return all->rows[row][all->Find(column)];
+  };
+  EXPECT_EQ(at(1, "format"), Value("bf16"));
+  EXPECT_EQ(at(1, "spacing"), Value(8.0));
+  EXPECT_EQ(at(1, "rounding_factor"), Value(std::exp(4.0)));
+  EXPECT_EQ(at(1, "weight_factor"), Value(std::exp(8.0)));
+  // NaN, not applicable, and infinite are three things.
+  EXPECT_TRUE(std::isnan(std::get<double>(at(2, "score"))));
+  EXPECT_EQ(at(2, "spacing"), Value());
+  EXPECT_EQ(at(5, "score"), Value(kInf));
+  EXPECT_EQ(at(5, "weight_factor"), Value());
+  EXPECT_EQ(at(6, "spacing"), Value(kInf));
+  EXPECT_EQ(at(6, "weight_factor"), Value(kInf));
 }
 
 }  // namespace

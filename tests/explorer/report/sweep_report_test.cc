@@ -11,6 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "explorer/error/metrics.h"
+#include "explorer/results/facts.h"
+#include "explorer/results/results_csv.h"
+#include "explorer/results/results_json.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
 #include "gmock/gmock.h"
@@ -200,6 +203,57 @@ TEST(SweepReportTest, SaysWhetherKernelsAreTuned) {
                                      "knows others."));
   sweep.info.wisdom = {"/cache/w.json", 18, 27, ""};
   EXPECT_THAT(Text(sweep), HasSubstr("18 are tuned, by /cache/w.json"));
+}
+
+// A sweep of which one plan, and so one level, is emulated.
+MadeSweep WithAnEmulatedPlan() {
+  MadeSweep sweep;
+  for (PlanResult& plan : sweep.result.plans) {
+    if (plan.levels[0] != 1) continue;
+    plan.emulated = true;
+    plan.timing = {};
+    plan.decode_rate = plan.prefill_rate = std::nullopt;
+  }
+  sweep.Rank();
+  return sweep;
+}
+
+TEST(SweepResultsTest, EmulatedPlansSayWhyTheyHaveNoSpeeds) {
+  const MadeSweep sweep = WithAnEmulatedPlan();
+  const Results results = sweep.Made();
+  const Table& plans = results.Find("plans");
+  for (size_t i = 0; i < 4; ++i) {
+    const PlanResult& plan = sweep.result.plans[i];
+    EXPECT_EQ(At(plans, i, "not_timed"),
+              plan.emulated ? Value("emulated") : Value());
+    for (const char* speed :
+         {"decode_tokens_per_second", "decode_tokens_per_second_half_iqr",
+          "prefill_tokens_per_second", "prefill_tokens_per_second_half_iqr"}) {
+      EXPECT_EQ(At(plans, i, speed) == Value(), plan.emulated) << speed;
+    }
+    EXPECT_NE(At(plans, i, "score"), Value());
+  }
+  const Table& effects = results.Find("main_effects");
+  EXPECT_EQ(At(effects, 0, "not_timed"), Value());
+  EXPECT_EQ(At(effects, 1, "not_timed"), Value("emulated"));
+  EXPECT_EQ(At(effects, 1, "decode_tokens_per_second"), Value());
+  for (const std::vector<Value>& row : results.Find("timings").rows) {
+    EXPECT_THAT(std::get<std::string>(row[0]), Not(HasSubstr("matmul=bf16")));
+  }
+  // In every format the reason is in one, the number in none.
+  EXPECT_THAT(ResultsJson(results), HasSubstr("\"not_timed\":\"emulated\""));
+  EXPECT_THAT(FactsSql(results), HasSubstr("'emulated'"));
+  EXPECT_THAT(FactsJsonl(results), HasSubstr("\"text\":\"emulated\""));
+  EXPECT_THAT(ResultsCsv(results.tables[0], plans),
+              HasSubstr(",,,,,emulated,"));
+}
+
+TEST(SweepReportTest, EmulatedPlansAreShownWithoutSpeeds) {
+  const std::string text = Text(WithAnEmulatedPlan());
+  EXPECT_THAT(text, HasSubstr("| matmul=bf16 | emulated | emulated |"));
+  EXPECT_THAT(text, HasSubstr("it is not timed"));
+  EXPECT_THAT(text, Not(HasSubstr("not all are timed")));
+  EXPECT_THAT(Text(MadeSweep()), Not(HasSubstr("emulated")));
 }
 
 }  // namespace

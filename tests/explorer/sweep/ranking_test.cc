@@ -332,5 +332,48 @@ TEST(MainEffectsTest, PerfectAndBrokenPlansShowAndLeaveShares) {
   EXPECT_NEAR(effects[1].error_share.value(), 0, 10 * 0x1p-53);
 }
 
+// What is emulated has no speed, which takes none from the others.
+TEST(MainEffectsTest, EmulatedPlansHaveNoSpeeds) {
+  std::vector<PlanResult> plans;
+  for (size_t a = 0; a < 3; ++a) {
+    for (size_t b = 0; b < 2; ++b) {
+      const bool emulated = a == 2;
+      plans.push_back(Result(
+          absl::StrCat(a, b), std::exp2(a + 2 * b),
+          emulated ? std::nullopt : std::optional<double>(a == 0 ? 8 : 2)));
+      plans.back().levels = {a, b};
+      plans.back().emulated = emulated;
+    }
+  }
+  const std::vector<MainEffect> effects = MainEffects(Axes({3, 2}), plans);
+  for (size_t level = 0; level < 3; ++level) {
+    const MainEffect::Level& of = effects[0].levels[level];
+    EXPECT_EQ(of.emulated, level == 2);
+    EXPECT_EQ(of.decode_rate.has_value(), level != 2);
+    EXPECT_TRUE(of.error.has_value());
+  }
+  EXPECT_DOUBLE_EQ(*effects[0].levels[0].decode_rate, 8);
+  EXPECT_DOUBLE_EQ(*effects[0].decode_share, 1);
+  EXPECT_DOUBLE_EQ(*effects[1].levels[1].prefill_rate, 4);
+  EXPECT_FALSE(effects[1].levels[0].emulated);
+  // The most accurate one is ranked, and on no front.
+  plans[4].score = 0;
+  RankPlans(plans);
+  EXPECT_TRUE(plans[0].emulated);
+  EXPECT_EQ(plans[0].rank, 1u);
+  for (const PlanResult& plan : plans) {
+    EXPECT_FALSE(plan.emulated && plan.pareto) << plan.plan;
+  }
+  // All of them: no speed at all.
+  for (PlanResult& plan : plans) {
+    plan.emulated = true;
+    plan.decode_rate = plan.prefill_rate = std::nullopt;
+  }
+  for (const MainEffect& e : MainEffects(Axes({3, 2}), plans)) {
+    EXPECT_FALSE(e.decode_share.has_value());
+    EXPECT_TRUE(e.error_share.has_value());
+  }
+}
+
 }  // namespace
 }  // namespace ulpscope

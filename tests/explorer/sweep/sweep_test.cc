@@ -360,5 +360,36 @@ TEST(RateOfTest, IsTheMedianAndHalfTheInterquartileRange) {
   EXPECT_EQ(spread.half_iqr, 3);
 }
 
+TEST(RunSweepTest, EmulatedPlansHaveErrorsAndNoTimes) {
+  Parallel parallel;
+  SweepOptions options = DefaultOptions();
+  options.axes.clear();
+  options.plans = {"f32", "matmul=tc_h100", "bf16,qk@2=int8"};
+  options.max_rounds = 3;
+  options.timing_seconds = 0;
+  TestMonitor monitor;
+  const auto result = RunSweep(RunOf(Tiny(), parallel, monitor), options);
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(result->stopped_in, "");
+  for (const PlanResult& plan : result->plans) {
+    const bool emulated = plan.plan != "f32";
+    EXPECT_EQ(plan.emulated, emulated);
+    EXPECT_TRUE(plan.measured());
+    EXPECT_GT(plan.rank, 0u);
+    EXPECT_TRUE(std::isfinite(*plan.score));
+    EXPECT_EQ(plan.timing.prefill.size(), emulated ? 0u : 2u) << plan.plan;
+    EXPECT_EQ(plan.timing.decode.size(), emulated ? 0u : 2u) << plan.plan;
+    EXPECT_EQ(plan.decode_rate.has_value(), !emulated);
+    EXPECT_EQ(plan.prefill_rate.has_value(), !emulated);
+    EXPECT_EQ(plan.pareto, !emulated);
+  }
+  // Nothing but emulated ones: there is nothing to time.
+  options.plans = {"matmul=fp8_h100"};
+  const auto alone = RunSweep(RunOf(Tiny(), parallel), options);
+  ASSERT_THAT(alone, IsOk());
+  EXPECT_TRUE(alone->plans[0].measured());
+  EXPECT_TRUE(alone->plans[0].timing.decode.empty());
+}
+
 }  // namespace
 }  // namespace ulpscope

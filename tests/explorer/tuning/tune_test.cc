@@ -103,6 +103,20 @@ TEST_F(TuneTest, AnotherStrategyEndsARegion) {
               testing::Contains(2u));
 }
 
+// Which is not timed.
+TEST_F(TuneTest, OfAnEmulatedPlanNothingIsTuned) {
+  EXPECT_TRUE(MatMuls("f32,k_proj@1=tc_h100").empty());
+  const size_t layers = weights_.layers.size();
+  const std::vector<Plan> plans = {Plan::Parse("matmul=int8", layers).value(),
+                                   Plan::Parse("f32", layers).value()};
+  const std::vector<TunableMatMul> all = MatMulsOf(weights_, plans, 5);
+  EXPECT_EQ(all.size(), MatMuls("f32").size());
+  for (const TunableMatMul& matmul : all) {
+    EXPECT_FALSE(matmul.key.strategy.info().emulated());
+    for (const auto& [plan, phase] : matmul.serves) EXPECT_EQ(plan, 1u);
+  }
+}
+
 // Of blocks the type is part of what is tuned together, and all of a region is
 // tuned as it is stored.
 TEST_F(TuneTest, BlocksAreTunedByTheirType) {

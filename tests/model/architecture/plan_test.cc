@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/status_matchers.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/strategy/strategy.h"
@@ -186,6 +187,23 @@ TEST(PlanTest, WithReadsMoreEntries) {
   EXPECT_THAT(plan.With("down_proj@5=f32"),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("down_proj@5=f32"), HasSubstr("<= 4"))));
+}
+
+TEST(PlanTest, OneEmulatedCellIsEnough) {
+  for (const StrategyInfo& info : Strategies()) {
+    const auto everywhere = Plan::Parse(absl::StrCat("matmul=", info.name), 24);
+    if (!everywhere.ok()) continue;  // not of MatMul, or not on this CPU
+    EXPECT_EQ(everywhere->emulated(), info.emulated()) << info.name;
+    for (const char* op : {"q_proj@24", "qk@1", "lm_head"}) {
+      const auto plan =
+          Plan::Parse(absl::StrCat("kahan,", op, "=", info.name), 24);
+      ASSERT_THAT(plan, IsOk());
+      EXPECT_EQ(plan->emulated(), info.emulated()) << plan->Text();
+    }
+  }
+  for (const PlanPreset& preset : PlanPresets()) {
+    EXPECT_FALSE(Plan::Parse(preset.name, 24)->emulated()) << preset.name;
+  }
 }
 
 }  // namespace
