@@ -10,6 +10,7 @@
 #include "kernels/ops/residual.h"
 #include "kernels/ops/rmsnorm.h"
 #include "kernels/ops/softmax.h"
+#include "kernels/ops/store_heads.h"
 #include "kernels/strategy/strategy.h"
 
 #ifndef KERNELS_OPS_ROW_KERNELS_CC_ONCE_
@@ -23,6 +24,7 @@ using RopeFn = void (*)(const double*, const double*, Matrix<double>);
 using SwiGluFn = void (*)(Matrix<const double>, Matrix<const double>,
                           Matrix<double>, Parallel&);
 using RoundRowFn = void (*)(const double*, size_t, double*);
+using StoreHeadsFn = void (*)(Matrix<const double>, Matrix<double>);
 
 // What a target exports: the tables, by strategy.
 struct RowKernels {
@@ -32,6 +34,7 @@ struct RowKernels {
   const RopeFn* rope;
   const SwiGluFn* swiglu;
   const RoundRowFn* round_row;
+  const StoreHeadsFn* store_heads;
 };
 
 }  // namespace ulpscope
@@ -45,6 +48,7 @@ struct RowKernels {
 #include "kernels/ops/residual-inl.h"
 #include "kernels/ops/rmsnorm-inl.h"
 #include "kernels/ops/softmax-inl.h"
+#include "kernels/ops/store_heads-inl.h"
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/table-inl.h"
 
@@ -62,7 +66,8 @@ RowKernels AllRowKernels() {
           TableOf<AddResidualImpl, Kernel::kResidual, AddResidualFn>(all),
           TableOf<RopeImpl, Kernel::kElementwise, RopeFn>(all),
           TableOf<SwiGluImpl, Kernel::kElementwise, SwiGluFn>(all),
-          TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all)};
+          TableOf<RoundRowImpl, Kernel::kElementwise, RoundRowFn>(all),
+          TableOf<StoreHeadsImpl, Kernel::kKvCache, StoreHeadsFn>(all)};
 #endif
 }
 
@@ -108,6 +113,10 @@ void SwiGlu(Strategy strategy, Matrix<const double> gate,
 
 void RoundRow(Strategy strategy, const double* x, size_t n, double* y) {
   Kernels().round_row[strategy.index()](x, n, y);
+}
+
+void StoreHeads(Strategy strategy, Matrix<const double> x, Matrix<double> y) {
+  Kernels().store_heads[strategy.index()](x, y);
 }
 
 }  // namespace ulpscope

@@ -32,6 +32,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "kernels/strategy/cache_formats-inl.h"
 #include "kernels/strategy/error_free-inl.h"
 #include "kernels/strategy/rounding-inl.h"
 #include "kernels/strategy/strategy_info.h"
@@ -181,9 +182,9 @@ inline constexpr size_t kOracleLongRow = size_t{1} << 14;
 inline constexpr uint32_t kTakenByReductions = KernelBit(Kernel::kMatMul) |
                                                KernelBit(Kernel::kRmsNorm) |
                                                KernelBit(Kernel::kSoftmax);
-inline constexpr uint32_t kTakenByAll = kTakenByReductions |
-                                        KernelBit(Kernel::kElementwise) |
-                                        KernelBit(Kernel::kResidual);
+inline constexpr uint32_t kTakenByAll =
+    kTakenByReductions | KernelBit(Kernel::kElementwise) |
+    KernelBit(Kernel::kResidual) | KernelBit(Kernel::kKvCache);
 
 // A computed value's error `e`, and one more rounding of it to `format`.
 inline double WithRounding(const SumTerms& t, double e, Format format) {
@@ -391,8 +392,9 @@ struct StrategyList {};
 
 // The one list. A strategy named here appears in every kernel that takes it,
 // every test, the sweep, --help and the reports.
-using AllStrategies = StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16,
-                                   BF16Acc, BF16Hw, F16, Oracle>;
+using AllStrategies =
+    StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16, BF16Acc, BF16Hw, F16,
+                 Fp8, Int8, Q8_0, Q4_0, Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope
