@@ -35,11 +35,12 @@ constexpr PlanPreset kPresets[] = {
     {"torch-f16",
      "matmul=f16,rmsnorm=f16,softmax=f16,elementwise=f16,residual=f16",
      "every op's output rounded to f16, as PyTorch's eager float16 does"},
-    {"f64", "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64",
+    {"f64",
+     "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64,kv=f64",
      "every op computed in f64 and rounded once to f32"},
     {"oracle",
      "matmul=oracle,rmsnorm=oracle,softmax=oracle,elementwise=oracle,"
-     "residual=oracle",
+     "residual=oracle,kv=oracle",
      "f64 throughout: the reference"},
 };
 

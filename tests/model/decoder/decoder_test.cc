@@ -78,6 +78,9 @@ constexpr const char* kPlans[] = {
     "matmul=bf16_acc,down_proj@2-3=oracle,rmsnorm=dot2,q_proj@1=pairwise",
     // Keys and values in f64 that other strategies read.
     "k_proj=oracle,rope=oracle,v_proj=oracle,qk=kahan,av=bf16",
+    "kv=f16",
+    "torch-bf16,kv_k=q8_0,kv_v=q4_0,kv@2=fp8,kv@3=int8",
+    "oracle,kv_k=bf16,kv_v=f16",
 };
 
 class SameBitsTest
@@ -121,15 +124,58 @@ TEST(DecoderTest, PlansDiffer) {
   const Weights& weights = LoadedOnce("synthetic:tiny");
   const std::vector<int32_t> tokens = Prompt(8, weights);
   std::vector<std::vector<double>> seen;
-  for (const char* plan :
-       {"f32", "matmul=pairwise", "matmul=kahan", "matmul=f64", "matmul=bf16",
-        "matmul=bf16_acc", "rmsnorm=bf16", "softmax=bf16", "elementwise=bf16",
-        "residual=bf16", "matmul=f16", "rmsnorm=f16", "softmax=f16",
-        "elementwise=f16", "residual=f16", "residual=kahan", "oracle"}) {
+  for (const char* plan : {"f32",
+                           "matmul=pairwise",
+                           "matmul=kahan",
+                           "matmul=f64",
+                           "matmul=bf16",
+                           "matmul=bf16_acc",
+                           "rmsnorm=bf16",
+                           "softmax=bf16",
+                           "elementwise=bf16",
+                           "residual=bf16",
+                           "matmul=f16",
+                           "rmsnorm=f16",
+                           "softmax=f16",
+                           "elementwise=f16",
+                           "residual=f16",
+                           "residual=kahan",
+                           "kv=bf16",
+                           "kv=f16",
+                           "kv=fp8",
+                           "kv=int8",
+                           "kv=q8_0",
+                           "kv=q4_0",
+                           "kv_k=f16",
+                           "kv_v=f16",
+                           "oracle"}) {
     seen.push_back(AllLogits(weights, plan, tokens, 8, 1));
     for (size_t i = 0; i + 1 < seen.size(); ++i) {
       EXPECT_FALSE(SameBits(seen[i], seen.back())) << plan << " and " << i;
     }
+  }
+}
+
+TEST(DecoderTest, WhatStoresAsComputedIsTheSame) {
+  for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
+    const Weights& weights = LoadedOnce(model);
+    const std::vector<int32_t> tokens = Prompt(8, weights);
+    for (const std::string plan :
+         {"f32", "torch-bf16", "oracle", "rope=oracle"}) {
+      const std::vector<double> expected =
+          AllLogits(weights, plan + ",kv=f32", tokens, 8, 1);
+      for (const char* kv : {",kv=f64", ",kv=oracle"}) {
+        EXPECT_TRUE(
+            SameBits(AllLogits(weights, plan + kv, tokens, 8, 1), expected))
+            << plan << kv;
+      }
+    }
+    // Rounded already.
+    EXPECT_TRUE(
+        SameBits(AllLogits(weights, "torch-bf16", tokens, 8, 1),
+                 AllLogits(weights, "torch-bf16,kv=bf16", tokens, 8, 1)));
+    EXPECT_TRUE(SameBits(AllLogits(weights, "torch-f16", tokens, 8, 1),
+                         AllLogits(weights, "torch-f16,kv=f16", tokens, 8, 1)));
   }
 }
 
