@@ -12,6 +12,7 @@
 #include "kernels/ops/residual.h"
 #include "kernels/ops/rmsnorm.h"
 #include "kernels/ops/softmax.h"
+#include "kernels/ops/store_heads.h"
 #include "kernels/strategy/strategy.h"
 
 #ifndef KERNELS_OPS_ROW_KERNELS_CC_ONCE_
@@ -36,6 +37,7 @@ using ScaleAndAddFn = void (*)(Matrix<const double>, const double*, bool,
                                Matrix<const double>, Matrix<double>);
 using DivideBySumsFn = void (*)(Matrix<const double>, const double*, bool,
                                 Matrix<double>);
+using StoreHeadsFn = void (*)(Matrix<const double>, Matrix<double>);
 
 // What a target exports: the tables, by strategy.
 struct RowKernels {
@@ -52,6 +54,7 @@ struct RowKernels {
   const AddKeyByKeyFn* add_key_by_key;
   const ScaleAndAddFn* scale_and_add;
   const DivideBySumsFn* divide_by_sums;
+  const StoreHeadsFn* store_heads;
 };
 
 }  // namespace ulpscope
@@ -66,6 +69,7 @@ struct RowKernels {
 #include "kernels/ops/residual-inl.h"
 #include "kernels/ops/rmsnorm-inl.h"
 #include "kernels/ops/softmax-inl.h"
+#include "kernels/ops/store_heads-inl.h"
 #include "kernels/strategy/accumulation-inl.h"
 #include "kernels/strategy/table-inl.h"
 
@@ -90,7 +94,8 @@ RowKernels AllRowKernels() {
           TableOf<WeighKeyByKeyImpl, Kernel::kSoftmax, WeighKeyByKeyFn>(all),
           TableOfEvery<AddKeyByKeyImpl, AddKeyByKeyFn>(all),
           TableOfEvery<ScaleAndAddImpl, ScaleAndAddFn>(all),
-          TableOfEvery<DivideBySumsImpl, DivideBySumsFn>(all)};
+          TableOfEvery<DivideBySumsImpl, DivideBySumsFn>(all),
+          TableOf<StoreHeadsImpl, Kernel::kKvCache, StoreHeadsFn>(all)};
 #endif
 }
 
@@ -173,6 +178,10 @@ void ScaleAndAdd(Strategy av, Matrix<const double> x, const double* factors,
 void DivideBySums(Strategy av, Matrix<const double> x, const double* sums,
                   bool unrounded, Matrix<double> y) {
   Kernels().divide_by_sums[av.index()](x, sums, unrounded, y);
+}
+
+void StoreHeads(Strategy strategy, Matrix<const double> x, Matrix<double> y) {
+  Kernels().store_heads[strategy.index()](x, y);
 }
 
 }  // namespace ulpscope

@@ -33,6 +33,7 @@
 #include <type_traits>
 
 #include "hwy/highway.h"
+#include "kernels/strategy/cache_formats.h"
 #include "kernels/strategy/engines.h"
 #include "kernels/strategy/error_free-inl.h"
 #include "kernels/strategy/rounding-inl.h"
@@ -183,9 +184,9 @@ inline constexpr size_t kOracleLongRow = size_t{1} << 14;
 inline constexpr uint32_t kTakenByReductions = KernelBit(Kernel::kMatMul) |
                                                KernelBit(Kernel::kRmsNorm) |
                                                KernelBit(Kernel::kSoftmax);
-inline constexpr uint32_t kTakenByAll = kTakenByReductions |
-                                        KernelBit(Kernel::kElementwise) |
-                                        KernelBit(Kernel::kResidual);
+inline constexpr uint32_t kTakenByAll =
+    kTakenByReductions | KernelBit(Kernel::kElementwise) |
+    KernelBit(Kernel::kResidual) | KernelBit(Kernel::kKvCache);
 
 struct F32 {
   using Sum = Recursive<float>;
@@ -314,6 +315,7 @@ struct BF16Late {
       &BF16::Bound,
       false,
       nullptr,
+      KvCodes::kNone,
       true};
 };
 
@@ -334,6 +336,7 @@ struct BF16Fused {
       &BF16::Bound,
       false,
       nullptr,
+      KvCodes::kNone,
       false,
       true};
 };
@@ -493,7 +496,7 @@ using AllStrategies =
                  BF16Fused, BF16Lanes<256>, BF16Lanes<1024>, BF16Acc, BF16Hw,
                  F16, F16F32, F16Acc, SplitK4, SplitK4BF16, TcH100, TcH100F16,
                  TcA100, TcV100, TF32, Fp8H100, Fp8H100Fast, Fp8B200, MxFp8,
-                 MxFp4, NvFp4, Int8, Ggml, Oracle>;
+                 MxFp4, NvFp4, Int8, Ggml, Fp8, Q8_0, Q4_0, Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope

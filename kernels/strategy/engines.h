@@ -97,6 +97,13 @@ constexpr StrategyInfo EngineInfo(const char* name, const char* summary,
           &E::kEngine};
 }
 
+// The same, which the KV cache takes too.
+constexpr StrategyInfo AlsoOfCache(StrategyInfo info, KvCodes codes) {
+  info.kernels |= KernelBit(Kernel::kKvCache);
+  info.kv_codes = codes;
+  return info;
+}
+
 // Tensor cores. The parameters are those of microsoft/MMA-Sim.
 constexpr Engine TensorCore(Quantizer quantizer, int align_bits,
                             int result_bits, size_t step_terms,
@@ -208,9 +215,13 @@ struct NvFp4 {
 struct Int8 {
   static constexpr Format kResult = Format::kBF16;
   static constexpr Engine kEngine = {Quantizer::kInt8, Accumulator::kBlocks};
-  static constexpr StrategyInfo kInfo = EngineInfo<Int8>(
-      "int8", "W8A8: int8 scaled by rows, int32 sums (llm-compressor, vLLM)",
-      "int32", Format::kF32);
+  static constexpr StrategyInfo kInfo = AlsoOfCache(
+      EngineInfo<Int8>("int8",
+                       "W8A8: int8 scaled by rows, int32 sums (llm-compressor, "
+                       "vLLM); of the "
+                       "KV cache int8 with a scale per head and position",
+                       "int32", Format::kF32),
+      KvCodes::kInt8);
 };
 
 struct Ggml {

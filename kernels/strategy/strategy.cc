@@ -28,7 +28,7 @@ absl::Span<const StrategyInfo> InfosOf(
 
 absl::string_view KernelName(Kernel kernel) {
   static constexpr absl::string_view kNames[kNumKernels] = {
-      "matmul", "rmsnorm", "softmax", "elementwise", "residual"};
+      "matmul", "rmsnorm", "softmax", "elementwise", "residual", "kv"};
   return kNames[static_cast<size_t>(kernel)];
 }
 
@@ -37,6 +37,16 @@ const StrategyInfo& Strategy::info() const { return Strategies()[index_]; }
 bool Strategy::Takes(Kernel kernel) const {
   return (info().kernels & KernelBit(kernel)) != 0 &&
          (!info().needs_bf16_dot || CpuHasBf16Dot());
+}
+
+bool StoresAsComputed(Strategy strategy) {
+  const StrategyInfo& info = strategy.info();
+  return !Has16Bits(info.result) && info.kv_codes == KvCodes::kNone;
+}
+
+bool ComputeTheSame(Kernel kernel, Strategy a, Strategy b) {
+  return a == b || (kernel == Kernel::kKvCache && StoresAsComputed(a) &&
+                    StoresAsComputed(b));
 }
 
 absl::Span<const StrategyInfo> Strategies() {

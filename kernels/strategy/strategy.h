@@ -13,7 +13,7 @@
 
 namespace ulpscope {
 
-// "matmul", "rmsnorm", "softmax", "elementwise", "residual".
+// "matmul", "rmsnorm", "softmax", "elementwise", "residual", "kv".
 absl::string_view KernelName(Kernel kernel);
 
 // A strategy: an index into Strategies().
@@ -38,6 +38,14 @@ class Strategy {
  private:
   uint8_t index_ = 0;
 };
+
+// Whether the KV cache, under a strategy that it takes, stores keys and values
+// as they were computed: in f32, or in f64 if that is what they are in.
+bool StoresAsComputed(Strategy strategy);
+
+// Whether a kernel gives the same bits under two strategies that it takes,
+// whatever it reads: they are one, or store keys and values as they are.
+bool ComputeTheSame(Kernel kernel, Strategy a, Strategy b);
 
 // Every strategy, from kernels/strategy/accumulation-inl.h; the first is f32.
 absl::Span<const StrategyInfo> Strategies();

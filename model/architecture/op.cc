@@ -23,6 +23,8 @@ constexpr OpRow kOps[kNumOps] = {
     {Op::kQNorm, "q_norm", Kernel::kRmsNorm},
     {Op::kKNorm, "k_norm", Kernel::kRmsNorm},
     {Op::kRope, "rope", Kernel::kElementwise},
+    {Op::kKvK, "kv_k", Kernel::kKvCache},
+    {Op::kKvV, "kv_v", Kernel::kKvCache},
     {Op::kQk, "qk", Kernel::kMatMul},
     {Op::kSoftmax, "softmax", Kernel::kSoftmax},
     {Op::kAv, "av", Kernel::kMatMul},

@@ -18,6 +18,8 @@ enum class Op {
   kQNorm,
   kKNorm,
   kRope,
+  kKvK,  // what the KV cache stores of keys
+  kKvV,  // and of values
   kQk,
   kSoftmax,
   kAv,
@@ -32,7 +34,7 @@ enum class Op {
   kFinalNorm,
   kLmHead,
 };
-inline constexpr size_t kNumOps = 21;
+inline constexpr size_t kNumOps = 23;
 
 constexpr Op OpAt(size_t index) { return static_cast<Op>(index); }
 
@@ -41,6 +43,11 @@ absl::string_view OpName(Op op);  // "embed", ... "lm_head"
 // The group of a plan that the op belongs to: the kernel that computes it.
 // `embed` only rounds a row of a table and counts as elementwise.
 Kernel OpKernel(Op op);
+
+// Whether the op gives the same bits under both strategies, whatever it reads.
+inline bool ComputeTheSame(Op op, Strategy a, Strategy b) {
+  return ComputeTheSame(OpKernel(op), a, b);
+}
 
 // Whether the op runs once in every layer, rather than once before the first
 // (embed) or after the last (final_norm, lm_head).

@@ -33,21 +33,22 @@ constexpr PlanPreset kPresets[] = {
      "f32"},
     {"vllm-bf16",
      "matmul=bf16,rmsnorm=bf16_fused,elementwise=bf16_late,residual=bf16_fused,"
-     "attention=fa2(64)",
+     "kv=bf16,attention=fa2(64)",
      "vLLM's fused bf16 kernels, sums in f32, FlashAttention 2"},
     {"vllm-h100-bf16", "vllm-bf16,matmul=tc_h100,attention=fa2(128)",
      "the same by H100's tensor cores"},
     {"vllm-h100-fp8",
      "vllm-h100-bf16,matmul=fp8_h100,qk=tc_h100,av=tc_h100,lm_head=tc_h100",
      "the same with linear layers in FP8 blocks (DeepGEMM)"},
-    {"llama.cpp-cpu", "matmul=ggml",
+    {"llama.cpp-cpu", "matmul=ggml,kv=f16",
      "llama.cpp on x86-64 without flash attention: activations rounded for the "
      "weights' type, f16 cache"},
-    {"f64", "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64",
+    {"f64",
+     "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64,kv=f64",
      "every op computed in f64 and rounded once to f32"},
     {"oracle",
      "matmul=oracle,rmsnorm=oracle,softmax=oracle,elementwise=oracle,"
-     "residual=oracle",
+     "residual=oracle,kv=oracle",
      "f64 throughout: the reference"},
 };
 

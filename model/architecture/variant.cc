@@ -34,6 +34,7 @@ Variant Variant::PartOf(Op op) const {
     case Op::kUpProj:
     case Op::kDownProj:
     case Op::kMlpResidual:
+    case Op::kKvV:
       break;
     case Op::kInputNorm:
     case Op::kPostNorm:
@@ -57,6 +58,10 @@ Variant Variant::PartOf(Op op) const {
       part.q_position_offset = q_position_offset;
       part.k_position_offset = k_position_offset;
       part.qk_norm = qk_norm;
+      break;
+    case Op::kKvK:
+      // Then k_norm is read, and not rope.
+      if (qk_norm == QkNorm::kAfterRope) part.qk_norm = qk_norm;
       break;
     case Op::kQk:
     case Op::kSoftmax:

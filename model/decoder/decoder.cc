@@ -17,6 +17,7 @@
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/panels.h"
 #include "kernels/ops/residual.h"
+#include "kernels/ops/store_heads.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -148,6 +149,8 @@ void Decoder::RunLayer(size_t layer) {
                    {q.Row(r), (q_size_ + kv_size_) / head_dim_, head_dim_});
   });
   Observe(layer, Op::kRope, {qkv_.data(), rows_, q_size_ + kv_size_, qkv_size});
+  Store(layer, Op::kKvK, k);
+  Store(layer, Op::kKvV, v);
   ForRows([&](size_t r) {
     cache_->Store(layer, position_ + r, k.Row(r), v.Row(r));
   });
@@ -168,6 +171,18 @@ void Decoder::RunLayer(size_t layer) {
   Observe(layer, Op::kSwiGlu, gate);
   Project(layer, gate, {{Op::kDownProj, w.down_proj, w.down_bias, update}});
   Residual(layer, Op::kMlpResidual);
+}
+
+// Makes of keys or values what attention reads of them.
+void Decoder::Store(size_t layer, Op op, Matrix<double> rows) {
+  const Strategy strategy = plan_.Get(layer, op);
+  if (!StoresAsComputed(strategy)) {
+    ForRows([&](size_t r) {
+      const Matrix<double> heads(rows.Row(r), rows.cols / head_dim_, head_dim_);
+      StoreHeads(strategy, heads, heads);
+    });
+  }
+  Observe(layer, op, rows);
 }
 
 void Decoder::Attend(size_t layer) {

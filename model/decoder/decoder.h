@@ -61,6 +61,7 @@ class Decoder {
   bool Stopped() const { return stop_ != nullptr && stop_(); }
   void Embed(absl::Span<const int32_t> tokens);
   void RunLayer(size_t layer);
+  void Store(size_t layer, Op op, Matrix<double> rows);
   void Attend(size_t layer);
   void Head(Logits logits);
   void ForRows(absl::FunctionRef<void(size_t)> f);

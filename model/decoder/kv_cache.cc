@@ -1,7 +1,9 @@
 #include "model/decoder/kv_cache.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 #include "hwy/base.h"
@@ -16,8 +18,19 @@
 namespace ulpscope {
 namespace {
 
-DType TypeOf(Strategy strategy) {
-  return strategy.info().result == Format::kF64 ? DType::kF64 : DType::kF32;
+DType TypeOf(Strategy stored, Strategy computed) {
+  switch (stored.info().result) {
+    case Format::kBF16:
+      return DType::kBF16;
+    case Format::kF16:
+      return DType::kF16;
+    case Format::kF32:
+    case Format::kF64:
+      break;
+  }
+  return StoresAsComputed(stored) && computed.info().result == Format::kF64
+             ? DType::kF64
+             : DType::kF32;
 }
 
 AlignedBytes AllocateZeroed(size_t bytes) {
@@ -26,11 +39,40 @@ AlignedBytes AllocateZeroed(size_t bytes) {
   return storage;
 }
 
+// The upper half of an f32.
+uint16_t BitsOfBF16(float value) {
+  return static_cast<uint16_t>(hwy::BitCastScalar<uint32_t>(value) >> 16);
+}
+
+// Of a number that is an f16, or NaN.
+uint16_t BitsOfF16(float value) {
+  const uint32_t bits = hwy::BitCastScalar<uint32_t>(value);
+  const uint32_t sign = bits >> 16 & 0x8000;
+  const uint32_t magnitude = bits & 0x7FFFFFFF;
+  if (magnitude > 0x7F800000) return static_cast<uint16_t>(sign | 0x7E00);
+  if (magnitude == 0x7F800000) return static_cast<uint16_t>(sign | 0x7C00);
+  // Below 2^-14 in units of 2^-24; else with another bias of the exponent.
+  const uint32_t rest = magnitude < 0x38800000
+                            ? static_cast<uint32_t>(std::fabs(value) * 0x1p24f)
+                            : (magnitude - 0x38000000) >> 13;
+  return static_cast<uint16_t>(sign | rest);
+}
+
 void Put(DType type, unsigned char* data, size_t index, double value) {
-  if (type == DType::kF64) {
-    reinterpret_cast<double*>(data)[index] = value;
-  } else {
-    reinterpret_cast<float*>(data)[index] = static_cast<float>(value);
+  const float narrow = static_cast<float>(value);
+  switch (type) {
+    case DType::kF64:
+      reinterpret_cast<double*>(data)[index] = value;
+      break;
+    case DType::kF32:
+      reinterpret_cast<float*>(data)[index] = narrow;
+      break;
+    case DType::kF16:
+      reinterpret_cast<uint16_t*>(data)[index] = BitsOfF16(narrow);
+      break;
+    case DType::kBF16:
+      reinterpret_cast<uint16_t*>(data)[index] = BitsOfBF16(narrow);
+      break;
   }
 }
 
@@ -48,9 +90,10 @@ KvCache::KvCache(const ModelConfig& config, const Plan& plan, size_t positions)
       value_head_size_(capacity_ * hwy::RoundUpTo(head_dim_, kPanelWidth)) {
   for (size_t layer = 1; layer <= plan.num_layers(); ++layer) {
     Layer cache;
-    // The values are rounded by the ops that made them: storing loses nothing.
-    cache.key_type = TypeOf(plan.Get(layer, Op::kRope));
-    cache.value_type = TypeOf(plan.Get(layer, Op::kVProj));
+    cache.key_type =
+        TypeOf(plan.Get(layer, Op::kKvK), plan.Get(layer, Op::kRope));
+    cache.value_type =
+        TypeOf(plan.Get(layer, Op::kKvV), plan.Get(layer, Op::kVProj));
     cache.keys =
         AllocateZeroed(num_heads_ * key_head_size_ * DTypeSize(cache.key_type));
     cache.values = AllocateZeroed(num_heads_ * value_head_size_ *

@@ -13,8 +13,9 @@ namespace ulpscope {
 
 // Keys (after RoPE) and values of the positions so far, per layer and KV head,
 // laid out as MatMul's panels: scores run across positions, and the weighted
-// sum of values across the head's channels. An element is f32 unless the plan
-// computes it in f64.
+// sum of values across the head's channels. An element is what the plan's kv_k
+// and kv_v say: bf16 or f16; what is quantised in f32, widened; and what is
+// stored as computed in f32, or f64 if the plan computes it in that.
 class KvCache {
  public:
   // Of CapacityFor(positions). Throws bad_alloc if there is no memory.
@@ -25,8 +26,9 @@ class KvCache {
 
   size_t capacity() const { return capacity_; }
 
-  // Stores the key and value of one position, kv_size values each. Layers are
-  // counted from 1, as in plans.
+  // Stores the key and value of one position, kv_size values each, as the ops
+  // kv_k and kv_v have them: nothing is lost here. Layers are counted from 1,
+  // as in plans.
   void Store(size_t layer, size_t position, const double* key,
              const double* value);
 

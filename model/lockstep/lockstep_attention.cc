@@ -1,13 +1,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
+#include "kernels/ops/store_heads.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
@@ -26,25 +29,64 @@
 namespace ulpscope {
 namespace {
 
+// Whether the strategy leaves the last `cols` columns as they are, which are
+// heads of keys or values.
+bool Holds(Strategy strategy, Matrix<const double> x, size_t cols,
+           size_t head_dim) {
+  std::vector<double> stored(cols);
+  for (size_t r = 0; r < x.rows; ++r) {
+    const double* const row = x.Row(r) + x.cols - cols;
+    StoreHeads(strategy, {row, cols / head_dim, head_dim},
+               Matrix<double>(stored.data(), cols / head_dim, head_dim));
+    if (std::memcmp(stored.data(), row, cols * sizeof(double)) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
 // Keys and values of one layer and task. Their types are those of the task's
 // first stream: what other streams share has the same bits, which both types
-// hold. Given ones may be of any format, so they are kept in f64.
+// hold. Given ones may be of any format, so they are kept in f64, unless they
+// are what the plan stores in 16 bits.
 KvCache CacheOf(const ModelConfig& config, const Stream& stream, size_t layer,
                 const Task& task) {
-  Plan one_layer(1);
+  const Matrix<double> k = task.inputs[1].view();
+  const Matrix<double> v = task.inputs[2].view();
+  const size_t kv_size = static_cast<size_t>(config.kv_size());
+  const size_t head_dim = static_cast<size_t>(config.head_dim);
+  Plan one_layer = Plan::Oracle(1);
   const bool normed_last =
       config.qk_norm && stream.variant.qk_norm == QkNorm::kAfterRope;
   const Op last_of_keys = normed_last ? Op::kKNorm : Op::kRope;
-  one_layer.Set(1, Op::kRope, stream.plan.Get(layer, last_of_keys));
-  one_layer.Set(1, Op::kVProj, stream.plan.Get(layer, Op::kVProj));
-  if (stream.given != nullptr) one_layer = Plan::Oracle(1);
-  const Matrix<double> rope = task.inputs[0].view();
-  const Matrix<double> v = task.inputs[1].view();
-  KvCache cache(config, one_layer, rope.rows);
-  for (size_t r = 0; r < rope.rows; ++r) {
-    cache.Store(1, r, rope.Row(r) + rope.cols - v.cols, v.Row(r));
+  if (stream.given == nullptr) {
+    one_layer.Set(1, Op::kRope, stream.plan.Get(layer, last_of_keys));
+    one_layer.Set(1, Op::kVProj, stream.plan.Get(layer, Op::kVProj));
+  }
+  for (const Op op : {Op::kKvK, Op::kKvV}) {
+    const Strategy strategy = stream.plan.Get(layer, op);
+    if (stream.given == nullptr ||
+        (Has16Bits(strategy.info().result) &&
+         Holds(strategy, op == Op::kKvK ? k : v, kv_size, head_dim))) {
+      one_layer.Set(1, op, strategy);
+    }
+  }
+  KvCache cache(config, one_layer, k.rows);
+  for (size_t r = 0; r < k.rows; ++r) {
+    cache.Store(1, r, k.Row(r) + k.cols - kv_size, v.Row(r) + v.cols - kv_size);
   }
   return cache;
+}
+
+// Whether the last columns of x have the bits of y.
+bool HasLastColumns(Matrix<const double> x, Matrix<const double> y) {
+  for (size_t r = 0; r < y.rows; ++r) {
+    if (std::memcmp(x.Row(r) + x.cols - y.cols, y.Row(r),
+                    y.cols * sizeof(double)) != 0) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -133,10 +175,55 @@ void LockstepPass::NormRotated(size_t layer) {
   Release({&Values::q, &Values::k});
 }
 
+// What is stored as it was computed stays where it is: keys are the last
+// columns of what RoPE has made.
+void LockstepPass::Store(size_t layer, Op op, Slot x, Slot y) {
+  if (Stopped()) return;
+  std::vector<size_t> rounded;
+  for (const size_t s : active_) {
+    values_[s].*y = values_[s].*x;
+    if (!StoresAsComputed(streams_[s].plan.Get(layer, op)))
+      rounded.push_back(s);
+  }
+  For(std::move(rounded), [&] {
+    std::vector<Task> tasks = TasksOf(layer, {op}, {x});
+    const bool done = Compute(
+        tasks, {kv_size_}, kPieceRows,
+        [&](Strategy strategy, const Variant&, auto, const auto& in,
+            const auto& out) {
+          const size_t heads = kv_size_ / head_dim_;
+          parallel_.For(in[0].rows, [&](size_t r) {
+            const double* const row = in[0].Row(r) + in[0].cols - kv_size_;
+            StoreHeads(strategy, {row, heads, head_dim_},
+                       Matrix<double>(out[0].Row(r), heads, head_dim_));
+          });
+        });
+    if (!done) return;
+    // What it leaves as it is goes on as with those who do not round.
+    for (Task& task : tasks) {
+      if (HasLastColumns(task.inputs[0].view(), task.outputs[0].view())) {
+        task.outputs[0] = task.inputs[0];
+      }
+    }
+    Keep(tasks, {y});
+  });
+  ShowAndGive(layer, op, y, kv_size_);
+}
+
 void LockstepPass::Attend(size_t layer) {
   if (Stopped()) return;
-  std::vector<Task> tasks = TasksOf(layer, {Op::kQk, Op::kSoftmax, Op::kAv},
-                                    {&Values::rope, &Values::v});
+  // Keys and values of 16 bits are another operand than the same numbers in
+  // 32: engines round the other operand by it.
+  const auto types = [&](size_t s) {
+    const auto type = [&](Op op) -> size_t {
+      const Format format = streams_[s].plan.Get(layer, op).info().result;
+      return Has16Bits(format) ? 1 + static_cast<size_t>(format) : 0;
+    };
+    return type(Op::kKvK) * 16 + type(Op::kKvV);
+  };
+  std::vector<Task> tasks =
+      TasksOf(layer, {Op::kQk, Op::kSoftmax, Op::kAv},
+              {&Values::rope, &Values::kv_k, &Values::kv_v}, types);
   const size_t kv_heads = kv_size_ / head_dim_;
   const bool showing =
       observer_.Wants(Op::kQk) || observer_.Wants(Op::kSoftmax);

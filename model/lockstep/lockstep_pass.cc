@@ -60,16 +60,23 @@ std::vector<std::vector<size_t>> Sharing(const std::vector<size_t>& streams,
   return groups;
 }
 
+// All of them if `cols` is 0.
+Matrix<double> LastColumns(const Rows& rows, size_t cols) {
+  const Matrix<double> all = rows.view();
+  if (cols == 0) return all;
+  return {all.data + all.cols - cols, all.rows, cols, all.stride};
+}
+
 }  // namespace
 
 // A stream's task is that of an earlier stream which has the same strategies,
 // form of attention, variant and inputs.
-std::vector<Task> LockstepPass::TasksOf(size_t layer,
-                                        const std::vector<Op>& ops,
-                                        const std::vector<Slot>& inputs) const {
+std::vector<Task> LockstepPass::TasksOf(
+    size_t layer, const std::vector<Op>& ops, const std::vector<Slot>& inputs,
+    absl::FunctionRef<size_t(size_t)> also) const {
   std::vector<Task> tasks;
   std::map<std::tuple<const Variant*, std::vector<size_t>, AttentionForm,
-                      std::vector<const double*>>,
+                      std::vector<const double*>, size_t>,
            size_t>
       known;
   for (const size_t s : active_) {
@@ -91,9 +98,10 @@ std::vector<Task> LockstepPass::TasksOf(size_t layer,
     }
     const size_t at =
         known
-            .emplace(std::make_tuple(task.variant, std::move(strategies),
-                                     task.attention, std::move(addresses)),
-                     tasks.size())
+            .emplace(
+                std::make_tuple(task.variant, std::move(strategies),
+                                task.attention, std::move(addresses), also(s)),
+                tasks.size())
             .first->second;
     if (at == tasks.size()) tasks.push_back(std::move(task));
     tasks[at].streams.push_back(s);
@@ -121,17 +129,17 @@ std::vector<size_t> LockstepPass::Indices(
   return indices;
 }
 
-void LockstepPass::Show(size_t layer, Op op, Slot output) {
+void LockstepPass::Show(size_t layer, Op op, Slot output, size_t cols) {
   if (!observer_.Wants(op)) return;
   for (const std::vector<size_t>& streams : Sharing(
            active_, [&](size_t s) { return (values_[s].*output).data(); })) {
     observer_.OnOutput(Indices(streams), layer, op, 0,
-                       (values_[streams.front()].*output).view());
+                       LastColumns(values_[streams.front()].*output, cols));
   }
 }
 
 // Replaces what the streams are given, which all under one GivenOutputs share.
-void LockstepPass::Give(size_t layer, Op op, Slot output) {
+void LockstepPass::Give(size_t layer, Op op, Slot output, size_t cols) {
   struct Given {
     Rows rows, no_carry;
   };
@@ -144,7 +152,7 @@ void LockstepPass::Give(size_t layer, Op op, Slot output) {
     if (first) given.rows = source->Get(layer, op);
     if (given.rows.rows() == 0) continue;
     const Matrix<double> got = given.rows.view();
-    const Matrix<double> own = (values_[s].*output).view();
+    const Matrix<double> own = LastColumns(values_[s].*output, cols);
     if (got.rows != own.rows || got.cols != own.cols) {
       status_ = absl::InvalidArgumentError(absl::StrCat(
           "stream ", first_stream_ + s, ": the given output of layer ", layer,
@@ -362,8 +370,11 @@ void LockstepPass::RunLayer(size_t layer) {
   Rope(layer);
   Release({&Values::q, &Values::k});
   For(NormedHeads(QkNorm::kAfterRope), [&] { NormRotated(layer); });
+  Store(layer, Op::kKvK, &Values::rope, &Values::kv_k);
+  Store(layer, Op::kKvV, &Values::v, &Values::kv_v);
+  Release({&Values::v});
   Attend(layer);
-  Release({&Values::rope, &Values::v});
+  Release({&Values::rope, &Values::kv_k, &Values::kv_v});
   Project(layer, Op::kOProj, &Values::attn, w.o_proj, w.o_bias,
           &Values::update);
   Release({&Values::attn});

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "kernels/base/parallel.h"
@@ -68,6 +69,8 @@ class LockstepPass {
   // What a stream has computed and still needs.
   struct Values {
     Rows stream, carry, normed, q, k, v, rope, attn, update, gate, up, act;
+    // As the KV cache has them: the last kv_size columns.
+    Rows kv_k, kv_v;
   };
   using Slot = Rows Values::*;
 
@@ -82,13 +85,18 @@ class LockstepPass {
   const RopeAngles& AnglesOf(const Variant& variant, int64_t position_offset);
   void Rope(size_t layer);
   void NormRotated(size_t layer);
+  void Store(size_t layer, Op op, Slot x, Slot y);
   void Attend(size_t layer);
   void Residual(size_t layer, Op op);
   void SwiGlu(size_t layer);
   void Head();
 
-  std::vector<Task> TasksOf(size_t layer, const std::vector<Op>& ops,
-                            const std::vector<Slot>& inputs) const;
+  // The streams of one task agree in what `also` says of them, too.
+  std::vector<Task> TasksOf(
+      size_t layer, const std::vector<Op>& ops, const std::vector<Slot>& inputs,
+      absl::FunctionRef<size_t(size_t stream)> also = [](size_t) {
+        return size_t{0};
+      }) const;
   // False if stopped.
   bool Compute(std::vector<Task>& tasks, const std::vector<size_t>& cols,
                size_t piece_rows, PieceFn piece) {
@@ -99,11 +107,12 @@ class LockstepPass {
            !stopped_;
   }
   void Keep(std::vector<Task>& tasks, const std::vector<Slot>& outputs);
-  void Show(size_t layer, Op op, Slot output);
-  void Give(size_t layer, Op op, Slot output);
-  void ShowAndGive(size_t layer, Op op, Slot output) {
-    Show(layer, op, output);
-    Give(layer, op, output);
+  // The op's output is the last `cols` columns of what the slot has; 0: all.
+  void Show(size_t layer, Op op, Slot output, size_t cols = 0);
+  void Give(size_t layer, Op op, Slot output, size_t cols = 0);
+  void ShowAndGive(size_t layer, Op op, Slot output, size_t cols = 0) {
+    Show(layer, op, output, cols);
+    Give(layer, op, output, cols);
   }
   void ShowStates(size_t layer);
   std::vector<size_t> Indices(const std::vector<size_t>& streams) const;

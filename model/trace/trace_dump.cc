@@ -41,10 +41,12 @@ class DumpObserver : public Observer {
                 Matrix<const double> rows) override {
     if (!status_.ok()) return;
     if (op == Op::kQk || op == Op::kSoftmax) {
-      if (writer_.WantsOutput(op)) KeepScores(layer, op, first_position, rows);
+      if (writer_.WantsOutput(layer, op)) {
+        KeepScores(layer, op, first_position, rows);
+      }
       return;
     }
-    if (writer_.WantsOutput(op)) WriteOutput(layer, op, rows);
+    if (writer_.WantsOutput(layer, op)) WriteOutput(layer, op, rows);
     const bool normed = options_.last_state_is_normed;
     if (op == Op::kEmbed ||
         (op == Op::kMlpResidual && (layer < num_layers_ || !normed))) {

@@ -16,7 +16,8 @@ namespace ulpscope {
 // Runs the plan over the tokens and writes what LoadReferenceTrace reads.
 //
 // With a path that ends in .safetensors: one file with every op's output under
-// the names of model/trace/trace_names.h, the hidden states, and the tokens.
+// the names of model/trace/trace_names.h (of kv_k and kv_v in layers where the
+// plan rounds what they store), the hidden states, and the tokens.
 // Values are F32, F64 where that would round one. Outputs are [positions,
 // width], scores [heads, positions, positions], zero above the diagonal.
 // Metadata: format, made_by, plan, model, and last_hidden_state: final_norm or

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "kernels/strategy/strategy.h"
 #include "model/architecture/op.h"
 #include "model/files/tensor.h"
 #include "model/trace/name_mapping.h"
@@ -92,7 +93,10 @@ std::vector<ReferenceTrace::NotMeasured> TraceIndex::Missing() const {
   bool has_states = false;
   for (const auto& [name, named] : named_) {
     has_states = has_states || name.kind == TraceName::Kind::kState;
-    if (name.layer > 0) series.emplace(name.op, name.is_k);
+    // What the KV cache stores is there in layers whose plan rounds it.
+    if (name.layer > 0 && OpKernel(name.op) != Kernel::kKvCache) {
+      series.emplace(name.op, name.is_k);
+    }
   }
   TraceName state;
   state.kind = TraceName::Kind::kState;

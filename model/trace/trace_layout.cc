@@ -112,6 +112,8 @@ RowLayout LayoutOfOutput(Op op, const ModelConfig& config) {
     case Op::kKProj:
     case Op::kVProj:
     case Op::kKNorm:
+    case Op::kKvK:
+    case Op::kKvV:
       return {"num_key_value_heads * head_dim", Size(config.kv_size()), false};
     case Op::kGateProj:
     case Op::kUpProj:

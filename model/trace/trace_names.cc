@@ -30,6 +30,8 @@ constexpr NameRow kLayerNames[] = {
     {".self_attn.k_norm", Op::kKNorm},
     {".self_attn.q_rope", Op::kRope},
     {".self_attn.k_rope", Op::kRope, true},
+    {".self_attn.kv_k", Op::kKvK},
+    {".self_attn.kv_v", Op::kKvV},
     {".self_attn.attention_scores", Op::kQk},
     {".self_attn.attention_weights", Op::kSoftmax},
     {".self_attn.o_proj.input", Op::kAv},

@@ -20,6 +20,9 @@ namespace ulpscope {
 //   model.layers.{i}.self_attn.q_proj (k_, v_, o_) q_proj, ...
 //   model.layers.{i}.self_attn.q_norm (k_)         q_norm, k_norm
 //   model.layers.{i}.self_attn.q_rope (k_)         rope: q, then k
+//   model.layers.{i}.self_attn.kv_k (kv_v)         kv_k, kv_v; transformers has
+//                                                  none, and they are written
+//                                                  where a plan rounds them
 //   model.layers.{i}.self_attn.attention_scores    qk [heads, query, key],
 //                                                  scaled, before the mask
 //   model.layers.{i}.self_attn.attention_weights   softmax, the same shape

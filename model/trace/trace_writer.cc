@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "kernels/strategy/strategy.h"
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -37,16 +38,18 @@ class SafetensorsTraceWriter : public TraceWriter {
         {"last_hidden_state",
          options.last_state_is_normed ? "final_norm" : "residual_stream"}};
     if (!options.model.empty()) metadata["model"] = options.model;
-    auto file =
-        SafetensorsWriter::Create(path, Names(config), std::move(metadata));
+    auto file = SafetensorsWriter::Create(path, Names(config, plan),
+                                          std::move(metadata));
     if (!file.ok()) return file.status();
     const absl::Status status = (*file)->WriteIntegers("input_ids", tokens);
     if (!status.ok()) return status;
     return std::unique_ptr<TraceWriter>(
-        new SafetensorsTraceWriter(*std::move(file)));
+        new SafetensorsTraceWriter(plan, *std::move(file)));
   }
 
-  bool WantsOutput(Op) const override { return true; }
+  bool WantsOutput(size_t layer, Op op) const override {
+    return Writes(plan_, layer, op);
+  }
 
   absl::Status WriteOutput(const std::string& name,
                            const std::vector<int64_t>& shape,
@@ -62,10 +65,19 @@ class SafetensorsTraceWriter : public TraceWriter {
   absl::Status Finish() override { return file_->Finish(); }
 
  private:
-  explicit SafetensorsTraceWriter(std::unique_ptr<SafetensorsWriter> file)
-      : file_(std::move(file)) {}
+  SafetensorsTraceWriter(const Plan& plan,
+                         std::unique_ptr<SafetensorsWriter> file)
+      : plan_(plan), file_(std::move(file)) {}
 
-  static std::vector<std::string> Names(const ModelConfig& config) {
+  // Keys and values that are stored as they were computed are those of k_rope
+  // and v_proj.
+  static bool Writes(const Plan& plan, size_t layer, Op op) {
+    return OpKernel(op) != Kernel::kKvCache ||
+           !StoresAsComputed(plan.Get(layer, op));
+  }
+
+  static std::vector<std::string> Names(const ModelConfig& config,
+                                        const Plan& plan) {
     const size_t layers = static_cast<size_t>(config.num_hidden_layers);
     std::vector<std::string> names = {"input_ids"};
     for (size_t n = 0; n <= layers; ++n) names.push_back(StateName(n));
@@ -74,6 +86,7 @@ class SafetensorsTraceWriter : public TraceWriter {
       if ((op == Op::kQNorm || op == Op::kKNorm) && !config.qk_norm) continue;
       const size_t last = IsPerLayer(op) ? layers : 0;
       for (size_t layer = IsPerLayer(op) ? 1 : 0; layer <= last; ++layer) {
+        if (!Writes(plan, layer, op)) continue;
         for (std::string& name : TraceNamesOf(layer, op)) {
           names.push_back(std::move(name));
         }
@@ -82,6 +95,7 @@ class SafetensorsTraceWriter : public TraceWriter {
     return names;
   }
 
+  const Plan plan_;
   const std::unique_ptr<SafetensorsWriter> file_;
 };
 
@@ -95,7 +109,7 @@ class BinTraceWriter : public TraceWriter {
         new BinTraceWriter(path, *std::move(folder)));
   }
 
-  bool WantsOutput(Op op) const override { return op == Op::kLmHead; }
+  bool WantsOutput(size_t, Op op) const override { return op == Op::kLmHead; }
 
   absl::Status WriteOutput(const std::string&, const std::vector<int64_t>&,
                            absl::Span<const double> values) override {

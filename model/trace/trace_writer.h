@@ -30,7 +30,7 @@ class TraceWriter {
 
   virtual ~TraceWriter() = default;
 
-  virtual bool WantsOutput(Op op) const = 0;
+  virtual bool WantsOutput(size_t layer, Op op) const = 0;
   // Under a name of TraceNamesOf, or as hidden state `index`.
   virtual absl::Status WriteOutput(const std::string& name,
                                    const std::vector<int64_t>& shape,

@@ -49,6 +49,8 @@ TEST(StrategyTest, TakeTheKernelsOfTheDesign) {
             "f32, f64, bf16, bf16_late, f16, oracle");
   EXPECT_EQ(StrategyNames(Kernel::kResidual),
             "f32, kahan, f64, bf16, bf16_fused, f16, oracle");
+  EXPECT_EQ(StrategyNames(Kernel::kKvCache),
+            "f32, f64, bf16, f16, fp8, int8, q8_0, q4_0, oracle");
   for (const StrategyInfo& info : Strategies()) {
     EXPECT_NE(info.kernels, 0u) << info.name;
     EXPECT_EQ(info.kernels >> kNumKernels, 0u) << info.name;
@@ -83,10 +85,35 @@ TEST(StrategyTest, BoundsOfOneTermAreAFewRoundings) {
     if (info.emulated()) continue;  // a step of theirs cuts off more
     const SumTerms terms = {1, 1.0, 1.0};
     EXPECT_GT(info.error_bound(terms), 0.0) << info.name;
+    if (info.kernels == KernelBit(Kernel::kKvCache)) continue;
     EXPECT_LT(info.error_bound(terms),
               2 * UnitRoundoff(info.result) + 3 * UnitRoundoff(Format::kF32))
         << info.name;
   }
+}
+
+// Formats of the KV cache from the finest to the coarsest.
+TEST(StrategyTest, BoundsOrderWhatIsStored) {
+  double before = 0;
+  for (const char* name :
+       {"oracle", "f64", "f32", "f16", "bf16", "int8", "q8_0", "fp8", "q4_0"}) {
+    const auto strategy = FindStrategy(name, Kernel::kKvCache);
+    ASSERT_TRUE(strategy.ok()) << name;
+    const double bound = strategy->info().error_bound({1024, 32, 1024});
+    EXPECT_GT(bound, before) << name;
+    before = bound;
+  }
+}
+
+TEST(StrategyTest, WhatStoresAsComputedComputesTheSame) {
+  const auto of = [](const char* name) {
+    return FindStrategy(name, Kernel::kKvCache).value();
+  };
+  EXPECT_TRUE(ComputeTheSame(Kernel::kKvCache, of("f32"), of("oracle")));
+  EXPECT_TRUE(ComputeTheSame(Kernel::kKvCache, of("q8_0"), of("q8_0")));
+  EXPECT_FALSE(ComputeTheSame(Kernel::kKvCache, of("f32"), of("q8_0")));
+  EXPECT_FALSE(ComputeTheSame(Kernel::kKvCache, of("fp8"), of("int8")));
+  EXPECT_FALSE(ComputeTheSame(Kernel::kMatMul, of("f32"), of("oracle")));
 }
 
 }  // namespace

@@ -58,7 +58,9 @@ inline std::vector<StrategyOnTarget> StrategiesOnTargets(Kernel kernel) {
   for (const int64_t target : RunnableTargets()) {
     const ScopedTarget scoped_target(target);
     for (size_t i = 0; i < Strategies().size(); ++i) {
-      if (!Strategy(i).Takes(kernel) || Strategy(i).info().emulated()) continue;
+      const bool of_engine =
+          kernel == Kernel::kMatMul && Strategy(i).info().engine != nullptr;
+      if (!Strategy(i).Takes(kernel) || of_engine) continue;
       all.push_back({target, Strategy(i)});
     }
   }
@@ -70,7 +72,8 @@ inline std::vector<StrategyOnTarget> EnginesOnTargets() {
   std::vector<StrategyOnTarget> all;
   for (const int64_t target : RunnableTargets()) {
     for (size_t i = 0; i < Strategies().size(); ++i) {
-      if (Strategy(i).info().emulated()) all.push_back({target, Strategy(i)});
+      if (Strategy(i).info().engine != nullptr)
+        all.push_back({target, Strategy(i)});
     }
   }
   return all;

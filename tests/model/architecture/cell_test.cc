@@ -22,9 +22,9 @@ ModelConfig Eight(bool qk_norm) {
 
 TEST(CellsOfTest, AreTheOpsOfTheModelInOrder) {
   const std::vector<Cell> tiny = CellsOf(Eight(/*qk_norm=*/false));
-  ASSERT_THAT(tiny, SizeIs(1 + 8 * 16 + 2));
+  ASSERT_THAT(tiny, SizeIs(1 + 8 * 18 + 2));
   const std::vector<Cell> qwen3 = CellsOf(Eight(/*qk_norm=*/true));
-  ASSERT_THAT(qwen3, SizeIs(1 + 8 * 18 + 2));
+  ASSERT_THAT(qwen3, SizeIs(1 + 8 * 20 + 2));
   for (const std::vector<Cell>& cells : {tiny, qwen3}) {
     EXPECT_EQ(cells.front().op, Op::kEmbed);
     EXPECT_EQ(cells[cells.size() - 2].op, Op::kFinalNorm);

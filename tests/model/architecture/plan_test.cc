@@ -56,7 +56,46 @@ TEST(PlanTest, CanonicalTextDoesNotDependOnHowThePlanWasWritten) {
   EXPECT_EQ(Canonical("oracle"), "oracle");
   EXPECT_EQ(Canonical("oracle,softmax@3=f32"),
             "matmul=oracle,rmsnorm=oracle,softmax=oracle,elementwise=oracle,"
-            "residual=oracle,softmax@3=f32");
+            "residual=oracle,kv=oracle,softmax@3=f32");
+}
+
+TEST(PlanTest, FormatsOfTheKvCacheAreAGroupOfItsOwn) {
+  EXPECT_EQ(Canonical("kv=f16"), "kv=f16");
+  EXPECT_EQ(Canonical("kv_k=q8_0,kv_v=q8_0"), "kv=q8_0");
+  EXPECT_EQ(Canonical("kv_v=bf16,kv_k@1-5=q8_0"),
+            "kv=bf16,kv_k@1-5=q8_0,kv_k@6-24=f32");
+  EXPECT_EQ(Canonical("kv=fp8,matmul=bf16,kv_v@3=int8"),
+            "matmul=bf16,kv=fp8,kv_v@3=int8");
+  EXPECT_EQ(Canonical("torch-bf16,kv=q4_0"),
+            "matmul=bf16,rmsnorm=bf16,softmax=bf16,elementwise=bf16,"
+            "residual=bf16,kv=q4_0");
+  EXPECT_EQ(Canonical("kv=f32"), "f32");
+  const auto plan = Plan::Parse("kv_k@2=f16", 3);
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_EQ(plan->Get(2, Op::kKvK).name(), "f16");
+  EXPECT_EQ(plan->Get(1, Op::kKvK).name(), "f32");
+  EXPECT_EQ(plan->Get(2, Op::kKvV).name(), "f32");
+  EXPECT_THAT(
+      Plan::Parse("kv=kahan", 3),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               HasSubstr("kv does not take the strategy 'kahan': it takes f32, "
+                         "f64, bf16, f16, fp8, int8, q8_0, q4_0, oracle")));
+  EXPECT_THAT(Plan::Parse("matmul=q8_0", 3),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("matmul does not take the strategy 'q8_0'")));
+}
+
+// Presets are exact where the cache is not a part of what they name.
+TEST(PlanTest, OraclesOpsAreAllUnderIt) {
+  for (const char* name : {"oracle", "f64"}) {
+    const Plan plan = *Plan::Parse(name, 2);
+    for (size_t i = 0; i < kNumOps; ++i) {
+      EXPECT_EQ(plan.Get(1, OpAt(i)).name(), name) << OpName(OpAt(i));
+    }
+  }
+  for (const char* name : {"f32", "kahan", "bf16", "torch-bf16", "torch-f16"}) {
+    EXPECT_EQ(Plan::Parse(name, 2)->Get(1, Op::kKvK).name(), "f32");
+  }
 }
 
 TEST(PlanTest, EveryPresetParsesAndPrintsItsName) {

@@ -82,6 +82,9 @@ constexpr const char* kPlans[] = {
     "torch-f16,attention=ggml",
     "attention=fa2(16),attention@2=fa4(0.5),softmax=kahan,av@1=bf16",
     "oracle,attention=splitkv(3),qk@1=f32,softmax@2=bf16_acc,av@3=dot2",
+    "kv=f16",
+    "torch-bf16,kv_k=q8_0,kv_v=q4_0,kv@2=fp8,kv@3=int8",
+    "oracle,kv_k=bf16,kv_v=f16",
 };
 
 class SameBitsTest
@@ -144,11 +147,42 @@ TEST(DecoderTest, PlansDiffer) {
                            "attention=sdpa",
                            "attention=fa2(4)",
                            "attention=fa2(8)",
+                           "kv=bf16",
+                           "kv=f16",
+                           "kv=fp8",
+                           "kv=int8",
+                           "kv=q8_0",
+                           "kv=q4_0",
+                           "kv_k=f16",
+                           "kv_v=f16",
                            "oracle"}) {
     seen.push_back(AllLogits(weights, plan, tokens, 8, 1));
     for (size_t i = 0; i + 1 < seen.size(); ++i) {
       EXPECT_FALSE(SameBits(seen[i], seen.back())) << plan << " and " << i;
     }
+  }
+}
+
+TEST(DecoderTest, WhatStoresAsComputedIsTheSame) {
+  for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
+    const Weights& weights = LoadedOnce(model);
+    const std::vector<int32_t> tokens = Prompt(8, weights);
+    for (const std::string plan :
+         {"f32", "torch-bf16", "oracle", "rope=oracle"}) {
+      const std::vector<double> expected =
+          AllLogits(weights, plan + ",kv=f32", tokens, 8, 1);
+      for (const char* kv : {",kv=f64", ",kv=oracle"}) {
+        EXPECT_TRUE(
+            SameBits(AllLogits(weights, plan + kv, tokens, 8, 1), expected))
+            << plan << kv;
+      }
+    }
+    // Rounded already.
+    EXPECT_TRUE(
+        SameBits(AllLogits(weights, "torch-bf16", tokens, 8, 1),
+                 AllLogits(weights, "torch-bf16,kv=bf16", tokens, 8, 1)));
+    EXPECT_TRUE(SameBits(AllLogits(weights, "torch-f16", tokens, 8, 1),
+                         AllLogits(weights, "torch-f16,kv=f16", tokens, 8, 1)));
   }
 }
 

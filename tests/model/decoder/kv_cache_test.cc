@@ -1,8 +1,10 @@
 #include "model/decoder/kv_cache.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status_matchers.h"
@@ -12,6 +14,7 @@
 #include "kernels/ops/panels.h"
 #include "model/architecture/config.h"
 #include "model/architecture/plan.h"
+#include "tests/kernels/ops/bits.h"
 
 namespace ulpscope {
 namespace {
@@ -39,8 +42,10 @@ Plan Parsed(const std::string& text) {
 double At(const PanelsView& b, size_t j, size_t i) {
   const size_t index =
       j / kPanelWidth * b.panel_stride + i * kPanelWidth + j % kPanelWidth;
-  return b.dtype == DType::kF64 ? static_cast<const double*>(b.data)[index]
-                                : static_cast<const float*>(b.data)[index];
+  double value;
+  Widen(b.dtype, static_cast<const char*>(b.data) + index * DTypeSize(b.dtype),
+        1, 1, &value);
+  return value;
 }
 
 // KV heads, head_dim, positions.
@@ -105,6 +110,50 @@ TEST(KvCacheTypeTest, F64IsKeptWholeAndF32Rounded) {
   EXPECT_EQ(At(cache.Keys(1, 0, 1), 0, 1), -third);
   EXPECT_EQ(At(cache.Values(1, 0, 1), 1, 0),
             static_cast<double>(static_cast<float>(-third)));
+}
+
+// Numbers of 16 bits, infinities and NaN, in panels of 16 bits.
+TEST(KvCacheTypeTest, SixteenBitsHoldWhatTheyAreGiven) {
+  for (const bool f16 : {true, false}) {
+    KvCache cache(Config(1, 2), Parsed(f16 ? "kv=f16" : "kv=bf16"), 1);
+    for (uint32_t code = 0; code < 0x10000; ++code) {
+      const uint16_t bits = static_cast<uint16_t>(code);
+      double row[2];
+      Widen(f16 ? DType::kF16 : DType::kBF16, &bits, 1, 1, &row[0]);
+      row[1] = -row[0];
+      cache.Store(1, 0, row, row);
+      const PanelsView k = cache.Keys(1, 0, 1);
+      const PanelsView v = cache.Values(1, 0, 1);
+      ASSERT_EQ(k.dtype, f16 ? DType::kF16 : DType::kBF16);
+      ASSERT_EQ(v.dtype, k.dtype);
+      ASSERT_TRUE(k.activations && v.activations);
+      for (size_t d = 0; d < 2; ++d) {
+        ASSERT_TRUE(SameBits(At(k, 0, d), row[d])) << code;
+        ASSERT_TRUE(SameBits(At(v, d, 0), row[d])) << code;
+      }
+    }
+  }
+}
+
+// What is quantised, and what was rounded before it came here.
+TEST(KvCacheTypeTest, TypesAreThoseOfTheStoredFormat) {
+  const auto types = [](const std::string& text) {
+    const KvCache cache(Config(1, 2), Parsed(text), 1);
+    return std::make_pair(cache.Keys(1, 0, 1).dtype,
+                          cache.Values(1, 0, 1).dtype);
+  };
+  const auto both = [](DType dtype) { return std::make_pair(dtype, dtype); };
+  for (const char* kv : {"fp8", "int8", "q8_0", "q4_0", "f32", "f64"}) {
+    EXPECT_EQ(types(std::string("kv=") + kv), both(DType::kF32)) << kv;
+  }
+  for (const char* kv : {"fp8", "int8", "q8_0", "q4_0"}) {
+    EXPECT_EQ(types(std::string("oracle,kv=") + kv), both(DType::kF32)) << kv;
+  }
+  EXPECT_EQ(types("oracle,kv=f32"), both(DType::kF64));
+  EXPECT_EQ(types("oracle,kv=bf16"), both(DType::kBF16));
+  EXPECT_EQ(types("torch-bf16"), both(DType::kF32));
+  EXPECT_EQ(types("kv_k=f16,kv_v=bf16"),
+            std::make_pair(DType::kF16, DType::kBF16));
 }
 
 // MatMul reads whole panels: what is not stored yet must not be a NaN.

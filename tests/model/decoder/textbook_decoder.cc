@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/base/format.h"
 #include "kernels/ops/panels.h"
@@ -14,6 +15,7 @@
 #include "model/architecture/op.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/weights.h"
+#include "tests/kernels/ops/stored_textbook.h"
 #include "tests/kernels/ops/textbook.h"
 
 namespace ulpscope {
@@ -25,10 +27,12 @@ double BF16(double x) { return Rounded(Format::kBF16, x); }
 
 class TextbookDecoder {
  public:
-  TextbookDecoder(const Weights& weights, const Variant& variant)
+  TextbookDecoder(const Weights& weights, const Variant& variant,
+                  absl::string_view kv)
       : w_(weights),
         c_(weights.config),
         v_(variant),
+        kv_(kv),
         head_dim_(static_cast<size_t>(c_.head_dim)),
         heads_(static_cast<size_t>(c_.num_attention_heads)),
         kv_heads_(static_cast<size_t>(c_.num_key_value_heads)) {}
@@ -147,6 +151,16 @@ class TextbookDecoder {
     return x;
   }
 
+  Row Stored(const Row& x) const {
+    Row y;
+    for (size_t start = 0; start < x.size(); start += head_dim_) {
+      const Row head =
+          TextbookStored(kv_, absl::MakeConstSpan(x).subspan(start, head_dim_));
+      y.insert(y.end(), head.begin(), head.end());
+    }
+    return y;
+  }
+
   void Attention(size_t layer, std::vector<Row>& stream) {
     const LayerWeights& w = w_.layers[layer - 1];
     const Row no_bias;
@@ -179,8 +193,10 @@ class TextbookDecoder {
       Keep(layer, Op::kRope, p, both);
       if (c_.qk_norm && v_.qk_norm == QkNorm::kAfterRope) norm_heads();
       qs.push_back(q);
-      ks.push_back(k);
-      vs.push_back(v);
+      ks.push_back(Stored(k));
+      vs.push_back(Stored(v));
+      Keep(layer, Op::kKvK, p, ks.back());
+      Keep(layer, Op::kKvV, p, vs.back());
     }
     const double scale = v_.attention_scale != 0
                              ? v_.attention_scale
@@ -261,6 +277,7 @@ class TextbookDecoder {
   const Weights& w_;
   const ModelConfig& c_;
   const Variant& v_;
+  const absl::string_view kv_;
   const size_t head_dim_, heads_, kv_heads_;
   TextbookOutputs outputs_;
 };
@@ -269,8 +286,8 @@ class TextbookDecoder {
 
 TextbookOutputs TextbookDecode(const Weights& weights,
                                absl::Span<const int32_t> tokens,
-                               const Variant& variant) {
-  return TextbookDecoder(weights, variant).Run(tokens);
+                               const Variant& variant, absl::string_view kv) {
+  return TextbookDecoder(weights, variant, kv).Run(tokens);
 }
 
 // 11 bits of precision down to 2^-14, then multiples of 2^-24.

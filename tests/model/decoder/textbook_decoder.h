@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/architecture/op.h"
 #include "model/architecture/variant.h"
@@ -20,9 +21,11 @@ namespace ulpscope {
 using TextbookOutputs =
     std::map<std::tuple<size_t, Op, size_t>, std::vector<double>>;
 
+// Keys and values are stored as a strategy of the KV cache says.
 TextbookOutputs TextbookDecode(const Weights& weights,
                                absl::Span<const int32_t> tokens,
-                               const Variant& variant);
+                               const Variant& variant,
+                               absl::string_view kv = "oracle");
 
 // x rounded to the nearest IEEE binary16, ties to even.
 double TextbookF16(double x);

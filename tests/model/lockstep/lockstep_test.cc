@@ -94,7 +94,7 @@ TEST(LockstepSharingTest, EqualPrefixesAreComputedOnce) {
   ASSERT_THAT(RunLockstep(weights, streams, {}, keep, parallel), IsOk());
   // Three states after the last layer, and each op's output until then once:
   // down_proj and mlp_residual three times, and the final norm.
-  const size_t per_layer = weights.config.qk_norm ? 16 : 14;  // without scores
+  const size_t per_layer = weights.config.qk_norm ? 18 : 16;  // without scores
   EXPECT_EQ(keep.shown, 1 + n * per_layer + 2 + 2 + 3);
   EXPECT_EQ(keep.outputs[0], keep.outputs[3]);
 }

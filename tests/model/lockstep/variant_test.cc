@@ -129,9 +129,10 @@ ByOp Joined(const Outputs& outputs, const ValuesOf& values_of) {
   return joined;
 }
 
-ByOp Textbook(const Weights& weights, const Variant& variant) {
+ByOp Textbook(const Weights& weights, const Variant& variant,
+              const char* kv = "oracle") {
   return Joined(
-      TextbookDecode(weights, Tokens(), variant),
+      TextbookDecode(weights, Tokens(), variant, kv),
       [](const std::vector<double>& row) -> const auto& { return row; });
 }
 
@@ -303,11 +304,38 @@ TEST(VariantDefaultTest, TextbookIsTheModel) {
   }
 }
 
+// Formats of the KV cache, of the model and where k_norm comes after RoPE.
+TEST(VariantDefaultTest, TextbookIsTheModelOfEveryStoredFormat) {
+  Variant after_rope;
+  after_rope.qk_norm = QkNorm::kAfterRope;
+  for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen3"}) {
+    const Weights& weights = LoadedOnce(model);
+    const ByOp exact = Textbook(weights, {});
+    for (const char* kv :
+         {"f32", "f64", "bf16", "f16", "fp8", "int8", "q8_0", "q4_0"}) {
+      SCOPED_TRACE(kv);
+      for (const Variant& variant : {Variant(), after_rope}) {
+        if (!weights.config.qk_norm && !(variant == Variant())) continue;
+        const ByOp expected = Textbook(weights, variant, kv);
+        const double tolerance = Tolerance(weights, expected);
+        const KeptOutputs kept = RunAll(
+            weights, {StreamOf(weights, absl::StrCat("oracle,kv=", kv).c_str(),
+                               variant)});
+        ExpectTextbook(Kept(kept, 0), expected, tolerance);
+        if (kv[0] == 'f' && kv[1] != 'p' && kv[1] != '1') continue;
+        const std::pair<size_t, Op> first = {1, Op::kKvK};
+        EXPECT_GT(Difference(expected.at(first), exact.at(first)),
+                  1000 * tolerance * Norm(expected.at(first)));
+      }
+    }
+  }
+}
+
 // Streams of one family all at once have the bits that each has alone.
 TEST(VariantLockstepTest, HasTheBitsOfEachAlone) {
   const Weights& weights = LoadedOnce("synthetic:tiny-qwen3");
   std::vector<Stream> streams;
-  for (const char* plan : {"f32", "torch-bf16"}) {
+  for (const char* plan : {"f32", "torch-bf16", "kv_k=q8_0,kv_v=f16"}) {
     streams.push_back(StreamOf(weights, plan, {}));
     for (const Case& variant_case : Cases()) {
       streams.push_back(StreamOf(weights, plan, variant_case.variant));

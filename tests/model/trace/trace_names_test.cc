@@ -47,6 +47,11 @@ TEST(TraceNamesTest, TheyAreThoseOfTransformersModules) {
   EXPECT_THAT(TraceNamesOf(1, Op::kRope),
               ElementsAre("model.layers.0.self_attn.q_rope",
                           "model.layers.0.self_attn.k_rope"));
+  // Of ours alone.
+  EXPECT_THAT(TraceNamesOf(2, Op::kKvK),
+              ElementsAre("model.layers.1.self_attn.kv_k"));
+  EXPECT_THAT(TraceNamesOf(2, Op::kKvV),
+              ElementsAre("model.layers.1.self_attn.kv_v"));
   EXPECT_THAT(TraceNamesOf(12, Op::kAv),
               ElementsAre("model.layers.11.self_attn.o_proj.input"));
   EXPECT_THAT(TraceNamesOf(1, Op::kAttnResidual),
