@@ -18,6 +18,7 @@
 #include "kernels/ops/matmul_args.h"
 #include "kernels/ops/panels.h"
 #include "kernels/strategy/engine.h"
+#include "kernels/strategy/philox.h"
 #include "kernels/strategy/strategy_info.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -169,7 +170,20 @@ class EngineRun {
     }
   }
 
-  EngineNarrowVec RoundedTo(Format format, EngineNarrowVec v) const {
+  // The columns of v begin with `column`.
+  EngineNarrowVec Result(EngineNarrowVec v, size_t column) const {
+    if (engine_.seed == 0) return RoundedTo(strategy_.result, v);
+    const EngineNarrowTag d;
+    HWY_ALIGN float lanes[kEngineLanes];
+    hn::Store(v, d, lanes);
+    for (size_t i = 0; i < kEngineLanes; ++i) {
+      lanes[i] = RoundedAtRandom(lanes[i], engine_.seed,
+                                 static_cast<uint32_t>(column + i));
+    }
+    return hn::Load(d, lanes);
+  }
+
+  static EngineNarrowVec RoundedTo(Format format, EngineNarrowVec v) {
     const EngineNarrowTag d;
     if (format == Format::kBF16) return RoundToBF16(d, v);
     if (format == Format::kF16) return RoundToF16(d, v);
@@ -179,7 +193,6 @@ class EngineRun {
   // Bias, scale and rounding of a tile, and its stores.
   void Finish(const EngineSums& sums, size_t row, size_t column) const {
     const EngineNarrowTag d;
-    const Format result = strategy_.result;
     const size_t rows = std::min(kEngineRows, m_ - row);
     for (size_t j = 0; j < rows * kEngineVectors; ++j) {
       const size_t at = column + j % kEngineVectors * kEngineLanes;
@@ -191,10 +204,10 @@ class EngineRun {
                                  LoadWidened(d, args_.bias + at, left)));
       }
       if (args_.scale != 1) {
-        if (!args_.unrounded) v = RoundedTo(result, v);
+        if (!args_.unrounded) v = Result(v, at);
         v = hn::Mul(v, hn::Set(d, static_cast<float>(args_.scale)));
       }
-      if (!args_.unrounded) v = RoundedTo(result, v);
+      if (!args_.unrounded) v = Result(v, at);
       double* const to = args_.c.Row(row + j / kEngineVectors) + at;
       if (left >= kEngineLanes) {
         StoreResult(d, v, to);

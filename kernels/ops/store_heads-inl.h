@@ -15,6 +15,7 @@
 #include "kernels/base/matrix.h"
 #include "kernels/ops/store_heads.h"
 #include "kernels/strategy/accumulation-inl.h"
+#include "kernels/strategy/minifloat-inl.h"
 #include "kernels/strategy/rounding-inl.h"
 #include "kernels/strategy/strategy_info.h"
 
@@ -28,24 +29,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V WithOneNaN(D d, V v) {
   return hn::IfThenElse(hn::IsNaN(v), hn::NaN(d), v);
-}
-
-// f32 lanes clamped to +-448 and rounded to the nearest E4M3 (FP8 with 4 bits
-// of exponent and 3 of fraction), ties to even.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V RoundToE4M3(D d, V v) {
-  const hn::RebindToUnsigned<D> du;
-  const V c = hn::Min(hn::Max(v, hn::Set(d, -448.0f)), hn::Set(d, 448.0f));
-  const auto bits = hn::BitCast(du, c);
-  const auto odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(du, 1u));
-  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFFu)));
-  const V normal = hn::BitCast(d, hn::And(rounded, hn::Set(du, 0xFFF00000u)));
-  // Below 2^-6 they are multiples of 2^-9, the spacing of f32 around this.
-  const V shift = hn::Set(d, 0x1.8p14f);
-  const V subnormal = hn::CopySign(hn::Sub(hn::Add(c, shift), shift), c);
-  const V y = hn::IfThenElse(hn::Lt(hn::Abs(c), hn::Set(d, 0x1p-6f)), subnormal,
-                             normal);
-  return hn::IfThenElse(hn::IsNaN(v), hn::NaN(d), y);
 }
 
 HWY_INLINE float F16Of(float x) {
@@ -143,7 +126,7 @@ struct StoreHeadsImpl {
         ForEachVector<float>(
             x.cols, [&](auto d, size_t i, auto... left) HWY_ATTR {
               const auto v = LoadWidened(d, from + i, left...);
-              StoreResult(d, RoundToE4M3(d, v), to + i, left...);
+              StoreResult(d, RoundToMinifloat(d, kE4M3, v), to + i, left...);
             });
       } else if constexpr (kCodes != KvCodes::kNone) {
         const size_t block = kCodes == KvCodes::kInt8 ? x.cols : kKvBlock;

@@ -494,9 +494,11 @@ struct StrategyList {};
 using AllStrategies =
     StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16, BF16F32, BF16Late,
                  BF16Fused, BF16Lanes<256>, BF16Lanes<1024>, BF16Acc, BF16Hw,
-                 F16, F16F32, F16Acc, SplitK4, SplitK4BF16, TcH100, TcH100F16,
-                 TcA100, TcV100, TF32, Fp8H100, Fp8H100Fast, Fp8B200, MxFp8,
-                 MxFp4, NvFp4, Int8, Ggml, Fp8, Q8_0, Q4_0, Oracle>;
+                 F16, F16F32, F16Acc, SplitK4, SplitK4BF16, BF16Stochastic<1>,
+                 BF16Stochastic<2>, BF16Stochastic<3>, BF16Stochastic<4>,
+                 TcH100, TcH100F16, TcA100, TcV100, TF32, Fp8H100, Fp8H100Fast,
+                 Fp8B200, MxFp8, MxFp4, NvFp4, Int8, Ggml, Fp8, Q8_0, Q4_0,
+                 Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope

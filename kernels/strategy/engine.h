@@ -2,6 +2,7 @@
 #define KERNELS_STRATEGY_ENGINE_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/base/format.h"
 
@@ -54,6 +55,9 @@ struct Engine {
   Format part = Format::kF32;
   // Whether the running sum of kFma is rounded to f16 after every product.
   bool f16_sums = false;
+  // Of results that are rounded to bf16 at random (kernels/strategy/philox.h);
+  // 0: to nearest.
+  uint64_t seed = 0;
 };
 
 }  // namespace ulpscope

@@ -74,7 +74,9 @@ double EngineBound(const SumTerms& t) {
     // Of weights without blocks, f32 FMAs.
     e = Gamma(n + 4, u) * t.abs_terms;
   }
-  const double rounded = WithRounding(t, e, E::kResult);
+  double rounded = WithRounding(t, e, E::kResult);
+  // At random it is to one neighbour or the other: a whole spacing.
+  if (engine.seed != 0) rounded += rounded - e;
   return E::kResult == Format::kF16 ? std::max(rounded, e + kF16Underflow)
                                     : rounded;
 }
@@ -259,6 +261,27 @@ struct SplitK4BF16 {
       "splitk4_bf16",
       "bf16, k in 4 parts, their sums rounded to bf16 and added in f32",
       "f32 FMA in 4 parts, bf16", Format::kBF16);
+};
+
+// Replicates of bf16 whose luck differs (arXiv 2603.06060, 2605.25991).
+constexpr Engine StochasticRounding(uint64_t seed) {
+  Engine engine;
+  engine.quantizer = Quantizer::kBF16;
+  engine.seed = seed;
+  return engine;
+}
+
+inline constexpr const char* kStochasticNames[] = {"bf16_sr1", "bf16_sr2",
+                                                   "bf16_sr3", "bf16_sr4"};
+
+template <uint64_t kSeed>
+struct BF16Stochastic {
+  static constexpr Format kResult = Format::kBF16;
+  static constexpr Engine kEngine = StochasticRounding(kSeed);
+  static constexpr StrategyInfo kInfo = EngineInfo<BF16Stochastic>(
+      kStochasticNames[kSeed - 1],
+      "bf16, the result rounded at random, not to nearest: replicates",
+      "f32 FMA", Format::kBF16);
 };
 
 struct F16Acc {

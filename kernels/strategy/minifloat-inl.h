@@ -58,7 +58,7 @@ HWY_INLINE V RoundToMinifloat(D d, const Minifloat& format, V v) {
   const V largest = hn::Set(d, format.largest);
   rounded = hn::IfThenElse(hn::Gt(hn::Abs(rounded), largest),
                            hn::CopySign(largest, v), rounded);
-  return hn::IfThenElse(hn::IsNaN(v), v, rounded);
+  return hn::IfThenElse(hn::IsNaN(v), hn::NaN(d), rounded);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -68,6 +68,10 @@ struct StrategyInfo {
   // Whether a norm reads the stream before the residual's addition rounded it.
   bool reads_carry = false;
 
+  // The format of what the KV cache holds under it.
+  constexpr Format stored() const {
+    return kv_codes != KvCodes::kNone ? Format::kF32 : result;
+  }
   // Whether this CPU's time says nothing of the time of what computes so.
   constexpr bool emulated() const {
     return engine != nullptr || kv_codes != KvCodes::kNone;

@@ -19,7 +19,7 @@ namespace ulpscope {
 namespace {
 
 DType TypeOf(Strategy stored, Strategy computed) {
-  switch (stored.info().result) {
+  switch (stored.info().stored()) {
     case Format::kBF16:
       return DType::kBF16;
     case Format::kF16:

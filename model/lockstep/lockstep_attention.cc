@@ -66,7 +66,7 @@ KvCache CacheOf(const ModelConfig& config, const Stream& stream, size_t layer,
   for (const Op op : {Op::kKvK, Op::kKvV}) {
     const Strategy strategy = stream.plan.Get(layer, op);
     if (stream.given == nullptr ||
-        (Has16Bits(strategy.info().result) &&
+        (Has16Bits(strategy.info().stored()) &&
          Holds(strategy, op == Op::kKvK ? k : v, kv_size, head_dim))) {
       one_layer.Set(1, op, strategy);
     }
@@ -216,7 +216,7 @@ void LockstepPass::Attend(size_t layer) {
   // 32: engines round the other operand by it.
   const auto types = [&](size_t s) {
     const auto type = [&](Op op) -> size_t {
-      const Format format = streams_[s].plan.Get(layer, op).info().result;
+      const Format format = streams_[s].plan.Get(layer, op).info().stored();
       return Has16Bits(format) ? 1 + static_cast<size_t>(format) : 0;
     };
     return type(Op::kKvK) * 16 + type(Op::kKvV);

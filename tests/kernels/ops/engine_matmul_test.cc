@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <string>
@@ -100,6 +101,7 @@ struct Engine {
   absl::string_view name;
   models::FloatFormat inputs;  // what inputs are made for
   Model model;
+  uint64_t seed = 0;  // of results that are rounded at random
 };
 
 Model SplitK4(const models::FloatFormat& partial) {
@@ -113,6 +115,10 @@ const std::vector<Engine>& Engines() {
       {"f16_acc", models::kF16, OfRows(&F16Accumulated)},
       {"splitk4", models::kBf16, SplitK4(models::kF32)},
       {"splitk4_bf16", models::kBf16, SplitK4(models::kBf16)},
+      {"bf16_sr1", models::kBf16, OfRows(&Bf16Fma), 1},
+      {"bf16_sr2", models::kBf16, OfRows(&Bf16Fma), 2},
+      {"bf16_sr3", models::kBf16, OfRows(&Bf16Fma), 3},
+      {"bf16_sr4", models::kBf16, OfRows(&Bf16Fma), 4},
       {"tc_h100", models::kBf16, OfCore(models::kH100, models::kBf16)},
       {"tc_h100_f16", models::kF16, OfCore(models::kH100, models::kF16)},
       {"tc_a100", models::kBf16, OfCore(models::kA100, models::kBf16)},
@@ -176,20 +182,27 @@ class EngineMatMulTest : public KernelTest {
   static std::vector<double> Expected(const Operands& operands,
                                       bool activations, const double* bias,
                                       double scale) {
-    const Model& model = FindEngine(strategy().name())->model;
+    const Engine& engine = *FindEngine(strategy().name());
+    const auto result = [&](float x, size_t column) {
+      if (engine.seed == 0) return Rounded(info().result, x);
+      uint32_t bits;
+      std::memcpy(&bits, &x, sizeof(bits));
+      return models::RoundStochasticallyToBf16(
+          x, engine.seed, {bits, static_cast<uint32_t>(column), 0, 0});
+    };
     std::vector<double> c;
     for (size_t r = 0; r < operands.m; ++r) {
       for (size_t j = 0; j < operands.n; ++j) {
         float value = static_cast<float>(
-            model(operands.A(r), operands.B(), j, activations));
+            engine.model(operands.A(r), operands.B(), j, activations));
         if (bias != nullptr) {
           value += static_cast<float>(Rounded(info().operand, bias[j]));
         }
         if (scale != 1) {
-          value = static_cast<float>(Rounded(info().result, value)) *
-                  static_cast<float>(scale);
+          value =
+              static_cast<float>(result(value, j)) * static_cast<float>(scale);
         }
-        c.push_back(Rounded(info().result, value));
+        c.push_back(result(value, j));
       }
     }
     return c;

@@ -37,6 +37,7 @@ TEST(StrategyTest, TakeTheKernelsOfTheDesign) {
       absl::StrCat("f32, pairwise, kahan, dot2, f64, bf16, bf16_f32, bf16_acc",
                    CpuHasBf16Dot() ? ", bf16_hw" : "",
                    ", f16, f16_f32, f16_acc, splitk4, splitk4_bf16, "
+                   "bf16_sr1, bf16_sr2, bf16_sr3, bf16_sr4, "
                    "tc_h100, tc_h100_f16, tc_a100, tc_v100, tf32, "
                    "fp8_h100, fp8_h100_fast, fp8_b200, mxfp8, mxfp4, "
                    "nvfp4, int8, ggml, oracle"));
