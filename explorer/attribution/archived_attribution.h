@@ -13,7 +13,7 @@ namespace ulpscope {
 
 // As of explorer/error/archived_metrics.h; but for repairs, which are outcomes.
 
-inline constexpr int kLayerSplitVersion = 1;
+inline constexpr int kLayerSplitVersion = 2;
 void Visit(Archive& archive, LayerSplit& split);
 
 // A cell of the cause map: Cause without its place.

@@ -178,7 +178,7 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
     Cause cause;
     cause.cell = cell;
     const Strategy strategy = baseline.plan.Get(cell.layer, cell.op);
-    if (strategy == reference.Get(cell.layer, cell.op)) {
+    if (ComputeTheSame(cell.op, strategy, reference.Get(cell.layer, cell.op))) {
       cause.effect = NoError(baseline.num_layers(), result.plan);
       cause.share = cause.cosine = 0;
     } else {
@@ -273,8 +273,11 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
     Repair& repair = (*places[i].first)[places[i].second];
     Plan with_repair = plan;
     for (const Cell& cell : repaired[i]) {
-      with_repair.Set(cell.layer, cell.op,
-                      baseline.reference_plan.Get(cell.layer, cell.op));
+      const Strategy strategy =
+          baseline.reference_plan.Get(cell.layer, cell.op);
+      if (!ComputeTheSame(cell.op, strategy, plan.Get(cell.layer, cell.op))) {
+        with_repair.Set(cell.layer, cell.op, strategy);
+      }
     }
     if (with_repair == plan) {
       repair.effect = result.plan;

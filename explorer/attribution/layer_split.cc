@@ -141,7 +141,7 @@ std::vector<Stream> StreamsOf(const Baseline& baseline, size_t layer,
       {baseline.reference_plan, baseline.tokens, layer, &start, layer}};
   for (const Op op : ops) {
     const Strategy strategy = baseline.plan.Get(layer, op);
-    if (strategy == baseline.reference_plan.Get(layer, op)) {
+    if (ComputeTheSame(op, strategy, baseline.reference_plan.Get(layer, op))) {
       stream_of_op.push_back(0);
       continue;
     }

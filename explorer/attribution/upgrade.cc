@@ -114,8 +114,10 @@ std::vector<OpUpgrades> UpgradesOf(const ModelConfig& config, const Plan& plan,
       if (!strategy.Takes(OpKernel(op)) || strategy.info().emulated()) continue;
       Upgrade upgrade = {op, strategy, {}};
       for (const Cell& cell : cells) {
-        if (cell.op == op &&
-            Inaccuracy(strategy) < Inaccuracy(plan.Get(cell.layer, op))) {
+        if (cell.op != op) continue;
+        const Strategy own = plan.Get(cell.layer, op);
+        if (!ComputeTheSame(op, strategy, own) &&
+            Inaccuracy(strategy) < Inaccuracy(own)) {
           upgrade.layers.push_back(cell.layer);
         }
       }
@@ -134,7 +136,8 @@ std::vector<OpUpgrades> ReplacementsOf(const ModelConfig& config,
     const size_t first = replacements.size();
     for (const Cell& cell : CellsOf(config)) {
       const Strategy strategy = reference.Get(cell.layer, cell.op);
-      if (cell.op != OpAt(i) || plan.Get(cell.layer, cell.op) == strategy) {
+      if (cell.op != OpAt(i) ||
+          ComputeTheSame(cell.op, plan.Get(cell.layer, cell.op), strategy)) {
         continue;
       }
       size_t at = first;

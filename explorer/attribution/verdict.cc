@@ -103,8 +103,9 @@ std::vector<NoEffect> FindNoEffects(const Plan& plan, const Plan& reference,
     for (const Cause& cause : causes) {
       if (cause.cell.op != OpAt(i)) continue;
       // Under the reference there is nothing that could change.
-      any = any || plan.Get(cause.cell.layer, cause.cell.op) !=
-                       reference.Get(cause.cell.layer, cause.cell.op);
+      any = any ||
+            !ComputeTheSame(OpAt(i), plan.Get(cause.cell.layer, cause.cell.op),
+                            reference.Get(cause.cell.layer, cause.cell.op));
       changes = changes || cause.changes_bits;
     }
     if (any && !changes) {

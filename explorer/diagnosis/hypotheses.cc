@@ -274,15 +274,21 @@ std::vector<Hypothesis> OtherFormatsOf(const Plan& arithmetic,
     absl::StrAppend(&place, " in ",
                     LayerRangeText(range.first_layer, range.last_layer));
   }
-  for (const char* name : {"f32", "f16", "bf16"}) {
+  const Strategy own = arithmetic.Get(range.first_layer, range.op);
+  for (const char* name :
+       {"f32", "f16", "bf16", "fp8", "int8", "q8_0", "q4_0"}) {
     const auto strategy = FindStrategy(name, OpKernel(range.op));
-    if (!strategy.ok() || strategy->name() == now.name) continue;
+    if (!strategy.ok() || ComputeTheSame(range.op, *strategy, own)) continue;
+    // Those beside the formats of every op are those of what is stored.
+    const bool codes = strategy->info().kv_codes != KvCodes::kNone;
+    if (codes && OpKernel(range.op) != Kernel::kKvCache) continue;
     Hypothesis h;
     h.kind = CauseKind::kArithmetic;
     h.plan_entry = absl::StrCat(selector, "=", name);
     h.id = absl::StrCat(selector, "_", name);
     h.coarser =
-        UnitRoundoff(strategy->info().result) > UnitRoundoff(now.result);
+        UnitRoundoff(strategy->info().result) > UnitRoundoff(now.result) ||
+        (codes && now.kv_codes == KvCodes::kNone);
     h.what = absl::StrCat(place, " runs under `", name, "`, the rest under `",
                           now.name, "`");
     h.advice = absl::StrCat("run it under `", now.name, "` too");

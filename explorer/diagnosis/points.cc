@@ -91,6 +91,10 @@ bool AlignedTrace::HasInputs(const Point& point, size_t num_layers) const {
     case Op::kRope:
       return (has(layer, Op::kQNorm) || has(layer, Op::kQProj)) &&
              (has(layer, Op::kKNorm) || has(layer, Op::kKProj));
+    case Op::kKvK:
+      return has(layer, Op::kRope);
+    case Op::kKvV:
+      return has(layer, Op::kVProj);
     case Op::kQk:
       return has(layer, Op::kRope);
     // A replay's scores are its own.

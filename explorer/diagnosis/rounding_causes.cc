@@ -37,8 +37,11 @@ double Removed(double without, double with) {
 bool IsCoarse(const Plan& plan) {
   for (size_t i = 0; i < kNumOps; ++i) {
     const Op op = OpAt(i);
-    const Format result = plan.Get(IsPerLayer(op) ? 1 : 0, op).info().result;
-    if (UnitRoundoff(result) > UnitRoundoff(Format::kF32)) return true;
+    const StrategyInfo& info = plan.Get(IsPerLayer(op) ? 1 : 0, op).info();
+    if (UnitRoundoff(info.result) > UnitRoundoff(Format::kF32) ||
+        info.kv_codes != KvCodes::kNone) {
+      return true;
+    }
   }
   return false;
 }

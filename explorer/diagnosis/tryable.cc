@@ -12,6 +12,7 @@
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/results.h"
 #include "kernels/base/dtype.h"
+#include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/checkpoint/rounded_tensors.h"
@@ -53,8 +54,11 @@ LayersOfOp Suspects(const Weights& weights, const AlignedTrace& trace,
         traced_inside.count(layer) > 0) {
       continue;
     }
+    // (What the KV cache stores is tried where the trace has it.)
     for (const Cell& cell : CellsOf(weights.config)) {
-      if (cell.layer == layer) suspects[cell.op].insert(layer);
+      if (cell.layer == layer && OpKernel(cell.op) != Kernel::kKvCache) {
+        suspects[cell.op].insert(layer);
+      }
     }
   }
   return suspects;

@@ -22,9 +22,9 @@ namespace {
 
 // Heads of the maps' columns, of at most five letters.
 constexpr absl::string_view kHeads[kNumOps] = {
-    "emb",  "in_n", "q",    "k",    "v",    "q_n",   "k_n",
-    "rope", "qk",   "smax", "av",   "o",    "+attn", "p_n",
-    "gate", "up",   "swi",  "down", "+mlp", "f_n",   "head"};
+    "emb",  "in_n", "q",   "k",    "v",    "q_n", "k_n",   "rope",
+    "kv_k", "kv_v", "qk",  "smax", "av",   "o",   "+attn", "p_n",
+    "gate", "up",   "swi", "down", "+mlp", "f_n", "head"};
 
 // What is not finite, or has no logarithm.
 std::string Unusual(double x) {

@@ -189,12 +189,12 @@ TEST_F(PhenomenaTest, RangesAreOfAllOpsAsTheyRun) {
   ASSERT_THAT(found, IsOk());
   const KeptStates oracle = TraceOf("oracle", ShortPrompt());
   // embed, all but q_norm and k_norm in 8 layers, final_norm and lm_head.
-  ASSERT_EQ(found->headrooms.size(), 1u + 8 * 16 + 2);
+  ASSERT_EQ(found->headrooms.size(), 1u + 8 * 18 + 2);
   EXPECT_EQ(found->headrooms[0].op, Op::kEmbed);
   EXPECT_EQ(found->headrooms.back().op, Op::kLmHead);
   for (size_t i = 1; i + 2 < found->headrooms.size(); ++i) {
     const Headroom& h = found->headrooms[i];
-    EXPECT_EQ(h.layer, (i - 1) / 16 + 1);
+    EXPECT_EQ(h.layer, (i - 1) / 18 + 1);
     if (i > 1 && h.layer == found->headrooms[i - 1].layer) {
       EXPECT_LT(found->headrooms[i - 1].op, h.op);
     }

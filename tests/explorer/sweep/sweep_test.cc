@@ -99,6 +99,29 @@ std::map<std::string, std::vector<double>> FiguresByPlan(
   return figures;
 }
 
+// From the exact one to the coarsest.
+TEST(RunSweepTest, RanksFormatsOfTheKvCache) {
+  SweepOptions options = DefaultOptions();
+  options.axes =
+      *ParseAxes("kv=f32,f16,bf16,fp8,q8_0,q4_0", Tiny().layers.size());
+  Parallel parallel(2);
+  const auto result = RunSweep(RunOf(Tiny(), parallel), options);
+  ASSERT_THAT(result, IsOk());
+  ASSERT_EQ(result->plans.size(), 6u);
+  std::vector<double> errors;
+  for (const char* plan : {"f32", "kv=f16", "kv=bf16", "kv=fp8", "kv=q4_0"}) {
+    const TraceMetrics& metrics = Find(*result, plan).prompt;
+    ASSERT_TRUE(metrics.final_norm.has_value());
+    errors.push_back(metrics.final_norm->rel_l2);
+  }
+  // Six bits and more lie between f32, f16 and fp8, five between f16 and q4_0.
+  EXPECT_LT(errors[0], errors[1]);
+  EXPECT_LT(errors[1], errors[2]);
+  EXPECT_LT(errors[1], errors[3]);
+  EXPECT_LT(errors[2], errors[4]);
+  EXPECT_GT(Find(*result, "kv=q8_0").prompt.final_norm->rel_l2, errors[0]);
+}
+
 TEST(RunSweepTest, RanksTheFullFactorial) {
   const SweepResult result = RunTiny(2);
   ASSERT_EQ(result.plans.size(), 27u);

@@ -37,16 +37,27 @@ inline std::vector<StoredType> StoredTypes() {
   return types;
 }
 
-// Every strategy, type and kind of shape.
+// The strategies of MatMul, on any CPU.
+inline std::vector<Strategy> MatMulStrategies() {
+  std::vector<Strategy> strategies;
+  for (size_t s = 0; s < Strategies().size(); ++s) {
+    if (Strategies()[s].kernels & KernelBit(Kernel::kMatMul)) {
+      strategies.emplace_back(s);
+    }
+  }
+  return strategies;
+}
+
+// Each of them, every type and kind of shape.
 inline Wisdom FullWisdom() {
   Wisdom wisdom;
   uint32_t i = 0;
-  for (size_t s = 0; s < Strategies().size(); ++s) {
+  for (const Strategy strategy : MatMulStrategies()) {
     for (const StoredType& weights : StoredTypes()) {
       for (const size_t m : {1, 20, 4000}) {
         wisdom.Set(
             kHere,
-            {Strategy(s), DType::kF64, weights, ShapeClass::Of(m, 151936, 896)},
+            {strategy, DType::kF64, weights, ShapeClass::Of(m, 151936, 896)},
             TuningOf(++i));
       }
     }

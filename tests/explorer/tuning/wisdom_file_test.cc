@@ -57,7 +57,7 @@ TEST(WisdomFileTest, WhatIsSavedIsLoaded) {
   ASSERT_NE(loaded->Find(kHere), nullptr);
   const auto& expected = wisdom.Find(kHere)->known();
   EXPECT_EQ(expected.size(),
-            Strategies().size() * 3 * StoredTypes().size() + 1);
+            MatMulStrategies().size() * 3 * StoredTypes().size() + 1);
   EXPECT_EQ(loaded->Find(kHere)->known().size(), expected.size());
   for (const auto& [key, tuning] : expected) {
     EXPECT_TRUE(loaded->Find(kHere)->Find(key) == tuning);
