@@ -14,6 +14,7 @@
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
+#include "model/architecture/plan_presets.h"
 
 namespace ulpscope {
 namespace {
