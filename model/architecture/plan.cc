@@ -120,9 +120,7 @@ std::string LayerRangeText(size_t first, size_t last) {
 absl::Span<const PlanPreset> PlanPresets() { return kPresets; }
 
 Plan::Plan(size_t num_layers)
-    : num_layers_(num_layers),
-      cells_((num_layers + 1) * kNumOps),
-      attention_(num_layers) {}
+    : num_layers_(num_layers), cells_((num_layers + 1) * kNumOps) {}
 
 absl::StatusOr<Plan> Plan::Parse(absl::string_view text, size_t num_layers) {
   return Plan(num_layers).With(text);
@@ -150,7 +148,7 @@ absl::Status Plan::ApplyPreset(absl::string_view name) {
   for (const PlanPreset& preset : kPresets) {
     if (preset.name != name) continue;
     std::fill(cells_.begin(), cells_.end(), Strategy());
-    std::fill(attention_.begin(), attention_.end(), AttentionForm());
+    attention_.clear();
     for (absl::string_view entry :
          absl::StrSplit(preset.entries, ',', absl::SkipEmpty())) {
       const absl::Status status = Apply(entry);
@@ -232,6 +230,19 @@ void Plan::TakeCell(const Plan& from, size_t layer, Op op) {
   if (op == Op::kQk || op == Op::kSoftmax || op == Op::kAv) {
     SetAttention(layer, from.attention(layer));
   }
+}
+
+bool Plan::SharesCell(const Plan& other, size_t layer, Op op) const {
+  return Get(layer, op) == other.Get(layer, op) &&
+         (op != Op::kSoftmax || attention(layer) == other.attention(layer));
+}
+
+bool operator==(const Plan& a, const Plan& b) {
+  if (a.num_layers_ != b.num_layers_ || a.cells_ != b.cells_) return false;
+  for (size_t layer = 1; layer <= a.num_layers_; ++layer) {
+    if (a.attention(layer) != b.attention(layer)) return false;
+  }
+  return true;
 }
 
 std::string Plan::Text() const {
