@@ -42,6 +42,17 @@ constexpr ArithmeticPreset kPresets[] = {
      Format::kF32, true},
     {"llama.cpp-cpu", "llama.cpp-cpu", "llama.cpp on x86-64", Format::kF32,
      true},
+    {"llama.cpp-cpu-flash", "llama.cpp-cpu-flash",
+     "llama.cpp on x86-64, flash attention", Format::kF32, true},
+    {"llama.cpp-cpu-f32-cache", "llama.cpp-cpu,kv=f32",
+     "llama.cpp on x86-64, f32 cache", Format::kF32, true},
+    {"f32-f16-kv-cache", "kv=f16", "f32 with an f16 cache", Format::kF32, true},
+    {"f32-bf16-kv-cache", "kv=bf16", "f32 with a bf16 cache", Format::kF32,
+     true},
+    {"f32-int8-kv-cache", "kv=int8", "f32 with an int8 cache", Format::kF32,
+     true},
+    {"torch-bf16-fp8-kv-cache", "torch-bf16,kv=fp8",
+     "PyTorch's eager bf16 with an FP8 cache", Format::kBF16, true},
 };
 constexpr size_t kF32Preset = 2;
 constexpr size_t kTriedAlways = 5;
@@ -171,6 +182,12 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   std::vector<size_t> order = {taken.preset};
   for (size_t i = 1; i < options.size(); ++i) {
     order.push_back(options[i].preset);
+    // A search for each would take long: those of engines are worth it where
+    // they explain as much as the one that was taken.
+    if (options[i].preset >= kTriedAlways &&
+        options[i].fit.explained < taken.fit.explained) {
+      continue;
+    }
     findings.alternatives.push_back(beliefs[options[i].preset]);
     findings.alternatives.back().stored_rounded = options[i].stored_rounded;
   }
