@@ -90,6 +90,8 @@ bool IsBetter(absl::Span<const ArithmeticPreset> presets,
   if (challenger.stored_rounded && best.fit.bit_for_bit) return false;
   const double bits = best.fit.mean_log2 - challenger.fit.mean_log2;
   if (std::fabs(bits) > kBitsMatter) return bits > 0;
+  // What engines round within an op widens what they explain.
+  if (challenger.preset >= kTriedAlways) return false;
   if (challenger.stored_rounded && best.fit.flips_known) return true;
   return challenger.fit.explained > best.fit.explained;
 }
@@ -182,10 +184,10 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   std::vector<size_t> order = {taken.preset};
   for (size_t i = 1; i < options.size(); ++i) {
     order.push_back(options[i].preset);
-    // A search for each would take long: those of engines are worth it where
-    // they explain as much as the one that was taken.
+    // A search for each would take long, and what engines round within an op
+    // explains much: those that come no nearer are left out.
     if (options[i].preset >= kTriedAlways &&
-        options[i].fit.explained < taken.fit.explained) {
+        options[i].fit.mean_log2 >= taken.fit.mean_log2) {
       continue;
     }
     findings.alternatives.push_back(beliefs[options[i].preset]);
