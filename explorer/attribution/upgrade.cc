@@ -24,7 +24,7 @@ namespace {
 // The largest error of an operand when it is read, relative to it or, of
 // blocks and rows that have a scale, to the largest of them.
 double OperandError(const StrategyInfo& info) {
-  if (!info.emulated()) return UnitRoundoff(info.operand);
+  if (info.engine == nullptr) return UnitRoundoff(info.operand);
   switch (info.engine->quantizer) {
     case Quantizer::kNone:
       break;

@@ -26,7 +26,7 @@ struct LargeScore {
   // is larger than all.
   double score = 0;
   double weight = 0;  // its softmax weight
-  // What holds scores between the product and the softmax under the plan.
+  // Of what holds scores between the product and the softmax under the plan.
   Format format = Format::kF32;
 
   // Of that format at the score; infinite where it overflows to infinity. None

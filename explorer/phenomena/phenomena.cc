@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/types/span.h"
 #include "explorer/error/baseline.h"
 #include "explorer/phenomena/channel_errors.h"
@@ -86,9 +87,22 @@ class Moments {
   double count_ = 0, sum_ = 0, squares_ = 0;
 };
 
-// What holds scores between the two ops.
+Format Coarser(Format a, Format b) {
+  return UnitRoundoff(a) < UnitRoundoff(b) ? b : a;
+}
+
+// The type of a strategy's accumulators, in which fused attention goes on.
+Format LanesOf(const StrategyInfo& info) {
+  return absl::StartsWith(info.sums, "f64") ? Format::kF64 : Format::kF32;
+}
+
+// Of what holds scores between the product and the softmax: what the one writes
+// or the other reads.
 Format FormatOfScores(const Plan& plan, size_t layer) {
-  return plan.Get(layer, Op::kQk).info().result;
+  const StrategyInfo& qk = plan.Get(layer, Op::kQk).info();
+  const StrategyInfo& softmax = plan.Get(layer, Op::kSoftmax).info();
+  return plan.attention(layer).fused() ? Coarser(LanesOf(qk), LanesOf(softmax))
+                                       : Coarser(qk.result, softmax.operand);
 }
 
 }  // namespace

@@ -138,7 +138,8 @@ Table LargeScoreTable(const Phenomena& p) {
           {"weight", "Weight", Unit::kShare, "Its softmax weight.", &S::weight},
           {"format", "Held in", kNo,
            "What holds scores between the product and the softmax under the "
-           "plan: the result format of its qk.",
+           "plan: the coarser of what qk writes and softmax reads; of a fused "
+           "attention, its accumulators.",
            [](const S& s) { return FormatName(s.format); }},
           {"spacing", "Spacing", kNo,
            "Of that format at the score, infinite where it overflows; null of "

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status_matchers.h"
@@ -92,19 +93,23 @@ TEST(UpgradeTest, WhatIsEmulatedIsNoUpgradeAndHasNoCost) {
   // exact, its operands are not.
   std::vector<Strategy> all;
   for (size_t i = 0; i < Strategies().size(); ++i) all.push_back(Strategy(i));
-  for (const char* name : {"tc_h100", "fp8_h100", "int8", "ggml", "mxfp4"}) {
-    const auto plan =
-        Plan::Parse(absl::StrCat("matmul=", name), weights.layers.size());
+  const std::pair<const char*, Op> plans[] = {
+      {"matmul=tc_h100", Op::kQProj}, {"matmul=fp8_h100", Op::kQProj},
+      {"matmul=int8", Op::kQProj},    {"matmul=ggml", Op::kQProj},
+      {"matmul=mxfp4", Op::kQProj},   {"kv=fp8", Op::kKvK},
+      {"kv=q4_0", Op::kKvV}};
+  for (const auto& [text, op] : plans) {
+    const auto plan = Plan::Parse(text, weights.layers.size());
     ASSERT_THAT(plan, IsOk());
     bool upgraded = false;
     for (const OpUpgrades& of_op : UpgradesOf(weights.config, *plan, all)) {
       for (const Upgrade& upgrade : of_op) {
         EXPECT_FALSE(upgrade.strategy.info().emulated());
-        upgraded = upgraded || (upgrade.op == Op::kQProj &&
-                                upgrade.strategy == Named("f32"));
+        upgraded =
+            upgraded || (upgrade.op == op && upgrade.strategy == Named("f32"));
       }
     }
-    EXPECT_TRUE(upgraded) << name;
+    EXPECT_TRUE(upgraded) << text;
   }
   // A replacement is the reference's, which may be emulated.
   UpgradeSet f32, kahan, emulated;

@@ -365,9 +365,16 @@ class ScoreObserver : public Observer {
 };
 
 TEST_F(PhenomenaTest, LargestScoresAreTheReferencesInThePlansFormat) {
-  const auto found =
-      Find("torch-bf16,qk@2=f32,qk@3=f16,qk@4=oracle", ShortPrompt());
+  // The coarser of what qk writes and softmax reads, or, of fused attention, of
+  // their accumulators.
+  const auto found = Find(
+      "oracle,qk@2=f32,qk@3=f16,softmax@4=bf16,qk@5=f64,attention@6=sdpa,"
+      "qk@7=bf16,softmax@7=bf16,attention@7=fa2(64),qk@8=f64,attention@8=sdpa",
+      ShortPrompt());
   ASSERT_THAT(found, IsOk());
+  const Format formats[] = {Format::kF64,  Format::kF32, Format::kF16,
+                            Format::kBF16, Format::kF32, Format::kF64,
+                            Format::kF32,  Format::kF64};
   Decoder decoder(weights_, PlanOf("oracle"), ShortPrompt().size(), parallel_);
   ScoreObserver oracle;
   ASSERT_THAT(decoder.Forward(ShortPrompt(), Logits::kAll, &oracle), IsOk());
@@ -375,10 +382,7 @@ TEST_F(PhenomenaTest, LargestScoresAreTheReferencesInThePlansFormat) {
   for (const LargeScore& s : found->large_scores) {
     const double largest = oracle.largest[{s.layer, s.head}];
     EXPECT_EQ(std::fabs(s.score), largest);
-    EXPECT_EQ(s.format, s.layer == 2   ? Format::kF32
-                        : s.layer == 3 ? Format::kF16
-                        : s.layer == 4 ? Format::kF64
-                                       : Format::kBF16);
+    EXPECT_EQ(s.format, formats[s.layer - 1]) << s.layer;
     EXPECT_EQ(s.spacing(), SpacingAt(s.format, s.score));
     EXPECT_GT(s.position, 0u);
     EXPECT_LE(s.key_position, s.position);

@@ -6,7 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/status_matchers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/strategy/strategy.h"
@@ -209,9 +211,9 @@ TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
               AllOf(HasSubstr("not a preset"), HasSubstr("torch-bf16")));
   EXPECT_THAT(message("attention=fa3"),
               AllOf(HasSubstr("'fa3'"), HasSubstr("splitkv(PARTS)")));
-  for (const char* form :
-       {"fa2", "fa2()", "fa2(0)", "fa2(-1)", "fa2(65537)", "fa2(64", "fa2 (64)",
-        "fa4()", "fa4(-1)", "fa4(nan)", "fa4(inf)", "splitkv(0)", "ggml(1)", "f32"}) {
+  for (const char* form : {"fa2", "fa2()", "fa2(0)", "fa2(-1)", "fa2(65537)",
+                           "fa2(64", "fa2 (64)", "fa4()", "fa4(-1)", "fa4(nan)",
+                           "fa4(inf)", "splitkv(0)", "ggml(1)", "f32"}) {
     EXPECT_THAT(message(std::string("attention=") + form),
                 HasSubstr("is no form of attention"));
   }
@@ -252,7 +254,10 @@ TEST(PlanTest, OneEmulatedCellIsEnough) {
     }
   }
   for (const PlanPreset& preset : PlanPresets()) {
-    EXPECT_FALSE(Plan::Parse(preset.name, 24)->emulated()) << preset.name;
+    const absl::string_view name = preset.name;
+    EXPECT_EQ(Plan::Parse(name, 24)->emulated(),
+              absl::StrContains(name, "h100") || name == "llama.cpp-cpu")
+        << name;
   }
 }
 
