@@ -14,6 +14,7 @@
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/attention_form.h"
 #include "model/architecture/op.h"
+#include "model/architecture/plan_presets.h"
 
 namespace ulpscope {
 namespace {
@@ -176,17 +177,6 @@ TEST(PlanTest, ACellIsTakenWithItsForm) {
   EXPECT_EQ(plan.attention(1), AttentionForm());
   plan.TakeCell(fused, 0, Op::kEmbed);
   EXPECT_EQ(plan.Get(0, Op::kEmbed).name(), "bf16");
-}
-
-TEST(PlanTest, FormsThatDifferAloneAreADifferenceOfSoftmax) {
-  const Plan eager = *Plan::Parse("torch-bf16", 2);
-  const Plan fused = *Plan::Parse("torch-bf16,attention@2=sdpa", 2);
-  EXPECT_TRUE(eager.SharesCell(fused, 1, Op::kSoftmax));
-  EXPECT_FALSE(eager.SharesCell(fused, 2, Op::kSoftmax));
-  EXPECT_TRUE(eager.SharesCell(fused, 2, Op::kQk));
-  EXPECT_TRUE(eager.SharesCell(fused, 0, Op::kLmHead));
-  EXPECT_FALSE(eager.SharesCell(*Plan::Parse("torch-bf16,qk@2=f32", 2), 2,
-                                Op::kQk));
 }
 
 TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
