@@ -54,8 +54,11 @@ void BenchmarkRmsNorm(benchmark::State& state, Strategy strategy, size_t rows,
   const hwy::AlignedVector<double> x = RandomActivations<double>(rows * n);
   const hwy::AlignedVector<double> weight = RandomActivations<double>(n);
   hwy::AlignedVector<double> y(rows * n);
-  const RmsNormArgs args = {
-      {x.data(), rows, n}, weight.data(), kEps, {y.data(), rows, n}};
+  RmsNormArgs args;
+  args.x = {x.data(), rows, n};
+  args.weight = weight.data();
+  args.eps = kEps;
+  args.y = {y.data(), rows, n};
   TimeRows(state, RmsNormAnswers(strategy.info(), FirstRow(x, n), weight, kEps),
            y, 4, 2, [&] { RmsNorm(strategy, args, serial); });
 }

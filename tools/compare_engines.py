@@ -45,15 +45,13 @@ def row(name, summary):
 
 
 def rows_of_explorer(results):
-    rows = []
-    for plan in results["plans"]:
-        whole = [s for s in plan["token_summaries"] if s["positions"] == "all"]
-        s = whole[0]
-        rows.append(row(plan["plan"], {
-            "perplexity": s["perplexity"], "kl": s["kl_nats"],
-            "max_kl": s["kl_max_nats"], "rms": s["delta_logp_rms_nats"],
-            "same_top": s["same_top"]}))
-    return rows
+    largest = {r["plan"]: r["kl_nats"] for r in results["token_percentiles"]
+               if r["positions"] == "all" and r["percentile"] == "100"}
+    return [row(s["plan"], {
+        "perplexity": s["perplexity"], "kl": s["kl_nats"],
+        "max_kl": largest[s["plan"]], "rms": s["delta_logp_rms_nats"],
+        "same_top": s["same_top"]})
+        for s in results["token_summaries"] if s["positions"] == "all"]
 
 
 def rows_of_transformers(arguments, windows):

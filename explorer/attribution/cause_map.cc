@@ -17,7 +17,6 @@
 #include "explorer/error/kept.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/norms.h"
-#include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
 #include "model/architecture/plan.h"
@@ -177,8 +176,7 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
   for (const Cell& cell : CellsOf(run.weights.config)) {
     Cause cause;
     cause.cell = cell;
-    const Strategy strategy = baseline.plan.Get(cell.layer, cell.op);
-    if (ComputeTheSame(cell.op, strategy, reference.Get(cell.layer, cell.op))) {
+    if (baseline.plan.SharesCell(reference, cell.layer, cell.op)) {
       cause.effect = NoError(baseline.num_layers(), result.plan);
       cause.share = cause.cosine = 0;
     } else {

@@ -140,8 +140,7 @@ std::vector<Stream> StreamsOf(const Baseline& baseline, size_t layer,
   std::vector<Stream> streams = {
       {baseline.reference_plan, baseline.tokens, layer, &start, layer}};
   for (const Op op : ops) {
-    const Strategy strategy = baseline.plan.Get(layer, op);
-    if (ComputeTheSame(op, strategy, baseline.reference_plan.Get(layer, op))) {
+    if (baseline.plan.SharesCell(baseline.reference_plan, layer, op)) {
       stream_of_op.push_back(0);
       continue;
     }

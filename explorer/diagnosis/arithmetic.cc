@@ -30,8 +30,42 @@ constexpr ArithmeticPreset kPresets[] = {
     {"f32", "f32", "f32", Format::kF32, true},
     {"torch-bf16", "torch-bf16", "PyTorch's eager bf16", Format::kBF16, true},
     {"torch-f16", "torch-f16", "PyTorch's eager f16", Format::kF16, true},
+    // Those of other engines are tried where their results are the trace's.
+    {"torch-bf16-sdpa", "torch-bf16-sdpa", "PyTorch's bf16, fused attention",
+     Format::kBF16, true},
+    {"torch-f16-sdpa", "torch-f16-sdpa", "PyTorch's f16, fused attention",
+     Format::kF16, true},
+    {"vllm-bf16", "vllm-bf16", "vLLM's fused bf16", Format::kBF16, true},
+    {"vllm-h100-bf16", "vllm-h100-bf16", "vLLM's fused bf16 on H100",
+     Format::kBF16, true},
+    {"autocast-bf16", "autocast-bf16", "PyTorch's autocast to bf16",
+     Format::kF32, true},
+    {"llama.cpp-cpu", "llama.cpp-cpu", "llama.cpp on x86-64", Format::kF32,
+     true},
+    {"llama.cpp-cpu-flash", "llama.cpp-cpu-flash",
+     "llama.cpp on x86-64, flash attention", Format::kF32, true},
+    {"llama.cpp-cpu-f32-cache", "llama.cpp-cpu,kv=f32",
+     "llama.cpp on x86-64, f32 cache", Format::kF32, true},
+    {"f32-f16-kv-cache", "kv=f16", "f32 with an f16 cache", Format::kF32, true},
+    {"f32-bf16-kv-cache", "kv=bf16", "f32 with a bf16 cache", Format::kF32,
+     true},
+    {"f32-int8-kv-cache", "kv=int8", "f32 with an int8 cache", Format::kF32,
+     true},
+    {"torch-bf16-fp8-kv-cache", "torch-bf16,kv=fp8",
+     "PyTorch's eager bf16 with an FP8 cache", Format::kBF16, true},
 };
 constexpr size_t kF32Preset = 2;
+constexpr size_t kTriedAlways = 5;
+
+std::vector<ArithmeticPreset> TriedFor(Format held) {
+  std::vector<ArithmeticPreset> presets;
+  for (size_t p = 0; p < std::size(kPresets); ++p) {
+    if (p < kTriedAlways || kPresets[p].result == held) {
+      presets.push_back(kPresets[p]);
+    }
+  }
+  return presets;
+}
 
 // A preset is the better one if it comes nearer by so many bits on average, or
 // about as near and explains more points. (How many it explains does not come
@@ -44,10 +78,11 @@ struct Option {
   Fit fit;
 };
 
-bool IsBetter(const Option& challenger, const Option& best) {
+bool IsBetter(absl::Span<const ArithmeticPreset> presets,
+              const Option& challenger, const Option& best) {
   // Both round to f64, but for a few ops.
-  if (kPresets[best.preset].result == Format::kF64 &&
-      kPresets[challenger.preset].result == Format::kF64) {
+  if (presets[best.preset].result == Format::kF64 &&
+      presets[challenger.preset].result == Format::kF64) {
     return challenger.fit.explained > best.fit.explained;
   }
   // A 16-bit arithmetic gives its bits; one that was only kept in 16 bits does
@@ -55,6 +90,8 @@ bool IsBetter(const Option& challenger, const Option& best) {
   if (challenger.stored_rounded && best.fit.bit_for_bit) return false;
   const double bits = best.fit.mean_log2 - challenger.fit.mean_log2;
   if (std::fabs(bits) > kBitsMatter) return bits > 0;
+  // What engines round within an op widens what they explain.
+  if (challenger.preset >= kTriedAlways) return false;
   if (challenger.stored_rounded && best.fit.flips_known) return true;
   return challenger.fit.explained > best.fit.explained;
 }
@@ -77,10 +114,11 @@ Belief BeliefIn(absl::string_view preset, size_t num_layers) {
 absl::StatusOr<ArithmeticFindings> FindArithmetic(
     const ReplaySetting& setting, WeightSets& weights,
     const AlignedTrace& trace, const std::vector<Hypothesis>& accepted) {
+  const std::vector<ArithmeticPreset> presets = TriedFor(trace.format());
   const size_t num_layers = weights.original().layers.size();
   // Of each preset the belief that it is, with what is accepted of variants.
   std::vector<Belief> beliefs;
-  for (const ArithmeticPreset& preset : kPresets) {
+  for (const ArithmeticPreset& preset : presets) {
     beliefs.push_back(With(BeliefIn(preset.name, num_layers), accepted));
   }
   const PerturbedTrace perturbed(trace, UnitRoundoff(trace.format()));
@@ -90,7 +128,7 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   std::vector<Candidate> candidates = {{oracle, exact, &trace}};
   const Format held = trace.format();
   for (size_t p = 0; p < beliefs.size(); ++p) {
-    const bool finer = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
+    const bool finer = UnitRoundoff(presets[p].result) < UnitRoundoff(held);
     candidates.push_back(
         {beliefs[p].plan, beliefs[p].variant(), &trace, finer});
   }
@@ -104,26 +142,26 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   const std::vector<Residual>& stored = residuals->back();
 
   std::vector<Option> fits;  // of all presets, of which some are options
-  for (size_t p = 0; p < std::size(kPresets); ++p) {
-    const bool finer = UnitRoundoff(kPresets[p].result) < UnitRoundoff(held);
+  for (size_t p = 0; p < presets.size(); ++p) {
+    const bool finer = UnitRoundoff(presets[p].result) < UnitRoundoff(held);
     fits.push_back({p, finer,
                     FitOf(trace, beliefs[p].plan, (*residuals)[1 + p], f32,
                           finer ? &stored : nullptr)});
   }
   std::vector<Option> options;
-  for (size_t p = 0; p < std::size(kPresets); ++p) {
-    const double held_share = trace.ShareHeld(kPresets[p].result);
+  for (size_t p = 0; p < presets.size(); ++p) {
+    const double held_share = trace.ShareHeld(presets[p].result);
     // A coarser arithmetic cannot have made them, and a much finer one would
     // have been rounded when they were written.
     if (held_share < kMostPoints) continue;
     const bool other_16_bits =
-        kPresets[p].result != held &&
-        UnitRoundoff(kPresets[p].result) > UnitRoundoff(Format::kF32) &&
+        presets[p].result != held &&
+        UnitRoundoff(presets[p].result) > UnitRoundoff(Format::kF32) &&
         held_share < 1;
     // What f64 computed and f32 keeps cannot be told from f32: replays under
     // f32 are two roundings away from an f32 trace, those under f64 one.
     const bool finer_than_f32 =
-        kPresets[p].result == Format::kF64 && held != Format::kF64;
+        presets[p].result == Format::kF64 && held != Format::kF64;
     if (!other_16_bits && !finer_than_f32) options.push_back(fits[p]);
   }
   // The one whose format is the values' is taken unless another is better.
@@ -132,7 +170,7 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   });
   size_t best = 0;
   for (size_t i = 1; i < options.size(); ++i) {
-    if (IsBetter(options[i], options[best])) best = i;
+    if (IsBetter(presets, options[i], options[best])) best = i;
   }
   std::swap(options[0], options[best]);
 
@@ -140,25 +178,31 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
   const Option& taken = options.front();
   findings.belief = beliefs[taken.preset];
   findings.belief.stored_rounded = taken.stored_rounded;
-  findings.arithmetic.name = kPresets[taken.preset].name;
+  findings.arithmetic.name = presets[taken.preset].name;
   findings.arithmetic.plan = findings.belief.plan.Text();
   findings.arithmetic.stored_rounded = taken.stored_rounded;
   std::vector<size_t> order = {taken.preset};
   for (size_t i = 1; i < options.size(); ++i) {
     order.push_back(options[i].preset);
+    // A search for each would take long, and what engines round within an op
+    // explains much: those that come no nearer are left out.
+    if (options[i].preset >= kTriedAlways &&
+        options[i].fit.mean_log2 >= taken.fit.mean_log2) {
+      continue;
+    }
     findings.alternatives.push_back(beliefs[options[i].preset]);
     findings.alternatives.back().stored_rounded = options[i].stored_rounded;
   }
-  for (size_t p = 0; p < std::size(kPresets); ++p) {
+  for (size_t p = 0; p < presets.size(); ++p) {
     if (!absl::c_linear_search(order, p)) {
       order.push_back(p);
     }
   }
   for (const size_t p : order) {
     Arithmetic::Preset row;
-    row.name = kPresets[p].name;
+    row.name = presets[p].name;
     row.plan = beliefs[p].plan.Text();
-    row.holds_values = trace.ShareHeld(kPresets[p].result) >= kMostPoints;
+    row.holds_values = trace.ShareHeld(presets[p].result) >= kMostPoints;
     row.points_explained = fits[p].fit.explained;
     row.mean_log2_distance = fits[p].fit.mean_log2;
     findings.arithmetic.presets.push_back(std::move(row));
@@ -167,14 +211,14 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     // Of equally near ones the one that was taken.
     size_t nearest = taken.preset;
     double least = Log2Distance(trace, i, (*residuals)[1 + nearest][i]);
-    for (size_t p = 0; p < std::size(kPresets); ++p) {
+    for (size_t p = 0; p < presets.size(); ++p) {
       const double distance = Log2Distance(trace, i, (*residuals)[1 + p][i]);
       if (distance < least) {
         least = distance;
         nearest = p;
       }
     }
-    findings.closest.emplace_back(kPresets[nearest].name);
+    findings.closest.emplace_back(presets[nearest].name);
   }
   return findings;
 }

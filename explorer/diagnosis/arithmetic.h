@@ -38,8 +38,8 @@ struct ArithmeticFindings {
 };
 
 // What the trace was computed in, given what is known of it: of the presets
-// whose results can hold its values the one whose replays come nearest, or as
-// near and explain more points.
+// that are tried for its format and whose results can hold its values the one
+// whose replays come nearest, or as near and explain more points.
 absl::StatusOr<ArithmeticFindings> FindArithmetic(
     const ReplaySetting& setting, WeightSets& weights,
     const AlignedTrace& trace, const std::vector<Hypothesis>& accepted);

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "kernels/base/format.h"
+#include "kernels/strategy/cache_formats.h"
 #include "kernels/strategy/engine.h"
 #include "kernels/strategy/strategy_info.h"
 
@@ -99,10 +100,17 @@ constexpr StrategyInfo EngineInfo(const char* name, const char* summary,
           &E::kEngine};
 }
 
-// The same, which the KV cache takes too.
+// The same, which the KV cache takes too, with the bound of what it stores if
+// that is larger.
+template <class E>
+double BoundOrStored(const SumTerms& t) {
+  return std::max(EngineBound<E>(t), StoredBound(t, E::kStoredError));
+}
+template <class E>
 constexpr StrategyInfo AlsoOfCache(StrategyInfo info, KvCodes codes) {
   info.kernels |= KernelBit(Kernel::kKvCache);
   info.kv_codes = codes;
+  info.error_bound = &BoundOrStored<E>;
   return info;
 }
 
@@ -217,7 +225,9 @@ struct NvFp4 {
 struct Int8 {
   static constexpr Format kResult = Format::kBF16;
   static constexpr Engine kEngine = {Quantizer::kInt8, Accumulator::kBlocks};
-  static constexpr StrategyInfo kInfo = AlsoOfCache(
+  // Half a step of 1/127, and the product with it.
+  static constexpr double kStoredError = 1 / 254.0 + 0x1p-22;
+  static constexpr StrategyInfo kInfo = AlsoOfCache<Int8>(
       EngineInfo<Int8>("int8",
                        "W8A8: int8 scaled by rows, int32 sums (llm-compressor, "
                        "vLLM); of the "

@@ -35,14 +35,14 @@ static_assert(TargetHasBf16Dot(HWY_TARGET) == (HWY_NATIVE_DOT_BF16 != 0));
 
 // Implementation<S>::Run is the kernel under strategy S. A strategy that needs
 // an instruction is there on the targets that have it; one with an engine has
-// no kernel of its own.
+// no MatMul of its own.
 template <template <class> class Implementation, Kernel kKernel, typename Fn,
           class S>
 constexpr Fn EntryOf() {
   if constexpr ((S::kInfo.kernels & KernelBit(kKernel)) != 0 &&
                 (S::kInfo.needs_bf16_dot || !ULPSCOPE_HAS_AVX3_TABLES) &&
                 (!S::kInfo.needs_bf16_dot || HWY_NATIVE_DOT_BF16) &&
-                S::kInfo.engine == nullptr) {
+                (S::kInfo.engine == nullptr || kKernel != Kernel::kMatMul)) {
     return &Implementation<S>::Run;
   } else {
     return nullptr;

@@ -10,9 +10,17 @@
 #include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
 #include "kernels/ops/panels.h"
+#include "kernels/strategy/engine.h"
 #include "kernels/strategy/strategy.h"
 
 namespace ulpscope {
+
+bool BoundsAnyOperands(Strategy strategy) {
+  const Engine* const engine = strategy.info().engine;
+  return engine == nullptr || engine->quantizer == Quantizer::kNone ||
+         engine->quantizer == Quantizer::kBF16 ||
+         engine->quantizer == Quantizer::kF16;
+}
 
 MatMulCheck::MatMulCheck(Matrix<const double> a, size_t n,
                          absl::FunctionRef<void(size_t, double*)> copy_row,

@@ -11,6 +11,11 @@
 
 namespace ulpscope {
 
+// Whether operands are rounded to the strategy's operand format and no further,
+// so that its bound is of any operands of that format. What engines quantise is
+// held to models of them by tests instead.
+bool BoundsAnyOperands(Strategy strategy);
+
 // Judges outputs of C = A B^T without bias and scale against plain f64 sums,
 // at places that are spread over C.
 class MatMulCheck {

@@ -1,7 +1,7 @@
 #include "model/architecture/attention_form.h"
 
 #include <cmath>
-#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <tuple>
 
@@ -18,9 +18,9 @@
 namespace ulpscope {
 namespace {
 
-constexpr size_t kMostKeys = 65536;  // of a block
-constexpr size_t kMostParts = 1024;
-constexpr double kDefaultThreshold = 8;
+constexpr uint32_t kMostKeys = 65536;  // of a block
+constexpr uint32_t kMostParts = 1024;
+constexpr float kDefaultThreshold = 8;
 
 constexpr AttentionFormInfo kForms[] = {
     {"eager", "qk, softmax and av round their results"},
@@ -33,7 +33,7 @@ constexpr AttentionFormInfo kForms[] = {
 };
 
 auto Fields(const AttentionForm& form) {
-  return std::tie(form.kind, form.block, form.threshold, form.parts);
+  return std::tie(form.kind, form.block, form.parts, form.threshold);
 }
 
 // The argument of name(ARGUMENT).
@@ -45,18 +45,18 @@ bool ArgumentOf(absl::string_view name, absl::string_view text,
          absl::ConsumeSuffix(&argument, ")");
 }
 
-bool ReadCount(absl::string_view text, size_t most, size_t& count) {
+bool ReadCount(absl::string_view text, uint32_t most, uint32_t& count) {
   return absl::SimpleAtoi(text, &count) && count >= 1 && count <= most;
 }
 
 // The fewest digits that read back.
-std::string NumberText(double x) {
-  for (int digits = 1; digits < 17; ++digits) {
+std::string NumberText(float x) {
+  for (int digits = 1; digits < 9; ++digits) {
     std::string text = absl::StrFormat("%.*g", digits, x);
-    double read = 0;
-    if (absl::SimpleAtod(text, &read) && read == x) return text;
+    float read = 0;
+    if (absl::SimpleAtof(text, &read) && read == x) return text;
   }
-  return absl::StrFormat("%.17g", x);
+  return absl::StrFormat("%.9g", x);
 }
 
 }  // namespace
@@ -84,7 +84,7 @@ absl::StatusOr<AttentionForm> AttentionForm::Parse(absl::string_view text) {
     return form;
   }
   if (ArgumentOf("fa4", text, argument) &&
-      absl::SimpleAtod(argument, &form.threshold) &&
+      absl::SimpleAtof(argument, &form.threshold) &&
       std::isfinite(form.threshold) && form.threshold >= 0) {
     form.kind = AttentionKind::kFlash4;
     form.threshold = std::fabs(form.threshold);  // of -0

@@ -1,7 +1,7 @@
 #ifndef MODEL_ARCHITECTURE_ATTENTION_FORM_H_
 #define MODEL_ARCHITECTURE_ATTENTION_FORM_H_
 
-#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -10,7 +10,7 @@
 
 namespace ulpscope {
 
-enum class AttentionKind {
+enum class AttentionKind : uint8_t {
   kEager,    // scores, softmax and weighted values, each rounded
   kSdpa,     // PyTorch's fused attention on CPUs
   kFlash2,   // FlashAttention 2, of blocks of keys
@@ -24,9 +24,9 @@ enum class AttentionKind {
 // scores, weights and sums of values are not rounded between these ops.
 struct AttentionForm {
   AttentionKind kind = AttentionKind::kEager;
-  size_t block = 0;      // keys of a block, of kFlash2
-  double threshold = 0;  // in powers of 2, of kFlash4
-  size_t parts = 0;      // of kSplitKv
+  uint32_t block = 0;   // keys of a block, of kFlash2
+  uint32_t parts = 0;   // of kSplitKv
+  float threshold = 0;  // in powers of 2, of kFlash4
 
   bool fused() const { return kind != AttentionKind::kEager; }
 

@@ -93,9 +93,7 @@ std::string LayerRangeText(size_t first, size_t last) {
 }
 
 Plan::Plan(size_t num_layers)
-    : num_layers_(num_layers),
-      cells_((num_layers + 1) * kNumOps),
-      attention_(num_layers) {}
+    : num_layers_(num_layers), cells_((num_layers + 1) * kNumOps) {}
 
 absl::StatusOr<Plan> Plan::Parse(absl::string_view text, size_t num_layers) {
   return Plan(num_layers).With(text);
@@ -123,7 +121,7 @@ absl::Status Plan::ApplyPreset(absl::string_view name) {
   for (const PlanPreset& preset : PlanPresets()) {
     if (preset.name != name) continue;
     std::fill(cells_.begin(), cells_.end(), Strategy());
-    std::fill(attention_.begin(), attention_.end(), AttentionForm());
+    attention_.clear();
     for (absl::string_view entry :
          absl::StrSplit(preset.entries, ',', absl::SkipEmpty())) {
       const absl::Status status = Apply(entry);
@@ -212,6 +210,19 @@ bool Plan::emulated() const {
   return std::any_of(cells_.begin(), cells_.end(), [](Strategy strategy) {
     return strategy.info().emulated();
   });
+}
+
+bool Plan::SharesCell(const Plan& other, size_t layer, Op op) const {
+  return ComputeTheSame(op, Get(layer, op), other.Get(layer, op)) &&
+         (op != Op::kSoftmax || attention(layer) == other.attention(layer));
+}
+
+bool operator==(const Plan& a, const Plan& b) {
+  if (a.num_layers_ != b.num_layers_ || a.cells_ != b.cells_) return false;
+  for (size_t layer = 1; layer <= a.num_layers_; ++layer) {
+    if (a.attention(layer) != b.attention(layer)) return false;
+  }
+  return true;
 }
 
 std::string Plan::Text() const {

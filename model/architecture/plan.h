@@ -55,10 +55,12 @@ class Plan {
   }
 
   // Of a layer.
-  const AttentionForm& attention(size_t layer) const {
-    return attention_[layer - 1];
+  AttentionForm attention(size_t layer) const {
+    return attention_.empty() ? AttentionForm() : attention_[layer - 1];
   }
   void SetAttention(size_t layer, const AttentionForm& form) {
+    if (attention(layer) == form) return;
+    attention_.resize(num_layers_);
     attention_[layer - 1] = form;
   }
 
@@ -70,16 +72,18 @@ class Plan {
   // here then says nothing of what computes so, and nobody times it.
   bool emulated() const;
 
+  // Whether plans compute this cell alike: its strategy, and of softmax the
+  // form of attention too. (Forms that differ alone are a difference of one
+  // cell.)
+  bool SharesCell(const Plan& other, size_t layer, Op op) const;
+
   // The plan's identity: the preset's name if it is one, otherwise the shortest
   // group entries followed by the ops that differ from their group, each in
   // order, and at last forms of attention that are not eager; Parse reads it
   // back to an equal plan. Equal plans have equal text.
   std::string Text() const;
 
-  friend bool operator==(const Plan& a, const Plan& b) {
-    return a.num_layers_ == b.num_layers_ && a.cells_ == b.cells_ &&
-           a.attention_ == b.attention_;
-  }
+  friend bool operator==(const Plan& a, const Plan& b);
 
  private:
   size_t Index(size_t layer, Op op) const {
@@ -96,7 +100,8 @@ class Plan {
 
   size_t num_layers_;
   std::vector<Strategy> cells_;
-  std::vector<AttentionForm> attention_;  // [num_layers]
+  // [num_layers], or empty while all are eager: attributions have many plans.
+  std::vector<AttentionForm> attention_;
 };
 
 // "layer 3", "layers 3-21".

@@ -43,6 +43,8 @@ constexpr PlanPreset kPresets[] = {
     {"llama.cpp-cpu", "matmul=ggml,kv=f16",
      "llama.cpp on x86-64 without flash attention: activations rounded for the "
      "weights' type, f16 cache"},
+    {"llama.cpp-cpu-flash", "llama.cpp-cpu,attention=ggml",
+     "the same with flash attention, as for fewer than 64 tokens at a time"},
     {"f64",
      "matmul=f64,rmsnorm=f64,softmax=f64,elementwise=f64,residual=f64,kv=f64",
      "every op computed in f64 and rounded once to f32"},

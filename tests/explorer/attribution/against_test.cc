@@ -131,6 +131,14 @@ TEST_F(AgainstTest, InheritedPlusLocalIsTheTotal) {
   }
 }
 
+// Of plans that have every strategy in common.
+TEST_F(AgainstTest, AFormOfAttentionIsACauseInSoftmax) {
+  const Attribution a =
+      Attributed(Against(Parsed("torch-bf16,attention@2-3=sdpa", Tiny()),
+                         Parsed("torch-bf16", Tiny())));
+  EXPECT_EQ(Causes(a), Names({{2, Op::kSoftmax}, {3, Op::kSoftmax}}));
+}
+
 // The reference's layer gets the plan's stream as the plan's own layer got it,
 // carry and all: what the two have in common is no error.
 TEST_F(AgainstTest, LayersInWhichThePlansAreTheSameMakeNoError) {

@@ -1,5 +1,5 @@
 // PyTorch's exponentials against scalar loops of what at::vec does (vec512's
-// exp_u20 and fexp_u20 in PyTorch 2.7), and against e^x.
+// exp_u20 and fexp_u20), and against e^x.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

@@ -51,7 +51,7 @@ TEST(StrategyTest, TakeTheKernelsOfTheDesign) {
   EXPECT_EQ(StrategyNames(Kernel::kResidual),
             "f32, kahan, f64, bf16, bf16_fused, f16, oracle");
   EXPECT_EQ(StrategyNames(Kernel::kKvCache),
-            "f32, f64, bf16, f16, fp8, int8, q8_0, q4_0, oracle");
+            "f32, f64, bf16, f16, int8, fp8, q8_0, q4_0, oracle");
   for (const StrategyInfo& info : Strategies()) {
     EXPECT_NE(info.kernels, 0u) << info.name;
     EXPECT_EQ(info.kernels >> kNumKernels, 0u) << info.name;
