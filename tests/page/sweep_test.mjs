@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {assertShows, columnTexts, resultsOf, withReport} from './browser.mjs';
+import {assertShows, columnTexts, pageOf, resultsOf, withFile, withReport}
+    from './browser.mjs';
 
 const results = resultsOf('sweep');
 const {plans, layers} = results;
@@ -129,3 +130,23 @@ test('Main effects have their shares', on(async page => {
   results.main_effects.forEach((row, i) =>
       assertShows(shares[i], row.error_share));
 }));
+
+test('A plan that is not timed says why, and is in no figure of speeds', () => {
+  const changed = structuredClone(results);
+  const plan = changed.plans[1];
+  for (const phase of ['decode', 'prefill']) {
+    plan[`${phase}_tokens_per_second`] = null;
+    plan[`${phase}_tokens_per_second_half_iqr`] = null;
+  }
+  Object.assign(plan, {not_timed: 'emulated', pareto: false});
+  return withFile(pageOf('sweep', changed), async page => {
+    const cell = page.locator('#ranking tbody tr').nth(1)
+        .locator('td[data-column="decode_tokens_per_second"]');
+    assert.equal(await cell.textContent(), 'emulated');
+    assert.equal(await cell.getAttribute('title'), 'not measured: emulated');
+    assert.equal(await page.locator('#pareto circle[data-plan]').count(),
+                 plans.length - 1);
+    assert.ok((await page.locator('main').textContent()).includes(
+        `1 of ${plans.length} plans is not timed: emulated.`));
+  });
+});
