@@ -186,8 +186,8 @@ TEST(PlanTest, FormsThatDifferAloneAreADifferenceOfSoftmax) {
   EXPECT_FALSE(eager.SharesCell(fused, 2, Op::kSoftmax));
   EXPECT_TRUE(eager.SharesCell(fused, 2, Op::kQk));
   EXPECT_TRUE(eager.SharesCell(fused, 0, Op::kLmHead));
-  EXPECT_FALSE(eager.SharesCell(*Plan::Parse("torch-bf16,qk@2=f32", 2), 2,
-                                Op::kQk));
+  EXPECT_FALSE(
+      eager.SharesCell(*Plan::Parse("torch-bf16,qk@2=f32", 2), 2, Op::kQk));
 }
 
 TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
