@@ -64,20 +64,19 @@ std::string Truth(const RunInfo& info, const Results& results) {
                                        "oracle_kl_nats", "nearer_to_oracle"}));
 }
 
-// The plans, with the reason in place of a speed that there is none of.
-Table PlansWithReasons(const Results& results) {
-  Table plans = results.Find("plans");
-  const size_t reason = plans.Find("not_timed");
+// A table of speeds, with the reason in place of one that there is none of.
+Table WithReasons(Table table) {
+  const size_t reason = table.Find("not_timed");
   for (const char* const speed :
        {"decode_tokens_per_second", "prefill_tokens_per_second"}) {
-    const size_t at = plans.Find(speed);
-    for (Row& row : plans.rows) {
+    const size_t at = table.Find(speed);
+    for (Row& row : table.rows) {
       if (!std::holds_alternative<std::monostate>(row[reason])) {
         row[at] = row[reason];
       }
     }
   }
-  return plans;
+  return table;
 }
 
 std::string Ranking(const RunInfo& info, const SweepOptions& options,
@@ -121,7 +120,8 @@ std::string Ranking(const RunInfo& info, const SweepOptions& options,
              "massive activation.\n\n",
              options.metric->name, options.metric->summary, more,
              ErrorsAre(info, options)) +
-         Markdown(PlansWithReasons(results), columns) + Truth(info, results);
+         Markdown(WithReasons(results.Find("plans")), columns) +
+         Truth(info, results);
 }
 
 // Whether a row is of this plan, and on the token alone or on the prompt.
@@ -210,7 +210,7 @@ std::string Effects(const SweepResult& result, const Results& results) {
   return absl::StrCat(
       "\n## Main effects\n\nGeometric means over the plans with that strategy; "
       "shares are of the variance of the logarithm (eta squared).\n\n",
-      Markdown(results.Find("main_effects"),
+      Markdown(WithReasons(results.Find("main_effects")),
                {"axis", "strategy", "error", "decode_tokens_per_second",
                 "prefill_tokens_per_second", "error_share", "decode_share",
                 "prefill_share"}),
