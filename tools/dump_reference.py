@@ -8,7 +8,9 @@ Needs torch, transformers 5 and safetensors (GGUF files also gguf and
 accelerate); the build does not need this script. MODEL is a folder as
 `save_pretrained` writes it, a model's name on the Hub, or, with --gguf-file,
 the folder of a GGUF file. The model runs on the CPU, once over all tokens, with
-eager attention, so that every step is an operation of PyTorch.
+eager attention, so that every step is an operation of PyTorch; or, with
+--attention=sdpa, with scaled_dot_product_attention, whose scores and weights
+nobody sees: the trace then lacks attention_scores and attention_weights.
 
 The trace is a safetensors file in the dtype of the run. Rows are tokens; names
 are those of transformers' modules, `.input` is what a module was given:
@@ -111,18 +113,24 @@ def join_heads(x):
 def record_ops(model, keep, cleanup):
     """Has `keep(name, tensor)` called with everything within the layers.
 
+    Scores and weights only of eager attention: others compute them in one op.
+
     Modules are hooked; RoPE and the scores are no modules, so their functions
     are replaced by ones that call them and look. `cleanup` undoes it all.
     """
     modeling = sys.modules[type(model).__module__]
-    for name in ("apply_rotary_pos_emb", "eager_attention_forward"):
+    eager = model.config._attn_implementation == "eager"
+    needed = ["apply_rotary_pos_emb"]
+    if eager:
+        needed.append("eager_attention_forward")
+    for name in needed:
         if not hasattr(modeling, name):
             raise NotImplementedError(
                 f"{type(model).__name__}: its module has no {name} to record; "
                 "--no-ops does without"
             )
     rotate = modeling.apply_rotary_pos_emb
-    attend = modeling.eager_attention_forward
+    attend = modeling.eager_attention_forward if eager else None
     current_attention = None
 
     def recording_rotate(*args, **kwargs):
@@ -143,9 +151,10 @@ def record_ops(model, keep, cleanup):
     cleanup.enter_context(
         replaced(modeling, "apply_rotary_pos_emb", recording_rotate)
     )
-    cleanup.enter_context(
-        replaced(modeling, "eager_attention_forward", recording_attend)
-    )
+    if eager:
+        cleanup.enter_context(
+            replaced(modeling, "eager_attention_forward", recording_attend)
+        )
 
     def enters_attention(path):
         def enter(*_):
@@ -218,8 +227,10 @@ def capture(model, tokens, ops=True):
     return trace
 
 
-def load(model, dtype, gguf_file=None, throughout=False):
-    """The model in `dtype`, with eager attention; float64 throughout if asked.
+def load(
+    model, dtype, gguf_file=None, throughout=False, attention="eager"
+):
+    """The model in `dtype`; float64 throughout if asked.
 
     Not `.to(dtype)`: that would round RoPE's frequencies as well.
     """
@@ -230,7 +241,7 @@ def load(model, dtype, gguf_file=None, throughout=False):
     loaded = transformers.AutoModelForCausalLM.from_pretrained(
         model,
         dtype=dtype,
-        attn_implementation="eager",
+        attn_implementation=attention,
         local_files_only=pathlib.Path(model).is_dir(),
         **more,
     ).eval()
@@ -286,6 +297,12 @@ def main():
     )
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
     parser.add_argument(
+        "--attention",
+        choices=("eager", "sdpa"),
+        default="eager",
+        help="transformers' attn_implementation",
+    )
+    parser.add_argument(
         "--out", type=pathlib.Path, required=True, help="the file to write"
     )
     parser.add_argument(
@@ -309,6 +326,7 @@ def main():
         dtype,
         arguments.gguf_file,
         arguments.float64_throughout,
+        arguments.attention,
     )
     vocabulary = model.config.vocab_size
     for token in arguments.tokens:
@@ -323,6 +341,7 @@ def main():
         arguments.out,
         dtype,
         model=name,
+        attention=arguments.attention,
         float64_throughout=arguments.float64_throughout,
     )
     size = arguments.out.stat().st_size

@@ -71,13 +71,43 @@ std::optional<Mode> ModeNamed(absl::Span<const char* const> arguments) {
   return found;
 }
 
+// What operands of a strategy's MatMul are rounded to.
+absl::string_view OperandsText(const StrategyInfo& info) {
+  if (info.engine == nullptr) return FormatName(info.operand);
+  switch (info.engine->quantizer) {
+    case Quantizer::kNone:
+    case Quantizer::kBF16:
+    case Quantizer::kF16:
+      return FormatName(info.operand);
+    case Quantizer::kTF32:
+      return "tf32";
+    case Quantizer::kE4M3:
+      return "e4m3 by rows";
+    case Quantizer::kE4M3Blocks:
+      return "e4m3 in 128s";
+    case Quantizer::kMXFP8:
+      return "e4m3 in 32s";
+    case Quantizer::kMXFP4:
+      return "e2m1 in 32s";
+    case Quantizer::kNVFP4:
+      return "e2m1 in 16s";
+    case Quantizer::kInt8:
+      return "int8 by rows";
+    case Quantizer::kGgml:
+      return "as the weights";
+  }
+  return "";
+}
+
 // What flags take by name.
 std::string NamesText() {
   std::string text = "\nModels built in, with SYNTHETIC weights:\n ";
   for (absl::string_view name : SyntheticNames()) {
     absl::StrAppend(&text, " synthetic:", name);
   }
-  text += "\n\nStrategies, and the groups of ops that take them:\n";
+  text +=
+      "\n\nStrategies: operands x sums x result of a MatMul, and the groups of "
+      "ops that\ntake them:\n";
   for (const StrategyInfo& info : Strategies()) {
     std::vector<absl::string_view> kernels;
     for (size_t k = 0; k < kNumKernels; ++k) {
@@ -86,8 +116,14 @@ std::string NamesText() {
         kernels.push_back(KernelName(kernel));
       }
     }
-    absl::StrAppendFormat(&text, "  %-9s %s\n            [%s]%s\n", info.name,
-                          info.summary, absl::StrJoin(kernels, " "),
+    absl::StrAppendFormat(&text, "  %-9s %s\n", info.name, info.summary);
+    if (info.kernels & KernelBit(Kernel::kMatMul)) {
+      absl::StrAppendFormat(&text, "            %s x %s x %s\n",
+                            OperandsText(info), info.sums,
+                            FormatName(info.result));
+    }
+    absl::StrAppendFormat(&text, "            [%s]%s\n",
+                          absl::StrJoin(kernels, " "),
                           info.emulated() ? " emulated: not timed" : "");
   }
   text += "\nGroups and their ops:\n";

@@ -162,7 +162,14 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     // f32 are two roundings away from an f32 trace, those under f64 one.
     const bool finer_than_f32 =
         presets[p].result == Format::kF64 && held != Format::kF64;
-    if (!other_16_bits && !finer_than_f32) options.push_back(fits[p]);
+    // An engine is a whole program: one that leaves points unexplained is none.
+    const bool unlikely_engine =
+        p >= kTriedAlways &&
+        static_cast<double>(fits[p].fit.explained) <
+            kMostPoints * static_cast<double>(fits[p].fit.points.size());
+    if (!other_16_bits && !finer_than_f32 && !unlikely_engine) {
+      options.push_back(fits[p]);
+    }
   }
   // The one whose format is the values' is taken unless another is better.
   absl::c_stable_sort(options, [](const Option& a, const Option& b) {

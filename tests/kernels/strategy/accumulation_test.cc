@@ -1,4 +1,4 @@
-// What the policies of kernels/strategy/accumulation-inl.h are made of, in the
+// What the policies of kernels/strategy/sum_policies-inl.h are made of, in the
 // code that is compiled per target.
 #include <cmath>
 #include <cstddef>

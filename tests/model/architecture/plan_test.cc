@@ -179,6 +179,17 @@ TEST(PlanTest, ACellIsTakenWithItsForm) {
   EXPECT_EQ(plan.Get(0, Op::kEmbed).name(), "bf16");
 }
 
+TEST(PlanTest, FormsThatDifferAloneAreADifferenceOfSoftmax) {
+  const Plan eager = *Plan::Parse("torch-bf16", 2);
+  const Plan fused = *Plan::Parse("torch-bf16,attention@2=sdpa", 2);
+  EXPECT_TRUE(eager.SharesCell(fused, 1, Op::kSoftmax));
+  EXPECT_FALSE(eager.SharesCell(fused, 2, Op::kSoftmax));
+  EXPECT_TRUE(eager.SharesCell(fused, 2, Op::kQk));
+  EXPECT_TRUE(eager.SharesCell(fused, 0, Op::kLmHead));
+  EXPECT_FALSE(
+      eager.SharesCell(*Plan::Parse("torch-bf16,qk@2=f32", 2), 2, Op::kQk));
+}
+
 TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
   const auto message = [](const std::string& text) {
     const auto plan = Plan::Parse(text, 24);
