@@ -82,7 +82,7 @@ TEST(PlanTest, FormatsOfTheKvCacheAreAGroupOfItsOwn) {
       Plan::Parse("kv=kahan", 3),
       StatusIs(absl::StatusCode::kInvalidArgument,
                HasSubstr("kv does not take the strategy 'kahan': it takes f32, "
-                         "f64, bf16, f16, fp8, int8, q8_0, q4_0, oracle")));
+                         "f64, bf16, f16, int8, fp8, q8_0, q4_0, oracle")));
   EXPECT_THAT(Plan::Parse("matmul=q8_0", 3),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("matmul does not take the strategy 'q8_0'")));
