@@ -30,7 +30,7 @@ def explore(arguments, folder):
                f"--axes=preset={arguments.presets}",
                f"--prompt_file={arguments.prompt_file}",
                f"--window={arguments.window}", f"--windows={arguments.windows}",
-               "-o", "json"]
+               "--timing_seconds=0", "-o", "json"]
     path = os.path.join(folder, "results.json")
     with open(path, "w", encoding="utf-8") as file:
         subprocess.run(command, check=True, stdout=file)
