@@ -143,6 +143,26 @@ HWY_INLINE EngineVec OrPlain(EngineVec sum, EngineVec plain) {
   return hn::IfThenElse(hn::IsFinite(plain), sum, plain);
 }
 
+// Calls add(j, a, b) for the products of k = [first, last) and every sum j: a
+// and b are what `of_a` and `of_b` make of the operands.
+template <class OfA, class OfB, class Add>
+HWY_INLINE void ForProducts(const EngineTile& t, size_t first, size_t last,
+                            const OfA& of_a, const OfB& of_b, const Add& add) {
+  for (size_t i = first; i < last; ++i) {
+    EngineVec b[kEngineVectors];
+    HWY_UNROLL(2)
+    for (size_t v = 0; v < kEngineVectors; ++v) b[v] = of_b(t.B(i, v));
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kEngineRows; ++r) {
+      const EngineVec a = of_a(hn::Set(EngineTag(), t.A(i, r)));
+      HWY_UNROLL(2)
+      for (size_t v = 0; v < kEngineVectors; ++v) {
+        add(r * kEngineVectors + v, a, b[v]);
+      }
+    }
+  }
+}
+
 // Steps of TC(N, P, K) over k = [begin, end), which add to the sums c, f32 kept
 // as f64. kPlain: operands or sums may be infinite or NaN.
 template <bool kPlain>
@@ -162,22 +182,12 @@ HWY_INLINE void AddSteps(const EngineTile& t, size_t begin, size_t end,
       largest[j] = hn::Zero(d);
       plain[j] = hn::Zero(d);
     }
-    for (size_t i = first; i < last; ++i) {
-      EngineVec b[kEngineVectors];
-      HWY_UNROLL(2)
-      for (size_t v = 0; v < kEngineVectors; ++v) {
-        b[v] = AlignmentOf(t.B(i, v), least_b);
-      }
-      HWY_UNROLL(4)
-      for (size_t r = 0; r < kEngineRows; ++r) {
-        const EngineVec a = AlignmentOf(hn::Set(d, t.A(i, r)), least_a);
-        HWY_UNROLL(2)
-        for (size_t v = 0; v < kEngineVectors; ++v) {
-          EngineVec& most = largest[r * kEngineVectors + v];
-          most = hn::Max(most, hn::Mul(a, b[v]));
-        }
-      }
-    }
+    ForProducts(
+        t, first, last,
+        [&](EngineVec a) HWY_ATTR { return AlignmentOf(a, least_a); },
+        [&](EngineVec b) HWY_ATTR { return AlignmentOf(b, least_b); },
+        [&](size_t j, EngineVec a, EngineVec b)
+            HWY_ATTR { largest[j] = hn::Max(largest[j], hn::Mul(a, b)); });
     HWY_UNROLL(8)
     for (size_t j = 0; j < kSums; ++j) {
       EngineVec scales = hn::Set(d, 1.0);
@@ -192,22 +202,14 @@ HWY_INLINE void AddSteps(const EngineTile& t, size_t begin, size_t end,
       sum[j] = hn::Trunc(hn::Mul(c[j], aligned));
       if (kPlain) plain[j] = c[j];
     }
-    for (size_t i = first; i < last; ++i) {
-      EngineVec b[kEngineVectors];
-      HWY_UNROLL(2)
-      for (size_t v = 0; v < kEngineVectors; ++v) b[v] = t.B(i, v);
-      HWY_UNROLL(4)
-      for (size_t r = 0; r < kEngineRows; ++r) {
-        const EngineVec a = hn::Set(d, t.A(i, r));
-        HWY_UNROLL(2)
-        for (size_t v = 0; v < kEngineVectors; ++v) {
-          const size_t j = r * kEngineVectors + v;
-          const EngineVec product = hn::Mul(a, b[v]);
-          sum[j] = hn::Add(sum[j], hn::Trunc(hn::Mul(product, scale[j])));
-          if (kPlain) plain[j] = hn::Add(plain[j], product);
-        }
-      }
-    }
+    const auto same = [](EngineVec v) HWY_ATTR { return v; };
+    ForProducts(t, first, last, same, same,
+                [&](size_t j, EngineVec a, EngineVec b) HWY_ATTR {
+                  const EngineVec product = hn::Mul(a, b);
+                  sum[j] =
+                      hn::Add(sum[j], hn::Trunc(hn::Mul(product, scale[j])));
+                  if (kPlain) plain[j] = hn::Add(plain[j], product);
+                });
     HWY_UNROLL(8)
     for (size_t j = 0; j < kSums; ++j) {
       const EngineVec total =
@@ -337,20 +339,10 @@ HWY_INLINE EngineSums BlockSums(const EngineTile& t) {
     const size_t last = std::min(t.k, first + block);
     EngineVec exact[kSums];
     for (EngineVec& sum : exact) sum = hn::Zero(d);
-    for (size_t i = first; i < last; ++i) {
-      EngineVec b[kEngineVectors];
-      HWY_UNROLL(2)
-      for (size_t v = 0; v < kEngineVectors; ++v) b[v] = t.B(i, v);
-      HWY_UNROLL(4)
-      for (size_t r = 0; r < kEngineRows; ++r) {
-        const EngineVec a = hn::Set(d, t.A(i, r));
-        HWY_UNROLL(2)
-        for (size_t v = 0; v < kEngineVectors; ++v) {
-          EngineVec& sum = exact[r * kEngineVectors + v];
-          sum = hn::MulAdd(a, b[v], sum);
-        }
-      }
-    }
+    const auto same = [](EngineVec v) HWY_ATTR { return v; };
+    ForProducts(t, first, last, same, same,
+                [&](size_t j, EngineVec a, EngineVec b)
+                    HWY_ATTR { exact[j] = hn::MulAdd(a, b, exact[j]); });
     for (size_t j = 0; j < kSums; ++j) {
       const size_t r = j / kEngineVectors, v = j % kEngineVectors;
       const EngineVec a = t.ScaleOfA(first, r);

@@ -117,19 +117,22 @@ TEST(OwnTraceDiagnosisTest, ReplaysHaveTheBitsOfOurOwnTrace) {
 
 // What the cache rounds is in the trace, and nothing else is accused.
 TEST(OwnTraceDiagnosisTest, FormatsOfTheKvCacheAreNamed) {
-  for (const char* format : {"f16", "q8_0", "fp8"}) {
+  for (const char* format : {"f16", "bf16", "int8", "q8_0", "q4_0", "fp8"}) {
     SCOPED_TRACE(format);
     const ReferenceTrace trace =
         TraceOf("synthetic:tiny", absl::StrCat("kv=", format).c_str(), kTokens,
                 TraceKind::kOps, true);
     const Diagnosis d = DiagnosisOf("synthetic:tiny", trace);
     ASSERT_EQ(d.points.size(), kLayers * 18 + 3);
-    EXPECT_EQ(d.arithmetic.name, "f32");
+    EXPECT_EQ(d.arithmetic.name, absl::StrCat("f32-", format, "-kv-cache"));
     EXPECT_TRUE(d.explained()) << FirstUnexplained(d);
-    EXPECT_THAT(FoundIn(d),
-                testing::UnorderedElementsAre(absl::StrCat("kv_k_", format),
-                                              absl::StrCat("kv_v_", format)));
+    EXPECT_THAT(FoundIn(d), testing::IsEmpty());
   }
+  // Of keys alone: no arithmetic, but what one op does.
+  const Diagnosis d = DiagnosisOf(
+      "synthetic:tiny",
+      TraceOf("synthetic:tiny", "kv_k=f16", kTokens, TraceKind::kOps, true));
+  EXPECT_THAT(FoundIn(d), testing::ElementsAre("kv_k_f16"));
 }
 
 // Of our own trace the angles are exact, of the preset's they are f32: a
