@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -76,6 +77,36 @@ std::vector<ArithmeticPreset> TriedFor(Format held) {
 // about as near and explains more points. (How many it explains does not come
 // first: a wide allowance explains anything.)
 constexpr double kBitsMatter = 0.2;
+
+// An engine is taken only if it comes nearer by so many bits where it differs:
+// its replays then agree there, and are not merely as far off elsewhere.
+constexpr double kEngineBits = 2;
+
+// Of the points at which two replays are not equally far from the trace, how
+// many bits nearer `engine` is on average; negative infinity if there are none.
+double BitsNearer(const AlignedTrace& trace,
+                  const std::vector<Residual>& engine,
+                  const std::vector<Residual>& plain) {
+  constexpr double kSame = 0.01;
+  double sum = 0;
+  size_t count = 0;
+  for (size_t i = 0; i < trace.points().size(); ++i) {
+    const double bits =
+        Log2Distance(trace, i, plain[i]) - Log2Distance(trace, i, engine[i]);
+    if (!(std::fabs(bits) > kSame)) continue;
+    sum += bits;
+    ++count;
+  }
+  return count > 0 ? sum / static_cast<double>(count)
+                   : -std::numeric_limits<double>::infinity();
+}
+
+// The plain arithmetic whose results are of a format.
+size_t PresetOf(absl::Span<const ArithmeticPreset> presets, Format result) {
+  size_t p = kF32Preset;
+  while (presets[p].result != result) ++p;
+  return p;
+}
 
 struct Option {
   size_t preset = 0;
@@ -167,11 +198,10 @@ absl::StatusOr<ArithmeticFindings> FindArithmetic(
     // f32 are two roundings away from an f32 trace, those under f64 one.
     const bool finer_than_f32 =
         presets[p].result == Format::kF64 && held != Format::kF64;
-    // An engine is a whole program: one that leaves points unexplained is none.
     const bool unlikely_engine =
         p >= kTriedAlways &&
-        static_cast<double>(fits[p].fit.explained) <
-            kMostPoints * static_cast<double>(fits[p].fit.points.size());
+        BitsNearer(trace, (*residuals)[1 + p],
+                   (*residuals)[1 + PresetOf(presets, held)]) < kEngineBits;
     if (!other_16_bits && !finer_than_f32 && !unlikely_engine) {
       options.push_back(fits[p]);
     }

@@ -6,6 +6,7 @@
 
 #include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "explorer/diagnosis/diagnosis.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -59,6 +60,11 @@ TEST_P(EngineTracesTest, AreExplainedByTheirEngine) {
   EXPECT_GE(identical, 0.99 * elements);
 }
 
+std::string NameOfTrace(const testing::TestParamInfo<EngineTrace>& info) {
+  return absl::StrReplaceAll(
+      absl::StrCat(info.param.model, "_", info.param.run), {{"-", "_"}});
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Torch, EngineTracesTest,
     testing::Values(EngineTrace{"qwen3", "bfloat16-sdpa-13", "torch-bf16-sdpa"},
@@ -66,13 +72,7 @@ INSTANTIATE_TEST_SUITE_P(
                     EngineTrace{"qwen2", "bfloat16-sdpa-37", "torch-bf16-sdpa"},
                     EngineTrace{"qwen2", "float16-sdpa-17", "torch-f16-sdpa"},
                     EngineTrace{"qwen3", "float16-sdpa-40", "torch-f16-sdpa"}),
-    [](const testing::TestParamInfo<EngineTrace>& info) {
-      std::string name = absl::StrCat(info.param.model, "_", info.param.run);
-      for (char& c : name) {
-        if (c == '-') c = '_';
-      }
-      return name;
-    });
+    NameOfTrace);
 
 }  // namespace
 }  // namespace ulpscope
