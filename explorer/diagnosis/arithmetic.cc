@@ -80,7 +80,7 @@ constexpr double kBitsMatter = 0.2;
 
 // An engine is taken only if it comes nearer by so many bits where it differs:
 // its replays then agree there, and are not merely as far off elsewhere.
-constexpr double kEngineBits = 2;
+constexpr double kEngineBits = 1;
 
 // Of the points at which two replays are not equally far from the trace, how
 // many bits nearer `engine` is on average; negative infinity if there are none.

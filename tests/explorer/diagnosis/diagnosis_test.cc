@@ -193,7 +193,8 @@ TEST(DiagnosisTest, OpsInAnotherFormatAreNamed) {
       {"down_proj@2-4=bf16", {"down_proj@2-4_bf16"}, "f32"},
       {"residual=bf16", {"residual_bf16"}, "f32"},
       {"softmax=bf16", {"softmax_bf16"}, "f32"},
-      {"matmul=bf16_acc", {"matmul_bf16_acc"}, "f32"},
+      // Autocast's, but for how its matrices are summed.
+      {"matmul=bf16_acc", {"matmul_bf16_acc"}, "autocast-bf16"},
       // All matrices would explain more of them than they would spoil.
       {"q_proj=bf16,o_proj=bf16,gate_proj=bf16,up_proj=bf16",
        {"q_proj_bf16", "o_proj_bf16", "gate_proj_bf16", "up_proj_bf16"},
