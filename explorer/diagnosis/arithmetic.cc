@@ -125,9 +125,10 @@ bool IsBetter(absl::Span<const ArithmeticPreset> presets,
   // not.
   if (challenger.stored_rounded && best.fit.bit_for_bit) return false;
   const double bits = best.fit.mean_log2 - challenger.fit.mean_log2;
+  // An engine may differ at few points, where it is nearer (kEngineBits). What
+  // it rounds within an op widens what it explains, which so says nothing.
+  if (challenger.preset >= kTriedAlways) return bits > 0;
   if (std::fabs(bits) > kBitsMatter) return bits > 0;
-  // What engines round within an op widens what they explain.
-  if (challenger.preset >= kTriedAlways) return false;
   if (challenger.stored_rounded && best.fit.flips_known) return true;
   return challenger.fit.explained > best.fit.explained;
 }
