@@ -11,7 +11,7 @@
 namespace ulpscope::engine_models {
 
 // How inference engines sum products, as scalar loops written from the
-// definitions (shared/ARITHMETIC.md and the sources named here). They share no
+// definitions (docs/engines.md and the sources named here). They share no
 // code with the kernels that they judge, and are slow.
 //
 // A model takes a row of A and one of B, k numbers each, and gives the sum

@@ -247,7 +247,7 @@ TEST_P(FamilyTest, ResultsAreF32NumbersOfPBits) {
   }
 }
 
-// shared/ARITHMETIC.md: K = 4096 Gaussian E4M3 operands err by 1.3e-5 of
+// Published simulations: K = 4096 Gaussian E4M3 operands err by 1.3e-5 of
 // sum |a b| without promotion, 2.2e-6 promoted every 128, 1.9e-9 with 25 bits.
 // The last depends on how operands fill the format, which its source does not
 // say: medians of 2001 dots are 0, 7.3e-10, 1.5e-9, 1.6e-9, 2.0e-9, 2.2e-9 and
