@@ -170,16 +170,12 @@ class EngineRun {
     }
   }
 
-  // The columns of v begin with `column`.
-  EngineNarrowVec Result(EngineNarrowVec v, size_t column) const {
+  EngineNarrowVec Result(EngineNarrowVec v) const {
     if (engine_.seed == 0) return RoundedTo(strategy_.result, v);
     const EngineNarrowTag d;
     HWY_ALIGN float lanes[kEngineLanes];
     hn::Store(v, d, lanes);
-    for (size_t i = 0; i < kEngineLanes; ++i) {
-      lanes[i] = RoundedAtRandom(lanes[i], engine_.seed,
-                                 static_cast<uint32_t>(column + i));
-    }
+    for (float& lane : lanes) lane = RoundedAtRandom(lane, engine_.seed);
     return hn::Load(d, lanes);
   }
 
@@ -204,10 +200,10 @@ class EngineRun {
                                  LoadWidened(d, args_.bias + at, left)));
       }
       if (args_.scale != 1) {
-        if (!args_.unrounded) v = Result(v, at);
+        if (!args_.unrounded) v = Result(v);
         v = hn::Mul(v, hn::Set(d, static_cast<float>(args_.scale)));
       }
-      if (!args_.unrounded) v = Result(v, at);
+      if (!args_.unrounded) v = Result(v);
       double* const to = args_.c.Row(row + j / kEngineVectors) + at;
       if (left >= kEngineLanes) {
         StoreResult(d, v, to);

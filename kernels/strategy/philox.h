@@ -28,14 +28,14 @@ constexpr std::array<uint32_t, 4> Philox(uint64_t key,
 }
 
 // An f32 rounded to bf16 at random, up with the probability of what is cut off:
-// (bits + r) & 0xFFFF0000, r of 16 random bits. They depend on the seed, the
-// number itself and its column alone, and so on nothing that moves with rows,
-// tiles or threads. Infinities and NaNs stay.
-inline float RoundedAtRandom(float x, uint64_t seed, uint32_t column) {
+// (bits + r) & 0xFFFF0000, r of 16 random bits. They depend on the seed and the
+// number itself alone, and so on nothing that moves with rows, parts of a
+// matrix, tiles or threads. Infinities and NaNs stay.
+inline float RoundedAtRandom(float x, uint64_t seed) {
   if (!std::isfinite(x)) return x;
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof(bits));
-  bits += Philox(seed, {bits, column, 0, 0})[0] & 0xFFFF;
+  bits += Philox(seed, {bits, 0, 0, 0})[0] & 0xFFFF;
   bits &= 0xFFFF0000;
   float rounded;
   std::memcpy(&rounded, &bits, sizeof(rounded));

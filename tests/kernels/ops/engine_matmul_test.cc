@@ -183,12 +183,11 @@ class EngineMatMulTest : public KernelTest {
                                       bool activations, const double* bias,
                                       double scale) {
     const Engine& engine = *FindEngine(strategy().name());
-    const auto result = [&](float x, size_t column) {
+    const auto result = [&](float x) {
       if (engine.seed == 0) return Rounded(info().result, x);
       uint32_t bits;
       std::memcpy(&bits, &x, sizeof(bits));
-      return models::RoundStochasticallyToBf16(
-          x, engine.seed, {bits, static_cast<uint32_t>(column), 0, 0});
+      return models::RoundStochasticallyToBf16(x, engine.seed, {bits, 0, 0, 0});
     };
     std::vector<double> c;
     for (size_t r = 0; r < operands.m; ++r) {
@@ -199,10 +198,9 @@ class EngineMatMulTest : public KernelTest {
           value += static_cast<float>(Rounded(info().operand, bias[j]));
         }
         if (scale != 1) {
-          value =
-              static_cast<float>(result(value, j)) * static_cast<float>(scale);
+          value = static_cast<float>(result(value)) * static_cast<float>(scale);
         }
-        c.push_back(result(value, j));
+        c.push_back(result(value));
       }
     }
     return c;
@@ -260,6 +258,30 @@ TEST_P(EngineMatMulTest, ShapesBiasesScalesAndThreads) {
       }
     }
   }
+}
+
+// Lockstep computes B in parts of whole tiles: scales that are shared, or are
+// of the whole tensor, are the whole's.
+TEST_P(EngineMatMulTest, PartsOfBHaveTheBitsOfTheWhole) {
+  constexpr size_t kM = 2, kN = 300, kPart = 128;
+  Operands operands(models::EngineFamilies()[0],
+                    FindEngine(strategy().name())->inputs, kM, kN, 160, 4);
+  operands.b[5] *= 8;  // the largest is in the first part alone
+  const std::vector<double> whole = Computed(operands, false, nullptr, 1);
+  Parallel parallel;
+  const Panels panels(DType::kF64, operands.b.data(), kN, operands.k, parallel);
+  std::vector<double> c(kM * kN);
+  for (size_t first = 0; first < kN; first += kPart) {
+    MatMulArgs args;
+    args.a = {operands.a.data(), kM, operands.k};
+    args.b = panels.view();
+    args.b.data = static_cast<const unsigned char*>(args.b.data) +
+                  first / kPanelWidth * args.b.panel_bytes();
+    args.b.n = std::min(kPart, kN - first);
+    args.c = {c.data() + first, kM, args.b.n, kN};
+    MatMul(strategy(), args, parallel);
+  }
+  EXPECT_TRUE(HasBits<double>(c, whole));
 }
 
 // Whatever is in a row, the others' results are what they are without it.
