@@ -83,6 +83,7 @@ constexpr const char* kPlans[] = {
     "attention=fa2(16),attention@2=fa4(0.5),softmax=kahan,av@1=bf16",
     "oracle,attention=splitkv(3),qk@1=f32,softmax@2=bf16_acc,av@3=dot2",
     "kv=f16",
+    "vllm-bf16",
     "torch-bf16,kv_k=q8_0,kv_v=q4_0,kv@2=fp8,kv@3=int8",
     "oracle,kv_k=bf16,kv_v=f16",
 };
@@ -149,6 +150,7 @@ TEST(DecoderTest, PlansDiffer) {
                            "attention=fa2(8)",
                            "kv=bf16",
                            "kv=f16",
+    "vllm-bf16",
                            "kv=fp8",
                            "kv=int8",
                            "kv=q8_0",
