@@ -150,7 +150,7 @@ TEST(DecoderTest, PlansDiffer) {
                            "attention=fa2(8)",
                            "kv=bf16",
                            "kv=f16",
-    "vllm-bf16",
+                           "vllm-bf16",
                            "kv=fp8",
                            "kv=int8",
                            "kv=q8_0",
