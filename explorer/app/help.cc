@@ -80,6 +80,7 @@ absl::string_view OperandsText(const StrategyInfo& info) {
     case Quantizer::kF16:
       return FormatName(info.operand);
     case Quantizer::kTF32:
+    case Quantizer::kTF32Nearest:
       return "tf32";
     case Quantizer::kE4M3:
       return "e4m3 by rows";

@@ -34,6 +34,8 @@ double OperandError(const StrategyInfo& info) {
       return UnitRoundoff(Format::kF16);
     case Quantizer::kTF32:
       return 0x1p-10;
+    case Quantizer::kTF32Nearest:
+      return 0x1p-11;
     case Quantizer::kE4M3:
     case Quantizer::kE4M3Blocks:
     case Quantizer::kMXFP8:

@@ -89,6 +89,8 @@ void Visit(Archive& a, Arithmetic& m) {
   a.Figure("plan", m.plan);
   a.Figure("stored_rounded", m.stored_rounded);
   a.Figure("points_that_tell", m.points_that_tell);
+  a.Figure("run_ratio", m.run_ratio);
+  a.Figure("agrees_with_run", m.agrees_with_run);
 }
 
 void Visit(Archive& a, NonFinite& n) {
@@ -99,7 +101,11 @@ void Visit(Archive& a, NonFinite& n) {
 
 void Visit(Archive& a, StateDistance& s) {
   a.Figure("layer", s.layer);
+  VisitOp(a, "op", s.op);
   a.Figure("normed", s.normed);
+  a.Figure("elements", s.elements);
+  a.Figure("trace_nonfinite", s.trace_nonfinite);
+  a.Figure("ours_nonfinite", s.ours_nonfinite);
   a.Figure("trace_to_oracle", s.trace_to_oracle);
   a.Figure("ours_to_oracle", s.ours_to_oracle);
   a.Figure("trace_to_ours", s.trace_to_ours);
@@ -119,7 +125,7 @@ void Visit(Archive& a, Tried& t) {
 
 void Visit(Archive& a, DiagnosedCause& c) {
   a.Figure("id", c.id);
-  VisitChoice(a, "kind", c.kind, 4);
+  VisitChoice(a, "kind", c.kind, 5);
   a.Figure("what", c.what);
   a.Figure("advice", c.advice);
   a.Figure("first_layer", c.first_layer);
@@ -160,6 +166,7 @@ void Visit(Archive& a, Diagnosis& d) {
   VisitPart(a, "first_difference", d.first_difference);
   VisitPart(a, "first_unexplained", d.first_unexplained);
   VisitPart(a, "first_not_reproduced", d.first_not_reproduced);
+  VisitPart(a, "first_without_effect", d.first_without_effect);
   VisitList(a, "tried", d.tried);
   VisitList(a, "causes", d.causes);
   VisitPart(a, "rounding", d.rounding);
@@ -209,8 +216,8 @@ bool IsWhole(const Diagnosis& d, size_t num_layers, size_t positions) {
       d.rounding.has_value() ? &*d.rounding : nullptr;
   return in_model(d.states) && in_model(d.points) && in_model(d.rows) &&
          is_point(d.first_difference) && is_point(d.first_unexplained) &&
-         is_point(d.first_not_reproduced) && begins(d.trace_nonfinite) &&
-         begins(d.ours_nonfinite) &&
+         is_point(d.first_not_reproduced) && is_point(d.first_without_effect) &&
+         begins(d.trace_nonfinite) && begins(d.ours_nonfinite) &&
          std::all_of(d.alignment.other_tokens.begin(),
                      d.alignment.other_tokens.end(), in_trace) &&
          (rounding == nullptr ||

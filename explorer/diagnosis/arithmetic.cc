@@ -4,74 +4,28 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "explorer/diagnosis/arithmetic_presets.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
+#include "explorer/diagnosis/run_ratio.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "kernels/base/format.h"
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 
 namespace ulpscope {
 namespace {
-
-constexpr ArithmeticPreset kPresets[] = {
-    {"f64", "oracle", "f64 throughout", Format::kF64, false},
-    {"torch-f64", "oracle,rmsnorm=f32,softmax=f32,rope=f32",
-     "transformers in float64, whose norms, softmax and RoPE are in f32",
-     Format::kF64, true},
-    {"f32", "f32", "f32", Format::kF32, true},
-    {"torch-bf16", "torch-bf16", "PyTorch's eager bf16", Format::kBF16, true},
-    {"torch-f16", "torch-f16", "PyTorch's eager f16", Format::kF16, true},
-    // Those of other engines are tried where their results are the trace's.
-    {"torch-bf16-sdpa", "torch-bf16-sdpa", "PyTorch's bf16, fused attention",
-     Format::kBF16, true},
-    {"torch-f16-sdpa", "torch-f16-sdpa", "PyTorch's f16, fused attention",
-     Format::kF16, true},
-    {"vllm-bf16", "vllm-bf16", "vLLM's fused bf16", Format::kBF16, true},
-    {"vllm-h100-bf16", "vllm-h100-bf16", "vLLM's fused bf16 on H100",
-     Format::kBF16, true},
-    {"autocast-bf16", "autocast-bf16", "PyTorch's autocast to bf16",
-     Format::kF32, true},
-    {"llama.cpp-cpu", "llama.cpp-cpu", "llama.cpp on x86-64", Format::kF32,
-     true},
-    {"llama.cpp-cpu-flash", "llama.cpp-cpu-flash",
-     "llama.cpp on x86-64, flash attention", Format::kF32, true},
-    {"llama.cpp-cpu-f32-cache", "llama.cpp-cpu,kv=f32",
-     "llama.cpp on x86-64, f32 cache", Format::kF32, true},
-    {"f32-f16-kv-cache", "kv=f16", "f32 with an f16 cache", Format::kF32, true},
-    {"f32-bf16-kv-cache", "kv=bf16", "f32 with a bf16 cache", Format::kF32,
-     true},
-    {"f32-fp8-kv-cache", "kv=fp8", "f32 with an FP8 cache", Format::kF32, true},
-    {"f32-int8-kv-cache", "kv=int8", "f32 with an int8 cache", Format::kF32,
-     true},
-    {"f32-q8_0-kv-cache", "kv=q8_0", "f32 with a Q8_0 cache", Format::kF32,
-     true},
-    {"f32-q4_0-kv-cache", "kv=q4_0", "f32 with a Q4_0 cache", Format::kF32,
-     true},
-    {"torch-bf16-fp8-kv-cache", "torch-bf16,kv=fp8",
-     "PyTorch's eager bf16 with an FP8 cache", Format::kBF16, true},
-};
-constexpr size_t kF32Preset = 2;
-constexpr size_t kTriedAlways = 5;
-
-std::vector<ArithmeticPreset> TriedFor(Format held) {
-  std::vector<ArithmeticPreset> presets;
-  for (size_t p = 0; p < std::size(kPresets); ++p) {
-    if (p < kTriedAlways || kPresets[p].result == held) {
-      presets.push_back(kPresets[p]);
-    }
-  }
-  return presets;
-}
 
 // A preset is the better one if it comes nearer by so many bits on average, or
 // about as near and explains more points. (How many it explains does not come
@@ -101,17 +55,49 @@ double BitsNearer(const AlignedTrace& trace,
                    : -std::numeric_limits<double>::infinity();
 }
 
+// Of presets whose runs are not equally far from the oracle, one is left out if
+// it is by so many bits farther from being as far as the trace than the best,
+// which is to be within the second. A mistake of the trace's program would make
+// all of them differ.
+constexpr double kRunBits = 2;
+
 // The plain arithmetic whose results are of a format.
 size_t PresetOf(absl::Span<const ArithmeticPreset> presets, Format result) {
-  size_t p = kF32Preset;
+  size_t p = 0;
+  // The first of f64 is the one without any f32.
   while (presets[p].result != result) ++p;
   return p;
+}
+
+Belief BeliefIn(const ArithmeticPreset& preset, size_t num_layers) {
+  Belief belief;
+  belief.preset = preset.name;
+  belief.arithmetic = *Plan::Parse(preset.plan, num_layers);
+  belief.plan = belief.arithmetic;
+  belief.rope_angles_f32 = preset.rope_angles_f32;
+  return belief;
+}
+
+// The share of the points that tell a format whose values the preset makes:
+// those of its format, and whatever its ops in f32 do.
+double ShareHeld(const AlignedTrace& trace, const ArithmeticPreset& preset,
+                 const Plan& plan) {
+  if (!Has16Bits(preset.result)) return trace.ShareHeld(preset.result);
+  size_t held = 0, all = 0;
+  for (const Point& point : trace.points()) {
+    if (!point.tells_format()) continue;
+    ++all;
+    const Format result = plan.Get(point.layer, point.op).info().result;
+    held += Holds(Has16Bits(result) ? preset.result : result, point.held_by);
+  }
+  return all == 0 ? 1 : static_cast<double>(held) / static_cast<double>(all);
 }
 
 struct Option {
   size_t preset = 0;
   bool stored_rounded = false;
   Fit fit;
+  std::optional<RunRatio> ratio;
 };
 
 bool IsBetter(absl::Span<const ArithmeticPreset> presets,
@@ -127,143 +113,206 @@ bool IsBetter(absl::Span<const ArithmeticPreset> presets,
   const double bits = best.fit.mean_log2 - challenger.fit.mean_log2;
   // An engine may differ at few points, where it is nearer (kEngineBits). What
   // it rounds within an op widens what it explains, which so says nothing.
-  if (challenger.preset >= kTriedAlways) return bits > 0;
+  if (!presets[challenger.preset].plain) return bits > 0;
   if (std::fabs(bits) > kBitsMatter) return bits > 0;
   if (challenger.stored_rounded && best.fit.flips_known) return true;
   return challenger.fit.explained > best.fit.explained;
 }
 
-}  // namespace
-
-absl::Span<const ArithmeticPreset> ArithmeticPresets() { return kPresets; }
-
-Belief BeliefIn(absl::string_view preset, size_t num_layers) {
-  const auto* const found = std::find_if(
-      std::begin(kPresets), std::end(kPresets),
-      [preset](const ArithmeticPreset& p) { return preset == p.name; });
-  Belief belief;
-  belief.preset = found->name;
-  belief.plan = *Plan::Parse(found->plan, num_layers);
-  belief.rope_angles_f32 = found->rope_angles_f32;
-  return belief;
-}
-
-absl::StatusOr<ArithmeticFindings> FindArithmetic(
-    const ReplaySetting& setting, WeightSets& weights,
-    const AlignedTrace& trace, const std::vector<Hypothesis>& accepted) {
-  const std::vector<ArithmeticPreset> presets = TriedFor(trace.format());
-  const size_t num_layers = weights.original().layers.size();
-  // Of each preset the belief that it is, with what is accepted of variants.
-  std::vector<Belief> beliefs;
-  for (const ArithmeticPreset& preset : presets) {
-    beliefs.push_back(With(BeliefIn(preset.name, num_layers), accepted));
-  }
-  const PerturbedTrace perturbed(trace, UnitRoundoff(trace.format()));
-  const Plan oracle = Plan::Oracle(num_layers);
-  Variant exact = beliefs.front().variant();
-  exact.rope_angles_f32 = false;
-  std::vector<Candidate> candidates = {{oracle, exact, &trace}};
-  const Format held = trace.format();
-  for (size_t p = 0; p < beliefs.size(); ++p) {
-    const bool finer = UnitRoundoff(presets[p].result) < UnitRoundoff(held);
-    candidates.push_back(
-        {beliefs[p].plan, beliefs[p].variant(), &trace, finer});
-  }
-  candidates.push_back({oracle, exact, &perturbed});
-  const auto set = weights.Get(beliefs.front().weights());
-  if (!set.ok()) return set.status();
-  const auto residuals =
-      MeasureCandidates(setting, **set, trace, candidates, "arithmetic");
-  if (!residuals.ok()) return residuals.status();
-  const std::vector<Residual>& f32 = (*residuals)[1 + kF32Preset];
-  const std::vector<Residual>& stored = residuals->back();
-
-  std::vector<Option> fits;  // of all presets, of which some are options
-  for (size_t p = 0; p < presets.size(); ++p) {
-    const bool finer = UnitRoundoff(presets[p].result) < UnitRoundoff(held);
-    fits.push_back({p, finer,
-                    FitOf(trace, beliefs[p].plan, (*residuals)[1 + p], f32,
-                          finer ? &stored : nullptr)});
-  }
-  std::vector<Option> options;
-  for (size_t p = 0; p < presets.size(); ++p) {
-    const double held_share = trace.ShareHeld(presets[p].result);
-    // A coarser arithmetic cannot have made them, and a much finer one would
-    // have been rounded when they were written.
-    if (held_share < kMostPoints) continue;
-    const bool other_16_bits =
-        presets[p].result != held &&
-        UnitRoundoff(presets[p].result) > UnitRoundoff(Format::kF32) &&
-        held_share < 1;
-    // What f64 computed and f32 keeps cannot be told from f32: replays under
-    // f32 are two roundings away from an f32 trace, those under f64 one.
-    const bool finer_than_f32 =
-        presets[p].result == Format::kF64 && held != Format::kF64;
-    const bool unlikely_engine =
-        p >= kTriedAlways &&
-        BitsNearer(trace, (*residuals)[1 + p],
-                   (*residuals)[1 + PresetOf(presets, held)]) < kEngineBits;
-    if (!other_16_bits && !finer_than_f32 && !unlikely_engine) {
-      options.push_back(fits[p]);
+class ArithmeticSearch {
+ public:
+  ArithmeticSearch(const ReplaySetting& setting, WeightSets& weights,
+                   const AlignedTrace& trace,
+                   const std::vector<Hypothesis>& accepted)
+      : setting_(setting),
+        weights_(weights),
+        trace_(trace),
+        presets_(ArithmeticPresetsFor(trace)) {
+    const size_t num_layers = weights.original().layers.size();
+    for (const ArithmeticPreset& preset : presets_) {
+      beliefs_.push_back(With(BeliefIn(preset, num_layers), accepted));
+      beliefs_.back().stored_rounded =
+          UnitRoundoff(preset.result) < UnitRoundoff(trace.format());
     }
   }
+
+  absl::StatusOr<ArithmeticFindings> Run() {
+    absl::Status status = Replay();
+    if (!status.ok()) return status;
+    FindOptions();
+    status = AddRatios();
+    if (!status.ok()) return status;
+    TakeBest();
+    return Findings();
+  }
+
+ private:
+  absl::Status Replay() {
+    const PerturbedTrace perturbed(trace_, UnitRoundoff(trace_.format()));
+    const Plan oracle = Plan::Oracle(weights_.original().layers.size());
+    Variant exact = beliefs_.front().variant();
+    exact.rope_angles_f32 = false;
+    std::vector<Candidate> candidates = {{oracle, exact, &trace_}};
+    for (const Belief& belief : beliefs_) {
+      candidates.push_back(
+          {belief.plan, belief.variant(), &trace_, belief.stored_rounded});
+    }
+    candidates.push_back({oracle, exact, &perturbed});
+    const auto set = weights_.Get(beliefs_.front().weights());
+    if (!set.ok()) return set.status();
+    auto residuals =
+        MeasureCandidates(setting_, **set, trace_, candidates, "arithmetic");
+    if (!residuals.ok()) return residuals.status();
+    residuals_ = *std::move(residuals);
+    const std::vector<Residual>& f32 = Of(PresetOf(presets_, Format::kF32));
+    for (size_t p = 0; p < presets_.size(); ++p) {
+      fits_.push_back(
+          {p, beliefs_[p].stored_rounded,
+           FitOf(trace_, beliefs_[p].plan, Of(p), f32,
+                 beliefs_[p].stored_rounded ? &residuals_.back() : nullptr),
+           std::nullopt});
+    }
+    return absl::OkStatus();
+  }
+
+  const std::vector<Residual>& Of(size_t preset) const {
+    return residuals_[1 + preset];
+  }
+
+  double Share(size_t preset) const {
+    return ShareHeld(trace_, presets_[preset], beliefs_[preset].arithmetic);
+  }
+
+  void FindOptions() {
+    const Format held = trace_.format();
+    for (size_t p = 0; p < presets_.size(); ++p) {
+      const ArithmeticPreset& preset = presets_[p];
+      // A coarser arithmetic cannot have made them, and a much finer one would
+      // have been rounded when they were written.
+      if (Share(p) < kMostPoints) continue;
+      const bool other_16_bits =
+          preset.result != held && Has16Bits(preset.result) && Share(p) < 1;
+      // What f64 computed and f32 keeps cannot be told from f32: replays under
+      // f32 are two roundings away from an f32 trace, those under f64 one.
+      const bool finer_than_f32 =
+          preset.result == Format::kF64 && held != Format::kF64;
+      const bool unlikely_engine =
+          !preset.plain &&
+          BitsNearer(trace_, Of(p), Of(PresetOf(presets_, held))) < kEngineBits;
+      if (!other_16_bits && !finer_than_f32 && !unlikely_engine) {
+        options_.push_back(fits_[p]);
+      }
+    }
+  }
+
+  absl::Status AddRatios() {
+    std::vector<Belief> beliefs;
+    for (const Option& option : options_) {
+      beliefs.push_back(beliefs_[option.preset]);
+    }
+    const auto ratios = RunRatios(setting_, weights_, trace_, beliefs);
+    if (!ratios.ok()) return ratios.status();
+    for (size_t i = 0; i < options_.size(); ++i) {
+      options_[i].ratio = (*ratios)[i];
+    }
+    return absl::OkStatus();
+  }
+
   // The one whose format is the values' is taken unless another is better.
-  absl::c_stable_sort(options, [](const Option& a, const Option& b) {
-    return a.stored_rounded < b.stored_rounded;
-  });
-  size_t best = 0;
-  for (size_t i = 1; i < options.size(); ++i) {
-    if (IsBetter(presets, options[i], options[best])) best = i;
+  // Those whose runs are not as far from the oracle as the trace is come last.
+  void TakeBest() {
+    double least = kRunBits;
+    bool any_agrees = false;
+    for (const Option& option : options_) {
+      if (!option.ratio.has_value()) continue;
+      any_agrees = any_agrees || option.ratio->bits() <= kRunBits;
+      least = std::min(least, option.ratio->bits());
+    }
+    // Where bits are known they tell.
+    const auto is_likely = [&](const Option& option) {
+      return !any_agrees || !option.ratio.has_value() ||
+             option.fit.bit_for_bit || option.ratio->bits() <= least + kRunBits;
+    };
+    absl::c_stable_sort(options_, [&](const Option& a, const Option& b) {
+      if (is_likely(a) != is_likely(b)) return is_likely(a);
+      return a.stored_rounded < b.stored_rounded;
+    });
+    size_t best = 0;
+    for (size_t i = 1; i < options_.size() && is_likely(options_[i]); ++i) {
+      if (IsBetter(presets_, options_[i], options_[best])) best = i;
+    }
+    std::swap(options_[0], options_[best]);
   }
-  std::swap(options[0], options[best]);
 
-  ArithmeticFindings findings;
-  const Option& taken = options.front();
-  findings.belief = beliefs[taken.preset];
-  findings.belief.stored_rounded = taken.stored_rounded;
-  findings.arithmetic.name = presets[taken.preset].name;
-  findings.arithmetic.plan = findings.belief.plan.Text();
-  findings.arithmetic.stored_rounded = taken.stored_rounded;
-  std::vector<size_t> order = {taken.preset};
-  for (size_t i = 1; i < options.size(); ++i) {
-    order.push_back(options[i].preset);
-    // A search for each would take long, and what engines round within an op
-    // explains much: those that come no nearer are left out.
-    if (options[i].preset >= kTriedAlways &&
-        options[i].fit.mean_log2 >= taken.fit.mean_log2) {
-      continue;
+  ArithmeticFindings Findings() const {
+    ArithmeticFindings findings;
+    const Option& taken = options_.front();
+    findings.belief = beliefs_[taken.preset];
+    findings.arithmetic.name = presets_[taken.preset].name;
+    findings.arithmetic.plan = findings.belief.plan.Text();
+    findings.arithmetic.stored_rounded = taken.stored_rounded;
+    std::vector<size_t> order = {taken.preset};
+    for (size_t i = 1; i < options_.size(); ++i) {
+      const Option& option = options_[i];
+      order.push_back(option.preset);
+      // A search for each would take long, and what engines round within an op
+      // explains much: those that come no nearer are left out.
+      if (!presets_[option.preset].plain &&
+          option.fit.mean_log2 >= taken.fit.mean_log2) {
+        continue;
+      }
+      findings.alternatives.push_back(beliefs_[option.preset]);
     }
-    findings.alternatives.push_back(beliefs[options[i].preset]);
-    findings.alternatives.back().stored_rounded = options[i].stored_rounded;
-  }
-  for (size_t p = 0; p < presets.size(); ++p) {
-    if (!absl::c_linear_search(order, p)) {
-      order.push_back(p);
+    for (size_t p = 0; p < presets_.size(); ++p) {
+      if (!absl::c_linear_search(order, p)) order.push_back(p);
     }
+    for (const size_t p : order) {
+      Arithmetic::Preset row;
+      row.name = presets_[p].name;
+      row.plan = beliefs_[p].plan.Text();
+      row.holds_values = Share(p) >= kMostPoints;
+      row.points_explained = fits_[p].fit.explained;
+      row.mean_log2_distance = fits_[p].fit.mean_log2;
+      findings.arithmetic.presets.push_back(std::move(row));
+    }
+    for (size_t i = 0; i < trace_.points().size(); ++i) {
+      findings.closest.push_back(presets_[NearestAt(i, taken.preset)].name);
+    }
+    return findings;
   }
-  for (const size_t p : order) {
-    Arithmetic::Preset row;
-    row.name = presets[p].name;
-    row.plan = beliefs[p].plan.Text();
-    row.holds_values = trace.ShareHeld(presets[p].result) >= kMostPoints;
-    row.points_explained = fits[p].fit.explained;
-    row.mean_log2_distance = fits[p].fit.mean_log2;
-    findings.arithmetic.presets.push_back(std::move(row));
-  }
-  for (size_t i = 0; i < trace.points().size(); ++i) {
-    // Of equally near ones the one that was taken.
-    size_t nearest = taken.preset;
-    double least = Log2Distance(trace, i, (*residuals)[1 + nearest][i]);
-    for (size_t p = 0; p < presets.size(); ++p) {
-      const double distance = Log2Distance(trace, i, (*residuals)[1 + p][i]);
+
+  // Of equally near ones the one that was taken.
+  size_t NearestAt(size_t point, size_t taken) const {
+    size_t nearest = taken;
+    double least = Log2Distance(trace_, point, Of(nearest)[point]);
+    for (size_t p = 0; p < presets_.size(); ++p) {
+      const double distance = Log2Distance(trace_, point, Of(p)[point]);
       if (distance < least) {
         least = distance;
         nearest = p;
       }
     }
-    findings.closest.emplace_back(presets[nearest].name);
+    return nearest;
   }
-  return findings;
+
+  const ReplaySetting& setting_;
+  WeightSets& weights_;
+  const AlignedTrace& trace_;
+  const std::vector<ArithmeticPreset> presets_;
+  // [preset], with what is accepted of variants.
+  std::vector<Belief> beliefs_;
+  // The oracle's, then [preset], then the oracle's from a perturbed trace.
+  Residuals residuals_;
+  std::vector<Option> fits_;     // [preset]
+  std::vector<Option> options_;  // of these, the best first in the end
+};
+
+}  // namespace
+
+absl::StatusOr<ArithmeticFindings> FindArithmetic(
+    const ReplaySetting& setting, WeightSets& weights,
+    const AlignedTrace& trace, const std::vector<Hypothesis>& accepted) {
+  return ArithmeticSearch(setting, weights, trace, accepted).Run();
 }
 
 }  // namespace ulpscope

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "explorer/diagnosis/replay.h"
 #include "explorer/error/run.h"
 #include "kernels/measure/norms.h"
+#include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/checkpoint.h"
@@ -40,6 +42,13 @@ std::optional<WeightRounding> Belief::weights() const {
     if (hypothesis.weights.has_value()) return hypothesis.weights;
   }
   return std::nullopt;
+}
+
+Belief ArithmeticOf(const Belief& belief) {
+  Belief bare = belief;
+  bare.plan = belief.arithmetic;
+  bare.accepted.clear();
+  return bare;
 }
 
 Belief With(const Belief& belief, absl::Span<const Hypothesis> hypotheses) {
@@ -155,7 +164,11 @@ Fit FitOf(const AlignedTrace& trace, const Plan& plan,
           const std::vector<Residual>& own, const std::vector<Residual>& f32,
           const std::vector<Residual>* stored) {
   Fit fit;
-  size_t known = 0;  // points of which Flips are
+  struct Known {  // points of which Flips are
+    size_t points = 0, reproduced = 0;
+  };
+  std::map<Op, Known> known_of_op;
+  size_t known = 0;
   fit.residuals = own;
   for (size_t i = 0; i < own.size(); ++i) {
     const Point& point = trace.points()[i];
@@ -169,17 +182,23 @@ Fit FitOf(const AlignedTrace& trace, const Plan& plan,
       ++known;
       const double different =
           static_cast<double>(own[i].elements - own[i].identical);
-      fit.points.back().reproduced = different <= flips.allowed;
+      const bool reproduced = different <= flips.allowed;
+      fit.points.back().reproduced = reproduced;
+      Known& of_op = known_of_op[point.op];
+      ++of_op.points;
+      of_op.reproduced += reproduced;
     }
     if (fit.points.back().reproduced) ++fit.reproduced;
     fit.mean_log2 += Log2Distance(trace, i, own[i]);
   }
-  const size_t not_reproduced = fit.points.size() - fit.reproduced;
   // Of most points: of states between layers alone it says nothing.
   fit.flips_known = 2 * known > fit.points.size();
-  fit.bit_for_bit =
-      fit.flips_known && static_cast<double>(not_reproduced) <=
-                             (1 - kMostPoints) * static_cast<double>(known);
+  size_t ops_reproduced = 0;
+  for (const auto& [op, of_op] : known_of_op) {
+    ops_reproduced += static_cast<double>(of_op.reproduced) >=
+                      kMostPoints * static_cast<double>(of_op.points);
+  }
+  fit.bit_for_bit = fit.flips_known && 2 * ops_reproduced >= known_of_op.size();
   fit.mean_log2 /= static_cast<double>(std::max<size_t>(1, own.size()));
   return fit;
 }

@@ -24,7 +24,8 @@ namespace ulpscope {
 // What the program that wrote a trace is believed to compute.
 struct Belief {
   std::string preset;  // ArithmeticPreset
-  Plan plan{0};        // its plan, with the accepted entries
+  Plan arithmetic{0};  // its plan
+  Plan plan{0};        // the same with the accepted entries
   bool rope_angles_f32 = false;
   // The values were rounded once more when they were written.
   bool stored_rounded = false;
@@ -33,6 +34,9 @@ struct Belief {
   Variant variant() const;
   std::optional<WeightRounding> weights() const;
 };
+
+// The belief without anything that was accepted: the arithmetic alone.
+Belief ArithmeticOf(const Belief& belief);
 
 // The belief with more, one after the other.
 Belief With(const Belief& belief, absl::Span<const Hypothesis> hypotheses);
@@ -71,8 +75,8 @@ struct Fit {
 // rounds an element the other way now and then. `expected` is how often, by the
 // f32 plan's own error on the same inputs; four times that, six standard
 // deviations and six elements are allowed. A replay that reproduces most points
-// like that is to reproduce them all; one that does not is of another program,
-// and says nothing.
+// of half of the ops like that is to reproduce them all; one that does not is
+// of another program, and says nothing.
 struct Flips {
   bool known = false;
   double expected = 0;

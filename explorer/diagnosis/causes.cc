@@ -13,7 +13,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_format.h"
-#include "explorer/diagnosis/arithmetic.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
@@ -63,10 +62,8 @@ class Confirming {
 
  private:
   Belief Without(const std::string& id) const {
-    const Belief& whole = search_.belief;
-    Belief belief = BeliefIn(whole.preset, whole.plan.num_layers());
-    belief.stored_rounded = whole.stored_rounded;
-    for (const Hypothesis& h : whole.accepted) {
+    Belief belief = ArithmeticOf(search_.belief);
+    for (const Hypothesis& h : search_.belief.accepted) {
       if (h.id != id) belief = With(belief, {h});
     }
     return belief;
@@ -296,24 +293,59 @@ class Comparisons {
 
 }  // namespace
 
-absl::StatusOr<std::vector<DiagnosedCause>> CausesOf(
+Confirmation ConfirmationOf(const DiagnosedCause& c) {
+  Confirmation of;
+  if (c.points > 0 && c.replay_without > 0) {
+    const bool confirms =
+        c.replay_with < c.replay_without &&
+        (c.identical_with.has_value() ? c.identical_with > c.identical_without
+                                      : c.replay_without > 1);
+    (confirms ? of.by : of.not_by).push_back("replay");
+  }
+  if (c.kind != CauseKind::kEquivalent && c.run_without > 0 &&
+      c.run_with.has_value()) {
+    (c.run_with < c.run_without ? of.by : of.not_by).push_back("run");
+  }
+  return of;
+}
+
+absl::StatusOr<std::vector<DiagnosedCause>> ComparisonsOf(
     const ReplaySetting& setting, WeightSets& weights,
     const TracedValues& trace, const AlignedTrace& aligned,
-    const SearchResult& search, const Alignment& alignment) {
-  auto found =
-      Comparisons(setting, weights, trace, aligned, search.belief, alignment)
-          .Find();
-  if (!found.ok()) return found.status();
-  std::vector<DiagnosedCause> causes = *std::move(found);
-  Confirming confirming(setting, weights, aligned, search);
-  for (const Hypothesis& hypothesis : search.belief.accepted) {
-    // What is finer than the arithmetic is a description of it.
-    if (!hypothesis.coarser) continue;
-    auto cause = confirming.Confirm(hypothesis);
-    if (!cause.ok()) return cause.status();
-    causes.push_back(*std::move(cause));
+    const Belief& belief, const Alignment& alignment) {
+  return Comparisons(setting, weights, trace, aligned, belief, alignment)
+      .Find();
+}
+
+absl::StatusOr<std::vector<DiagnosedCause>> ConfirmCauses(
+    const ReplaySetting& setting, WeightSets& weights,
+    const AlignedTrace& aligned, bool without_effect, SearchResult& search) {
+  for (;;) {
+    std::vector<DiagnosedCause> causes;
+    std::optional<size_t> not_confirmed;
+    const std::vector<Hypothesis>& accepted = search.belief.accepted;
+    for (size_t i = 0; i < accepted.size() && !not_confirmed.has_value(); ++i) {
+      // What is finer than the arithmetic is a description of it.
+      if (!accepted[i].coarser) continue;
+      auto cause =
+          Confirming(setting, weights, aligned, search).Confirm(accepted[i]);
+      if (!cause.ok()) return cause.status();
+      if (without_effect && cause->kind == CauseKind::kImplementation) {
+        cause->kind = CauseKind::kEquivalent;
+      }
+      if (!ConfirmationOf(*cause).not_by.empty()) not_confirmed = i;
+      causes.push_back(*std::move(cause));
+    }
+    if (!not_confirmed.has_value()) return causes;
+    // Without it, so that what it seemed to explain is described instead.
+    std::vector<Hypothesis> rest = accepted;
+    rest.erase(rest.begin() + static_cast<ptrdiff_t>(*not_confirmed));
+    search.belief = With(ArithmeticOf(search.belief), rest);
+    auto fit = Evaluate(setting, weights, aligned, search.belief,
+                        "replay without a cause that is not confirmed");
+    if (!fit.ok()) return fit.status();
+    search.after = *std::move(fit);
   }
-  return causes;
 }
 
 }  // namespace ulpscope

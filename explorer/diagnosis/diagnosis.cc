@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,7 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "explorer/diagnosis/alignment.h"
 #include "explorer/diagnosis/archived_diagnosis.h"
-#include "explorer/diagnosis/arithmetic.h"
+#include "explorer/diagnosis/attempt.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/error_rows.h"
@@ -38,8 +37,6 @@
 namespace ulpscope {
 namespace {
 
-// Hypotheses that an unlikelier arithmetic may need to explain everything.
-constexpr size_t kFewCauses = 2;
 // Of a step, in the progress bar.
 constexpr size_t kStepParts = 100;
 
@@ -158,115 +155,39 @@ class Diagnosing {
     readings.insert(readings.end(), alignment.others.begin(),
                     alignment.others.end());
     for (const Alignment::Reading& reading : readings) {
-      Attempt attempt;
-      attempt.reading = reading;
-      const absl::Status status = Try(attempt);
-      if (!status.ok()) return status;
-      if (attempt_.aligned == nullptr || IsBetter(attempt, attempt_)) {
-        attempt_ = std::move(attempt);
+      auto attempt = TryReading(setting_, sets_, *values_, reading);
+      if (!attempt.ok()) return attempt.status();
+      if (attempt_.aligned == nullptr || IsBetter(*attempt, attempt_)) {
+        attempt_ = *std::move(attempt);
       }
       if (IsExplained(attempt_.search.after)) break;
     }
     d_.alignment.state_shift = attempt_.reading.state_shift;
     d_.alignment.last_state_normed = attempt_.reading.last_state_normed;
-    const Belief& belief = attempt_.search.belief;
     d_.tried = attempt_.search.tried;
-    d_.arithmetic = attempt_.arithmetic;
-    d_.arithmetic.name = belief.preset;
-    d_.arithmetic.plan = belief.plan.Text();
-    d_.arithmetic.stored_rounded = belief.stored_rounded;
-    for (const Point& point : attempt_.aligned->points()) {
-      if (point.tells_format()) ++d_.arithmetic.points_that_tell;
-    }
+    auto confirmed =
+        ConfirmCauses(setting_, sets_, *attempt_.aligned,
+                      attempt_.is_without_effect(), attempt_.search);
+    if (!confirmed.ok()) return confirmed.status();
+    confirmed_ = *std::move(confirmed);
+    FillArithmetic();
     FillPoints();
     return absl::OkStatus();
   }
 
-  // What comes of one reading of the trace.
-  struct Attempt {
-    Alignment::Reading reading;
-    std::unique_ptr<AlignedTrace> aligned;
-    Arithmetic arithmetic;
-    std::vector<std::string> closest;
-    SearchResult search;
-  };
-
-  // Values that were computed in f32 and kept in 16 bits, but for one group of
-  // ops after the other that runs in 16 bits: that is the 16-bit arithmetic.
-  static bool IsPatchwork(const Belief& belief) {
-    return belief.stored_rounded &&
-           absl::c_count_if(belief.accepted, [](const Hypothesis& hypothesis) {
-             return !hypothesis.plan_entry.empty() && hypothesis.coarser;
-           }) >= 2;
-  }
-
-  static bool IsExplained(const Fit& fit) {
-    return fit.explained == fit.points.size();
-  }
-
-  static bool IsBetter(const Attempt& a, const Attempt& b) {
-    // The points are the same, but for their places.
-    const size_t left_a =
-        a.search.after.points.size() - a.search.after.explained;
-    const size_t left_b =
-        b.search.after.points.size() - b.search.after.explained;
-    if (left_a != left_b) return left_a < left_b;
-    return a.search.after.mean_log2 < b.search.after.mean_log2;
-  }
-
-  // Under the likeliest arithmetic; if that leaves something unexplained, under
-  // the others that could have made the values, of which one is taken if it
-  // explains everything.
-  absl::Status Try(Attempt& attempt) {
-    attempt.aligned = std::make_unique<AlignedTrace>(
-        *values_, d_.num_layers, attempt.reading.state_shift,
-        attempt.reading.last_state_normed);
-    const AlignedTrace& aligned = *attempt.aligned;
-    auto found = FindArithmetic(setting_, sets_, aligned, {});
-    if (!found.ok()) return found.status();
-    attempt.arithmetic = found->arithmetic;
-    attempt.closest = found->closest;
-    std::vector<Belief> beliefs = {found->belief};
-    beliefs.insert(beliefs.end(), found->alternatives.begin(),
-                   found->alternatives.end());
-    for (const Belief& belief : beliefs) {
-      auto result = SearchHypotheses(setting_, sets_, aligned, belief);
-      if (!result.ok()) return result.status();
-      if (IsPatchwork(result->belief) && beliefs.size() > 1) continue;
-      const bool first = attempt.search.after.points.empty();
-      const bool all = IsExplained(result->after);
-      if (first || (all && result->belief.accepted.size() <= kFewCauses)) {
-        attempt.search = *std::move(result);
-      }
-      if (all) break;
+  void FillArithmetic() {
+    const Belief& belief = attempt_.search.belief;
+    d_.arithmetic = attempt_.arithmetic;
+    d_.arithmetic.name = belief.preset;
+    d_.arithmetic.plan = belief.plan.Text();
+    d_.arithmetic.stored_rounded = belief.stored_rounded;
+    if (attempt_.ratio_with_causes.has_value()) {
+      d_.arithmetic.run_ratio = attempt_.ratio_with_causes->of_points;
     }
-    return LookAgain(attempt);
-  }
-
-  // A cause may have hidden what the arithmetic is.
-  absl::Status LookAgain(Attempt& attempt) {
-    if (attempt.search.belief.accepted.empty()) return absl::OkStatus();
-    auto found = FindArithmetic(setting_, sets_, *attempt.aligned,
-                                attempt.search.belief.accepted);
-    if (!found.ok()) return found.status();
-    if (found->belief.preset == attempt.search.belief.preset &&
-        found->belief.stored_rounded == attempt.search.belief.stored_rounded) {
-      return absl::OkStatus();
+    d_.arithmetic.agrees_with_run = attempt_.agrees_with_run();
+    for (const Point& point : attempt_.aligned->points()) {
+      if (point.tells_format()) ++d_.arithmetic.points_that_tell;
     }
-    Belief bare = BeliefIn(found->belief.preset, d_.num_layers);
-    bare.stored_rounded = found->belief.stored_rounded;
-    auto result = SearchHypotheses(setting_, sets_, *attempt.aligned, bare);
-    if (!result.ok()) return result.status();
-    if (IsPatchwork(result->belief)) return absl::OkStatus();
-    const size_t now = attempt.search.after.explained;
-    if (result->after.explained > now ||
-        (result->after.explained == now &&
-         result->belief.accepted.size() <=
-             attempt.search.belief.accepted.size() &&
-         result->after.mean_log2 < attempt.search.after.mean_log2)) {
-      attempt.search = *std::move(result);
-    }
-    return absl::OkStatus();
   }
 
   void FillPoints() {
@@ -307,9 +228,10 @@ class Diagnosing {
       if (result.differs && !d_.first_difference.has_value()) {
         d_.first_difference = i;
       }
-      if (result.still_differs && !d_.first_unexplained.has_value()) {
-        d_.first_unexplained = i;
-      }
+      std::optional<size_t>& first_left = attempt_.is_without_effect()
+                                              ? d_.first_without_effect
+                                              : d_.first_unexplained;
+      if (result.still_differs && !first_left.has_value()) first_left = i;
       d_.points.push_back(std::move(result));
     }
   }
@@ -325,10 +247,11 @@ class Diagnosing {
   }
 
   absl::Status NameCauses() {
-    auto causes = CausesOf(setting_, sets_, *values_, *attempt_.aligned,
-                           attempt_.search, d_.alignment);
+    auto causes = ComparisonsOf(setting_, sets_, *values_, *attempt_.aligned,
+                                attempt_.search.belief, d_.alignment);
     if (!causes.ok()) return causes.status();
     d_.causes = *std::move(causes);
+    d_.causes.insert(d_.causes.end(), confirmed_.begin(), confirmed_.end());
     return absl::OkStatus();
   }
 
@@ -379,7 +302,8 @@ class Diagnosing {
   const ReplaySetting setting_;
   WeightSets sets_;
   std::optional<TracedValues> values_;
-  Attempt attempt_;  // that was taken
+  Attempt attempt_;                        // that was taken
+  std::vector<DiagnosedCause> confirmed_;  // of the trace's program
   Diagnosis d_;
   size_t num_steps_ = 0;
   size_t steps_done_ = 0;

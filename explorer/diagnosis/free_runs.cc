@@ -1,6 +1,8 @@
 #include "explorer/diagnosis/free_runs.h"
 
+#include <cmath>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -24,16 +26,38 @@ constexpr double kMostStates = 0.75;
 int NearerToOracle(const std::vector<StateDistance>& states) {
   size_t trace = 0, ours = 0, all = 0;
   for (const StateDistance& state : states) {
-    if (state.layer == 0 || !state.is_finite()) continue;
+    if (state.op == Op::kEmbed) continue;
+    // What neither is finite at says nothing.
+    if (!std::isfinite(state.trace_to_oracle) && state.trace_nonfinite == 0) {
+      continue;
+    }
     ++all;
-    if (state.trace_to_oracle * kNearer <= state.ours_to_oracle) ++trace;
-    if (state.ours_to_oracle * kNearer <= state.trace_to_oracle) ++ours;
+    const int nearer = state.NearerBy(kNearer);
+    if (nearer > 0) ++trace;
+    if (nearer < 0) ++ours;
   }
   const auto most = [all](size_t count) {
     return all > 0 &&
            static_cast<double>(count) >= kMostStates * static_cast<double>(all);
   };
   return most(trace) ? 1 : most(ours) ? -1 : 0;
+}
+
+bool IsState(Op op) {
+  return op == Op::kEmbed || op == Op::kMlpResidual || op == Op::kFinalNorm;
+}
+
+// The ops at which runs are compared: states, if there is one after a layer;
+// else the logits; else whatever there is.
+std::function<bool(Op)> ComparedOps(const AlignedTrace& trace) {
+  bool any_state = false, any_logits = false;
+  for (const Point& point : trace.points()) {
+    any_state = any_state || (IsState(point.op) && point.op != Op::kEmbed);
+    any_logits = any_logits || point.op == Op::kLmHead;
+  }
+  if (any_state) return IsState;
+  if (!any_logits) return [](Op) { return true; };
+  return [](Op op) { return op == Op::kEmbed || op == Op::kLmHead; };
 }
 
 }  // namespace
@@ -63,19 +87,21 @@ absl::StatusOr<FreeRuns> CompareFreeRuns(const ReplaySetting& setting,
       "run of the trace's arithmetic");
   if (!emulated.ok()) return emulated.status();
   FreeRuns runs;
+  const auto compared = ComparedOps(trace);
   for (size_t i = 0; i < trace.points().size(); ++i) {
     const Point& point = trace.points()[i];
     const Residual& ours = (*own)[1][i];
     const Residual& emulation = (*emulated)[1][i];
     Count(ours.ours_nonfinite, i, runs.ours_nonfinite);
-    if (point.op != Op::kEmbed && point.op != Op::kMlpResidual &&
-        point.op != Op::kFinalNorm) {
-      continue;
-    }
+    if (!compared(point.op)) continue;
     StateDistance state;
+    state.op = point.op;
     state.normed = point.op == Op::kFinalNorm;
     state.layer = state.normed ? num_layers : point.layer;
-    // These two compute every state.
+    state.elements = ours.elements;
+    state.trace_nonfinite = (*own)[0][i].theirs_nonfinite;
+    state.ours_nonfinite = ours.own_nonfinite;
+    // These two compute every op.
     state.trace_to_oracle = RelativeDistance(point, (*own)[0][i]).value();
     state.ours_to_oracle = RelativeOwnDistance(point, ours).value();
     state.trace_to_ours = RelativeDistance(point, ours).value();

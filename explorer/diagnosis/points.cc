@@ -125,9 +125,13 @@ bool AlignedTrace::HasInputs(const Point& point, size_t num_layers) const {
 }
 
 double AlignedTrace::ShareHeld(Format format) const {
+  const bool logits_alone = absl::c_none_of(points_, [](const Point& point) {
+    return point.tells_format() && point.op != Op::kLmHead;
+  });
   size_t held = 0, all = 0;
   for (const Point& point : points_) {
     if (!point.tells_format()) continue;
+    if (point.op == Op::kLmHead && !logits_alone) continue;
     ++all;
     if (Holds(format, point.held_by)) ++held;
   }

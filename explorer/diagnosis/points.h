@@ -56,7 +56,8 @@ class AlignedTrace : public GivenOutputs {
   // arithmetic, or one that they were rounded to when they were written.
   Format format() const { return format_; }
   // The share of the points that tell a format whose values this one holds; 1
-  // if there are none.
+  // if there are none. Logits count if there is nothing else: programs make
+  // them in f32 whatever the model is in.
   double ShareHeld(Format format) const;
   // Index into points(), or -1.
   int Find(size_t layer, Op op) const;

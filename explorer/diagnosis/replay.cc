@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/diagnosis/points.h"
+#include "explorer/diagnosis/traced_values.h"
 #include "kernels/base/format.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/norms.h"
@@ -55,7 +56,9 @@ void AddPart(const Residual::Part& part, Residual::Part& all) {
 std::optional<double> Relative(double squares, size_t nonfinite,
                                const Point& point, const Residual& residual) {
   if (residual.elements == 0) return std::nullopt;
-  if (point.nonfinite > 0) return std::numeric_limits<double>::quiet_NaN();
+  if (point.nonfinite > 0 && !point.any_finite) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
   if (nonfinite > 0) return std::numeric_limits<double>::infinity();
   return std::sqrt(RatioOrZero(squares, point.squares));
 }
@@ -111,12 +114,13 @@ void CompareElements(const double* theirs, const double* ours,
       if (usual) r.usual.squares += mine * mine;
     } else {
       ++r.nonfinite;
+      if (!std::isfinite(theirs[i])) ++r.theirs_nonfinite;
     }
     if (!std::isfinite(ours[i])) ++r.ours_nonfinite;
     const double own = ours[i] - first[i];
     if (!std::isfinite(own)) {
       if (!Same(ours[i], first[i])) ++r.own_nonfinite;
-    } else {
+    } else if (std::isfinite(theirs[i])) {
       const double rounding = written.unit_roundoff * ours[i];
       AddOwn(own, rounding, r.all);
       if (usual) AddOwn(own, rounding, r.usual);
@@ -131,6 +135,20 @@ void CompareElements(const double* theirs, const double* ours,
   }
   if (moved > 0) ++r.rows_moved;
   if (moved > 0 && hit >= kNearlyAll * moved) ++r.rows_hit;
+}
+
+// A row's own sums, behind those of the rows before it.
+void AddRow(const double* theirs, size_t n, const Residual& of_row,
+            Residual& residual) {
+  Residual::Row row;
+  for (size_t i = 0; i < n; ++i) {
+    if (std::isfinite(theirs[i])) row.theirs_squares += theirs[i] * theirs[i];
+  }
+  row.squares = of_row.all.squares;
+  row.own_squares = of_row.all.own_squares;
+  row.nonfinite = of_row.nonfinite;
+  row.own_nonfinite = of_row.own_nonfinite;
+  residual.rows.push_back(row);
 }
 
 class Comparer : public LockstepObserver {
@@ -175,9 +193,11 @@ class Comparer : public LockstepObserver {
             UnitRoundoff(candidates_[s].plan.Get(layer, op).info().result);
       }
       written.format = trace_.format();
-      written.ours_rounded = candidates_[s].stored_rounded;
+      // Logits may be kept in more bits than the rest.
+      const bool held = Holds(trace_.format(), point().held_by);
+      written.ours_rounded = held && candidates_[s].stored_rounded;
       written.second_rounded =
-          candidates_.size() > 1 && candidates_[1].stored_rounded;
+          held && candidates_.size() > 1 && candidates_[1].stored_rounded;
       const auto [part, is_new] =
           parts.try_emplace({written.unit_roundoff, written.ours_rounded});
       if (is_new && IsScores(op)) {
@@ -187,6 +207,9 @@ class Comparer : public LockstepObserver {
         CompareRows(first_position, rows, first, second, written, part->second);
       }
       Add(part->second, residuals_[s][point_]);
+      if (candidates_[s].given != nullptr || !IsHandedOn(op)) continue;
+      std::vector<Residual::Row>& all = residuals_[s][point_].rows;
+      all.insert(all.end(), part->second.rows.begin(), part->second.rows.end());
     }
   }
 
@@ -237,10 +260,15 @@ class Comparer : public LockstepObserver {
       if (position < tensor.first_position) continue;
       const size_t row = position - tensor.first_position;
       if (row >= theirs.rows) continue;
+      Residual of_row;
       CompareElements(theirs.Row(row), rows.Row(r),
                       RowOf(first, first_position, r, rows),
                       RowOf(second, first_position, r, rows), rows.cols,
-                      point().stands_out_from[row], written, residual);
+                      point().stands_out_from[row], written, of_row);
+      Add(of_row, residual);
+      if (IsHandedOn(point().op)) {
+        AddRow(theirs.Row(row), rows.cols, of_row, residual);
+      }
     }
   }
 
@@ -294,6 +322,7 @@ class Comparer : public LockstepObserver {
     AddPart(part.all, all.all);
     AddPart(part.usual, all.usual);
     all.nonfinite += part.nonfinite;
+    all.theirs_nonfinite += part.theirs_nonfinite;
     all.own_nonfinite += part.own_nonfinite;
     all.ours_nonfinite += part.ours_nonfinite;
     all.identical += part.identical;
@@ -318,9 +347,15 @@ class Comparer : public LockstepObserver {
 
 }  // namespace
 
+bool IsHandedOn(Op op) {
+  return op == Op::kMlpResidual || op == Op::kFinalNorm || op == Op::kLmHead;
+}
+
 std::optional<double> RelativeDistance(const Point& point,
                                        const Residual& residual) {
-  return Relative(residual.all.squares, residual.nonfinite, point, residual);
+  return Relative(residual.all.squares,
+                  residual.nonfinite - residual.theirs_nonfinite, point,
+                  residual);
 }
 
 std::optional<double> RelativeOwnDistance(const Point& point,

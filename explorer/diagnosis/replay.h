@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "explorer/diagnosis/points.h"
 #include "kernels/base/parallel.h"
+#include "model/architecture/op.h"
 #include "model/architecture/plan.h"
 #include "model/architecture/variant.h"
 #include "model/checkpoint/weights.h"
@@ -50,6 +51,7 @@ struct Residual {
   Part all, usual;
   size_t nonfinite = 0;  // elements of which just one is finite, or that are
                          // not the same infinity or NaN
+  size_t theirs_nonfinite = 0;  // of these, those that theirs is not finite at
   // The same of ours and the first candidate's; and of ours all that are not
   // finite.
   size_t own_nonfinite = 0, ours_nonfinite = 0;
@@ -62,13 +64,25 @@ struct Residual {
   // rounded the other way if ours is off by its distance from the first
   // candidate's (no less than one rounding): 2 e / spacing each.
   double flips_bf16 = 0, flips_f16 = 0;
+  // Of a run from the tokens on, at the states after layers, the final norm and
+  // the logits: the sums by row of theirs.
+  struct Row {
+    double theirs_squares = 0;
+    double squares = 0, own_squares = 0;  // as Part's, of all elements
+    size_t nonfinite = 0, own_nonfinite = 0;
+  };
+  std::vector<Row> rows;
 };
 
+// Whether a point is what a program hands on: a state after a layer, the final
+// norm's or the logits.
+bool IsHandedOn(Op op);
+
 // The relative L2 distance of a candidate from the trace at a point, and of the
-// candidate from the first one by the trace's norm; 0 / 0 is 0. None if the
-// candidate does not compute the point. NaN if values of the trace are not
-// finite: it has no norm then, and what is left of it is no measure of the
-// rest. Infinite if one of the two is finite where the other is not.
+// candidate from the first one by the trace's norm, both over the elements at
+// which the trace is finite; 0 / 0 is 0. None if the candidate does not compute
+// the point, NaN if no value of the trace is finite, infinite if the candidate
+// is not finite where the trace (the first one) is.
 std::optional<double> RelativeDistance(const Point& point,
                                        const Residual& residual);
 std::optional<double> RelativeOwnDistance(const Point& point,

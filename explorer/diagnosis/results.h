@@ -122,6 +122,13 @@ struct Arithmetic {
   // often exact, and values that are not finite are in every format. Without
   // any, the one taken says nothing.
   size_t points_that_tell = 0;
+  // Of T from the oracle, by that of a run of the arithmetic with all causes:
+  // the geometric mean over the states and logits (RunRatio). None if there are
+  // none.
+  std::optional<double> run_ratio;
+  // Whether that is within what two roundings differ by: else T was not
+  // computed so, whatever the points say.
+  bool agrees_with_run = true;
 };
 
 // Values that are infinite or NaN, of T or of a run of our plan.
@@ -131,20 +138,37 @@ struct NonFinite {
   size_t elements = 0;  // of these points
 };
 
-// 3. Who is nearer to the oracle, at a state of the stream.
+// 3. Who is nearer to the oracle, at a state of the stream; of a trace without
+// any, at its logits, or at whatever it has.
 struct StateDistance {
-  size_t layer = 0;     // 0 is the embedding
+  size_t layer = 0;  // 0 is the embedding, and what is in no layer
+  Op op = Op::kMlpResidual;
   bool normed = false;  // after the final norm
-  // L2 distances of free runs, relative to T: NaN if T is not finite, infinite
-  // if it is and a run is not.
+  // L2 distances of free runs, relative to T, over the elements at which T is
+  // finite: NaN if none is, infinite if a run is not finite where T is.
   double trace_to_oracle = 0, ours_to_oracle = 0, trace_to_ours = 0;
+  // Elements at which the oracle is finite, and T or ours is not.
+  size_t elements = 0, trace_nonfinite = 0, ours_nonfinite = 0;
   // The emulation of T's arithmetic, with causes, on our own inputs; none if it
   // does not compute this state.
   std::optional<double> emulation_to_oracle, trace_to_emulation;
 
-  // Whether it says who is nearer to the oracle.
   bool is_finite() const {
-    return std::isfinite(trace_to_oracle) && std::isfinite(ours_to_oracle);
+    return trace_nonfinite == 0 && std::isfinite(trace_to_oracle) &&
+           std::isfinite(ours_to_oracle);
+  }
+  // 1 if T is nearer to the oracle by more than this factor, -1 if ours is, 0
+  // if neither is. Whoever alone is not finite where the oracle is is farther.
+  int NearerBy(double factor) const {
+    if ((trace_nonfinite > 0) != (ours_nonfinite > 0)) {
+      return trace_nonfinite > 0 ? -1 : 1;
+    }
+    if (!std::isfinite(trace_to_oracle) || !std::isfinite(ours_to_oracle)) {
+      return 0;
+    }
+    if (trace_to_oracle == ours_to_oracle) return 0;
+    if (trace_to_oracle * factor <= ours_to_oracle) return 1;
+    return ours_to_oracle * factor <= trace_to_oracle ? -1 : 0;
   }
 };
 
@@ -166,6 +190,9 @@ enum class CauseKind {
   kImplementation,  // T's program computes something else
   kArithmetic,      // it rounds somewhere else
   kRounding,        // nothing but the arithmetic's own rounding
+  // T's program computes something else, but its results are as near the oracle
+  // as its arithmetic's rounding allows.
+  kEquivalent,
 };
 
 // 6. A cause.
@@ -240,6 +267,10 @@ struct Diagnosis {
   // points.
   std::optional<size_t> first_difference, first_unexplained;
   std::optional<size_t> first_not_reproduced;
+  // Instead of first_unexplained, where T's results are as near the oracle as
+  // its arithmetic's rounding allows: something is computed another way there,
+  // and is right in the end.
+  std::optional<size_t> first_without_effect;
   std::vector<Tried> tried;            // the best first
   std::vector<DiagnosedCause> causes;  // in the order of layers
   // Why the rounding comes to what it does: --attribute's verdict on T's

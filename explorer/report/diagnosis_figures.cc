@@ -34,7 +34,9 @@ Outcome OutcomeOf(const Diagnosis& d) {
   if (is(CauseKind::kArithmetic)) return Outcome::kRoundsElsewhere;
   if (!d.explained()) return Outcome::kUnexplained;
   if (!d.stopped_in.empty()) return Outcome::kStopped;
-  return d.points.empty() ? Outcome::kNothingMeasured : Outcome::kNoDifference;
+  if (d.points.empty()) return Outcome::kNothingMeasured;
+  return d.arithmetic.agrees_with_run ? Outcome::kNoDifference
+                                      : Outcome::kUnknownArithmetic;
 }
 
 }  // namespace
@@ -74,20 +76,6 @@ DiagnosisFigures FiguresOf(const Diagnosis& d) {
   return figures;
 }
 
-Confirmation ConfirmationOf(const DiagnosedCause& c) {
-  Confirmation of;
-  if (c.points > 0 && c.replay_without > 0) {
-    const bool confirms =
-        c.replay_with < c.replay_without &&
-        (c.replay_without > 1 || c.identical_with > c.identical_without);
-    (confirms ? of.by : of.not_by).push_back("replay");
-  }
-  if (c.run_without > 0 && c.run_with.has_value()) {
-    (c.run_with < c.run_without ? of.by : of.not_by).push_back("run");
-  }
-  return of;
-}
-
 bool IsOfProgram(const DiagnosedCause& cause) {
   return cause.kind == CauseKind::kImplementation ||
          cause.kind == CauseKind::kArithmetic;
@@ -107,17 +95,13 @@ absl::string_view StatusOf(const PointResult& point) {
                                 : "";
 }
 
-int NearerAt(const StateDistance& state) {
-  if (!state.is_finite()) return 0;
-  return state.trace_to_oracle < state.ours_to_oracle   ? 1
-         : state.ours_to_oracle < state.trace_to_oracle ? -1
-                                                        : 0;
-}
+int NearerAt(const StateDistance& state) { return state.NearerBy(1); }
 
 absl::string_view OutcomeName(Outcome outcome) {
-  constexpr absl::string_view kNames[] = {"nothing_measured", "stopped",
-                                          "unexplained",      "differs",
-                                          "rounds_elsewhere", "no_difference"};
+  constexpr absl::string_view kNames[] = {
+      "nothing_measured", "stopped",          "unexplained",
+      "differs",          "rounds_elsewhere", "unknown_arithmetic",
+      "no_difference"};
   return kNames[static_cast<size_t>(outcome)];
 }
 
@@ -128,8 +112,8 @@ absl::string_view HeldByName(HeldBy held_by) {
 }
 
 absl::string_view CauseKindName(CauseKind kind) {
-  constexpr absl::string_view kNames[] = {"comparison", "implementation",
-                                          "arithmetic", "rounding"};
+  constexpr absl::string_view kNames[] = {
+      "comparison", "implementation", "arithmetic", "rounding", "equivalent"};
   return kNames[static_cast<size_t>(kind)];
 }
 

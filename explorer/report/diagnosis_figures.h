@@ -14,12 +14,14 @@ namespace ulpscope {
 
 // What a diagnosis comes to.
 enum class Outcome {
-  kNothingMeasured,  // no output of the trace
-  kStopped,          // before anything was found
-  kUnexplained,      // nothing explains a point, and there is no cause
-  kDiffers,          // the trace's program computes something else
-  kRoundsElsewhere,  // it rounds at other places, and nothing else
-  kNoDifference,     // the arithmetic explains everything
+  kNothingMeasured,    // no output of the trace
+  kStopped,            // before anything was found
+  kUnexplained,        // nothing explains a point, and there is no cause
+  kDiffers,            // the trace's program computes something else
+  kRoundsElsewhere,    // it rounds at other places, and nothing else
+  kUnknownArithmetic,  // no point differs, but a run of the arithmetic is not
+                       // as far from the oracle as the trace
+  kNoDifference,       // the arithmetic explains everything
 };
 
 // What follows from a diagnosis and its reports say beside it.
@@ -43,15 +45,6 @@ struct DiagnosisFigures {
 
 DiagnosisFigures FiguresOf(const Diagnosis& diagnosis);
 
-// Which of a cause's confirmations were made, by "replay" and by "run", and of
-// these which confirm it and which do not. Less than what rounding allows needs
-// no cause, unless it gives the trace's bits.
-struct Confirmation {
-  std::vector<std::string> by, not_by;
-};
-
-Confirmation ConfirmationOf(const DiagnosedCause& cause);
-
 // Whether the cause is of the trace's program.
 bool IsOfProgram(const DiagnosedCause& cause);
 
@@ -62,7 +55,7 @@ double TightnessOf(const PointResult& point);
 absl::string_view StatusOf(const PointResult& point);
 
 // -1 if ours is nearer to the oracle at the state, 1 if the trace is, 0 if
-// neither is or something is not finite.
+// neither is (StateDistance::NearerBy).
 int NearerAt(const StateDistance& state);
 
 absl::string_view OutcomeName(Outcome outcome);   // "no_difference"

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/error/metrics.h"
 #include "explorer/report/diagnosis_figures.h"
@@ -103,7 +104,14 @@ Fields<Whole> DiagnosisFields() {
        &Arithmetic::stored_rounded},
       {"points_that_tell", "", kNone,
        "Points that tell what it is; if there are none it is not known.",
-       &Arithmetic::points_that_tell}};
+       &Arithmetic::points_that_tell},
+      {"run_ratio", "", Unit::kRatio,
+       "Distance of the trace from the oracle by that of a run of it, with all "
+       "causes: the geometric mean over states and logits.",
+       &Arithmetic::run_ratio},
+      {"agrees_with_run", "", kNone,
+       "Whether the trace may have been computed so as a whole.",
+       &Arithmetic::agrees_with_run}};
   AppendPart(fields, "arithmetic_", arithmetic, false,
              [](const W& w) { return &w.d.arithmetic; });
   fields.emplace_back(
@@ -122,7 +130,7 @@ Fields<Whole> DiagnosisFields() {
       {"states_nearer_ours", "", kNone, "States at which ours is nearer.",
        &DiagnosisFigures::nearer_ours},
       {"states_not_finite", "", kNone,
-       "States that do not say it, as something is not finite.",
+       "States at which something is not finite.",
        &DiagnosisFigures::states_not_finite},
       {"points_differing", "", kNone, "Points that rounding does not explain.",
        &DiagnosisFigures::differing},
@@ -154,6 +162,9 @@ Fields<Whole> DiagnosisFields() {
         &Diagnosis::first_unexplained);
   first("first_not_reproduced", "Index of the first that is not reproduced.",
         &Diagnosis::first_not_reproduced);
+  first("first_without_effect",
+        "Instead of first_unexplained, where the results are right.",
+        &Diagnosis::first_without_effect);
   const Fields<NonFinite> nonfinite = {
       {"first", "", kNone, "Index of the first point with such values.",
        &NonFinite::first},
@@ -175,7 +186,8 @@ Fields<DiagnosedCause> CauseFields() {
   return {
       {"id", "Cause", kNone, "Its name in the catalogue.", &C::id},
       {"kind", "Kind", kNone,
-       "\"comparison\", \"implementation\", \"arithmetic\" or \"rounding\".",
+       "\"comparison\", \"implementation\", \"arithmetic\", \"rounding\", or "
+       "\"equivalent\": another way to the same results.",
        [](const C& c) { return CauseKindName(c.kind); }},
       {"what", "", kNone, "What it is.", &C::what},
       {"advice", "", kNone, "What to change.", &C::advice},
@@ -243,28 +255,38 @@ Fields<ErrorRow> RowFields() {
 
 Fields<StateDistance> StateFields() {
   using S = StateDistance;
-  return {{"layer", "After layer", kNone, "0 is the embedding.", &S::layer},
-          {"normed", "Final norm", kNone, "Whether it is after the final norm.",
-           &S::normed},
-          {"trace_to_oracle", "Trace to oracle", kRelative,
-           "L2 distance by the trace's norm; NaN if the trace is not finite.",
-           &S::trace_to_oracle},
-          {"ours_to_oracle", "Ours to oracle", kRelative, "The same.",
-           &S::ours_to_oracle},
-          {"trace_to_ours", "Trace to ours", kRelative, "The same.",
-           &S::trace_to_ours},
-          {"emulation_to_oracle", "Emulation to oracle", kRelative,
-           "The same of a run of the trace's arithmetic, with all causes.",
-           &S::emulation_to_oracle},
-          {"trace_to_emulation", "Trace to emulation", kRelative, "The same.",
-           &S::trace_to_emulation},
-          {"nearer", "Nearer", kNone, "\"trace\", \"ours\", or null.",
-           [](const S& s) {
-             const int nearer = NearerAt(s);
-             return nearer == 0 ? std::nullopt
-                                : std::optional<std::string>(
-                                      nearer > 0 ? "trace" : "ours");
-           }}};
+  return {
+      {"layer", "After layer", kNone, "0 is the embedding.", &S::layer},
+      {"op", "Op", kNone, "Whose output it is.",
+       [](const S& s) { return OpName(s.op); }},
+      {"normed", "", kNone, "Whether it is after the final norm.", &S::normed},
+      {"elements", "", kNone, "That are compared.", &S::elements},
+      {"trace_not_finite", "", kNone,
+       "Of these, where the trace is not finite and the oracle is.",
+       &S::trace_nonfinite},
+      {"ours_not_finite", "", kNone,
+       "Of these, where ours is not finite and the oracle is.",
+       &S::ours_nonfinite},
+      {"trace_to_oracle", "Trace to oracle", kRelative,
+       "L2 distance by the trace's norm, where the trace is finite; NaN if "
+       "it is nowhere.",
+       &S::trace_to_oracle},
+      {"ours_to_oracle", "Ours to oracle", kRelative, "The same.",
+       &S::ours_to_oracle},
+      {"trace_to_ours", "Trace to ours", kRelative, "The same.",
+       &S::trace_to_ours},
+      {"emulation_to_oracle", "Emulation to oracle", kRelative,
+       "The same of a run of the trace's arithmetic, with all causes.",
+       &S::emulation_to_oracle},
+      {"trace_to_emulation", "Trace to emulation", kRelative, "The same.",
+       &S::trace_to_emulation},
+      {"nearer", "Nearer", kNone, "\"trace\", \"ours\", or null.",
+       [](const S& s) {
+         const int nearer = NearerAt(s);
+         return nearer == 0
+                    ? std::nullopt
+                    : std::optional<std::string>(nearer > 0 ? "trace" : "ours");
+       }}};
 }
 
 Fields<PointResult> PointFields() {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/report/diagnosis_figures.h"
 #include "explorer/report/figures.h"
@@ -81,8 +82,22 @@ std::string Verdict(const Diagnosis& d, Outcome outcome) {
                  ? "Nothing is known yet."
                  : "No implementation difference was found until it was "
                    "stopped, which does not say that there is none.";
+    case Outcome::kUnknownArithmetic:
+      return absl::StrFormat(
+          "No point differs beyond what `%s` explains, but the trace was not "
+          "computed in it: it is %s times as far from the oracle as a run of "
+          "it.",
+          d.arithmetic.name, Number(d.arithmetic.run_ratio.value_or(NAN)));
     case Outcome::kNoDifference:
       break;
+  }
+  if (d.first_without_effect.has_value()) {
+    return absl::StrCat(
+        "No implementation difference that matters: something is computed "
+        "another way, first ",
+        PlaceOf(d.points[*d.first_without_effect]),
+        ", but the results are as near the oracle as `", d.arithmetic.name,
+        "` allows.");
   }
   return absl::StrCat(
       "No implementation difference: everything in the trace is what `",
@@ -135,27 +150,43 @@ std::string AlignmentSentence(const Diagnosis& d) {
 
 std::string WhoIsRight(const Diagnosis& d, const DiagnosisFigures& figures) {
   // The embedding says nothing of who computes better.
-  const bool known = std::any_of(
-      d.states.begin(), d.states.end(), [&figures](const StateDistance& s) {
-        return s.is_finite() && (s.layer > 0 || figures.states_not_finite == 0);
-      });
-  if (!known) {
-    return "Who is right: not known, as no state after a layer is finite in "
-           "the trace, the oracle and ours.";
+  size_t known = 0, elements = 0, not_finite = 0;
+  bool of_states = true;
+  for (const StateDistance& s : d.states) {
+    if (s.op == Op::kEmbed) continue;
+    known += std::isfinite(s.trace_to_oracle) || s.trace_nonfinite > 0;
+    elements += s.elements;
+    not_finite += s.trace_nonfinite;
+    of_states = of_states && (s.op == Op::kMlpResidual || s.normed);
   }
-  return absl::StrCat(
+  if (known == 0) {
+    return "Who is right: not known, as nothing that the oracle has finite was "
+           "measured.";
+  }
+  const absl::string_view what = of_states ? "state" : "output";
+  std::string text = absl::StrCat(
       "Who is right: ",
       d.nearer_to_oracle < 0
           ? absl::StrCat("ours (`", d.plan, "`) is the more accurate one")
-      : d.nearer_to_oracle > 0 ? "the trace is the more accurate one"
-                               : "neither is twice as accurate at most states",
-      ". Of ", Plural(d.states.size(), "state"),
+      : d.nearer_to_oracle > 0
+          ? "the trace is the more accurate one"
+          : absl::StrCat("neither is twice as accurate at most ", what, "s"),
+      ". Of ", Plural(d.states.size(), what),
       ", ours is nearer to the f64 oracle at ", figures.nearer_ours,
-      ", the trace at ", figures.nearer_trace, ".",
-      d.nearer_to_oracle < 0 && d.explained() && !d.differs() &&
-              d.stopped_in.empty() && !d.trace_nonfinite.has_value()
-          ? " The two disagree because the trace rounds; ours needs no change."
-          : "");
+      ", the trace at ", figures.nearer_trace, ".");
+  if (not_finite > 0) {
+    absl::StrAppendFormat(
+        &text, " %.3g %% of the trace's values there are not finite.",
+        100 * static_cast<double>(not_finite) / static_cast<double>(elements));
+  }
+  if (d.nearer_to_oracle < 0 && d.explained() && !d.differs() &&
+      d.arithmetic.agrees_with_run && d.stopped_in.empty() &&
+      !d.trace_nonfinite.has_value()) {
+    absl::StrAppend(&text,
+                    " The two disagree because the trace rounds; ours needs no "
+                    "change.");
+  }
+  return text;
 }
 
 std::string FirstDifference(const Diagnosis& d, size_t differing) {
@@ -223,8 +254,7 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
     if (!of.has_value()) return;
     all.push_back(absl::StrCat("Not finite: ", whose, " at ", of->points,
                                " of ", Plural(d.points.size(), "point"),
-                               ", first ", PlaceOf(d.points[of->first]),
-                               ". No accuracy is told from them."));
+                               ", first ", PlaceOf(d.points[of->first]), "."));
   };
   not_finite("the trace", d.trace_nonfinite);
   not_finite(absl::StrCat("ours (`", d.plan, "`)"), d.ours_nonfinite);
@@ -247,6 +277,8 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
        " No hypothesis gives those bits.");
   left(d.first_unexplained, figures.still_differing, "What stays unexplained: ",
        d.stopped_in.empty() ? " Nothing in the catalogue explains it." : "");
+  left(d.first_without_effect, figures.still_differing,
+       "Computed another way, without effect on the results: ", "");
   if (!d.not_measured.empty()) {
     all.push_back(
         absl::StrCat("Not measured: ", Plural(d.not_measured.size(), "tensor"),

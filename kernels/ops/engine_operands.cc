@@ -42,6 +42,8 @@ OperandForm FormOfActivations(Quantizer quantizer, const PanelsView& b) {
       return {Code::kF16};
     case Quantizer::kTF32:
       return {Code::kTF32};
+    case Quantizer::kTF32Nearest:
+      return {Code::kTF32Nearest};
     case Quantizer::kE4M3:
       return {Code::kE4M3};
     case Quantizer::kE4M3Blocks:

@@ -16,6 +16,7 @@ enum class Code {
   kBF16,
   kF16,
   kTF32,
+  kTF32Nearest,
   kE4M3,    // with f32 scales
   kMXE4M3,  // with powers of two
   kMXE2M1,

@@ -146,6 +146,7 @@ inline BlockScale ScaleOf(Code code, const Extremes& x, LineVec outer) {
     case Code::kBF16:
     case Code::kF16:
     case Code::kTF32:
+    case Code::kTF32Nearest:
       break;
   }
   return {one, one};
@@ -165,6 +166,14 @@ HWY_INLINE LineVec Rounded(Code code, LineVec v) {
       const LineVec cut =
           hn::BitCast(d, hn::And(hn::BitCast(du, v), hn::Set(du, 0xFFFFE000u)));
       return hn::IfThenElse(hn::IsNaN(v), v, cut);
+    }
+    case Code::kTF32Nearest: {
+      // Half a spacing more in magnitude, cut off: ties go away from zero.
+      const hn::RebindToUnsigned<LineTag> du;
+      const auto more = hn::Add(hn::BitCast(du, v), hn::Set(du, 0x1000u));
+      const LineVec cut =
+          hn::BitCast(d, hn::And(more, hn::Set(du, 0xFFFFE000u)));
+      return hn::IfThenElse(hn::IsFinite(v), cut, v);
     }
     case Code::kE4M3:
     case Code::kMXE4M3:
@@ -224,7 +233,7 @@ inline LineVec SharedMagnitude(const EnginePanel* panels, size_t count,
 
 inline bool HasScales(Code code) {
   return code != Code::kF32 && code != Code::kBF16 && code != Code::kF16 &&
-         code != Code::kTF32;
+         code != Code::kTF32 && code != Code::kTF32Nearest;
 }
 
 // Block b, `rows` of k from `first` on, of the lines from `lane` on, whose

@@ -169,6 +169,23 @@ struct BF16Late {
       true};
 };
 
+// The same with cosines and sines in f32, as where RoPE casts its operands up.
+struct BF16Once {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static double Bound(const SumTerms& t) {
+    return WithRounding(t, F32::Bound(t), Format::kBF16);
+  }
+  static constexpr StrategyInfo kInfo = {
+      "bf16_once",  "f32 until the end of the op, rounded once to bf16",
+      "f32 FMA",    KernelBit(Kernel::kElementwise),
+      Format::kF32, Format::kBF16,
+      true,         1,
+      &Bound,       false,
+      nullptr,      KvCodes::kNone,
+      true};
+};
+
 // vLLM's RMSNorm.forward_native with a residual. The residual's addition leaves
 // what it rounds off in the carry, for the norm that follows alone.
 struct BF16Fused {
@@ -278,6 +295,39 @@ struct F16 {
       &Bound};
 };
 
+// What fused kernels make of PyTorch's chains of ops.
+struct F16Late {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static constexpr StrategyInfo kInfo = {
+      "f16_late",
+      "operands f16, f32 until the end of the op, rounded once to f16",
+      "f32 FMA",
+      KernelBit(Kernel::kRmsNorm) | KernelBit(Kernel::kElementwise),
+      Format::kF16,
+      Format::kF16,
+      true,
+      1,
+      &F16::Bound,
+      false,
+      nullptr,
+      KvCodes::kNone,
+      true};
+};
+
+struct F16Once {
+  using Sum = Recursive<float>;
+  using LongSum = Sum;
+  static constexpr StrategyInfo kInfo = {
+      "f16_once",   "f32 until the end of the op, rounded once to f16",
+      "f32 FMA",    KernelBit(Kernel::kElementwise),
+      Format::kF32, Format::kF16,
+      true,         1,
+      &F16::Bound,  false,
+      nullptr,      KvCodes::kNone,
+      true};
+};
+
 // Operands rounded, and a result that is not: what a fused kernel goes on with.
 struct BF16F32 {
   using Sum = Recursive<float>;
@@ -343,12 +393,12 @@ struct StrategyList {};
 // every test, the sweep, --help and the reports.
 using AllStrategies =
     StrategyList<F32, Pairwise, Kahan, Dot2, F64, BF16, BF16F32, BF16Late,
-                 BF16Fused, BF16Lanes<256>, BF16Lanes<1024>, BF16Acc, BF16Hw,
-                 F16, F16F32, F16Acc, SplitK4, SplitK4BF16, BF16Stochastic<1>,
-                 BF16Stochastic<2>, BF16Stochastic<3>, BF16Stochastic<4>,
-                 TcH100, TcH100F16, TcA100, TcV100, TF32, Fp8H100, Fp8H100Fast,
-                 Fp8B200, MxFp8, MxFp4, NvFp4, Int8, Ggml, Fp8, Q8_0, Q4_0,
-                 Oracle>;
+                 BF16Once, BF16Fused, BF16Lanes<256>, BF16Lanes<1024>, BF16Acc,
+                 BF16Hw, F16, F16F32, F16Late, F16Once, F16Acc, SplitK4,
+                 SplitK4BF16, BF16Stochastic<1>, BF16Stochastic<2>,
+                 BF16Stochastic<3>, BF16Stochastic<4>, TcH100, TcH100F16,
+                 TcA100, TcV100, TF32, TF32Fma, Fp8H100, Fp8H100Fast, Fp8B200,
+                 MxFp8, MxFp4, NvFp4, Int8, Ggml, Fp8, Q8_0, Q4_0, Oracle>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ulpscope

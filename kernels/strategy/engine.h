@@ -11,14 +11,15 @@ namespace ulpscope {
 // How an engine's operands are quantised before they are multiplied. A row is
 // one of A or of B (an output's weights), k its direction.
 enum class Quantizer {
-  kNone,        // f32 as they are
-  kBF16,        // to nearest
-  kF16,         // to nearest
-  kTF32,        // truncated to 10 bits
-  kE4M3,        // FP8, a scale per row
-  kE4M3Blocks,  // FP8, a scale per 128 of a row; of weights per 128 x 128
-  kMXFP8,       // E4M3 in blocks of 32 with a power of two
-  kMXFP4,       // E2M1 likewise
+  kNone,         // f32 as they are
+  kBF16,         // to nearest
+  kF16,          // to nearest
+  kTF32,         // truncated to 10 bits
+  kTF32Nearest,  // to nearest, ties away from zero (cvt.rna.tf32.f32)
+  kE4M3,         // FP8, a scale per row
+  kE4M3Blocks,   // FP8, a scale per 128 of a row; of weights per 128 x 128
+  kMXFP8,        // E4M3 in blocks of 32 with a power of two
+  kMXFP4,        // E2M1 likewise
   kNVFP4,  // E2M1 in blocks of 16 with an E4M3 scale, and one of the tensor
   kInt8,   // a scale per row
   kGgml,   // A alone, to what ggml's CPU backend takes for B's stored type

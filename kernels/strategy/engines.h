@@ -168,6 +168,17 @@ struct TF32 {
       "TC(25, 23, 8)", Format::kF32);
 };
 
+// What CUTLASS converts operands to before its tensor cores read them; sums are
+// those of f32 FMAs.
+struct TF32Fma {
+  static constexpr Format kResult = Format::kF32;
+  static constexpr Engine kEngine = {Quantizer::kTF32Nearest,
+                                     Accumulator::kFma};
+  static constexpr StrategyInfo kInfo = EngineInfo<TF32Fma>(
+      "tf32_fma", "operands rounded to 10 fraction bits, f32 FMA, f32 result",
+      "f32 FMA", Format::kF32);
+};
+
 struct Fp8H100 {
   static constexpr Format kResult = Format::kBF16;
   static constexpr Engine kEngine =

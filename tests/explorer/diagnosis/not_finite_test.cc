@@ -73,8 +73,8 @@ TEST(NotFiniteTest, NothingButNaNIsUnexplained) {
   }
 }
 
-// Nothing is told from a state that is not finite.
-void ExpectNoClaim(const StateDistance& state) {
+// No distance is told of a state of which nothing is finite.
+void ExpectNoDistance(const StateDistance& state) {
   EXPECT_FALSE(state.is_finite());
   EXPECT_TRUE(std::isnan(state.trace_to_oracle));
   EXPECT_TRUE(std::isnan(state.ours_to_oracle));
@@ -115,9 +115,15 @@ TEST(NotFiniteTest, NaNFromLayer1OnIsAFinding) {
       EXPECT_EQ(first.nan, first.elements);
       EXPECT_EQ(d.trace_nonfinite->points, d.points.size() - 1);
       EXPECT_FALSE(d.ours_nonfinite.has_value());
-      EXPECT_EQ(d.nearer_to_oracle, 0);
+      // Finite is nearer than not.
+      EXPECT_EQ(d.nearer_to_oracle, -1);
       EXPECT_EQ(d.states[0].trace_to_oracle, 0);
-      for (size_t i = 1; i < d.states.size(); ++i) ExpectNoClaim(d.states[i]);
+      for (size_t i = 1; i < d.states.size(); ++i) {
+        ExpectNoDistance(d.states[i]);
+        EXPECT_EQ(d.states[i].trace_nonfinite, d.states[i].elements);
+        EXPECT_EQ(d.states[i].ours_nonfinite, 0u);
+        EXPECT_EQ(d.states[i].NearerBy(2), -1);
+      }
       // Nor is anything told of its arithmetic, its tokens or its list.
       EXPECT_EQ(d.arithmetic.points_that_tell, 0u);
       EXPECT_THAT(d.alignment.other_tokens, IsEmpty());
@@ -141,7 +147,7 @@ TEST(NotFiniteTest, NaNFromLayer1OnIsAFinding) {
   }
 }
 
-TEST(NotFiniteTest, AnInfinityInOneChannelSaysNothingOfItsLayer) {
+TEST(NotFiniteTest, TheRestOfALayerWithAnInfinityIsJudged) {
   ReferenceTrace trace = TraceOf("synthetic:tiny", "torch-bf16", kTokens,
                                  TraceKind::kFolder, false);
   trace.states.at(3).rows.view().Row(1)[7] = kInfinity;
@@ -151,13 +157,16 @@ TEST(NotFiniteTest, AnInfinityInOneChannelSaysNothingOfItsLayer) {
   EXPECT_EQ(d.trace_nonfinite->elements, 1u);
   EXPECT_EQ(d.points[d.trace_nonfinite->first].nan, 0u);
   EXPECT_EQ(FirstUnexplained(d), "mlp_residual@3");
-  ExpectNoClaim(d.states[3]);
+  EXPECT_FALSE(d.states[3].is_finite());
+  EXPECT_EQ(d.states[3].trace_nonfinite, 1u);
+  EXPECT_TRUE(std::isfinite(d.states[3].trace_to_oracle));
+  EXPECT_TRUE(std::isfinite(d.states[3].ours_to_oracle));
+  EXPECT_LT(d.states[3].ours_to_oracle, d.states[3].trace_to_oracle);
   for (const StateDistance& state : d.states) {
     if (state.layer != 3) {
       EXPECT_TRUE(state.is_finite());
     }
   }
-  // Of the others, all of which say so.
   EXPECT_EQ(d.nearer_to_oracle, -1);
   for (const ErrorRow& row : d.rows) {
     // Layer 4 is replayed from what layer 3 has.
@@ -245,7 +254,12 @@ TEST(NotFiniteTest, DistancesTellWhatIsNotMeasured) {
   EXPECT_EQ(RelativeOwnDistance(point, residual), 0.5);
   residual.own_nonfinite = 1;
   EXPECT_EQ(RelativeOwnDistance(point, residual), kInfinity);
+  // Of what is finite of theirs, if anything is.
   point.nonfinite = 1;
+  point.any_finite = true;
+  residual.theirs_nonfinite = 1;
+  EXPECT_EQ(RelativeDistance(point, residual), 0.5);
+  point.any_finite = false;
   EXPECT_TRUE(std::isnan(RelativeDistance(point, residual).value()));
   EXPECT_TRUE(std::isnan(RelativeOwnDistance(point, residual).value()));
 }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/results.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

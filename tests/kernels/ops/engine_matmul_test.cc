@@ -97,6 +97,23 @@ double F32Fma(Values a, Values b) {
   return sum;
 }
 
+// To 10 fraction bits, ties away from zero, by the definition.
+double ToTf32(double x) {
+  if (x == 0 || !std::isfinite(x)) return x;
+  const int exponent = std::max(std::ilogb(x), models::kTf32.least_exponent);
+  const double spacing = std::ldexp(1.0, exponent - 10);
+  return std::copysign(std::round(std::fabs(x) / spacing) * spacing, x);
+}
+
+double Tf32Fma(Values a, Values b) {
+  float sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    sum = std::fma(static_cast<float>(ToTf32(a[i])),
+                   static_cast<float>(ToTf32(b[i])), sum);
+  }
+  return sum;
+}
+
 struct Engine {
   absl::string_view name;
   models::FloatFormat inputs;  // what inputs are made for
@@ -124,6 +141,7 @@ const std::vector<Engine>& Engines() {
       {"tc_a100", models::kBf16, OfCore(models::kA100, models::kBf16)},
       {"tc_v100", models::kF16, OfCore(models::kV100, models::kF16)},
       {"tf32", models::kTf32, OfRows(&models::Tf32Dot)},
+      {"tf32_fma", models::kF32, OfRows(&Tf32Fma)},
       {"fp8_h100", models::kE4m3, &Fp8H100},
       {"fp8_h100_fast", models::kE4m3, OfScaledRows(models::kH100Fp8)},
       {"fp8_b200", models::kE4m3, OfScaledRows(models::kB200Fp8)},

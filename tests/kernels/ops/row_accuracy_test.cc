@@ -50,7 +50,7 @@ Format LaneOf(const StrategyInfo& info) {
 // products; FMA rounds each together with its addition, so they cost nothing
 // but to kahan, which rounds them before.
 //
-//   f32, bf16, f16, bf16_late, bf16_fused
+//   f32, bf16, f16, bf16_late, f16_late, bf16_fused
 //              a term meets m additions and 4 merges: gamma_(m + 4)
 //   bf16_lanes256, bf16_lanes1024
 //              as many lanes, and 8 or 10 merges
@@ -82,7 +82,7 @@ double RowSumError(absl::string_view name, size_t n, bool products) {
     return Roundings(std::ceil(n / 1024.0) + 10, Format::kF32);
   }
   if (name == "f32" || name == "bf16" || name == "f16" || name == "bf16_late" ||
-      name == "bf16_fused") {
+      name == "f16_late" || name == "bf16_fused") {
     return Roundings(m + 4, Format::kF32);
   }
   if (name == "f64") return Roundings(m + 4, Format::kF64);
@@ -401,6 +401,7 @@ constexpr Pair kPairs[] = {
     {Kernel::kRmsNorm, "bf16_lanes1024", "bf16_late"},
     {Kernel::kRmsNorm, "bf16_late", "f16"},
     {Kernel::kRmsNorm, "bf16", "f16"},
+    {Kernel::kRmsNorm, "f16", "f16_late"},
     {Kernel::kRmsNorm, "f16", "f32"},
     {Kernel::kRmsNorm, "f32", "pairwise"},
     {Kernel::kRmsNorm, "pairwise", "kahan"},

@@ -38,16 +38,17 @@ TEST(StrategyTest, TakeTheKernelsOfTheDesign) {
                    CpuHasBf16Dot() ? ", bf16_hw" : "",
                    ", f16, f16_f32, f16_acc, splitk4, splitk4_bf16, "
                    "bf16_sr1, bf16_sr2, bf16_sr3, bf16_sr4, "
-                   "tc_h100, tc_h100_f16, tc_a100, tc_v100, tf32, "
+                   "tc_h100, tc_h100_f16, tc_a100, tc_v100, tf32, tf32_fma, "
                    "fp8_h100, fp8_h100_fast, fp8_b200, mxfp8, mxfp4, "
                    "nvfp4, int8, ggml, oracle"));
   EXPECT_EQ(StrategyNames(Kernel::kRmsNorm),
             "f32, pairwise, kahan, dot2, f64, bf16, bf16_late, bf16_fused, "
-            "bf16_lanes256, bf16_lanes1024, bf16_acc, f16, oracle");
+            "bf16_lanes256, bf16_lanes1024, bf16_acc, f16, f16_late, oracle");
   EXPECT_EQ(StrategyNames(Kernel::kSoftmax),
             "f32, pairwise, kahan, f64, bf16, bf16_acc, f16, oracle");
   EXPECT_EQ(StrategyNames(Kernel::kElementwise),
-            "f32, f64, bf16, bf16_late, f16, oracle");
+            "f32, f64, bf16, bf16_late, bf16_once, f16, f16_late, f16_once, "
+            "oracle");
   EXPECT_EQ(StrategyNames(Kernel::kResidual),
             "f32, kahan, f64, bf16, bf16_fused, f16, oracle");
   EXPECT_EQ(StrategyNames(Kernel::kKvCache),
