@@ -139,6 +139,7 @@ void Visit(Archive& a, DiagnosedCause& c) {
   a.Figure("identical_with", c.identical_with);
   VisitList(a, "same_as", c.same_as);
   a.Figure("points", c.points);
+  a.Figure("shows_inside", c.shows_inside);
 }
 
 void Visit(Archive& a, ErrorShares& s) {

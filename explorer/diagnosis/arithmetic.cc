@@ -127,7 +127,7 @@ class ArithmeticSearch {
       : setting_(setting),
         weights_(weights),
         trace_(trace),
-        presets_(ArithmeticPresetsFor(trace)) {
+        presets_(ArithmeticPresetsFor(trace, weights.original())) {
     const size_t num_layers = weights.original().layers.size();
     for (const ArithmeticPreset& preset : presets_) {
       beliefs_.push_back(With(BeliefIn(preset, num_layers), accepted));
@@ -198,11 +198,23 @@ class ArithmeticSearch {
           preset.result == Format::kF64 && held != Format::kF64;
       const bool unlikely_engine =
           !preset.plain &&
-          BitsNearer(trace_, Of(p), Of(PresetOf(presets_, held))) < kEngineBits;
+          (!preset.taken || IsNoNearerThanSimpler(p) ||
+           BitsNearer(trace_, Of(p), Of(PresetOf(presets_, held))) <
+               kEngineBits);
       if (!other_16_bits && !finer_than_f32 && !unlikely_engine) {
         options_.push_back(fits_[p]);
       }
     }
+  }
+
+  bool IsNoNearerThanSimpler(size_t preset) const {
+    for (size_t p = 0; p < presets_.size(); ++p) {
+      if (absl::c_linear_search(presets_[preset].simpler, presets_[p].name) &&
+          fits_[p].fit.mean_log2 <= fits_[preset].fit.mean_log2) {
+        return true;
+      }
+    }
+    return false;
   }
 
   absl::Status AddRatios() {
@@ -228,10 +240,14 @@ class ArithmeticSearch {
       any_agrees = any_agrees || option.ratio->bits() <= kRunBits;
       least = std::min(least, option.ratio->bits());
     }
-    // Where bits are known they tell.
+    // Where bits are known they tell. What made the values as they are kept is
+    // tried first: it may have a mistake besides.
     const auto is_likely = [&](const Option& option) {
+      const ArithmeticPreset& preset = presets_[option.preset];
       return !any_agrees || !option.ratio.has_value() ||
-             option.fit.bit_for_bit || option.ratio->bits() <= least + kRunBits;
+             option.fit.bit_for_bit ||
+             (preset.plain && preset.result == trace_.format()) ||
+             option.ratio->bits() <= least + kRunBits;
     };
     absl::c_stable_sort(options_, [&](const Option& a, const Option& b) {
       if (is_likely(a) != is_likely(b)) return is_likely(a);

@@ -11,8 +11,10 @@
 #include "absl/strings/string_view.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/traced_values.h"
+#include "kernels/base/dtype.h"
 #include "kernels/base/format.h"
 #include "model/architecture/op.h"
+#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 namespace {
@@ -30,31 +32,56 @@ std::vector<ArithmeticPreset> PlainPresets() {
   };
 }
 
-void AddEngines(std::vector<ArithmeticPreset>& presets) {
+// What llama.cpp rounds activations to for such weights: none for f32.
+std::string OperandsOf(const Weights& weights) {
+  if (weights.layers.empty()) return "";
+  const auto& panels = weights.layers.front().q_proj.view();
+  if (panels.blocks != nullptr) return "-q8-operands";
+  switch (panels.dtype) {
+    case DType::kBF16:
+      return "-bf16-operands";
+    case DType::kF16:
+      return "-f16-operands";
+    default:
+      return "";
+  }
+}
+
+void AddEngines(const Weights& weights,
+                std::vector<ArithmeticPreset>& presets) {
   constexpr Format kF32 = Format::kF32;
   constexpr Format kBF16 = Format::kBF16;
   for (const char* plan : {"torch-bf16-sdpa", "vllm-bf16", "vllm-h100-bf16"}) {
     presets.push_back({plan, plan, kBF16});
   }
   presets.push_back({"torch-f16-sdpa", "torch-f16-sdpa", Format::kF16});
-  for (const char* plan :
-       {"autocast-bf16", "llama.cpp-cpu", "llama.cpp-cpu-flash"}) {
-    presets.push_back({plan, plan, kF32});
+  presets.push_back({"autocast-bf16", "autocast-bf16", kF32});
+  presets.push_back({"autocast-f16", "matmul=f16,swiglu=f16", kF32});
+  const std::string operands = OperandsOf(weights);
+  presets.push_back({absl::StrCat("llama.cpp-cpu", operands, "-f16-cache"),
+                     "llama.cpp-cpu", kF32});
+  presets.push_back(
+      {absl::StrCat("llama.cpp-cpu-flash", operands, "-f16-cache"),
+       "llama.cpp-cpu-flash", kF32});
+  // Of weights in f32 it is f32.
+  if (!operands.empty()) {
+    presets.push_back({absl::StrCat("llama.cpp-cpu", operands, "-f32-cache"),
+                       "llama.cpp-cpu,kv=f32", kF32});
   }
-  presets.push_back({"llama.cpp-cpu-f32-cache", "llama.cpp-cpu,kv=f32", kF32});
   for (const char* format : {"f16", "bf16", "fp8", "int8", "q8_0", "q4_0"}) {
     presets.push_back({absl::StrCat("f32-", format, "-kv-cache"),
                        absl::StrCat("kv=", format), kF32});
   }
   // Products of matrices alone are given fewer bits.
   for (const char* format : {"bf16", "f16"}) {
-    const std::string operands =
-        absl::StrCat("matmul=", format, "_f32,qk=f32,av=f32");
-    presets.push_back(
-        {absl::StrCat("f32-", format, "-operands"), operands, kF32});
+    presets.push_back({absl::StrCat("f32-", format, "-operands"),
+                       absl::StrCat("matmul=", format, "_f32,qk=f32,av=f32"),
+                       kF32});
   }
   presets.push_back(
       {"f32-tf32-operands", "matmul=tf32_fma,qk=f32,av=f32", kF32});
+  presets.push_back(
+      {"f32-tf32-cut-operands", "matmul=tf32,qk=f32,av=f32", kF32});
   presets.push_back({"f32-tf32", "matmul=tf32", kF32});
   for (const char* format : {"fp8", "int8"}) {
     presets.push_back({absl::StrCat("torch-bf16-", format, "-kv-cache"),
@@ -62,33 +89,57 @@ void AddEngines(std::vector<ArithmeticPreset>& presets) {
   }
 }
 
-// PyTorch's ops in 16 bits of which some are fused: norms, RoPE and SwiGLU may
-// each be rounded once, at their end. (Norms alone are a hypothesis,
-// `norm_weight_before_cast`.)
+// PyTorch's ops in 16 bits, of which norms, RoPE or SwiGLU are fused: rounded
+// once, at their end.
+struct FusedOps {
+  bool norms = false;
+  absl::string_view rope = "";  // "_late", "_once"
+  bool swiglu = false;
+
+  std::string NameOn(absl::string_view base) const {
+    if (!norms && rope.empty() && !swiglu) return std::string(base);
+    const bool all = norms && !rope.empty() && swiglu;
+    return absl::StrCat(base, "-fused", norms && !all ? "-norms" : "",
+                        !rope.empty() && !all ? "-rope" : "",
+                        swiglu && !all ? "-swiglu" : "",
+                        rope == "_late" ? "-rounded-cosines" : "");
+  }
+  std::string PlanOn(absl::string_view base, absl::string_view format) const {
+    std::string plan(base);
+    if (norms) absl::StrAppend(&plan, ",rmsnorm=", format, "_late");
+    if (!rope.empty()) absl::StrAppend(&plan, ",rope=", format, rope);
+    if (swiglu) absl::StrAppend(&plan, ",swiglu=", format, "_late");
+    return plan;
+  }
+};
+
 void AddFused(absl::string_view format, Format result,
               std::vector<ArithmeticPreset>& presets) {
-  const std::string late = absl::StrCat(format, "_late");
-  for (const bool sdpa : {false, true}) {
-    const std::string base =
-        absl::StrCat("torch-", format, sdpa ? "-sdpa" : "");
-    for (const char* rope : {"", "_late", "_once"}) {
-      for (const bool swiglu : {false, true}) {
-        for (const bool norms : {false, true}) {
-          const bool has_rope = *rope != '\0';
-          if (!has_rope && !swiglu) continue;
-          std::string plan = base;
-          std::string name = absl::StrCat(base, "-fused");
-          if (norms) absl::StrAppend(&plan, ",rmsnorm=", late);
-          if (has_rope) absl::StrAppend(&plan, ",rope=", format, rope);
-          if (swiglu) absl::StrAppend(&plan, ",swiglu=", late);
-          if (!norms || !has_rope || !swiglu) {
-            absl::StrAppend(&name, norms ? "-norms" : "",
-                            has_rope ? "-rope" : "", swiglu ? "-swiglu" : "");
+  for (const char* attention : {"", "-sdpa"}) {
+    const std::string base = absl::StrCat("torch-", format, attention);
+    for (const bool norms : {false, true}) {
+      for (const char* rope : {"", "_late", "_once"}) {
+        for (const bool swiglu : {false, true}) {
+          const FusedOps fused = {norms, rope, swiglu};
+          if (fused.NameOn(base) == base) continue;
+          ArithmeticPreset preset = {fused.NameOn(base),
+                                     fused.PlanOn(base, format), result};
+          FusedOps less = fused;
+          less.norms = false;
+          if (norms) preset.simpler.push_back(less.NameOn(base));
+          less = fused;
+          less.rope = "";
+          if (*rope != '\0') preset.simpler.push_back(less.NameOn(base));
+          less.rope = "_late";
+          if (fused.rope == "_once") {
+            preset.simpler.push_back(less.NameOn(base));
           }
-          if (absl::string_view(rope) == "_late") {
-            absl::StrAppend(&name, "-", format, "-cosines");
-          }
-          presets.push_back({std::move(name), std::move(plan), result});
+          less = fused;
+          less.swiglu = false;
+          if (swiglu) preset.simpler.push_back(less.NameOn(base));
+          // Norms alone are a hypothesis, `norm_weight_before_cast`.
+          preset.taken = *rope != '\0' || swiglu;
+          presets.push_back(std::move(preset));
         }
       }
     }
@@ -133,10 +184,11 @@ std::string KeptInF32(const AlignedTrace& trace, Format format) {
 
 }  // namespace
 
-std::vector<ArithmeticPreset> ArithmeticPresetsFor(const AlignedTrace& trace) {
+std::vector<ArithmeticPreset> ArithmeticPresetsFor(const AlignedTrace& trace,
+                                                   const Weights& weights) {
   std::vector<ArithmeticPreset> presets = PlainPresets();
   std::vector<ArithmeticPreset> others;
-  AddEngines(others);
+  AddEngines(weights, others);
   AddFused("bf16", Format::kBF16, others);
   AddFused("f16", Format::kF16, others);
   for (ArithmeticPreset& preset : others) {

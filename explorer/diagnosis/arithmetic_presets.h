@@ -6,6 +6,7 @@
 
 #include "explorer/diagnosis/points.h"
 #include "kernels/base/format.h"
+#include "model/checkpoint/weights.h"
 
 namespace ulpscope {
 
@@ -20,12 +21,17 @@ struct ArithmeticPreset {
   // tried where their results are of the trace's format, and have to be clearly
   // nearer.
   bool plain = false;
+  // Presets that do without one of its parts: it is not taken where one of them
+  // comes as near.
+  std::vector<std::string> simpler = {};
+  bool taken = true;  // else it is only one of these
 };
 
 // Those that are tried with a trace, the plain ones first, `f32` among them.
 // Ops none of whose values a 16-bit preset's format holds (a head, a final norm
 // or a stream in f32 after a body in 16 bits) are in f32 under it.
-std::vector<ArithmeticPreset> ArithmeticPresetsFor(const AlignedTrace& trace);
+std::vector<ArithmeticPreset> ArithmeticPresetsFor(const AlignedTrace& trace,
+                                                   const Weights& weights);
 
 }  // namespace ulpscope
 

@@ -39,6 +39,15 @@ std::optional<double> Removed(std::optional<double> without,
   return *without == 0 ? 0 : 1 - (*with / *without) * (*with / *without);
 }
 
+// A mistake that the prompt does not show in the end (another theta, of a few
+// positions) is one still if it shows beyond rounding where it is made, and the
+// run is another one without it.
+constexpr double kMostRemoved = 0.5;
+bool IsProven(const DiagnosedCause& cause) {
+  return cause.shows_inside && cause.replay_without > 1 &&
+         cause.removed > kMostRemoved;
+}
+
 class Confirming {
  public:
   Confirming(const ReplaySetting& setting, WeightSets& weights,
@@ -87,6 +96,7 @@ class Confirming {
         cause.first_layer = point.layer;
         cause.first_op = point.op;
       }
+      cause.shows_inside = cause.shows_inside || point.has_inputs;
       const double a = fit->points[i].excess;
       const double b = search_.after.points[i].excess;
       squares_without += a * a;
@@ -330,7 +340,8 @@ absl::StatusOr<std::vector<DiagnosedCause>> ConfirmCauses(
       auto cause =
           Confirming(setting, weights, aligned, search).Confirm(accepted[i]);
       if (!cause.ok()) return cause.status();
-      if (without_effect && cause->kind == CauseKind::kImplementation) {
+      if (without_effect && cause->kind == CauseKind::kImplementation &&
+          !IsProven(*cause)) {
         cause->kind = CauseKind::kEquivalent;
       }
       if (!ConfirmationOf(*cause).not_by.empty()) not_confirmed = i;

@@ -228,9 +228,11 @@ class Diagnosing {
       if (result.differs && !d_.first_difference.has_value()) {
         d_.first_difference = i;
       }
-      std::optional<size_t>& first_left = attempt_.is_without_effect()
-                                              ? d_.first_without_effect
-                                              : d_.first_unexplained;
+      // What is not finite on one side alone is no other way to compute it.
+      std::optional<size_t>& first_left =
+          attempt_.is_without_effect() && with.nonfinite == 0
+              ? d_.first_without_effect
+              : d_.first_unexplained;
       if (result.still_differs && !first_left.has_value()) first_left = i;
       d_.points.push_back(std::move(result));
     }
@@ -271,7 +273,10 @@ class Diagnosing {
   // Of a 16-bit arithmetic and nothing else: why its rounding comes to what it
   // does.
   absl::Status ExplainRounding() {
-    if (!explain_rounding_ || !d_.explained() || d_.differs()) {
+    const bool another_way = absl::c_any_of(d_.causes, [](const auto& cause) {
+      return cause.kind == CauseKind::kEquivalent;
+    });
+    if (!explain_rounding_ || !d_.explained() || d_.differs() || another_way) {
       return absl::OkStatus();
     }
     auto rounding = AttributeRounding(setting_, sets_, *attempt_.aligned,

@@ -114,6 +114,8 @@ class Catalogue {
           "round the normalized values first, then multiply (Qwen's and "
           "Llama's order)",
           [](Variant& v) { v.norm_weight_before_cast = true; });
+      // What a fused norm does: it rounds elsewhere, and computes the same.
+      all_.back().kind = CauseKind::kArithmetic;
     }
     Add("norm_weight_plus_one", "RMSNorm multiplies by 1 + weight",
         "multiply by the weight itself (1 + weight is Gemma's)",

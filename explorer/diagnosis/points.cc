@@ -3,7 +3,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/algorithm/container.h"
 #include "explorer/diagnosis/results.h"
@@ -15,6 +17,25 @@
 #include "model/trace/reference_trace.h"
 
 namespace ulpscope {
+namespace {
+
+// The finest format that any of them is stored in; f64 if that is none of
+// these.
+Format FormatStored(const std::vector<Point>& points) {
+  Format finest = Format::kBF16;
+  for (const Point& point : points) {
+    const std::string& stored_as = point.tensor->stored_as;
+    const Format format = stored_as == "BF16"  ? Format::kBF16
+                          : stored_as == "F16" ? Format::kF16
+                          : stored_as == "F32" ? Format::kF32
+                                               : Format::kF64;
+    if (UnitRoundoff(format) < UnitRoundoff(finest)) finest = format;
+  }
+  return finest;
+}
+
+}  // namespace
+
 AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
                            int state_shift, bool last_state_normed,
                            bool states_only)
@@ -54,6 +75,14 @@ AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
   for (Point& point : points_) point.has_inputs = HasInputs(point, num_layers);
   for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
     if (ShareHeld(format) >= kMostPoints) format_ = format;
+  }
+  const bool any_tells = absl::c_any_of(
+      points_, [](const Point& point) { return point.tells_format(); });
+  const bool any_finite = absl::c_any_of(points_, [](const Point& point) {
+    return point.op != Op::kEmbed && point.any_finite;
+  });
+  if (!any_tells && !any_finite && !points_.empty()) {
+    format_ = FormatStored(points_);
   }
 }
 

@@ -53,7 +53,8 @@ class AlignedTrace : public GivenOutputs {
   // In the order in which they run.
   const std::vector<Point>& points() const { return points_; }
   // The coarsest format that holds the values of most points: that of the
-  // arithmetic, or one that they were rounded to when they were written.
+  // arithmetic, or one that they were rounded to when they were written. If
+  // nothing tells it (no value is finite), the one that they are stored in.
   Format format() const { return format_; }
   // The share of the points that tell a format whose values this one holds; 1
   // if there are none. Logits count if there is nothing else: programs make

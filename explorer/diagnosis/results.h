@@ -227,6 +227,9 @@ struct DiagnosedCause {
   // Others of the catalogue that no point of T can tell from it.
   std::vector<std::string> same_as;
   size_t points = 0;  // concerned
+  // Whether one of them is computed from T's own values alone: the replay is
+  // then another check than the run.
+  bool shows_inside = false;
 };
 
 // The shares of a squared error that each origin has; they add up to 1, or are

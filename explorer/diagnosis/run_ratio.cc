@@ -25,6 +25,7 @@ constexpr double kSameOnAverage = 2;
 constexpr double kSameInARow = 8;
 // What is this many times nearer rounds less.
 constexpr double kMuchNearer = 10;
+constexpr double kFarTooGood = 64;
 // Of what is finite on one side only.
 constexpr double kMostBits = 64;
 
@@ -66,7 +67,8 @@ bool RunRatio::within_rounding() const {
 }
 
 bool RunRatio::plausible() const {
-  return of_points <= kMuchNearer && of_points >= 1 / kMuchNearer;
+  return of_points <= kMuchNearer && of_points >= 1 / kMuchNearer &&
+         smallest_row >= 1 / kFarTooGood;
 }
 
 double RunRatio::bits() const { return std::fabs(std::log2(of_points)); }
@@ -75,7 +77,7 @@ std::optional<RunRatio> RunRatioOf(const AlignedTrace& trace,
                                    const std::vector<Residual>& oracle,
                                    const std::vector<Residual>& run) {
   Mean points, rows;
-  double largest = -kMostBits;
+  double largest = -kMostBits, smallest = kMostBits;
   for (size_t i = 0; i < trace.points().size(); ++i) {
     const Point& point = trace.points()[i];
     if (!IsHandedOn(point.op)) continue;
@@ -95,6 +97,7 @@ std::optional<RunRatio> RunRatioOf(const AlignedTrace& trace,
       rows.Add(log2);
       if (!log2.has_value()) continue;
       largest = std::max(largest, *log2);
+      smallest = std::min(smallest, *log2);
       all.trace += row.trace;
       all.run += row.run;
       all.norm += row.norm;
@@ -104,7 +107,8 @@ std::optional<RunRatio> RunRatioOf(const AlignedTrace& trace,
     points.Add(all.Log2Ratio(unit_roundoff));
   }
   if (rows.count == 0) return std::nullopt;
-  return RunRatio{points.Exp2(), rows.Exp2(), std::exp2(largest)};
+  return RunRatio{points.Exp2(), rows.Exp2(), std::exp2(largest),
+                  std::exp2(smallest)};
 }
 
 absl::StatusOr<std::vector<std::optional<RunRatio>>> RunRatios(

@@ -21,13 +21,14 @@ namespace ulpscope {
 struct RunRatio {
   double of_points = 0;    // geometric mean over points, of all their rows
   double of_rows = 0;      // geometric mean over all rows of all points
-  double largest_row = 0;  // the largest of these
+  double largest_row = 0, smallest_row = 0;  // of these
 
   // Whether T is as near the oracle as the arithmetic's rounding allows: a
   // mistake would show as more in some row.
   bool within_rounding() const;
   // Whether T may have been computed so: not if the run, or T, is ten times
-  // nearer to the oracle than the other.
+  // nearer to the oracle than the other, nor if T has a row that is far too
+  // good for it.
   bool plausible() const;
   // |log2 of_points|
   double bits() const;

@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
         // Operands of products alone.
         Program{"matmul=f16_f32,qk=f32,av=f32", Seen::kOps, "f32-f16-operands"},
         Program{"matmul=bf16_f32,qk=f32,av=f32", Seen::kStates,
-                "f32-bf16-operands"},
+                "llama.cpp-cpu-bf16-operands-f32-cache"},
         Program{"matmul=tf32_fma,qk=f32,av=f32", Seen::kOps,
                 "f32-tf32-operands"},
         Program{"kv=f16", Seen::kStates, "f32-f16-kv-cache"},

@@ -69,6 +69,15 @@ TEST_F(RunRatioTest, ComparesDistancesFromTheOracle) {
   EXPECT_FALSE(Ratio()->within_rounding());
 }
 
+// A row that the arithmetic cannot have made so well.
+TEST_F(RunRatioTest, OneRowThatIsTooGoodIsSeen) {
+  Set(1e-3, 1e-3);
+  EXPECT_TRUE(Ratio()->plausible());
+  oracle_.back().rows[1].squares = 1e-5 * 1e-5;
+  EXPECT_TRUE(Ratio()->within_rounding());
+  EXPECT_FALSE(Ratio()->plausible());
+}
+
 // What keeping values in a format does is no error of whoever computed them.
 TEST_F(RunRatioTest, IsNoFinerThanTheFormat) {
   Set(1e-12, 1e-14);
