@@ -7,7 +7,9 @@ models are random-weight Qwen3 and Qwen2 checkpoints, saved as they are; what a
 diagnosis sees is such a checkpoint, the tokens, and the trace of a program that
 has a bug. Writes
 
-    qwen3/, qwen2/      checkpoints; the lm_head of qwen2 is tied
+    qwen3/, qwen2/, llama/   checkpoints; the lm_head of qwen2 is tied. llama
+                        has biases everywhere, and RoPE scaled by llama3
+    qwen3_yarn/, qwen2_linear/   the same with RoPE scaled otherwise
     qwen2_own_head/     qwen2 with an lm_head.weight in the file, though its
                         config ties it. (transformers uses it, and warns: the
                         two tensors differ.)
@@ -16,7 +18,7 @@ has a bug. Writes
     ARCH-DTYPE-outside_WHAT.safetensors   with a bug that no catalogue lists
     zoo.json            what is what: the expected verdicts
 
-The bugs are in tools/transformers_bugs.py. A table is printed: by how much the
+The bugs are in tools/transformers_bugs.py and transformers_serving_bugs.py. A table is printed: by how much the
 worst of the layers' outputs, the final norm's and the logits differ (relative
 L2) from the correct model in the same dtype; by how much that one does from
 float64 throughout; where a trace first differs, and by how much there. A bug
@@ -44,11 +46,19 @@ import sys
 
 import torch
 import transformers
+import transformers_serving_bugs  # noqa: F401: adds its own to BUGS
 from dump_reference import load, run, save
 from safetensors.torch import load_file, save_file
 from transformers_bugs import BUGS, OUTSIDE, Patch
 
-SEEDS = {"qwen3": 1, "qwen2": 2}
+SEEDS = {
+    "qwen3": 1,
+    "qwen2": 2,
+    "qwen2_own_head": 3,
+    "llama": 4,
+    "qwen3_yarn": 5,
+    "qwen2_linear": 6,
+}
 
 # Widths are multiples of 32, as Q8_0 needs them; Qwen3's heads are together as
 # wide as two of its streams, and sums have 32 or 64 terms.
@@ -72,32 +82,80 @@ CONFIGS = {
         vocab_size=37,
         tie_word_embeddings=True,
     ),
+    "llama": dict(
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=37,
+        tie_word_embeddings=True,
+        attention_bias=True,
+        mlp_bias=True,
+    ),
 }
+# Contexts are short, for few positions to show what is scaled.
+ROPE = {
+    "llama": {
+        "rope_type": "llama3",
+        "rope_theta": 1e4,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    },
+    "qwen3_yarn": {
+        "rope_type": "yarn",
+        "rope_theta": 1e6,
+        "factor": 4.0,
+        "original_max_position_embeddings": 16,
+    },
+    "qwen2_linear": {
+        "rope_type": "linear",
+        "rope_theta": 1e6,
+        "factor": 4.0,
+    },
+}
+CHECKPOINTS = [*CONFIGS, "qwen3_yarn", "qwen2_linear"]
+
+
+def arch_of(checkpoint):
+    return checkpoint.partition("_")[0]
+
 
 # The first two differ by position alone, which RoPE must tell apart. With loud
 # ones, scores go beyond the logarithm of float16's largest number.
 TOKENS = {
-    "usual": {"qwen3": [4, 4, 21, 13, 15], "qwen2": [35, 35, 34, 4, 23]},
+    "usual": {
+        "qwen3": [4, 4, 21, 13, 15],
+        "qwen2": [35, 35, 34, 4, 23],
+        "llama": [35, 35, 34, 4, 23],
+    },
     "loud": {"qwen3": [4, 4, 3, 21, 23], "qwen2": [8, 8, 31, 18, 27]},
     "many": {
         "qwen3": [4, 4, 21, 13, 15, 30, 8, 13, 27, 9, 36, 5, 19],
         "qwen2": [35, 35, 34, 4, 23, 9, 14, 23, 30]
         + [6, 17, 28, 11, 4, 20, 26, 7],
+        "llama": [35, 35, 34, 4, 23, 9, 14, 23, 30, 6, 17, 28, 11],
     },
+    # More than bf16 can count.
+    "very_many": {"qwen2": [(7 * i * i + 3 * i) % 37 for i in range(288)]},
 }
 LOUD = math.log(torch.finfo(torch.float16).max)
 
 
-def make_model(arch):
+def make_model(checkpoint):
     """Weights with which every bug shows.
 
     Embeddings are small, some very, so that eps counts; norm weights spread
     about 1 and those of heads are of no symmetry, biases are not 0; scores are
     large. All have full 24-bit significands, for rounding them to show.
     """
+    arch = arch_of(checkpoint)
+    plain = {"rope_type": "default", "rope_theta": 1e6}
     config = transformers.AutoConfig.for_model(
         arch,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        rope_parameters=ROPE.get(checkpoint, plain),
         max_position_embeddings=512,
         rms_norm_eps=1e-6,
         bos_token_id=1,
@@ -106,7 +164,7 @@ def make_model(arch):
     )
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config)
-    generator = torch.Generator().manual_seed(SEEDS[arch])
+    generator = torch.Generator().manual_seed(SEEDS[checkpoint])
     for name, parameter in sorted(model.named_parameters()):
         value = torch.randn(parameter.shape, generator=generator)
         if name.endswith(("q_norm.weight", "k_norm.weight")):
@@ -120,26 +178,27 @@ def make_model(arch):
             value = value * 0.05 * torch.exp(-2.5 * row)
         else:
             gain = 1.0
+            loud = 2.0 if arch == "llama" else 1.0  # of many small heads
             if name.endswith(("o_proj.weight", "down_proj.weight")):
-                gain = 0.05  # so that the stream stays small
+                gain = 0.05 * loud  # so that the stream stays small
             elif "q_proj" in name or "k_proj" in name:
-                gain = 1.7  # Qwen2's scores; Qwen3 normalizes it away
+                gain = 1.7 * loud  # Qwen2's scores; Qwen3 normalizes it away
             value = value * gain / math.sqrt(parameter.shape[1])
         parameter.data.copy_(value)
     return model
 
 
 def save_checkpoints(folder):
-    for arch in CONFIGS:
-        model = make_model(arch)
-        model.save_pretrained(folder / arch)
-        (folder / arch / "generation_config.json").unlink()
+    for checkpoint in CHECKPOINTS:
+        model = make_model(checkpoint)
+        model.save_pretrained(folder / checkpoint)
+        (folder / checkpoint / "generation_config.json").unlink()
     plain, own_head = folder / "qwen2", folder / "qwen2_own_head"
     own_head.mkdir(exist_ok=True)
     shutil.copy(plain / "config.json", own_head)
     tensors = load_file(plain / "model.safetensors")
     shape = tensors["model.embed_tokens.weight"].shape
-    generator = torch.Generator().manual_seed(len(SEEDS) + 1)
+    generator = torch.Generator().manual_seed(SEEDS["qwen2_own_head"])
     head = torch.randn(shape, generator=generator) / math.sqrt(shape[1])
     tensors["lm_head.weight"] = head
     path = own_head / "model.safetensors"
@@ -262,12 +321,12 @@ class Zoo:
                 each.patch(Patch(model, cleanup))
             return run(model, tokens, throughout=throughout)
 
-    def correct(self, arch, dtype, tokens):
+    def correct(self, checkpoint, dtype, tokens):
         """The correct trace, and its own distance from float64 throughout."""
-        key = (arch, dtype, tuple(tokens))
+        key = (checkpoint, dtype, tuple(tokens))
         if key not in self.correct_traces:
-            trace = self.trace(arch, dtype, tokens)
-            exact = self.trace(arch, "float64", tokens, throughout=True)
+            trace = self.trace(checkpoint, dtype, tokens)
+            exact = self.trace(checkpoint, "float64", tokens, throughout=True)
             self.correct_traces[key] = trace, distance(trace, exact)
         return self.correct_traces[key]
 
@@ -287,8 +346,8 @@ class Zoo:
         has_ops = any(".self_attn." in name for name in trace)
         self.entries.append({"file": path.name, **entry, "has_ops": has_ops})
 
-    def add_correct(self, arch, arithmetic, suffix=""):
-        checkpoint = arch + suffix
+    def add_correct(self, checkpoint, arithmetic):
+        arch = arch_of(checkpoint)
         dtype, _, throughout = arithmetic.partition("_")
         tokens = TOKENS["usual"][arch]
         self.write(
@@ -304,19 +363,20 @@ class Zoo:
             arithmetic=CORRECT[arithmetic],
         )
 
-    def add(self, arch, dtype, names, registry=BUGS):
+    def add(self, checkpoint, dtype, names, registry=BUGS):
+        arch = arch_of(checkpoint)
         bugs = [registry[name] for name in names]
         kinds = {each.bf16_tokens for each in bugs} - {"usual"}
         kind = kinds.pop() if kinds and dtype == "bfloat16" else "usual"
         tokens = TOKENS[kind][arch]
-        trace = self.trace(arch, dtype, tokens, bugs)
-        correct, rounding = self.correct(arch, dtype, tokens)
+        trace = self.trace(checkpoint, dtype, tokens, bugs)
+        correct, rounding = self.correct(checkpoint, dtype, tokens)
         away = distance(trace, correct)
         where, at_first = first_difference(trace, correct)
 
         is_outside = registry is OUTSIDE
         prefix = "outside_" if is_outside else ""
-        file = f"{arch}-{dtype}-{prefix}{'+'.join(names)}"
+        file = f"{checkpoint}-{dtype}-{prefix}{'+'.join(names)}"
         place = f"{where['layer']} {where['op']}" if where else "-"
         print(f"{file:60} {away:8.2g} {rounding:8.2g} {at_first:8.2g}  {place}")
         for each in bugs:
@@ -324,7 +384,7 @@ class Zoo:
         self.write(
             trace,
             file,
-            checkpoint=arch,
+            checkpoint=checkpoint,
             arch=arch,
             dtype=dtype,
             tokens=tokens,
@@ -343,6 +403,8 @@ def check_loudness(zoo):
     """That the tokens are as loud as they should be, and no louder."""
     for kind in ("usual", "loud"):
         for arch, tokens in TOKENS[kind].items():
+            if arch == "llama":
+                continue  # shows no overflow
             for dtype in ("float32", "bfloat16"):
                 trace, _ = zoo.correct(arch, dtype, tokens)
                 loudest = max(
@@ -382,14 +444,15 @@ def main():
     zoo = Zoo(arguments.folder)
     check_loudness(zoo)
     print(f"{'':60} {'away':>8} {'rounding':>8} {'at first':>8}  first at")
-    for arch in CONFIGS:
-        for arithmetic in CORRECT:
-            zoo.add_correct(arch, arithmetic)
+    for checkpoint in CHECKPOINTS:
+        is_first = checkpoint in ("qwen3", "qwen2")
+        for arithmetic in CORRECT if is_first else ("float32", "bfloat16"):
+            zoo.add_correct(checkpoint, arithmetic)
         for name, each in BUGS.items():
-            for dtype in each.dtypes if arch in each.archs else ():
-                zoo.add(arch, dtype, [name])
+            for dtype in each.dtypes if checkpoint in each.archs else ():
+                zoo.add(checkpoint, dtype, [name])
     for arithmetic in ("float32", "bfloat16"):
-        zoo.add_correct("qwen2", arithmetic, suffix="_own_head")
+        zoo.add_correct("qwen2_own_head", arithmetic)
     for arch, dtype, *names in PAIRS:
         zoo.add(arch, dtype, names)
     for name, each in OUTSIDE.items():

@@ -464,13 +464,6 @@ def post_norm_is_layer_norm(patch):
         )
 
 
-@bug("v_scaled_in_layer_2", OUTSIDE, archs=("qwen2",), dtypes=("float32",))
-def v_scaled_in_layer_2(patch):
-    projection = patch.layers[1].self_attn.v_proj
-    forward = projection.forward
-    projection.forward = lambda x: 1.1 * forward(x)
-
-
 @bug(
     "attention_residual_skipped_in_layer_2",
     OUTSIDE,
@@ -489,8 +482,15 @@ def sliding_window_3(patch):
     use_mask(patch, lambda i, j: (j <= i) & (i - j < 3))
 
 
-@bug("logits_soft_capped", OUTSIDE, archs=("qwen3",), dtypes=("bfloat16",))
-def logits_soft_capped(patch):
+@bug("logits_of_abs", OUTSIDE, archs=("qwen3",), dtypes=("bfloat16",))
+def logits_of_abs(patch):
     head = patch.model.lm_head
     forward = head.forward
-    head.forward = lambda x: 2 * torch.tanh(forward(x) / 2)
+    head.forward = lambda x: forward(x).abs()
+
+
+@bug("v_shifted_in_layer_2", OUTSIDE, archs=("qwen2",), dtypes=("float32",))
+def v_shifted_in_layer_2(patch):
+    projection = patch.layers[1].self_attn.v_proj
+    forward = projection.forward
+    projection.forward = lambda x: forward(x).roll(1, -1)

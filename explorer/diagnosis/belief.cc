@@ -32,7 +32,7 @@ Variant Belief::variant() const {
   Variant variant;
   variant.rope_angles_f32 = rope_angles_f32;
   for (const Hypothesis& hypothesis : accepted) {
-    if (hypothesis.variant) hypothesis.variant(variant);
+    Apply(hypothesis, plan.num_layers(), variant);
   }
   return variant;
 }

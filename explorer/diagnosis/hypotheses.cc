@@ -1,6 +1,10 @@
 #include "explorer/diagnosis/hypotheses.h"
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +25,26 @@ namespace {
 
 using Edit = std::function<void(Variant&)>;
 
+// The order of `rows` rows, of heads of `width`, in which neighbours are what
+// channels half a head apart were.
+std::vector<int32_t> NeighboursOfHalves(int64_t rows, int64_t width) {
+  std::vector<int32_t> order;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t in_head = i % width;
+    order.push_back(static_cast<int32_t>(
+        i - in_head + in_head % 2 * (width / 2) + in_head / 2));
+  }
+  return order;
+}
+
+std::vector<int32_t> Inverse(const std::vector<int32_t>& order) {
+  std::vector<int32_t> inverse(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    inverse[static_cast<size_t>(order[i])] = static_cast<int32_t>(i);
+  }
+  return inverse;
+}
+
 class Catalogue {
  public:
   Catalogue(const ModelConfig& config, const Plan& arithmetic)
@@ -28,8 +52,11 @@ class Catalogue {
 
   std::vector<Hypothesis> Take() {
     Rope();
+    RopeScaling();
+    Rows();
     Norms();
     Attention();
+    Biases();
     Mlp();
     Head();
     Roundings();
@@ -96,6 +123,132 @@ class Catalogue {
     }
   }
 
+  // What config.json scales RoPE by.
+  void RopeScaling() {
+    const char* const type = config_.llama3_rope_scaling         ? "llama3"
+                             : !config_.rope_divisors.empty()    ? "llama3"
+                             : config_.yarn_rope_scaling         ? "yarn"
+                             : config_.rope_linear_factor != 1.0 ? "linear"
+                                                                 : nullptr;
+    if (type == nullptr) return;
+    Add(absl::StrCat("rope_scaling_", type, "_ignored"),
+        absl::StrCat("RoPE's frequencies are those of rope_theta alone: the "
+                     "rope_scaling of type ",
+                     type, " that the checkpoint has is not applied"),
+        "apply rope_scaling to the frequencies (and of yarn, attention_factor "
+        "to cosines and sines)",
+        [](Variant& v) { v.without_rope_scaling = true; });
+    if (config_.yarn_rope_scaling &&
+        config_.yarn_rope_scaling->attention_factor != 1) {
+      Add("rope_scaling_attention_factor_ignored",
+          absl::StrFormat("cosines and sines are not multiplied by yarn's "
+                          "attention_factor, %.4g",
+                          config_.yarn_rope_scaling->attention_factor),
+          "multiply them by it",
+          [](Variant& v) { v.without_rope_attention_factor = true; });
+    }
+  }
+
+  // Orders of the rows of q_proj and k_proj. Llama's own are such that RoPE
+  // rotates neighbours; Hugging Face's converter turns them into halves, and
+  // llama.cpp's turns them back.
+  void Rows() {
+    const int64_t q = config_.q_size(), k = config_.kv_size();
+    const int64_t width = config_.head_dim;
+    const int64_t as_q = k / config_.num_attention_heads;  // of wrong heads
+    const bool may_be_wrong =
+        config_.num_attention_heads != config_.num_key_value_heads &&
+        k % config_.num_attention_heads == 0 && as_q % 2 == 0;
+    const auto q_neighbours = NeighboursOfHalves(q, width);
+    const auto k_neighbours = NeighboursOfHalves(k, width);
+    AddRows("qk_rows_neighbours",
+            "rows of q_proj and k_proj are in the order of neighbours, which "
+            "RoPE then rotates: the same scores of the same model",
+            "nothing is wrong: compare scores, or reorder the channels of each "
+            "head of q_proj, k_proj and rope",
+            [q_neighbours, k_neighbours](Variant& v) {
+              v.q_rows = q_neighbours;
+              v.k_rows = k_neighbours;
+              v.rope_pairs = RopePairs::kNeighbours;
+            });
+    all_.back().kind = CauseKind::kComparison;
+    all_.back().told_by = {Op::kQProj, Op::kKProj};
+    AddRows("qk_rows_permuted",
+            "rows of q_proj and k_proj are in the order of neighbours (as "
+            "llama.cpp and Meta have Llama's), but RoPE rotates halves",
+            "rotate neighbours, or leave the rows as Hugging Face stores them",
+            [q_neighbours, k_neighbours](Variant& v) {
+              v.q_rows = q_neighbours;
+              v.k_rows = k_neighbours;
+            });
+    AddRows("qk_rows_unpermuted",
+            "rows of q_proj and k_proj were brought from the order of "
+            "neighbours to halves, in which the checkpoint has them already",
+            "leave the rows as Hugging Face stores them",
+            [q_halves = Inverse(q_neighbours),
+             k_halves = Inverse(k_neighbours)](Variant& v) {
+              v.q_rows = q_halves;
+              v.k_rows = k_halves;
+            });
+    all_.back().told_by = {Op::kQProj, Op::kKProj};
+    if (!may_be_wrong) return;
+    const auto k_as_q = NeighboursOfHalves(k, as_q);
+    const auto wrong = absl::StrFormat(
+        "as if k_proj had %d heads, which are q_proj's; it has %d",
+        config_.num_attention_heads, config_.num_key_value_heads);
+    AddRows("k_rows_as_q_heads",
+            absl::StrCat("rows of q_proj and k_proj are brought to the order "
+                         "of neighbours, which RoPE rotates, but k_proj's ",
+                         wrong),
+            "permute the rows of k_proj by num_key_value_heads",
+            [q_neighbours, k_as_q](Variant& v) {
+              v.q_rows = q_neighbours;
+              v.k_rows = k_as_q;
+              v.rope_pairs = RopePairs::kNeighbours;
+            });
+    // Meta's rows, brought to halves by the wrong number of heads.
+    std::vector<int32_t> k_back;
+    for (const int32_t row : Inverse(k_as_q)) {
+      k_back.push_back(k_neighbours[static_cast<size_t>(row)]);
+    }
+    AddRows("k_rows_from_q_heads",
+            absl::StrCat("rows of k_proj are brought from the order of "
+                         "neighbours to halves ",
+                         wrong),
+            "permute the rows of k_proj by num_key_value_heads",
+            [k_back](Variant& v) { v.k_rows = k_back; });
+    all_.back().told_by = {Op::kQProj, Op::kKProj};
+  }
+
+  // An entry that is tried only if something differs.
+  void AddRows(std::string id, std::string what, std::string advice,
+               Edit edit) {
+    Add(std::move(id), std::move(what), std::move(advice), std::move(edit));
+    all_.back().if_something_differs = true;
+  }
+
+  void AddBiases(std::string id, std::string of, std::set<Op> ops) {
+    AddRows(std::move(id), absl::StrCat("the bias of ", of, " is missing"),
+            "load and add it", [ops = std::move(ops)](Variant& v) {
+              v.without_bias.insert(ops.begin(), ops.end());
+            });
+  }
+
+  void Biases() {
+    if (config_.qkv_bias) {
+      AddBiases("q_bias_missing", "q_proj", {Op::kQProj});
+      AddBiases("k_bias_missing", "k_proj", {Op::kKProj});
+      AddBiases("v_bias_missing", "v_proj", {Op::kVProj});
+    }
+    if (config_.output_bias) {
+      AddBiases("o_bias_missing", "o_proj", {Op::kOProj});
+    }
+    if (config_.mlp_bias) {
+      AddBiases("mlp_bias_missing", "gate_proj, up_proj and down_proj",
+                {Op::kGateProj, Op::kUpProj, Op::kDownProj});
+    }
+  }
+
   void Norms() {
     for (const double eps : {1e-5, 1e-6, 1e-8, 1e-12, 0.0}) {
       if (eps == config_.rms_norm_eps) continue;
@@ -135,7 +288,9 @@ class Catalogue {
     if (config_.qkv_bias) {
       Add("qkv_bias_missing",
           "the biases of q_proj, k_proj and v_proj are missing",
-          "load and add them", [](Variant& v) { v.without_qkv_bias = true; });
+          "load and add them", [](Variant& v) {
+            v.without_bias.insert({Op::kQProj, Op::kKProj, Op::kVProj});
+          });
     }
     // With one KV head, or one query head each, both orders are the same.
     if (config_.num_key_value_heads > 1 &&
@@ -255,6 +410,37 @@ class Catalogue {
 };
 
 }  // namespace
+
+void Apply(const Hypothesis& hypothesis, size_t num_layers, Variant& variant) {
+  if (!hypothesis.variant && !hypothesis.by_layer) return;
+  const bool in_some = hypothesis.by_layer || hypothesis.last_layer > 0;
+  if (in_some && variant.layers.empty()) {
+    const Variant everywhere = variant;
+    variant.layers.assign(num_layers, everywhere);
+  }
+  if (!in_some) hypothesis.variant(variant);
+  for (size_t layer = 1; layer <= variant.layers.size(); ++layer) {
+    Variant& there = variant.layers[layer - 1];
+    if (hypothesis.by_layer) {
+      hypothesis.by_layer(layer, there);
+    } else if (!in_some || (hypothesis.first_layer <= layer &&
+                            layer <= hypothesis.last_layer)) {
+      hypothesis.variant(there);
+    }
+  }
+}
+
+Hypothesis InLayers(const Hypothesis& hypothesis, size_t first_layer,
+                    size_t last_layer) {
+  Hypothesis in = hypothesis;
+  in.first_layer = first_layer;
+  in.last_layer = last_layer;
+  absl::StrAppend(&in.id, "@", first_layer);
+  if (last_layer > first_layer) absl::StrAppend(&in.id, "-", last_layer);
+  absl::StrAppend(&in.what, ", in ", LayerRangeText(first_layer, last_layer),
+                  " alone");
+  return in;
+}
 
 std::vector<Hypothesis> CatalogueFor(const ModelConfig& config,
                                      const Plan& arithmetic) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,15 +25,32 @@ struct Hypothesis {
   CauseKind kind = CauseKind::kImplementation;
   std::string what;    // of the program that wrote the trace
   std::string advice;  // what to change there
-  // The change, of one of these three.
+  // The change: of the decoder, of the plan or of the weights.
   std::function<void(Variant&)> variant;
+  // In these layers alone, unless last_layer is 0.
+  size_t first_layer = 0, last_layer = 0;
+  // Where it is another one in each layer, instead of `variant`.
+  std::function<void(size_t layer, Variant&)> by_layer;
   std::string plan_entry;  // SELECTOR=STRATEGY
   std::optional<WeightRounding> weights;
+  // Whether it is tried only where something is left to explain: it moves what
+  // it moves by more than rounding.
+  bool if_something_differs = false;
+  // Ops of which the trace must have one for it to be told from others of the
+  // catalogue; empty: any.
+  std::set<Op> told_by;
   // Of what changes the arithmetic: whether it rounds more coarsely than the
   // arithmetic that it is a change of. If not it is part of the arithmetic's
   // description, and no cause of a difference.
   bool coarser = true;
 };
+
+// Makes the change of the decoder, if that is what it is, of so many layers.
+void Apply(const Hypothesis& hypothesis, size_t num_layers, Variant& variant);
+
+// The same in some layers alone.
+Hypothesis InLayers(const Hypothesis& hypothesis, size_t first_layer,
+                    size_t last_layer);
 
 // Those that make a difference to this model: its config says otherwise, it has
 // what is changed, and the plan does not have the strategy already.

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/chance.h"
+#include "explorer/diagnosis/evidence.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
@@ -234,8 +235,13 @@ class Search {
     std::vector<Guess> guesses;
     const bool differs =
         Unexplained(result_.after) > 0 || NotReproduced(result_.after) > 0;
-    for (Hypothesis& h :
-         Tryable(weights_.original(), trace_, result_.belief, result_.after)) {
+    const auto set = weights_.Get(result_.belief.weights());
+    if (!set.ok()) return set.status();
+    const auto evidence =
+        EvidenceOf(setting_, **set, trace_, result_.belief, result_.after);
+    if (!evidence.ok()) return evidence.status();
+    for (Hypothesis& h : Tryable(weights_.original(), trace_, result_.belief,
+                                 result_.after, *evidence)) {
       // Other weights take another load of them.
       if (h.weights.has_value() && !differs) {
         Tried tried;

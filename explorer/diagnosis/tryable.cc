@@ -7,7 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
 #include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/evidence.h"
+#include "explorer/diagnosis/evident_hypotheses.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/results.h"
@@ -15,6 +19,7 @@
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/op.h"
+#include "model/architecture/variant.h"
 #include "model/checkpoint/rounded_tensors.h"
 #include "model/checkpoint/weights.h"
 
@@ -76,16 +81,54 @@ std::vector<OpRange> RangesOf(Op op, const std::set<size_t>& layers) {
   return ranges;
 }
 
+// Layers that are not explained, if others are.
+std::set<size_t> SomeLayers(const AlignedTrace& trace, const Fit& fit) {
+  std::set<size_t> layers, others;
+  for (size_t i = 0; i < trace.points().size(); ++i) {
+    const Point& point = trace.points()[i];
+    if (!IsPerLayer(point.op)) continue;
+    others.insert(point.layer);
+    if (!fit.points[i].explained) layers.insert(point.layer);
+  }
+  if (layers.size() == others.size()) layers.clear();
+  return layers;
+}
+
+// Whether it changes one of these ops, in one of these layers.
+bool Changes(const Hypothesis& hypothesis, const LayersOfOp& suspects,
+             const OpRange& range) {
+  Variant variant;
+  hypothesis.variant(variant);
+  for (const auto& [op, layers] : suspects) {
+    const bool in_range = absl::c_any_of(layers, [&range](size_t layer) {
+      return range.first_layer <= layer && layer <= range.last_layer;
+    });
+    if (IsPerLayer(op) && in_range && variant.PartOf(op) != Variant()) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::vector<Hypothesis> Tryable(const Weights& weights,
                                 const AlignedTrace& trace, const Belief& belief,
-                                const Fit& fit) {
+                                const Fit& fit, const Evidence& evidence) {
+  const bool differs = fit.explained < fit.points.size() ||
+                       (fit.bit_for_bit && fit.reproduced < fit.points.size());
   std::vector<Hypothesis> tryable;
   std::set<std::string> accepted;
   for (const Hypothesis& h : belief.accepted) accepted.insert(h.id);
   for (Hypothesis& h : CatalogueFor(weights.config, belief.plan)) {
     if (accepted.count(h.id) > 0) continue;
+    if (h.if_something_differs && !differs) continue;
+    if (!h.told_by.empty() &&
+        absl::c_none_of(trace.points(), [&h](const Point& point) {
+          return h.told_by.count(point.op) > 0;
+        })) {
+      continue;
+    }
     if (h.weights.has_value() && belief.weights().has_value()) continue;
     if (h.weights == WeightRounding::kBF16 &&
         weights.embed.view().dtype == DType::kBF16) {
@@ -93,7 +136,23 @@ std::vector<Hypothesis> Tryable(const Weights& weights,
     }
     tryable.push_back(std::move(h));
   }
-  for (const auto& [op, layers] : Suspects(weights, trace, fit)) {
+  for (Hypothesis& h :
+       EvidentHypotheses(weights.config, trace, belief, evidence)) {
+    if (accepted.count(h.id) == 0) tryable.push_back(std::move(h));
+  }
+  const LayersOfOp suspects = Suspects(weights, trace, fit);
+  const size_t everywhere = tryable.size();
+  for (const OpRange& range :
+       RangesOf(Op::kMlpResidual, SomeLayers(trace, fit))) {
+    for (size_t i = 0; i < everywhere; ++i) {
+      if (!tryable[i].variant || !Changes(tryable[i], suspects, range)) {
+        continue;
+      }
+      Hypothesis h = InLayers(tryable[i], range.first_layer, range.last_layer);
+      if (accepted.count(h.id) == 0) tryable.push_back(std::move(h));
+    }
+  }
+  for (const auto& [op, layers] : suspects) {
     for (const OpRange& range : RangesOf(op, layers)) {
       for (Hypothesis& h : OtherFormatsOf(belief.plan, range)) {
         if (accepted.count(h.id) == 0) tryable.push_back(std::move(h));

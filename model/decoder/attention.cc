@@ -23,8 +23,10 @@ size_t GroupSize(const AttentionArgs& args) {
 }
 
 size_t Length(const AttentionArgs& args, size_t row) {
-  return args.all_positions > 0 ? args.all_positions
-                                : args.first_position + row + 1;
+  if (args.all_positions > 0) return args.all_positions;
+  const size_t position = args.first_position + row;
+  return args.mask.empty() ? position + 1
+                           : args.mask.Length(position, args.positions);
 }
 
 // The rows of the group's query heads, of values that are `width` per head.
@@ -39,7 +41,8 @@ Matrix<T> GroupRows(const AttentionArgs& args, size_t kv_head, T* heads,
 }
 
 bool IsFused(const AttentionArgs& args) {
-  return args.form.fused() && args.softmax_form == SoftmaxForm::kStandard;
+  return args.form.fused() && args.softmax_form == SoftmaxForm::kStandard &&
+         args.mask.empty();
 }
 
 double ScaleOf(const AttentionArgs& args) {
@@ -75,7 +78,11 @@ void Score(const AttentionArgs& args, size_t row, size_t kv_head, double scale,
   MatMul(args.qk, qk, serial);
 }
 
-void Normalize(const AttentionArgs& args, Matrix<double> scores) {
+// Hides what the mask hides from the row, and normalizes the rest.
+void Normalize(const AttentionArgs& args, size_t row, Matrix<double> scores) {
+  if (!args.mask.empty() && args.all_positions == 0) {
+    Hide(args.mask, args.first_position + row, scores);
+  }
   if (args.softmax_form == SoftmaxForm::kF16WithoutMax) {
     SoftmaxInF16(args.softmax, scores);
   } else {
@@ -142,7 +149,10 @@ size_t AttentionRows(const AttentionArgs& args) {
 void AttendGroup(const AttentionArgs& args, size_t row, size_t rows,
                  size_t kv_head) {
   const size_t group = GroupSize(args);
-  const size_t most = Length(args, row + rows - 1);
+  size_t most = 0;
+  for (size_t r = 0; r < rows; ++r) {
+    most = std::max(most, Length(args, row + r));
+  }
   thread_local std::vector<double> data;
   data.resize(rows * group * most);
   const bool fused = IsFused(args);
@@ -155,7 +165,7 @@ void AttendGroup(const AttentionArgs& args, size_t row, size_t rows,
       AttendFused(FusedArgsOf(args, row + r, kv_head, scores));
       continue;
     }
-    Normalize(args, scores);
+    Normalize(args, row + r, scores);
     Weigh(args, row + r, kv_head, scores);
   }
 }
@@ -180,7 +190,8 @@ void AttendShowing(
       Score(args, row, h, ScaleOf(args), scores(h));
     });
     show(Op::kQk, args.first_position + row, all);
-    parallel.For(args.kv_heads, [&](size_t h) { Normalize(args, scores(h)); });
+    parallel.For(args.kv_heads,
+                 [&](size_t h) { Normalize(args, row, scores(h)); });
     show(Op::kSoftmax, args.first_position + row, all);
     parallel.For(args.kv_heads,
                  [&](size_t h) { Weigh(args, row, h, scores(h)); });

@@ -30,9 +30,13 @@ struct AttentionArgs {
   Matrix<double> y;  // [rows, heads * head_dim]
   KvHeads order = KvHeads::kGrouped;
   double scale = 0;  // 0: 1 / sqrt(head_dim)
-  // Positions that all attend to; 0: each to those up to itself.
+  // Positions that all attend to; 0: each to those up to itself, but for the
+  // mask.
   size_t all_positions = 0;
-  // Others than the standard one are eager, whatever the form is.
+  KeyMask mask;
+  size_t positions = 0;  // of the sequence, of which `mask` is
+  // Others than the standard one are eager, whatever the form is, and so is
+  // what has a mask.
   SoftmaxForm softmax_form = SoftmaxForm::kStandard;
 };
 

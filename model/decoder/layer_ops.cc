@@ -70,8 +70,16 @@ RopeAngles::RopeAngles(const ModelConfig& config, const RopeOptions& options)
     : options_(options) {
   ModelConfig with_theta = config;
   if (options.theta != 0) with_theta.rope_theta = options.theta;
+  if (options.without_scaling) {
+    with_theta.rope_linear_factor = 1;
+    with_theta.llama3_rope_scaling.reset();
+    with_theta.yarn_rope_scaling.reset();
+    with_theta.rope_divisors.clear();
+  }
   frequencies_ = RopeFrequencies(with_theta);
-  attention_factor_ = RopeAttentionFactor(config);
+  if (!options.without_attention_factor) {
+    attention_factor_ = RopeAttentionFactor(with_theta);
+  }
   if (options.angles_f32) RoundLikeTransformers(with_theta, frequencies_);
   if (options.rounding == RopeRounding::kFrequenciesBF16 ||
       options.rounding == RopeRounding::kAnglesBF16) {
@@ -88,9 +96,13 @@ void RopeAngles::Set(size_t first, size_t count) {
   cos_.resize(count * half);
   sin_.resize(count * half);
   for (size_t r = 0; r < count; ++r) {
+    double position =
+        static_cast<double>(options_.positions.At(first + r)) + offset;
+    if (options_.rounding == RopeRounding::kPositionsBF16) {
+      position = RoundedToBF16(position);
+    }
     for (size_t i = 0; i < half; ++i) {
-      double angle =
-          (static_cast<double>(first + r) + offset) * frequencies_[i];
+      double angle = position * frequencies_[i];
       if (options_.angles_f32) angle = static_cast<float>(angle);
       if (angles_rounded) angle = RoundedToBF16(angle);
       double& cosine = cos_[r * half + i] = attention_factor_ * std::cos(angle);

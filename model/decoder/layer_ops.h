@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <vector>
 
 #include "kernels/base/matrix.h"
@@ -32,6 +33,19 @@ struct RopeOptions {
   RopeRounding rounding = RopeRounding::kNone;
   int64_t position_offset = 0;
   bool angles_f32 = false;  // Variant::rope_angles_f32
+  PositionsFrom positions;
+  bool without_scaling = false;
+  bool without_attention_factor = false;
+
+  friend bool operator<(const RopeOptions& a, const RopeOptions& b) {
+    const auto fields = [](const RopeOptions& o) {
+      return std::make_tuple(o.theta, o.rounding, o.position_offset,
+                             o.angles_f32, o.positions.row, o.positions.start,
+                             o.positions.step, o.without_scaling,
+                             o.without_attention_factor);
+    };
+    return fields(a) < fields(b);
+  }
 };
 
 // The angles of rotary position embeddings (Su et al. 2021), of some positions.

@@ -1,7 +1,10 @@
 #include "model/decoder/variant_ops.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "hwy/base.h"
@@ -62,12 +65,26 @@ void HalvesToNeighbours(const std::vector<double>& from, double* to) {
   }
 }
 
+// The weight of a norm of heads in the order of what it multiplies.
+std::vector<double> Ordered(const std::vector<int32_t>& rows,
+                            const std::vector<double>& weight) {
+  const std::vector<int32_t> order = OrderOfHeads(rows, weight.size());
+  if (order.empty()) return weight;
+  std::vector<double> ordered;
+  for (const int32_t row : order) {
+    ordered.push_back(weight[static_cast<size_t>(row)]);
+  }
+  return ordered;
+}
+
 }  // namespace
 
 void VariantNorm(Strategy strategy, const Variant& variant, const NormInput& in,
-                 const std::vector<double>& weight, double eps,
+                 const std::vector<double>& stored_weight, double eps,
                  Matrix<double> y, Parallel& parallel) {
   const Matrix<const double> x = in.x;
+  const std::vector<double> weight = Ordered(
+      variant.q_rows.empty() ? variant.k_rows : variant.q_rows, stored_weight);
   if (variant.norm_eps >= 0) eps = variant.norm_eps;
   const Format result = strategy.info().result;
   const bool cast_once = variant.norm_weight_before_cast &&
@@ -136,6 +153,83 @@ void VariantSwiGlu(Strategy strategy, const Variant& variant,
     // Exact but under oracle: other factors have at most 24 bits.
     for (size_t i = 0; i < n; ++i) product[i] = factor[i] * x[i];
     RoundRow(result, product.data(), n, y.Row(r));
+  });
+}
+
+void Hide(const KeyMask& mask, size_t position, Matrix<double> scores) {
+  if (mask.LeavesNothing(position) && mask.unseeing == Unseeing::kUniform) {
+    for (size_t h = 0; h < scores.rows; ++h) {
+      std::fill_n(scores.Row(h), scores.cols, 0.0);
+    }
+    return;
+  }
+  const size_t first = mask.First(position, scores.cols);
+  for (size_t h = 0; h < scores.rows; ++h) {
+    std::fill_n(scores.Row(h), first, -std::numeric_limits<double>::infinity());
+  }
+}
+
+void OrderColumns(const std::vector<int32_t>& rows, Matrix<double> y) {
+  std::vector<double> row;
+  for (size_t r = 0; r < y.rows; ++r) {
+    row.assign(y.Row(r), y.Row(r) + y.cols);
+    for (size_t i = 0; i < y.cols; ++i) {
+      y.Row(r)[i] = row[static_cast<size_t>(rows[i])];
+    }
+  }
+}
+
+std::vector<int32_t> OrderOfHeads(const std::vector<int32_t>& rows,
+                                  size_t head_dim) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int32_t head = static_cast<int32_t>(i / head_dim * head_dim);
+    const int32_t in_head = rows[i] - head;
+    if (in_head < 0 || in_head >= static_cast<int32_t>(head_dim) ||
+        in_head != rows[i % head_dim]) {
+      return {};
+    }
+  }
+  return {rows.begin(), rows.begin() + static_cast<ptrdiff_t>(
+                                           std::min(head_dim, rows.size()))};
+}
+
+void ScaleProduct(Strategy strategy, double factor, const double* bias,
+                  Matrix<double> y) {
+  const Strategy result = RounderTo(strategy.info().result);
+  for (size_t r = 0; r < y.rows; ++r) {
+    double* const row = y.Row(r);
+    for (size_t i = 0; i < y.cols; ++i) {
+      row[i] = row[i] * factor + (bias == nullptr ? 0 : bias[i]);
+    }
+    RoundRow(result, row, y.cols, row);
+  }
+}
+
+void VariantLogits(Strategy strategy, const Variant& variant,
+                   Matrix<double> logits, Parallel& parallel) {
+  const Strategy result = RounderTo(strategy.info().result);
+  const double scale = variant.logits_scale;
+  const double cap = variant.logits_cap;
+  if (scale == 1 && cap == 0 && !variant.log_softmax) return;
+  parallel.For(logits.rows, [&](size_t r) {
+    double* const row = logits.Row(r);
+    const size_t n = logits.cols;
+    const auto each = [&](const auto& f) {
+      for (size_t i = 0; i < n; ++i) row[i] = f(row[i]);
+      RoundRow(result, row, n, row);
+    };
+    if (scale != 1) each([scale](double x) { return scale * x; });
+    if (cap != 0) {
+      each([cap](double x) { return x / cap; });
+      each([](double x) { return std::tanh(x); });
+      each([cap](double x) { return cap * x; });
+    }
+    if (!variant.log_softmax) return;
+    const double most = *std::max_element(row, row + n);
+    double sum = 0;
+    for (size_t i = 0; i < n; ++i) sum += std::exp(row[i] - most);
+    const double log_sum = most + std::log(sum);
+    each([log_sum](double x) { return x - log_sum; });
   });
 }
 

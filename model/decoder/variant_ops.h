@@ -2,6 +2,7 @@
 #define MODEL_DECODER_VARIANT_OPS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "kernels/base/matrix.h"
@@ -32,6 +33,29 @@ void VariantRotate(Strategy strategy, const Variant& variant,
 void VariantSwiGlu(Strategy strategy, const Variant& variant,
                    Matrix<const double> gate, Matrix<const double> up,
                    Matrix<double> y, Parallel& parallel);
+
+// Has row i of each head's scores, of keys that the mask hides from that
+// position, at -infinity; of a row to which all keys are alike, at 0.
+void Hide(const KeyMask& mask, size_t position, Matrix<double> scores);
+
+// Puts what a projection has computed in the order of `rows`: value i of a row
+// is its value rows[i].
+void OrderColumns(const std::vector<int32_t>& rows, Matrix<double> y);
+
+// The part of `rows` that is each head's, of heads of so many channels: row i
+// of head h is row order[i] of head h. Empty where the heads' differ.
+std::vector<int32_t> OrderOfHeads(const std::vector<int32_t>& rows,
+                                  size_t head_dim);
+
+// Of unrounded sums without a bias: the product times `factor`, plus the bias
+// (of y.cols values, or null), rounded to the strategy's result format.
+void ScaleProduct(Strategy strategy, double factor, const double* bias,
+                  Matrix<double> y);
+
+// Logits as a variant has them, each step rounded to the strategy's result
+// format. The logarithm of the softmax is computed in f64.
+void VariantLogits(Strategy strategy, const Variant& variant,
+                   Matrix<double> logits, Parallel& parallel);
 
 // Softmax of each row in f16 without subtracting its maximum: the scores, their
 // exponentials, the sum after each of them, ascending, and the quotients are

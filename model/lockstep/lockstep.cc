@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -69,6 +70,43 @@ class PassBytes {
   double logit_rows_ = 0, most_logit_rows_ = 0;  // of all streams, of one
 };
 
+// Whether each of so many rows is in it once; or it is empty.
+bool IsOrder(const std::vector<int32_t>& rows, int64_t size) {
+  if (rows.empty()) return true;
+  std::vector<bool> seen(static_cast<size_t>(size));
+  for (const int32_t row : rows) {
+    if (row < 0 || row >= size || seen[static_cast<size_t>(row)]) return false;
+    seen[static_cast<size_t>(row)] = true;
+  }
+  return rows.size() == seen.size();
+}
+
+// Why it cannot be computed; empty if it can.
+std::string Fault(const ModelConfig& config, const Variant& variant) {
+  if (!std::isfinite(variant.rope_theta) || variant.rope_theta < 0) {
+    return absl::StrCat("rope_theta ", variant.rope_theta,
+                        ", expected a positive number, or 0 for the config's");
+  }
+  if (!std::isfinite(variant.norm_eps)) {
+    return absl::StrCat("norm_eps ", variant.norm_eps, ", expected a number");
+  }
+  if (!std::isfinite(variant.attention_scale)) {
+    return absl::StrCat("attention_scale ", variant.attention_scale,
+                        ", expected a number");
+  }
+  if (!IsOrder(variant.q_rows, config.q_size()) ||
+      !IsOrder(variant.k_rows, config.kv_size())) {
+    return "q_rows or k_rows, expected each row of q_proj or k_proj once";
+  }
+  if (!variant.layers.empty() &&
+      variant.layers.size() != static_cast<size_t>(config.num_hidden_layers)) {
+    return absl::StrCat("a variant of ", variant.layers.size(),
+                        " layers, but the model has ",
+                        config.num_hidden_layers);
+  }
+  return "";
+}
+
 absl::Status Check(const Weights& weights, const Stream& stream, size_t index) {
   const auto error = [index](const auto&... what) {
     return absl::InvalidArgumentError(
@@ -91,17 +129,12 @@ absl::Status Check(const Weights& weights, const Stream& stream, size_t index) {
     return error("layers ", stream.first_layer, " to ", stream.last_layer,
                  " of ", num_layers);
   }
-  const Variant& variant = stream.variant;
-  if (!std::isfinite(variant.rope_theta) || variant.rope_theta < 0) {
-    return error("rope_theta ", variant.rope_theta,
-                 ", expected a positive number, or 0 for the config's");
-  }
-  if (!std::isfinite(variant.norm_eps)) {
-    return error("norm_eps ", variant.norm_eps, ", expected a number");
-  }
-  if (!std::isfinite(variant.attention_scale)) {
-    return error("attention_scale ", variant.attention_scale,
-                 ", expected a number");
+  const std::string fault = Fault(weights.config, stream.variant);
+  if (!fault.empty()) return error(fault);
+  for (size_t layer = 1; layer <= stream.variant.layers.size(); ++layer) {
+    const std::string of_layer =
+        Fault(weights.config, stream.variant.In(layer));
+    if (!of_layer.empty()) return error(of_layer);
   }
   if (stream.start == nullptr) {
     if (stream.first_layer > 1) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -57,7 +56,7 @@ KvCache CacheOf(const ModelConfig& config, const Stream& stream, size_t layer,
   const size_t head_dim = static_cast<size_t>(config.head_dim);
   Plan one_layer = Plan::Oracle(1);
   const bool normed_last =
-      config.qk_norm && stream.variant.qk_norm == QkNorm::kAfterRope;
+      config.qk_norm && task.variant->qk_norm == QkNorm::kAfterRope;
   const Op last_of_keys = normed_last ? Op::kKNorm : Op::kRope;
   if (stream.given == nullptr) {
     one_layer.Set(1, Op::kRope, stream.plan.Get(layer, last_of_keys));
@@ -94,12 +93,14 @@ bool HasLastColumns(Matrix<const double> x, Matrix<const double> y) {
 // Of all positions of a pass, computed when first needed.
 const RopeAngles& LockstepPass::AnglesOf(const Variant& variant,
                                          int64_t position_offset) {
-  const auto [at, first] = angles_.try_emplace(
-      std::make_tuple(variant.rope_theta, variant.rope_rounding,
-                      position_offset, variant.rope_angles_f32),
-      config_,
-      RopeOptions{variant.rope_theta, variant.rope_rounding, position_offset,
-                  variant.rope_angles_f32});
+  const RopeOptions options = {variant.rope_theta,
+                               variant.rope_rounding,
+                               position_offset,
+                               variant.rope_angles_f32,
+                               variant.positions,
+                               variant.without_rope_scaling,
+                               variant.without_rope_attention_factor};
+  const auto [at, first] = angles_.try_emplace(options, config_, options);
   if (first) {
     size_t positions = 0;
     for (const Stream& stream : streams_) {
@@ -261,6 +262,8 @@ void LockstepPass::Attend(size_t layer) {
       args[i].order = task.variant->kv_heads;
       args[i].scale = task.variant->attention_scale;
       args[i].all_positions = task.variant->causal ? 0 : rope.rows;
+      args[i].mask = task.variant->mask;
+      args[i].positions = rope.rows;
       args[i].softmax_form = task.variant->softmax;
       args[i].y = task.outputs[0].view();
       if (showing) {

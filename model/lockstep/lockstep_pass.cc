@@ -81,8 +81,8 @@ std::vector<Task> LockstepPass::TasksOf(
       known;
   for (const size_t s : active_) {
     Task task;
-    task.variant = variants_.Of(s, ops.front());
-    if (ops.front() == Op::kQk &&
+    task.variant = variants_.Of(s, layer, ops.front());
+    if (ops.front() == Op::kQk && task.variant->mask.empty() &&
         task.variant->softmax == SoftmaxForm::kStandard) {
       task.attention = streams_[s].plan.attention(layer);
     }
@@ -265,6 +265,25 @@ void LockstepPass::Norm(size_t layer, Op op, Slot x,
   ShowAndGive(layer, op, y);
 }
 
+// As a variant of an op of weights has it.
+void LockstepPass::MultiplyAs(Strategy strategy, const Variant& variant,
+                              MatMulArgs args) {
+  if (variant.scales.empty()) {
+    Multiply(strategy, args);
+  } else if (const OpScale& scale = variant.scales.front(); scale.with_bias) {
+    args.scale = scale.factor;
+    Multiply(strategy, args);
+  } else {
+    const double* const bias = std::exchange(args.bias, nullptr);
+    args.unrounded = true;
+    Multiply(strategy, args);
+    ScaleProduct(strategy, scale.factor, bias, args.c);
+  }
+  for (const auto* rows : {&variant.q_rows, &variant.k_rows}) {
+    if (!rows->empty()) OrderColumns(*rows, args.c);
+  }
+}
+
 // In pieces of some panels each. Once stopped, c is not finished.
 void LockstepPass::Multiply(Strategy strategy, const MatMulArgs& all) {
   const double panel_products = static_cast<double>(all.a.rows) *
@@ -296,11 +315,11 @@ void LockstepPass::Project(size_t layer, Op op, Slot x, const Panels& w,
                             [&](Strategy strategy, const Variant& variant, auto,
                                 const auto& in, const auto& out) {
                               const bool biased =
-                                  !bias.empty() && !variant.without_qkv_bias;
+                                  !bias.empty() && variant.without_bias.empty();
                               args.bias = biased ? bias.data() : nullptr;
                               args.a = in[0];
                               args.c = out[0];
-                              Multiply(strategy, args);
+                              MultiplyAs(strategy, variant, args);
                             });
   if (!done) return;
   Keep(tasks, {y});
@@ -342,11 +361,13 @@ void LockstepPass::SwiGlu(size_t layer) {
 }
 
 // Active streams whose heads are normed then.
-std::vector<size_t> LockstepPass::NormedHeads(QkNorm when) const {
+std::vector<size_t> LockstepPass::NormedHeads(size_t layer, QkNorm when) const {
   std::vector<size_t> streams;
   if (!config_.qk_norm) return streams;
   for (const size_t s : active_) {
-    if (streams_[s].variant.qk_norm == when) streams.push_back(s);
+    if (variants_.Of(s, layer, Op::kQNorm)->qk_norm == when) {
+      streams.push_back(s);
+    }
   }
   return streams;
 }
@@ -358,18 +379,18 @@ void LockstepPass::RunLayer(size_t layer) {
   Project(layer, Op::kKProj, &Values::normed, w.k_proj, w.k_bias, &Values::k);
   Project(layer, Op::kVProj, &Values::normed, w.v_proj, w.v_bias, &Values::v);
   Release({&Values::normed});
-  For(NormedHeads(QkNorm::kAsConfigured), [&] {
+  For(NormedHeads(layer, QkNorm::kAsConfigured), [&] {
     Norm(layer, Op::kQNorm, &Values::q, w.q_norm, &Values::q);
     Norm(layer, Op::kKNorm, &Values::k, w.k_norm, &Values::k);
   });
   // What a program without them passes on in their place.
-  For(NormedHeads(QkNorm::kMissing), [&] {
+  For(NormedHeads(layer, QkNorm::kMissing), [&] {
     ShowAndGive(layer, Op::kQNorm, &Values::q);
     ShowAndGive(layer, Op::kKNorm, &Values::k);
   });
   Rope(layer);
   Release({&Values::q, &Values::k});
-  For(NormedHeads(QkNorm::kAfterRope), [&] { NormRotated(layer); });
+  For(NormedHeads(layer, QkNorm::kAfterRope), [&] { NormRotated(layer); });
   Store(layer, Op::kKvK, &Values::rope, &Values::kv_k);
   Store(layer, Op::kKvV, &Values::v, &Values::kv_v);
   Release({&Values::v});
@@ -426,6 +447,7 @@ void LockstepPass::Head() {
           args.a = in[0];
           args.c = out[0];
           Multiply(strategy, args);
+          VariantLogits(strategy, variant, out[0], parallel_);
         });
     if (!done) return;
     if (!observer_.Wants(Op::kLmHead)) continue;

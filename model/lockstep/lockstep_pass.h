@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -79,9 +78,10 @@ class LockstepPass {
   void Norm(size_t layer, Op op, Slot x, const std::vector<double>& weight,
             Slot y);
   void Multiply(Strategy strategy, const MatMulArgs& all);
+  void MultiplyAs(Strategy strategy, const Variant& variant, MatMulArgs args);
   void Project(size_t layer, Op op, Slot x, const Panels& w,
                const std::vector<double>& bias, Slot y);
-  std::vector<size_t> NormedHeads(QkNorm when) const;
+  std::vector<size_t> NormedHeads(size_t layer, QkNorm when) const;
   const RopeAngles& AnglesOf(const Variant& variant, int64_t position_offset);
   void Rope(size_t layer);
   void NormRotated(size_t layer);
@@ -152,8 +152,7 @@ class LockstepPass {
   Parallel& parallel_;
   const size_t hidden_size_, q_size_, kv_size_, head_dim_;
   const VariantParts variants_;
-  // By theta, rounding, offset and whether angles are rounded to f32.
-  std::map<std::tuple<double, RopeRounding, int64_t, bool>, RopeAngles> angles_;
+  std::map<RopeOptions, RopeAngles> angles_;
   bool stopped_ = false;
   absl::Status status_;
   RowsPool pool_;

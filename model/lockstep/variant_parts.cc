@@ -19,9 +19,12 @@ VariantParts::VariantParts(absl::Span<const Stream> streams) {
     variants_.push_back(static_cast<size_t>(found - variants.begin()));
     if (found != variants.end()) continue;
     variants.push_back(stream.variant);
-    parts_.emplace_back();
-    for (size_t op = 0; op < kNumOps; ++op) {
-      parts_.back()[op] = Shared(stream.variant.PartOf(OpAt(op)));
+    parts_.emplace_back(stream.variant.layers.size() + 1);
+    for (size_t layer = 0; layer < parts_.back().size(); ++layer) {
+      const Variant variant = stream.variant.In(layer);
+      for (size_t op = 0; op < kNumOps; ++op) {
+        parts_.back()[layer][op] = Shared(variant.PartOf(OpAt(op)));
+      }
     }
   }
 }

@@ -18,16 +18,20 @@ class VariantParts {
  public:
   explicit VariantParts(absl::Span<const Stream> streams);
 
-  // Equal parts have the same address.
-  const Variant* Of(size_t stream, Op op) const {
-    return parts_[variants_[stream]][static_cast<size_t>(op)];
+  // In a layer; 0 for ops in none. Equal parts have the same address.
+  const Variant* Of(size_t stream, size_t layer, Op op) const {
+    const std::vector<Parts>& layers = parts_[variants_[stream]];
+    return layers[layer < layers.size() ? layer : 0][static_cast<size_t>(op)];
   }
 
  private:
+  using Parts = std::array<const Variant*, kNumOps>;
+
   const Variant* Shared(const Variant& part);
 
   std::vector<size_t> variants_;  // of each stream: its row of parts_
-  std::vector<std::array<const Variant*, kNumOps>> parts_;
+  // What of it is in no layer, and if layers differ what is in each.
+  std::vector<std::vector<Parts>> parts_;
   std::list<Variant> distinct_;
 };
 

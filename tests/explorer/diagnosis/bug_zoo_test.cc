@@ -87,7 +87,27 @@ class BugZooTest : public testing::TestWithParam<ZooTrace> {
   // Rotations by equal angles more cancel in the scores: states and logits are
   // the correct model's but for rounding. (In bf16 its flips may tell.)
   static bool CannotShowInStates(const ZooTrace& zoo) {
-    return zoo.bugs == std::vector<std::string>{"positions_plus_one"};
+    return zoo.bugs == std::vector<std::string>{"positions_plus_one"} ||
+           zoo.bugs == std::vector<std::string>{"qk_rows_neighbours"};
+  }
+
+  // Other orders of rows are other pairs that RoPE rotates, to the states.
+  static std::vector<std::string> SeenInStates(std::vector<std::string> bugs) {
+    for (std::string& bug : bugs) {
+      if (bug == "qk_rows_unpermuted") bug = "rope_neighbours";
+      if (bug == "k_rows_from_q_heads") bug = "k_rows_as_q_heads";
+    }
+    return bugs;
+  }
+
+  // A factor is read off the op's own output: of a layer's, nothing tells it.
+  // And a mask that moves all rows is not read off them.
+  static bool CannotBeToldFromStates(const ZooTrace& zoo) {
+    if (zoo.bugs == std::vector<std::string>{"keys_hidden_before_2_uniform"}) {
+      return true;
+    }
+    return zoo.bugs.size() == 1 && absl::StrContains(zoo.bugs[0], "_scaled") &&
+           !absl::StartsWith(zoo.bugs[0], "logits");
   }
 };
 
@@ -105,11 +125,13 @@ TEST_P(BugZooTest, NamesItFromHiddenStatesAlone) {
   const Diagnosis d = Diagnosed(Traced::kHiddenStates);
   if (CannotShowInStates(zoo)) {
     EXPECT_THAT(Found(d), testing::IsSubsetOf(zoo.bugs));
+  } else if (CannotBeToldFromStates(zoo)) {
+    EXPECT_THAT(Found(d), testing::IsEmpty());
   } else {
-    EXPECT_THAT(Found(d), UnorderedElementsAreArray(zoo.bugs));
+    EXPECT_THAT(Found(d), UnorderedElementsAreArray(SeenInStates(zoo.bugs)));
   }
   EXPECT_EQ(d.arithmetic.name, ArithmeticOf(zoo));
-  EXPECT_EQ(d.explained(), !zoo.outside);
+  EXPECT_EQ(d.explained(), !zoo.outside && !CannotBeToldFromStates(zoo));
 }
 
 // Where transformers' own output first differs from the correct model's.
@@ -177,12 +199,12 @@ TEST_P(BugZooTest, SharesOfARowAddUp) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Zoo, BugZooTest, testing::ValuesIn(BugZoo()),
-                         [](const auto& param_info) {
-                           return absl::StrReplaceAll(
-                               param_info.param.name,
-                               {{"-", "_"}, {"+", "_and_"}});
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Zoo, BugZooTest, testing::ValuesIn(BugZoo()), [](const auto& param_info) {
+      return absl::StrReplaceAll(
+          param_info.param.name,
+          {{"-", "_"}, {"+", "_and_"}, {"@", "_at_"}, {".", "_"}});
+    });
 
 // The catalogue is in the zoo, each architecture and dtype where it makes
 // sense.
@@ -204,7 +226,7 @@ TEST(BugZoo, HasTheCatalogue) {
   EXPECT_GE(correct, 10u);
   EXPECT_GE(pairs, 10u);
   EXPECT_GE(outside, 5u);
-  EXPECT_GE(singles.size(), 31u);
+  EXPECT_GE(singles.size(), 62u);
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ class TextbookDecoder {
                   absl::string_view kv)
       : w_(weights),
         c_(weights.config),
-        v_(variant),
+        whole_(variant),
+        v_(variant.In(0)),
         kv_(kv),
         head_dim_(static_cast<size_t>(c_.head_dim)),
         heads_(static_cast<size_t>(c_.num_attention_heads)),
@@ -46,15 +47,18 @@ class TextbookDecoder {
       stream.push_back(row);
     }
     for (size_t layer = 1; layer <= w_.layers.size(); ++layer) {
+      v_ = whole_.In(layer);
       Attention(layer, stream);
       for (size_t p = 0; p < stream.size(); ++p) Mlp(layer, p, stream[p]);
     }
+    v_ = whole_.In(0);
     const bool embedding = v_.head_is_embedding || c_.tie_word_embeddings;
     for (size_t p = 0; p < stream.size(); ++p) {
       Row x = stream[p];
       if (!v_.without_final_norm) x = Norm(x, w_.final_norm);
       Keep(0, Op::kFinalNorm, p, x);
-      Keep(0, Op::kLmHead, p, Linear(embedding ? w_.embed : w_.lm_head, {}, x));
+      Keep(0, Op::kLmHead, p,
+           Logits(Linear(embedding ? w_.embed : w_.lm_head, {}, x)));
     }
     return outputs_;
   }
@@ -75,6 +79,64 @@ class TextbookDecoder {
     return y;
   }
 
+  // A projection as the variant has it.
+  Row Project(Op op, const Panels& matrix, const Row& stored_bias,
+              const Row& x) const {
+    const Row bias = v_.without_bias.count(op) > 0 ? Row() : stored_bias;
+    Row y = Linear(matrix, bias, x);
+    for (const OpScale& scale : v_.scales) {
+      if (scale.op != op) continue;
+      for (size_t i = 0; i < y.size(); ++i) {
+        const double b = bias.empty() || scale.with_bias ? 0 : bias[i];
+        y[i] = (y[i] - b) * scale.factor + b;
+      }
+    }
+    if (op == Op::kQProj) y = InOrder(y, v_.q_rows);
+    if (op == Op::kKProj) y = InOrder(y, v_.k_rows);
+    return y;
+  }
+
+  static Row InOrder(const Row& x, const std::vector<int32_t>& order) {
+    if (order.empty()) return x;
+    Row y;
+    for (const int32_t from : order) y.push_back(x[static_cast<size_t>(from)]);
+    return y;
+  }
+
+  Row Logits(Row x) const {
+    double sum = 0;
+    for (double& value : x) {
+      value *= v_.logits_scale;
+      if (v_.logits_cap != 0) {
+        value = v_.logits_cap * std::tanh(value / v_.logits_cap);
+      }
+      sum += std::exp(value);
+    }
+    if (!v_.log_softmax) return x;
+    for (double& value : x) value -= std::log(sum);
+    return x;
+  }
+
+  // How RoPE counts.
+  double Position(size_t p) const {
+    const PositionsFrom& from = v_.positions;
+    double position = static_cast<double>(p);
+    if (from.row > 0 && p >= from.row) {
+      position = static_cast<double>(from.start);
+      for (size_t r = from.row; r < p; ++r) {
+        position += static_cast<double>(from.step);
+      }
+    }
+    return position;
+  }
+
+  // Of a causal attention that has a mask.
+  bool Sees(size_t p, size_t j) const {
+    const KeyMask& mask = v_.mask;
+    if (p >= mask.from_row && j < mask.first_key) return false;
+    return j <= p || (p < mask.unmasked_rows && j < mask.unmasked_rows);
+  }
+
   Row Norm(const Row& x, const Row& weight) const {
     double squares = 0;
     for (const double value : x) squares += value * value;
@@ -88,7 +150,13 @@ class TextbookDecoder {
     return y;
   }
 
-  Row HeadNorms(const Row& x, const Row& weight) const {
+  // The weight is in the order of the first head's rows.
+  Row HeadNorms(const Row& x, const Row& stored,
+                const std::vector<int32_t>& rows) const {
+    Row weight = stored;
+    for (size_t i = 0; i < std::min(rows.size(), head_dim_); ++i) {
+      weight[i] = stored[static_cast<size_t>(rows[i])];
+    }
     Row y;
     for (size_t h = 0; h < x.size() / head_dim_; ++h) {
       const Row head(x.begin() + static_cast<int64_t>(h * head_dim_),
@@ -112,6 +180,8 @@ class TextbookDecoder {
         return position * BF16(frequency);
       case RopeRounding::kAnglesBF16:
         return BF16(position * BF16(frequency));
+      case RopeRounding::kPositionsBF16:
+        return BF16(position) * frequency;
     }
     return 0;
   }
@@ -163,29 +233,27 @@ class TextbookDecoder {
 
   void Attention(size_t layer, std::vector<Row>& stream) {
     const LayerWeights& w = w_.layers[layer - 1];
-    const Row no_bias;
-    const bool biased = !v_.without_qkv_bias;
     const size_t n = stream.size();
     std::vector<Row> qs, ks, vs;
     for (size_t p = 0; p < n; ++p) {
       const Row x = Norm(stream[p], w.input_norm);
       Keep(layer, Op::kInputNorm, p, x);
-      Row q = Linear(w.q_proj, biased ? w.q_bias : no_bias, x);
-      Row k = Linear(w.k_proj, biased ? w.k_bias : no_bias, x);
-      const Row v = Linear(w.v_proj, biased ? w.v_bias : no_bias, x);
+      Row q = Project(Op::kQProj, w.q_proj, w.q_bias, x);
+      Row k = Project(Op::kKProj, w.k_proj, w.k_bias, x);
+      const Row v = Project(Op::kVProj, w.v_proj, w.v_bias, x);
       Keep(layer, Op::kQProj, p, q);
       Keep(layer, Op::kKProj, p, k);
       Keep(layer, Op::kVProj, p, v);
       const auto norm_heads = [&] {
         if (v_.qk_norm != QkNorm::kMissing) {
-          q = HeadNorms(q, w.q_norm);
-          k = HeadNorms(k, w.k_norm);
+          q = HeadNorms(q, w.q_norm, v_.q_rows);
+          k = HeadNorms(k, w.k_norm, v_.k_rows);
         }
         Keep(layer, Op::kQNorm, p, q);
         Keep(layer, Op::kKNorm, p, k);
       };
       if (c_.qk_norm && v_.qk_norm != QkNorm::kAfterRope) norm_heads();
-      const double position = static_cast<double>(p);
+      const double position = Position(p);
       q = Rope(q, position + static_cast<double>(v_.q_position_offset));
       k = Rope(k, position + static_cast<double>(v_.k_position_offset));
       Row both = q;
@@ -207,14 +275,14 @@ class TextbookDecoder {
         const size_t kv = v_.kv_heads == KvHeads::kTiled
                               ? h % kv_heads_
                               : h / (heads_ / kv_heads_);
-        Row scores(v_.causal ? p + 1 : n);
+        Row scores(v_.causal ? std::max(p + 1, LastSeen(p, n)) : n);
         for (size_t j = 0; j < scores.size(); ++j) {
           for (size_t d = 0; d < head_dim_; ++d) {
             scores[j] += qs[p][h * head_dim_ + d] * ks[j][kv * head_dim_ + d];
           }
           scores[j] *= scale;
         }
-        const Row weights = Softmax(scores);
+        const Row weights = Softmax(Masked(p, scores));
         Row sums(head_dim_);
         for (size_t j = 0; j < weights.size(); ++j) {
           for (size_t d = 0; d < head_dim_; ++d) {
@@ -228,11 +296,33 @@ class TextbookDecoder {
       Keep(layer, Op::kQk, p, all_scores);
       Keep(layer, Op::kSoftmax, p, all_weights);
       Keep(layer, Op::kAv, p, attended);
-      const Row update = Linear(w.o_proj, w.o_bias, attended);
+      const Row update = Project(Op::kOProj, w.o_proj, w.o_bias, attended);
       Keep(layer, Op::kOProj, p, update);
       Add(update, stream[p]);
       Keep(layer, Op::kAttnResidual, p, stream[p]);
     }
+  }
+
+  // One after the last key that a causal row sees.
+  size_t LastSeen(size_t p, size_t n) const {
+    size_t last = 0;
+    for (size_t j = 0; j < n; ++j) {
+      if (Sees(p, j)) last = j + 1;
+    }
+    return last == 0 ? n : last;
+  }
+
+  Row Masked(size_t p, Row scores) const {
+    if (!v_.causal) return scores;
+    bool any = false;
+    for (size_t j = 0; j < scores.size(); ++j) any = any || Sees(p, j);
+    if (!any && v_.mask.unseeing == Unseeing::kUniform) {
+      return Row(scores.size(), 1.0);
+    }
+    for (size_t j = 0; j < scores.size(); ++j) {
+      if (!Sees(p, j)) scores[j] = -std::numeric_limits<double>::infinity();
+    }
+    return scores;
   }
 
   static void Add(const Row& update, Row& stream) {
@@ -258,8 +348,8 @@ class TextbookDecoder {
     const LayerWeights& w = w_.layers[layer - 1];
     const Row x = Norm(stream, w.post_norm);
     Keep(layer, Op::kPostNorm, p, x);
-    const Row gate = Linear(w.gate_proj, w.gate_bias, x);
-    const Row up = Linear(w.up_proj, w.up_bias, x);
+    const Row gate = Project(Op::kGateProj, w.gate_proj, w.gate_bias, x);
+    const Row up = Project(Op::kUpProj, w.up_proj, w.up_bias, x);
     Keep(layer, Op::kGateProj, p, gate);
     Keep(layer, Op::kUpProj, p, up);
     Row act(gate.size());
@@ -268,7 +358,7 @@ class TextbookDecoder {
                                       : Activated(gate[i]) * up[i];
     }
     Keep(layer, Op::kSwiGlu, p, act);
-    const Row update = Linear(w.down_proj, w.down_bias, act);
+    const Row update = Project(Op::kDownProj, w.down_proj, w.down_bias, act);
     Keep(layer, Op::kDownProj, p, update);
     Add(update, stream);
     Keep(layer, Op::kMlpResidual, p, stream);
@@ -276,7 +366,8 @@ class TextbookDecoder {
 
   const Weights& w_;
   const ModelConfig& c_;
-  const Variant& v_;
+  const Variant& whole_;
+  Variant v_;  // of the layer
   const absl::string_view kv_;
   const size_t head_dim_, heads_, kv_heads_;
   TextbookOutputs outputs_;
