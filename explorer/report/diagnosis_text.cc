@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "explorer/diagnosis/results.h"
+#include "explorer/report/description_text.h"
 #include "explorer/report/diagnosis_figures.h"
 #include "explorer/report/figures.h"
 #include "model/architecture/op.h"
@@ -219,15 +220,21 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
                                ". What follows is from the rest."));
   }
   const auto not_finite = [&](absl::string_view whose,
-                              const std::optional<NonFinite>& of) {
+                              const std::optional<NonFinite>& of,
+                              const std::optional<FirstNonFinite>& first) {
     if (!of.has_value()) return;
     all.push_back(absl::StrCat("Not finite: ", whose, " at ", of->points,
                                " of ", Plural(d.points.size(), "point"),
                                ", first ", PlaceOf(d.points[of->first]),
                                ". No accuracy is told from them."));
+    if (first.has_value()) all.push_back(NonFiniteSentence(whose, *first));
   };
-  not_finite("the trace", d.trace_nonfinite);
-  not_finite(absl::StrCat("ours (`", d.plan, "`)"), d.ours_nonfinite);
+  not_finite("the trace", d.trace_nonfinite, d.trace_first_nonfinite);
+  if (d.finite_values.finite < d.finite_values.values) {
+    all.push_back(FiniteSentence(d.finite_values));
+  }
+  not_finite(absl::StrCat("ours (`", d.plan, "`)"), d.ours_nonfinite,
+             d.ours_first_nonfinite);
   all.push_back(AlignmentSentence(d));
   if (!d.states.empty()) all.push_back(WhoIsRight(d, figures));
   if (!d.points.empty()) all.push_back(FirstDifference(d, figures.differing));
@@ -247,6 +254,11 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
        " No hypothesis gives those bits.");
   left(d.first_unexplained, figures.still_differing, "What stays unexplained: ",
        d.stopped_in.empty() ? " Nothing in the catalogue explains it." : "");
+  for (const PointDescription& description : d.descriptions) {
+    // What causes explain they describe.
+    if (description.status == DescribedAs::kExplained) continue;
+    all.push_back(DescriptionSentence(d, description));
+  }
   if (!d.not_measured.empty()) {
     all.push_back(
         absl::StrCat("Not measured: ", Plural(d.not_measured.size(), "tensor"),
