@@ -73,9 +73,9 @@ struct RowFactors {
   bool of_heads = false;
   size_t rows = 0;
   double least = 0, largest = 0;
-  // Of elements: the share whose bits one factor per row gives, and the share
-  // that ours has of T's bits. None beyond rounding, where no bits are to be
-  // expected.
+  // Of elements: the share that has T's bits when the exact values are
+  // multiplied by the factor and rounded, and the same without factors. None
+  // beyond rounding, where no bits are to be expected.
   std::optional<double> identical, identical_without;
   // Of a norm: whether they are 1 / rms rounded to this format.
   std::optional<Format> inverse_rms;

@@ -84,17 +84,21 @@ Covered MostCovered(const std::vector<Interval>& intervals) {
   return most;
 }
 
+bool Covers(const Interval& interval, double factor) {
+  return interval.low <= factor && factor <= interval.high;
+}
+
 size_t CoveredBy(const std::vector<Interval>& intervals, double factor) {
-  return static_cast<size_t>(std::count_if(
-      intervals.begin(), intervals.end(), [factor](const Interval& interval) {
-        return interval.low <= factor && factor <= interval.high;
-      }));
+  size_t covered = 0;
+  for (const Interval& interval : intervals) {
+    if (Covers(interval, factor)) ++covered;
+  }
+  return covered;
 }
 
 // Of a group's elements that can tell a factor.
 struct GroupIntervals {
   std::vector<Interval> theirs, ours;
-  size_t identical = 0;                 // of them, theirs and ours
   double steps = 0, squared_steps = 0;  // of theirs from ours, in spacings
 };
 
@@ -108,10 +112,6 @@ GroupIntervals IntervalsOf(const ComparedValues& v, const FactorGroup& group,
     if (!theirs.has_value() || !ours.has_value()) continue;
     of.theirs.push_back(*theirs);
     of.ours.push_back(*ours);
-    if (v.theirs[at] == v.ours[at]) {
-      ++of.identical;
-      continue;
-    }
     const double steps = (std::fabs(v.theirs[at]) - std::fabs(v.ours[at])) /
                          SpacingAt(v.exact[at], format);
     of.steps += steps;
@@ -207,7 +207,7 @@ std::optional<RowFactors> FindRoundedFactors(
     all += of.theirs.size();
     theirs += best.elements;
     ours += MostCovered(of.ours).elements;
-    identical += of.identical;
+    identical += CoveredBy(of.theirs, 1);
     log_chance += LogChanceOfSigns(of);
     if (found.rows++ == 0) found.least = found.largest = best.factor;
     found.least = std::min(found.least, best.factor);
@@ -224,19 +224,26 @@ std::optional<RowFactors> FindRoundedFactors(
 
 bool AreRounded(const ComparedValues& v, const std::vector<FactorGroup>& groups,
                 Format format, const std::vector<double>& inverse_rms) {
-  size_t all = 0, with_best = 0, with_rounded = 0, without = 0;
+  // Elements that have their bits with these factors alone, and without them
+  // alone; and what the best factors gain, and owe to being chosen.
+  double with = 0, without = 0, best = 0, luck = 0;
   for (size_t g = 0; g < groups.size(); ++g) {
     const GroupIntervals of = IntervalsOf(v, groups[g], format);
     const double factor = Rounded(format, inverse_rms[g]) / inverse_rms[g];
-    all += of.theirs.size();
-    with_best += MostCovered(of.theirs).elements;
-    with_rounded += CoveredBy(of.theirs, factor);
-    without += CoveredBy(of.theirs, 1);
+    for (const Interval& interval : of.theirs) {
+      const bool has = Covers(interval, factor), had = Covers(interval, 1);
+      if (has && !had) ++with;
+      if (had && !has) ++without;
+    }
+    best += static_cast<double>(MostCovered(of.theirs).elements) -
+            static_cast<double>(CoveredBy(of.theirs, 1));
+    luck += static_cast<double>(MostCovered(of.ours).elements) -
+            static_cast<double>(CoveredBy(of.ours, 1));
   }
-  // The best one has the luck of being chosen: what it leaves is doubled.
-  const double left = static_cast<double>(all - with_rounded);
-  return with_rounded > without &&
-         left <= Above(2 * static_cast<double>(all - with_best));
+  const double gain = with - without;
+  if (gain <= 0 || 2 * gain < best - luck) return false;
+  return IsBeyondChance(std::log(2.0) - gain * gain / (with + without) / 2,
+                        kThings);
 }
 
 }  // namespace ulpscope

@@ -43,8 +43,10 @@ std::optional<RowFactors> FindRoundedFactors(
     Format format);
 
 // Whether each group's factor is what `inverse_rms[g]` becomes when it is
-// rounded to the format, by itself: the elements that a factor gives their bits
-// are with that one as many as with the best.
+// rounded to the format, by itself: more elements get their bits by it than
+// lose them, beyond chance, and at least half as many as the best factors give
+// theirs, but for what these owe to being chosen (as much as ours gains by
+// them, which has the factor 1).
 bool AreRounded(const ComparedValues& values,
                 const std::vector<FactorGroup>& groups, Format format,
                 const std::vector<double>& inverse_rms);

@@ -173,7 +173,11 @@ bool FindInSegment(const ComparedValues& v, const std::vector<size_t>& rows,
       if (!SegmentAgrees(v, {rows.front()}, segment, order).Agrees()) continue;
       const Agreement agreement = SegmentAgrees(v, rows, segment, order);
       if (!agreement.Agrees()) continue;
-      if (found.has_value() && agreement.squares() >= least) continue;
+      // Two names may be of one order: the right number of heads comes first.
+      const bool better = !found.has_value() || agreement.squares() < least ||
+                          (agreement.squares() == least && h == segment.heads &&
+                           !found->right_heads);
+      if (!better) continue;
       if (!IsBeyondChance(LogChance(agreement.squares() / as_is.squares(),
                                     as_is.independent(), 0),
                           formulas)) {
