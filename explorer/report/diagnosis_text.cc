@@ -50,15 +50,25 @@ std::vector<std::string> Ids(const Diagnosis& d, bool of_program) {
   return ids;
 }
 
+// Where it is, if the point may have it from ops that are not traced.
+std::string OriginText(const Diagnosis& d, size_t point) {
+  for (const PointDescription& description : d.descriptions) {
+    if (description.point == point && !description.origin.unseen.empty()) {
+      return absl::StrCat(" (", PlaceText(description.origin), ")");
+    }
+  }
+  return "";
+}
+
 std::string Unexplained(const Diagnosis& d) {
   const PointResult& point = d.points[*d.first_unexplained];
   const auto figure = [](const std::optional<double>& x) {
     return x.has_value() ? Number(*x) : "-";
   };
   return absl::StrFormat(
-      "%s: first differs at op %s: distance %s, allowed %s.",
+      "%s: first differs at op %s%s: distance %s, allowed %s.",
       d.stopped_in.empty() ? "Unexplained" : "Unexplained when it was stopped",
-      PlaceOf(point),
+      PlaceOf(point), OriginText(d, *d.first_unexplained),
       figure(d.causes.empty() ? point.distance : point.distance_with_causes),
       figure(point.allowed));
 }
