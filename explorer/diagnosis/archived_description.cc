@@ -20,9 +20,6 @@ void Visit(Archive& a, IndexRange& r) {
   a.Figure("last", r.last);
 }
 
-// A part that is an op alone.
-void Visit(Archive& a, Op& op) { VisitOp(a, "op", op); }
-
 void Visit(Archive& a, Format& format) { VisitChoice(a, "format", format, 4); }
 
 void Visit(Archive& a, Origin& o) {
