@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "explorer/attribution/archived_verdict.h"
+#include "explorer/diagnosis/archived_description.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/error/archive.h"
 #include "explorer/error/archived_metrics.h"
@@ -174,6 +175,10 @@ void Visit(Archive& a, Diagnosis& d) {
   VisitList(a, "rows", d.rows);
   VisitPart(a, "trace_nonfinite", d.trace_nonfinite);
   VisitPart(a, "ours_nonfinite", d.ours_nonfinite);
+  VisitPart(a, "trace_first_nonfinite", d.trace_first_nonfinite);
+  VisitPart(a, "ours_first_nonfinite", d.ours_first_nonfinite);
+  VisitPart(a, "finite_values", d.finite_values);
+  VisitList(a, "descriptions", d.descriptions);
   VisitInteger(a, "nearer_to_oracle", d.nearer_to_oracle);
 }
 
@@ -213,12 +218,23 @@ bool IsWhole(const Diagnosis& d, size_t num_layers, size_t positions) {
   const auto in_trace = [positions](const Alignment::OtherToken& other) {
     return other.position < positions;
   };
+  const auto described = [&](const PointDescription& description) {
+    return description.point < d.points.size() &&
+           IsInModel(description.origin, num_layers);
+  };
+  const auto begins_in_model = [&](const auto& first) {
+    return !first.has_value() || IsInModel(first->origin, num_layers);
+  };
   const Verdict* const rounding =
       d.rounding.has_value() ? &*d.rounding : nullptr;
   return in_model(d.states) && in_model(d.points) && in_model(d.rows) &&
          is_point(d.first_difference) && is_point(d.first_unexplained) &&
-         is_point(d.first_not_reproduced) && is_point(d.first_without_effect) &&
-         begins(d.trace_nonfinite) && begins(d.ours_nonfinite) &&
+         is_point(d.first_not_reproduced) &&
+         is_point(d.first_without_effect) && begins(d.trace_nonfinite) &&
+         begins(d.ours_nonfinite) &&
+         std::all_of(d.descriptions.begin(), d.descriptions.end(), described) &&
+         begins_in_model(d.trace_first_nonfinite) &&
+         begins_in_model(d.ours_first_nonfinite) &&
          std::all_of(d.alignment.other_tokens.begin(),
                      d.alignment.other_tokens.end(), in_trace) &&
          (rounding == nullptr ||

@@ -19,8 +19,10 @@
 #include "explorer/diagnosis/attempt.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/causes.h"
+#include "explorer/diagnosis/describe.h"
 #include "explorer/diagnosis/error_rows.h"
 #include "explorer/diagnosis/free_runs.h"
+#include "explorer/diagnosis/nonfinite.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"
@@ -97,6 +99,7 @@ class Diagnosing {
         {"the hypotheses", &Diagnosing::Search},
         {"the free runs", &Diagnosing::CompareRuns},
         {"the causes", &Diagnosing::NameCauses},
+        {"the descriptions", &Diagnosing::Describe},
         {"the table of errors", &Diagnosing::MakeRows},
         {"the rounding's attribution", &Diagnosing::ExplainRounding},
     };
@@ -254,6 +257,25 @@ class Diagnosing {
     if (!causes.ok()) return causes.status();
     d_.causes = *std::move(causes);
     d_.causes.insert(d_.causes.end(), confirmed_.begin(), confirmed_.end());
+    return absl::OkStatus();
+  }
+
+  absl::Status Describe() {
+    const AlignedTrace& aligned = *attempt_.aligned;
+    const Belief& belief = attempt_.search.belief;
+    d_.finite_values = CountFinite(aligned);
+    auto theirs = FirstNonFiniteOf(setting_, sets_, aligned, belief);
+    if (!theirs.ok()) return theirs.status();
+    d_.trace_first_nonfinite = *std::move(theirs);
+    if (d_.ours_nonfinite.has_value()) {
+      auto ours = FirstNonFiniteOf(setting_, sets_, plan_);
+      if (!ours.ok()) return ours.status();
+      d_.ours_first_nonfinite = *std::move(ours);
+    }
+    auto described =
+        DescribePoints(setting_, sets_, aligned, belief, d_.points);
+    if (!described.ok()) return described.status();
+    d_.descriptions = *std::move(described);
     return absl::OkStatus();
   }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "explorer/attribution/verdict.h"
+#include "explorer/diagnosis/description_results.h"
 #include "explorer/error/metrics.h"
 #include "model/architecture/op.h"
 #include "model/trace/reference_trace.h"
@@ -282,6 +283,10 @@ struct Diagnosis {
   std::vector<ErrorRow> rows;
   // The first values that are not finite; none if all are.
   std::optional<NonFinite> trace_nonfinite, ours_nonfinite;
+  std::optional<FirstNonFinite> trace_first_nonfinite, ours_first_nonfinite;
+  FiniteValues finite_values;
+  // Of points that differ, as they run.
+  std::vector<PointDescription> descriptions;
   // Whether T is nearer to the oracle than ours at most of the states that say
   // so, or farther; 0 if neither.
   int nearer_to_oracle = 0;  // 1: T, -1: ours

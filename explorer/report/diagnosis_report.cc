@@ -212,6 +212,17 @@ std::string DiagnosisReport(const RunInfo& info, absl::string_view reference,
       Of(results.Find("points"), points),
       {"layer", "op", "stored_as", "held_by", "nonfinite", "distance",
        "allowed", "distance_with_causes", "identical", "closest", "status"});
+  section("Not finite", results.Find("not_finite").about,
+          results.Find("not_finite"),
+          {"whose", "first_nonfinite", "positions_nonfinite", "heads_nonfinite",
+           "channels_nonfinite", "nonfinite", "nan", "because", "magnitude",
+           "emulation_first"});
+  section("Descriptions", results.Find("descriptions").about,
+          results.Find("descriptions"),
+          {"layer", "op", "status", "positions_that_differ",
+           "positions_that_agree", "heads_that_differ", "constant_factor",
+           "cosine", "constant_vector_in_all_rows",
+           "same_values_in_another_order", "one_factor_per_row"});
   if (!d.tried.empty()) {
     absl::StrAppend(&text, "\n## Hypotheses\n\n",
                     Hypotheses(d, results.Find("hypotheses")));

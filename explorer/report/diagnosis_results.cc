@@ -15,6 +15,7 @@
 #include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/error/metrics.h"
+#include "explorer/report/description_tables.h"
 #include "explorer/report/diagnosis_figures.h"
 #include "explorer/report/diagnosis_text.h"
 #include "explorer/report/error_fields.h"
@@ -464,6 +465,9 @@ Results DiagnosisResults(const RunInfo& info, absl::string_view reference,
                            {"reason", "Why", kNone, "Why it was not.",
                             [](const N& n) { return Printable(n.reason); }}},
                  d.not_measured)}};
+  for (Table& table : DescriptionTables(d)) {
+    results.tables.push_back(std::move(table));
+  }
   for (Table& table :
        VerdictTables(d.rounding.has_value() ? &*d.rounding : nullptr)) {
     results.tables.push_back(std::move(table));

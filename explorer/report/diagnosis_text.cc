@@ -16,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/results.h"
+#include "explorer/report/description_text.h"
 #include "explorer/report/diagnosis_figures.h"
 #include "explorer/report/figures.h"
 #include "model/architecture/op.h"
@@ -50,15 +51,25 @@ std::vector<std::string> Ids(const Diagnosis& d, bool of_program) {
   return ids;
 }
 
+// Where it is, if the point may have it from ops that are not traced.
+std::string OriginText(const Diagnosis& d, size_t point) {
+  for (const PointDescription& description : d.descriptions) {
+    if (description.point == point && !description.origin.unseen.empty()) {
+      return absl::StrCat(" (", PlaceText(description.origin), ")");
+    }
+  }
+  return "";
+}
+
 std::string Unexplained(const Diagnosis& d) {
   const PointResult& point = d.points[*d.first_unexplained];
   const auto figure = [](const std::optional<double>& x) {
     return x.has_value() ? Number(*x) : "-";
   };
   return absl::StrFormat(
-      "%s: first differs at op %s: distance %s, allowed %s.",
+      "%s: first differs at op %s%s: distance %s, allowed %s.",
       d.stopped_in.empty() ? "Unexplained" : "Unexplained when it was stopped",
-      PlaceOf(point),
+      PlaceOf(point), OriginText(d, *d.first_unexplained),
       figure(d.causes.empty() ? point.distance : point.distance_with_causes),
       figure(point.allowed));
 }
@@ -250,14 +261,20 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
                                ". What follows is from the rest."));
   }
   const auto not_finite = [&](absl::string_view whose,
-                              const std::optional<NonFinite>& of) {
+                              const std::optional<NonFinite>& of,
+                              const std::optional<FirstNonFinite>& first) {
     if (!of.has_value()) return;
     all.push_back(absl::StrCat("Not finite: ", whose, " at ", of->points,
                                " of ", Plural(d.points.size(), "point"),
                                ", first ", PlaceOf(d.points[of->first]), "."));
+    if (first.has_value()) all.push_back(NonFiniteSentence(whose, *first));
   };
-  not_finite("the trace", d.trace_nonfinite);
-  not_finite(absl::StrCat("ours (`", d.plan, "`)"), d.ours_nonfinite);
+  not_finite("the trace", d.trace_nonfinite, d.trace_first_nonfinite);
+  if (d.finite_values.finite < d.finite_values.values) {
+    all.push_back(FiniteSentence(d.finite_values));
+  }
+  not_finite(absl::StrCat("ours (`", d.plan, "`)"), d.ours_nonfinite,
+             d.ours_first_nonfinite);
   all.push_back(AlignmentSentence(d));
   if (!d.states.empty()) all.push_back(WhoIsRight(d, figures));
   if (!d.points.empty()) all.push_back(FirstDifference(d, figures.differing));
@@ -279,6 +296,11 @@ std::vector<std::string> Sentences(const Diagnosis& d) {
        d.stopped_in.empty() ? " Nothing in the catalogue explains it." : "");
   left(d.first_without_effect, figures.still_differing,
        "Computed another way, without effect on the results: ", "");
+  for (const PointDescription& description : d.descriptions) {
+    // What causes explain they describe.
+    if (description.status == DescribedAs::kExplained) continue;
+    all.push_back(DescriptionSentence(d, description));
+  }
   if (!d.not_measured.empty()) {
     all.push_back(
         absl::StrCat("Not measured: ", Plural(d.not_measured.size(), "tensor"),
