@@ -126,7 +126,10 @@ absl::StatusOr<NameMapping::Rule> NameMapping::ParseRule(
     rule.kind = NameRule::Kind::kDrop;
     return rule;
   }
-  if (absl::ConsumePrefix(&right, "?")) rule.kind = NameRule::Kind::kFallback;
+  if (absl::ConsumePrefix(&right, "?")) {
+    rule.kind = NameRule::Kind::kFallback;
+    right = absl::StripLeadingAsciiWhitespace(right);
+  }
   if (absl::ConsumePrefix(&right, "+")) {
     if (rule.kind != NameRule::Kind::kRename) {
       return Expected("one of ? and +", line);

@@ -31,8 +31,9 @@ namespace {
 class Loader {
  public:
   Loader(absl::string_view path, const ModelConfig& config,
-         const TraceIndex& index, std::optional<size_t> row)
-      : config_(config), index_(index), batch_(row) {
+         const TraceIndex& index, std::optional<size_t> row,
+         absl::string_view given_by)
+      : config_(config), index_(index), batch_(row), given_by_(given_by) {
     trace_.path = std::string(path);
   }
 
@@ -106,12 +107,12 @@ class Loader {
     for (size_t i = 0; i < both; ++i) {
       if (own[i] == given[i]) continue;
       return Error(absl::StrCat("position ", i, ": expected token ", given[i],
-                                ", as --tokens says, found ", own[i],
+                                ", as ", given_by_, " says, found ", own[i],
                                 " in the trace's input_ids"));
     }
     if (own.size() == given.size()) return absl::OkStatus();
-    return Error(absl::StrCat("expected ", given.size(),
-                              " tokens, as --tokens says, found ", own.size(),
+    return Error(absl::StrCat("expected ", given.size(), " tokens, as ",
+                              given_by_, " says, found ", own.size(),
                               " in the trace's input_ids"));
   }
 
@@ -181,6 +182,7 @@ class Loader {
   const ModelConfig& config_;
   const TraceIndex& index_;
   BatchRow batch_;
+  const std::string given_by_;
   ReferenceTrace trace_;
 };
 
@@ -211,7 +213,7 @@ uint64_t MostStacked(absl::Span<const TraceArray> arrays,
 absl::StatusOr<ReferenceTrace> LoadReferenceTrace(
     absl::string_view path, absl::string_view mapping,
     const ModelConfig& config, absl::Span<const int32_t> tokens,
-    std::optional<size_t> row) {
+    std::optional<size_t> row, absl::string_view tokens_given_by) {
   NameMapping names;
   if (!mapping.empty()) {
     absl::StatusOr<NameMapping> loaded = NameMapping::Load(mapping);
@@ -226,7 +228,7 @@ absl::StatusOr<ReferenceTrace> LoadReferenceTrace(
                  MostStacked(*arrays, names, config, tokens.size())),
       static_cast<size_t>(config.num_hidden_layers));
   if (!index.ok()) return index.status();
-  return Loader(path, config, *index, row).Load(tokens);
+  return Loader(path, config, *index, row, tokens_given_by).Load(tokens);
 }
 
 }  // namespace ulpscope

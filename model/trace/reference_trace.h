@@ -37,7 +37,8 @@ namespace ulpscope {
 absl::StatusOr<ReferenceTrace> LoadReferenceTrace(
     absl::string_view path, absl::string_view mapping,
     const ModelConfig& config, absl::Span<const int32_t> tokens,
-    std::optional<size_t> row = std::nullopt);
+    std::optional<size_t> row = std::nullopt,
+    absl::string_view tokens_given_by = "--tokens");
 
 }  // namespace ulpscope
 
