@@ -17,7 +17,8 @@ under the names of docs/traces.md:
                                their sum, the stream after the layer
     modules by their names     as tools/trace_hooks.py has them: also of the
                                files that SGLang's --debug-tensor-dump-output-
-                               folder writes
+                               folder writes, but for the logits in them, which
+                               are of the pass before
 
 --name=THEIRS=OURS renames, --name=THEIRS=- drops, first of all. Whatever is not
 F64, F32, F16 or BF16 is widened without rounding. A batch is kept: choose its
@@ -38,6 +39,7 @@ import torch
 import trace_hooks
 
 STATES = "hidden_states"
+SGLANG_TOKENS = ".forward_batch_info.input_ids"
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -162,6 +164,10 @@ def convert(data, pairs="auto", rules=None, tokens=None):
     numbers = [m for m in (trace_hooks.LAYER.search(name) for name, _ in parts) if m]
     layers = max((int(m[1]) for m in numbers), default=-1) + 1
     names = {name for name, _ in parts}
+    if any(name.endswith(SGLANG_TOKENS) for name in names):
+        # It writes a pass's file before that pass's logits: these are of the
+        # pass before.
+        parts = [x for x in parts if x[0] not in ("logits_processor", "model")]
     trace = {}
 
     def add(name, tensor):
@@ -177,7 +183,7 @@ def convert(data, pairs="auto", rules=None, tokens=None):
         if name in ("-", ""):
             continue
         # What SGLang's dump calls what explorer knows by another name.
-        name = re.sub(r"^.*\.forward_batch_info\.input_ids$", "input_ids", name)
+        name = "input_ids" if name.endswith(SGLANG_TOKENS) else name
         name = re.sub(r"\.self_attn\.attn$", ".self_attn.o_proj.input", name)
         fused, ended = re.subn(r"\.mlp\.act_fn$", ".mlp.gate_up_proj", name)
         if ended and fused in names:

@@ -136,8 +136,12 @@ class ConvertTraceTest(unittest.TestCase):
         for name, value in first.items():
             self.assertEqual(trace[name].flatten()[0], value, name)
         self.assertEqual(trace["input_ids"].tolist(), [5, 6])
-        self.assertEqual(trace["logits"].shape, (1, 9))
+        self.assertNotIn("logits", trace)
         self.assertEqual(trace[p + "self_attn.k_rope"].shape, (2, 2))
+
+    def test_logits_processor_of_other_programs(self):
+        trace = self.converted({"logits_processor": counting(1, 9)})
+        self.assertEqual(list(trace), ["logits"])
 
     # transformers' act_fn is of the gate alone.
     def test_an_activation_that_is_not_fused_keeps_its_name(self):
