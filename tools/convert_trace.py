@@ -257,6 +257,7 @@ def main():
     safetensors.torch.save_file(
         trace, str(arguments.out), {"made_by": "tools/convert_trace.py"}
     )
+    arguments.out.chmod(0o644)
     for name, tensor in sorted(trace.items()):
         kind = str(tensor.dtype).removeprefix("torch.")
         print(f"{name}: {kind} {list(tensor.shape)}")

@@ -390,6 +390,7 @@ def main():
         arguments.out,
         {"made_by": "tools/dump_llama_cpp.py", "model": arguments.model.name},
     )
+    arguments.out.chmod(0o644)
     size = arguments.out.stat().st_size
     print(f"{arguments.out}: {len(trace)} tensors, {size} bytes")
 

@@ -41,6 +41,12 @@ ffn_out-{i} = model.layers.{i}.mlp.down_proj
 l_out-{i} = model.layers.{i}
 norm = -   # the final norm before its weight
 norm-{i} = -
+norm-{i}.2 = -
+Qcur-{i} (view) = -
+Kcur-{i} (view) = -
+Vcur-{i} (view) = -
+Vcur-{i} (reshaped) = -
+node_{i} = -
 result_norm = model.norm
 result_output = logits
 )";

@@ -89,7 +89,7 @@ TEST(TracePairTest, TwoArithmeticsDifferByRounding) {
   EXPECT_EQ(PairOf(bf16, f32).nearer_to_oracle, -1);
   for (const PairState& state : pair.states) {
     EXPECT_EQ(state.compared, state.elements);
-    if (state.layer > 0) EXPECT_EQ(state.nearer(), 1) << state.layer;
+    EXPECT_EQ(state.nearer(), state.layer > 0 ? 1 : 0) << state.layer;
   }
   ASSERT_TRUE(pair.difference.has_value());
   EXPECT_EQ(pair.difference->point, pair.first_different);
@@ -115,7 +115,9 @@ TEST(TracePairTest, ADifferenceIsAddedOnceAndInheritedBehind) {
   for (size_t i = 0; i < pair.points.size(); ++i) {
     const PairPoint& point = pair.points[i];
     SCOPED_TRACE(point.name_a);
-    if (i < *pair.first_added) EXPECT_EQ(point.origin, PairOrigin::kSame);
+    if (i < *pair.first_added) {
+      EXPECT_EQ(point.origin, PairOrigin::kSame);
+    }
     if (i <= *pair.first_added) continue;
     // Scores are often the same ones: of position 0 they are of one key.
     EXPECT_FALSE(point.is_added());
