@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -20,6 +21,7 @@
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
 #include "kernels/base/machine_limits.h"
+#include "model/trace/built_in_mappings.h"
 
 namespace ulpscope {
 namespace {
@@ -45,6 +47,23 @@ bool ReadText(Text text, Settings& settings) {
 template <std::string Settings::*field>
 bool ReadPath(Text text, Settings& settings) {
   settings.*field = CallersPath(text);
+  return true;
+}
+
+// A path, or the name of a mapping that is built in.
+template <std::string Settings::*field>
+bool ReadMapping(Text text, Settings& settings) {
+  return BuiltInMapping(text).empty() ? ReadPath<field>(text, settings)
+                                      : ReadText<field>(text, settings);
+}
+
+template <std::optional<size_t> Settings::*field>
+bool ReadRow(Text text, Settings& settings) {
+  settings.*field = std::nullopt;
+  size_t row = 0;
+  if (text.empty()) return true;
+  if (!absl::SimpleAtoi(text, &row)) return false;
+  settings.*field = row;
   return true;
 }
 
@@ -199,10 +218,23 @@ constexpr Flag kFlags[] = {
     {"reference", "", kDiagnose, "a path", &ReadPath<&Settings::reference>,
      "the trace of --diagnose: a folder of after_layer_N.bin, a .npz file or a "
      "folder of .npy, a .safetensors file or a folder of them; "
-     "docs/diagnosis.md lists the names"},
-    {"mapping", "", kDiagnose, "a path", &ReadPath<&Settings::mapping>,
+     "docs/traces.md lists the names"},
+    {"mapping", "", kDiagnose, "a path or llama.cpp",
+     &ReadMapping<&Settings::mapping>,
      "a file that says how names of --reference's tensors are those of "
-     "transformers; docs/diagnosis.md describes it"},
+     "transformers, or llama.cpp for the nodes of its graph; docs/traces.md "
+     "describes it"},
+    {"row", "", kDiagnose, "a number from 0 on", &ReadRow<&Settings::row>,
+     "which sequence of --reference is read, if it is of a batch of several"},
+    {"against_trace", "", kDiagnose, "a path",
+     &ReadPath<&Settings::against_trace>,
+     "another trace of the same tokens: --diagnose then says where it and "
+     "--reference part, whether what differs is inherited or added there, and "
+     "which of the two is nearer to the oracle"},
+    {"against_mapping", "", kDiagnose, "a path or llama.cpp",
+     &ReadMapping<&Settings::against_mapping>, "--mapping of --against_trace"},
+    {"against_row", "", kDiagnose, "a number from 0 on",
+     &ReadRow<&Settings::against_row>, "--row of --against_trace"},
     {"last_state", "normed", kDump, "normed or raw",
      [](Text text, Settings& s) {
        s.last_state_is_normed = text == "normed";

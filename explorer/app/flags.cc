@@ -32,8 +32,9 @@ constexpr ModeInfo kModes[] = {
     {"generate", "--generate=N --tokens=IDS", "greedy continuation"},
     {"attribute", "--attribute [--plan=P]",
      "which op in which layer the plan's error comes from"},
-    {"diagnose", "--diagnose --reference=TRACE",
-     "why another implementation's trace of the model differs"},
+    {"diagnose", "--diagnose --reference=TRACE [--against-trace=TRACE]",
+     "why another implementation's trace of the model differs, from ours or "
+     "from a second one"},
     {"dump_trace", "--dump-trace=PATH --tokens=IDS", "write a trace of ours"},
     {"tune", "--tune [--model=M]",
      "find the fastest kernels, for the modes above"},
@@ -138,6 +139,17 @@ absl::Status CheckModeTakes(const Settings& settings,
   if (given.count(FindFlag("token")) > 0 &&
       given.count(FindFlag("tokens")) > 0) {
     return DoesNothing("token", "with", "tokens");
+  }
+  for (const Text flag : {"against_mapping", "against_row"}) {
+    if (settings.against_trace.empty() && given.count(FindFlag(flag)) > 0) {
+      return DoesNothing(flag, "without", "against_trace");
+    }
+  }
+  // Neither a run of ours is compared, nor is anything kept.
+  for (const Text flag : {"plan", "store"}) {
+    if (!settings.against_trace.empty() && given.count(FindFlag(flag)) > 0) {
+      return DoesNothing(flag, "with", "against_trace");
+    }
   }
   return settings.reference.empty()
              ? BadFlag("reference", "", "a trace for --diagnose")

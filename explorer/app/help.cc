@@ -180,7 +180,7 @@ std::string HelpText(absl::Span<const char* const> arguments) {
       FlagsText(~0u), NamesText(),
       "\nFormulas, formats and when the numbers mislead: docs/numerics.md, and "
       "of\n--attribute docs/attribution.md, of --diagnose "
-      "docs/diagnosis.md.\n");
+      "docs/diagnosis.md and docs/traces.md.\n");
 }
 
 }  // namespace ulpscope

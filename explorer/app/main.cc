@@ -89,12 +89,21 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
     const absl::Status status = MakeFolder(settings->out);
     if (!status.ok()) return Fail(status, kFailed);
   }
-  ReferenceTrace trace;
+  ReferenceTrace trace, against_trace;
   if (settings->mode == Mode::kDiagnose) {
     auto loaded = LoadReferenceTrace(settings->reference, settings->mapping,
-                                     checkpoint->config, model->sweep.prompt);
+                                     checkpoint->config, model->sweep.prompt,
+                                     settings->row);
     if (!loaded.ok()) return Fail(loaded.status(), kFailed);
     trace = *std::move(loaded);
+    if (!settings->against_trace.empty()) {
+      auto other =
+          LoadReferenceTrace(settings->against_trace, settings->against_mapping,
+                             checkpoint->config, trace.tokens,
+                             settings->against_row, "--reference");
+      if (!other.ok()) return Fail(other.status(), kFailed);
+      against_trace = *std::move(other);
+    }
     if (model->sweep.prompt.empty()) {
       const auto remark =
           RemarkOnWindow(checkpoint->config, trace.tokens.size());
@@ -149,8 +158,8 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
       return quoted.substr(1, quoted.size() - 2);
     };
   }
-  return RunMode({*settings, *checkpoint, *model, trace, wisdom, *weights,
-                  parallel, monitor, store->get(),
+  return RunMode({*settings, *checkpoint, *model, trace, against_trace, wisdom,
+                  *weights, parallel, monitor, store->get(),
                   tokenizer.ok() ? &*tokenizer : nullptr, std::move(info)});
 }
 

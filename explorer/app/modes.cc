@@ -25,6 +25,7 @@
 #include "explorer/attribution/explain.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/trace_pair.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
 #include "explorer/report/attribution_report.h"
@@ -34,6 +35,7 @@
 #include "explorer/report/report_files.h"
 #include "explorer/report/sweep_report.h"
 #include "explorer/report/sweep_results.h"
+#include "explorer/report/trace_pair_results.h"
 #include "explorer/report/tune_results.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/sweep.h"
@@ -163,7 +165,28 @@ int Attribute(Session& s) {
       });
 }
 
+// --diagnose of two traces.
+int CompareTraces(Session& s) {
+  bool differs = false, measured = false;
+  const int code = RunReported<TracePair>(
+      s, " in ",
+      [&](const auto& on_stage) {
+        return ComparePair(RunOf(s), s.checkpoint, s.trace, s.against_trace,
+                           on_stage);
+      },
+      [&](const TracePair& pair) -> Report {
+        differs = pair.differs();
+        measured = !pair.points.empty();
+        const Results results = TracePairResults(s.info, pair);
+        return {TracePairReport(s.info, pair, results), results};
+      });
+  if (code != kDone || s.settings.fail_on == FailOn::kNothing) return code;
+  if (!measured) return kNothingComparable;
+  return differs ? kGateFailed : kDone;
+}
+
 int Diagnose(Session& s) {
+  if (!s.settings.against_trace.empty()) return CompareTraces(s);
   const std::string& reference = s.settings.reference;
   bool differs = false, explained = true, measured = false;
   const int code = RunReported<Diagnosis>(

@@ -20,7 +20,8 @@ struct Session {
   const Settings& settings;
   const Checkpoint& checkpoint;
   const ModelSettings& model;
-  const ReferenceTrace& trace;  // of --diagnose
+  const ReferenceTrace& trace;          // of --diagnose
+  const ReferenceTrace& against_trace;  // the same, or empty
   WisdomFile& wisdom;
   Weights& weights;
   Parallel& parallel;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "explorer/error/budget.h"
@@ -63,6 +64,9 @@ struct Settings {
   // --on: what --attribute runs; empty for the prompt if it is a text.
   std::string on;
   std::string reference, mapping;  // of --diagnose
+  // The trace that --reference is compared with instead of a run, or empty.
+  std::string against_trace, against_mapping;
+  std::optional<size_t> row, against_row;  // of batches
   std::string dump_trace;
   bool last_state_is_normed = true;  // of --dump_trace
   FailOn fail_on = FailOn::kNothing;

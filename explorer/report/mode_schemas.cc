@@ -6,6 +6,7 @@
 #include "explorer/report/compare_results.h"
 #include "explorer/report/diagnosis_results.h"
 #include "explorer/report/sweep_results.h"
+#include "explorer/report/trace_pair_results.h"
 #include "explorer/report/tune_results.h"
 #include "explorer/sweep/ranking.h"
 #include "explorer/sweep/sweep.h"
@@ -17,8 +18,11 @@ const std::vector<Results>& ModeSchemas() {
     SweepOptions sweep;
     sweep.metric = &RankMetrics()[0];
     return new std::vector<Results>{
-        SweepResults({}, sweep, {}), AttributionTables({}, {}),
-        DiagnosisResults({}, "", {}), TuneResults({}, {}),
+        SweepResults({}, sweep, {}),
+        AttributionTables({}, {}),
+        DiagnosisResults({}, "", {}),
+        TracePairResults({}, {}),
+        TuneResults({}, {}),
         ComparisonResults({}, nullptr, nullptr, {}, {})};
   }();
   return *schemas;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,7 +17,9 @@
 #include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/files/tensor.h"
+#include "model/trace/batch_row.h"
 #include "model/trace/name_mapping.h"
+#include "model/trace/named_arrays.h"
 #include "model/trace/trace_files.h"
 #include "model/trace/trace_index.h"
 #include "model/trace/trace_layout.h"
@@ -28,8 +31,9 @@ namespace {
 class Loader {
  public:
   Loader(absl::string_view path, const ModelConfig& config,
-         const TraceIndex& index)
-      : config_(config), index_(index) {
+         const TraceIndex& index, std::optional<size_t> row,
+         absl::string_view given_by)
+      : config_(config), index_(index), batch_(row), given_by_(given_by) {
     trace_.path = std::string(path);
   }
 
@@ -37,8 +41,11 @@ class Loader {
     const absl::Status status = SettleTokens(tokens);
     if (!status.ok()) return status;
     for (const auto& [name, named] : index_.named()) {
-      Measure(name, *named.array);
+      Measure(name, named.array);
+      if (!batch_.status().ok()) return Error(batch_.status().message());
     }
+    const absl::Status chosen = batch_.CheckChosen();
+    if (!chosen.ok()) return Error(chosen.message());
     if (!trace_.empty()) Append(index_.Missing());
     Append(index_.Foreign());
     if (trace_.empty()) return NothingMeasured();
@@ -66,7 +73,8 @@ class Loader {
     std::string lacking = "the trace has no input_ids";
     if (const TraceArray* const array = index_.Find(input_ids)) {
       absl::StatusOr<std::vector<int32_t>> own =
-          ReadTokens(*array, config_.vocab_size);
+          ReadTokens(*array, config_.vocab_size, batch_);
+      if (!batch_.status().ok()) return Error(batch_.status().message());
       if (own.ok()) {
         trace_.tokens = *std::move(own);
         trace_.has_tokens = true;
@@ -99,12 +107,12 @@ class Loader {
     for (size_t i = 0; i < both; ++i) {
       if (own[i] == given[i]) continue;
       return Error(absl::StrCat("position ", i, ": expected token ", given[i],
-                                ", as --tokens says, found ", own[i],
+                                ", as ", given_by_, " says, found ", own[i],
                                 " in the trace's input_ids"));
     }
     if (own.size() == given.size()) return absl::OkStatus();
-    return Error(absl::StrCat("expected ", given.size(),
-                              " tokens, as --tokens says, found ", own.size(),
+    return Error(absl::StrCat("expected ", given.size(), " tokens, as ",
+                              given_by_, " says, found ", own.size(),
                               " in the trace's input_ids"));
   }
 
@@ -114,10 +122,12 @@ class Loader {
     const size_t positions = trace_.tokens.size();
     if (name.kind == TraceName::Kind::kTokens) return;
     if (name.kind == TraceName::Kind::kState) {
-      Keep(ReadRows(array, LayoutOfState(name.state, config_), positions),
+      Keep(ReadRows(array, LayoutOfState(name.state, config_), positions,
+                    batch_),
            array, name.state, &trace_.states);
     } else if (name.op == Op::kQk || name.op == Op::kSoftmax) {
-      Keep(ReadScores(array, config_, positions), array, cell, &trace_.scores);
+      Keep(ReadScores(array, config_, positions, batch_), array, cell,
+           &trace_.scores);
     } else if (name.op == Op::kRope) {
       MeasureRope(name, array);
     } else if ((name.op == Op::kQNorm || name.op == Op::kKNorm) &&
@@ -125,8 +135,8 @@ class Loader {
       NotMeasured(array.name,
                   absl::StrCat("the model has no ", OpName(name.op)));
     } else {
-      Keep(ReadRows(array, LayoutOfOutput(name.op, config_), positions), array,
-           cell, &trace_.outputs);
+      Keep(ReadRows(array, LayoutOfOutput(name.op, config_), positions, batch_),
+           array, cell, &trace_.outputs);
     }
   }
 
@@ -139,7 +149,7 @@ class Loader {
       NotMeasured(array.name,
                   absl::StrCat(TraceNameText(other), " is not in the trace"));
     } else if (!name.is_k) {
-      Keep(ReadRope(array, *part, config_, trace_.tokens.size()), array,
+      Keep(ReadRope(array, *part, config_, trace_.tokens.size(), batch_), array,
            std::make_pair(name.layer, name.op), &trace_.outputs);
     }
   }
@@ -171,14 +181,39 @@ class Loader {
 
   const ModelConfig& config_;
   const TraceIndex& index_;
+  BatchRow batch_;
+  const std::string given_by_;
   ReferenceTrace trace_;
 };
+
+// Bytes that a stack of hidden states of the model may take, or of another
+// output of its layers: to unpack no more.
+uint64_t MostStacked(absl::Span<const TraceArray> arrays,
+                     const NameMapping& names, const ModelConfig& config,
+                     size_t num_given) {
+  size_t positions = num_given;
+  for (const TraceArray& array : arrays) {
+    const auto rule = names.Apply(array.name);
+    const bool is_tokens =
+        rule ? rule->names == std::vector<std::string>{"input_ids"}
+             : array.name == "input_ids";
+    if (!is_tokens) continue;
+    const auto stored = array.read(0);
+    // At least a byte each.
+    if (stored.ok()) positions = std::max(positions, stored->bytes.size());
+  }
+  const int64_t widest = std::max({config.hidden_size, config.q_size(),
+                                   config.kv_size(), config.intermediate_size});
+  return static_cast<uint64_t>(widest) * sizeof(double) * positions *
+         (static_cast<uint64_t>(config.num_hidden_layers) + 1);
+}
 
 }  // namespace
 
 absl::StatusOr<ReferenceTrace> LoadReferenceTrace(
     absl::string_view path, absl::string_view mapping,
-    const ModelConfig& config, absl::Span<const int32_t> tokens) {
+    const ModelConfig& config, absl::Span<const int32_t> tokens,
+    std::optional<size_t> row, absl::string_view tokens_given_by) {
   NameMapping names;
   if (!mapping.empty()) {
     absl::StatusOr<NameMapping> loaded = NameMapping::Load(mapping);
@@ -188,9 +223,12 @@ absl::StatusOr<ReferenceTrace> LoadReferenceTrace(
   const absl::StatusOr<std::vector<TraceArray>> arrays = OpenTraceFiles(path);
   if (!arrays.ok()) return arrays.status();
   const absl::StatusOr<TraceIndex> index = TraceIndex::Make(
-      path, *arrays, names, static_cast<size_t>(config.num_hidden_layers));
+      path,
+      NameArrays(*arrays, names, config,
+                 MostStacked(*arrays, names, config, tokens.size())),
+      static_cast<size_t>(config.num_hidden_layers));
   if (!index.ok()) return index.status();
-  return Loader(path, config, *index).Load(tokens);
+  return Loader(path, config, *index, row, tokens_given_by).Load(tokens);
 }
 
 }  // namespace ulpscope

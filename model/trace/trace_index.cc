@@ -11,11 +11,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/span.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/op.h"
 #include "model/files/tensor.h"
-#include "model/trace/name_mapping.h"
+#include "model/trace/named_arrays.h"
 #include "model/trace/trace_contents.h"
 #include "model/trace/trace_files.h"
 #include "model/trace/trace_names.h"
@@ -26,28 +25,32 @@ namespace {
 // Of tensors that are none of the model's, so many are named.
 constexpr size_t kMaxForeignNames = 20;
 
+// Of a name that is none of the model's tensors.
+std::string WhyForeign(absl::string_view name) {
+  if (name == "attention_mask" || name == "position_ids") {
+    return "masks, padding and positions are not read: all of a sequence is "
+           "taken for real tokens, from position 0 on";
+  }
+  return "not a name that is known; --mapping can rename it";
+}
+
 }  // namespace
 
 absl::StatusOr<TraceIndex> TraceIndex::Make(absl::string_view path,
-                                            absl::Span<const TraceArray> arrays,
-                                            const NameMapping& mapping,
+                                            NamedArrays arrays,
                                             size_t num_layers) {
   TraceIndex index(num_layers);
-  for (const TraceArray& array : arrays) {
-    const std::optional<std::string> mapped = mapping.Apply(array.name);
-    if (mapped && mapped->empty()) continue;  // the user has dropped it
-    const std::optional<TraceName> name =
-        ParseTraceName(mapped ? *mapped : array.name);
+  index.failed_ = std::move(arrays.failed);
+  for (NamedArray& named : arrays.arrays) {
+    const std::optional<TraceName> name = ParseTraceName(named.name);
     if (!name) {
-      index.AddForeign(array.name,
-                       "not a name that is known; --mapping can rename it");
+      index.AddForeign(named.array.name, WhyForeign(named.array.name));
     } else if (name->layer > num_layers) {
-      index.AddForeign(array.name,
+      index.AddForeign(named.array.name,
                        absl::StrCat("expected a layer below num_hidden_layers ",
                                     num_layers, ", found ", name->layer - 1));
     } else {
-      const absl::Status status =
-          index.Add(path, *name, {&array, mapped.has_value()});
+      const absl::Status status = index.Add(path, *name, std::move(named));
       if (!status.ok()) return status;
     }
   }
@@ -55,25 +58,26 @@ absl::StatusOr<TraceIndex> TraceIndex::Make(absl::string_view path,
 }
 
 absl::Status TraceIndex::Add(absl::string_view path, const TraceName& name,
-                             Named named) {
+                             NamedArray named) {
   const auto [it, is_first] = named_.emplace(name, named);
   if (is_first) return absl::OkStatus();
-  Named& kept = it->second;
+  NamedArray& kept = it->second;
   const std::string text = TraceNameText(name);
-  const auto is_certain = [&text](const Named& n) {
-    return n.is_mapped || n.array->name == text;
+  const auto is_certain = [](const NamedArray& n) {
+    return n.rank == NamedArray::Rank::kCertain;
   };
   if (is_certain(kept) && is_certain(named)) {
     return absl::InvalidArgumentError(absl::StrCat(
         path, ": expected one array for ", text, ", found ",
-        NameText(kept.array->name), " and ", NameText(named.array->name),
+        NameText(kept.array.name), " and ", NameText(named.array.name),
         " after the rules of --mapping"));
   }
   // Two spellings of a name: a rule's or the usual one counts.
-  if (is_certain(named)) std::swap(named, kept);
-  AddForeign(named.array->name,
+  if (named.rank > kept.rank) std::swap(named, kept);
+  if (named.rank == NamedArray::Rank::kFallback) return absl::OkStatus();
+  AddForeign(named.array.name,
              absl::StrCat("a name of ", text, ", which is read from ",
-                          kept.array->name));
+                          kept.array.name));
   return absl::OkStatus();
 }
 
@@ -84,7 +88,7 @@ void TraceIndex::AddForeign(absl::string_view name, std::string reason) {
 
 const TraceArray* TraceIndex::Find(const TraceName& name) const {
   const auto it = named_.find(name);
-  return it == named_.end() ? nullptr : it->second.array;
+  return it == named_.end() ? nullptr : &it->second.array;
 }
 
 std::vector<ReferenceTrace::NotMeasured> TraceIndex::Missing() const {
@@ -118,7 +122,8 @@ std::vector<ReferenceTrace::NotMeasured> TraceIndex::Missing() const {
 }
 
 std::vector<ReferenceTrace::NotMeasured> TraceIndex::Foreign() const {
-  std::vector<ReferenceTrace::NotMeasured> foreign = foreign_;
+  std::vector<ReferenceTrace::NotMeasured> foreign = failed_;
+  foreign.insert(foreign.end(), foreign_.begin(), foreign_.end());
   if (num_foreign_ > foreign_.size()) {
     foreign.push_back(
         {absl::StrCat("and ", num_foreign_ - foreign_.size(), " more"),

@@ -9,8 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/span.h"
-#include "model/trace/name_mapping.h"
+#include "model/trace/named_arrays.h"
 #include "model/trace/trace_contents.h"
 #include "model/trace/trace_files.h"
 #include "model/trace/trace_names.h"
@@ -20,40 +19,34 @@ namespace ulpscope {
 // Which array of a trace is which of the model's tensors, by their names.
 class TraceIndex {
  public:
-  // `arrays` must outlive it. A name that `mapping` gives counts more than
-  // another spelling of it; an error, which names `path`, if `mapping` gives
-  // two arrays one name, or one the name that another has.
+  // An error, which names `path`, if two arrays are certain to have one name.
   static absl::StatusOr<TraceIndex> Make(absl::string_view path,
-                                         absl::Span<const TraceArray> arrays,
-                                         const NameMapping& mapping,
-                                         size_t num_layers);
+                                         NamedArrays arrays, size_t num_layers);
 
   // Null if it has none.
   const TraceArray* Find(const TraceName& name) const;
 
-  struct Named {
-    const TraceArray* array = nullptr;
-    bool is_mapped = false;
-  };
-  const std::map<TraceName, Named>& named() const { return named_; }
+  const std::map<TraceName, NamedArray>& named() const { return named_; }
 
   // Tensors between others of their series that the trace lacks: hidden states
   // up to the model's last if it has any, outputs of layers if it has that of
   // another layer.
   std::vector<ReferenceTrace::NotMeasured> Missing() const;
 
-  // Arrays that are none of the model's tensors: the first ones, and how many
-  // more.
+  // Arrays that cannot be taken apart or added up, and that are none of the
+  // model's tensors: the first ones, and how many more.
   std::vector<ReferenceTrace::NotMeasured> Foreign() const;
 
  private:
   explicit TraceIndex(size_t num_layers) : num_layers_(num_layers) {}
 
   void AddForeign(absl::string_view name, std::string reason);
-  absl::Status Add(absl::string_view path, const TraceName& name, Named named);
+  absl::Status Add(absl::string_view path, const TraceName& name,
+                   NamedArray named);
 
   size_t num_layers_;
-  std::map<TraceName, Named> named_;
+  std::map<TraceName, NamedArray> named_;
+  std::vector<ReferenceTrace::NotMeasured> failed_;
   std::vector<ReferenceTrace::NotMeasured> foreign_;  // the first ones
   size_t num_foreign_ = 0;
 };

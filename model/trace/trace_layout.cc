@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@
 #include "model/decoder/activations.h"
 #include "model/files/stored_array.h"
 #include "model/files/tensor.h"
+#include "model/trace/batch_row.h"
 #include "model/trace/trace_contents.h"
 #include "model/trace/trace_files.h"
 
@@ -40,19 +42,20 @@ size_t NumElements(const StoredArray& array) {
   return array.bytes.size() / ElementSize(array.dtype);
 }
 
-// An array of floats with at least one element, of at most `max_elements` if it
-// has to be unpacked.
+// An array of floats, of the batch's row: at most `max_elements` if it has to
+// be unpacked, or fewer, in multiples of `unit`.
 absl::StatusOr<StoredArray> ReadFloats(const TraceArray& array,
-                                       size_t max_elements) {
-  absl::StatusOr<StoredArray> stored =
-      array.read(uint64_t{max_elements} * sizeof(double));
+                                       size_t max_elements, size_t unit,
+                                       BatchRow& batch) {
+  absl::StatusOr<StoredArray> stored = array.read(
+      uint64_t{max_elements} * sizeof(double) * batch.most_sequences());
   if (!stored.ok()) return stored.status();
   if (!IsFloat(stored->dtype)) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected F64, F32, F16 or BF16, found ", stored->dtype,
                      " ", ShapeText(stored->shape)));
   }
-  return stored;
+  return batch.Take(*std::move(stored), max_elements, unit, array.name);
 }
 
 // How many rows of `width` the array holds one after the other; none if it does
@@ -127,10 +130,11 @@ RowLayout LayoutOfOutput(Op op, const ModelConfig& config) {
 }
 
 absl::StatusOr<TracedTensor> ReadRows(const TraceArray& array,
-                                      const RowLayout& layout,
-                                      size_t positions) {
+                                      const RowLayout& layout, size_t positions,
+                                      BatchRow& batch) {
+  const size_t most = positions * layout.width;
   const absl::StatusOr<StoredArray> stored =
-      ReadFloats(array, positions * layout.width);
+      ReadFloats(array, most, layout.may_be_last ? layout.width : most, batch);
   if (!stored.ok()) return stored.status();
   const std::optional<size_t> rows = CountRows(*stored, layout.width);
   if (!rows || *rows > positions ||
@@ -148,7 +152,7 @@ absl::StatusOr<TracedTensor> ReadRows(const TraceArray& array,
 
 absl::StatusOr<TracedTensor> ReadRope(const TraceArray& q, const TraceArray& k,
                                       const ModelConfig& config,
-                                      size_t positions) {
+                                      size_t positions, BatchRow& batch) {
   const size_t head_dim = Size(config.head_dim);
   const size_t q_heads = Size(config.num_attention_heads);
   const size_t kv_heads = Size(config.num_key_value_heads);
@@ -165,8 +169,9 @@ absl::StatusOr<TracedTensor> ReadRope(const TraceArray& q, const TraceArray& k,
   const Part parts[] = {{q, q_heads, "num_attention_heads", 0},
                         {k, kv_heads, "num_key_value_heads", q_size}};
   for (const Part& part : parts) {
+    const size_t elements = positions * part.heads * head_dim;
     const absl::StatusOr<StoredArray> stored =
-        ReadFloats(part.array, positions * part.heads * head_dim);
+        ReadFloats(part.array, elements, elements, batch);
     absl::Status status = stored.status();
     if (status.ok()) {
       if (tensor.rows.data() == nullptr) {
@@ -189,11 +194,11 @@ absl::StatusOr<TracedTensor> ReadRope(const TraceArray& q, const TraceArray& k,
 
 absl::StatusOr<TracedTensor> ReadScores(const TraceArray& array,
                                         const ModelConfig& config,
-                                        size_t positions) {
+                                        size_t positions, BatchRow& batch) {
   const size_t heads = Size(config.num_attention_heads);
   const size_t rows = heads * positions;
   const absl::StatusOr<StoredArray> stored =
-      ReadFloats(array, rows * positions);
+      ReadFloats(array, rows * positions, rows * positions, batch);
   if (!stored.ok()) return stored.status();
   const std::vector<int64_t>& shape = stored->shape;
   const size_t n = shape.size();
@@ -211,20 +216,27 @@ absl::StatusOr<TracedTensor> ReadScores(const TraceArray& array,
 }
 
 absl::StatusOr<std::vector<int32_t>> ReadTokens(const TraceArray& array,
-                                                int64_t vocab_size) {
-  const absl::StatusOr<StoredArray> stored = array.read(0);
+                                                int64_t vocab_size,
+                                                BatchRow& batch) {
+  absl::StatusOr<StoredArray> stored = array.read(0);
   if (!stored.ok()) return stored.status();
   if (!IsInteger(stored->dtype)) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected I64 or I32, found ", stored->dtype, " ",
                      ShapeText(stored->shape)));
   }
-  const size_t count = NumElements(*stored);
-  if (count == 0 || Dimensions(*stored).size() > 1) {
-    return Mismatch("one sequence of tokens", *stored);
+  const absl::Span<const int64_t> dimensions = Dimensions(*stored);
+  if (dimensions.size() > 2 || NumElements(*stored) == 0) {
+    return Mismatch("sequences of tokens", *stored);
   }
-  std::vector<int32_t> tokens(count);
-  for (size_t i = 0; i < count; ++i) {
+  if (dimensions.size() == 2) {
+    const absl::Status status = batch.Know(Size(dimensions[0]), array.name);
+    if (!status.ok()) return status;
+    const size_t each = NumElements(*stored) / Size(dimensions[0]);
+    stored = batch.Take(*std::move(stored), each, each, array.name);
+  }
+  std::vector<int32_t> tokens(NumElements(*stored));
+  for (size_t i = 0; i < tokens.size(); ++i) {
     const int64_t token = IntegerAt(*stored, i);
     if (token < 0 || token >= vocab_size) {
       return absl::OutOfRangeError(

@@ -5,8 +5,10 @@
 #include "absl/status/status.h"
 #include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/trace/built_in_mappings.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
 namespace ulpscope {
@@ -17,11 +19,19 @@ using ::absl_testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// What the rules make of a name, or "as it is".
+// What the rules make of a name: its new ones, "" if it is dropped, or "as it
+// is".
 std::string Mapped(const std::string& rules, const std::string& name) {
   const auto mapping = NameMapping::Parse(rules, "names.txt");
   EXPECT_THAT(mapping, IsOk());
-  return mapping->Apply(name).value_or("as it is");
+  const auto rule = mapping->Apply(name);
+  return rule ? absl::StrJoin(rule->names, ", ") : "as it is";
+}
+
+NameRule::Kind KindOf(const std::string& rules, const std::string& name) {
+  const auto mapping = NameMapping::Parse(rules, "names.txt");
+  EXPECT_THAT(mapping, IsOk());
+  return mapping->Apply(name).value().kind;
 }
 
 TEST(NameMappingTest, RenamesLiterally) {
@@ -77,6 +87,45 @@ TEST(NameMappingTest, DropsNames) {
   EXPECT_EQ(Mapped(rules, "norm-"), "as it is");
 }
 
+TEST(NameMappingTest, TellsRulesApart) {
+  const std::string rules =
+      "a.{i} = ? model.layers.{i}\n"
+      "b.{i} = + model.layers.{i}\n"
+      "c.{i} = model.layers.{i}.mlp.gate_proj,model.layers.{i}.mlp.up_proj\n"
+      "d = -\n"
+      "e = model.norm\n"
+      "f = model.layers.{n}.mlp.up_proj\n"
+      "g = hidden_states.{n+1}\n";
+  EXPECT_EQ(KindOf(rules, "a.3"), NameRule::Kind::kFallback);
+  EXPECT_EQ(Mapped(rules, "a.3"), "model.layers.3");
+  EXPECT_EQ(KindOf(rules, "b.3"), NameRule::Kind::kTerm);
+  EXPECT_EQ(Mapped(rules, "b.3"), "model.layers.3");
+  EXPECT_EQ(KindOf(rules, "c.3"), NameRule::Kind::kSplit);
+  EXPECT_EQ(Mapped(rules, "c.3"),
+            "model.layers.3.mlp.gate_proj, model.layers.3.mlp.up_proj");
+  EXPECT_EQ(KindOf(rules, "d"), NameRule::Kind::kDrop);
+  EXPECT_EQ(KindOf(rules, "e"), NameRule::Kind::kRename);
+  const auto mapping = NameMapping::Parse(rules, "names.txt");
+  ASSERT_THAT(mapping, IsOk());
+  const auto f = mapping->Apply("f");
+  ASSERT_TRUE(f.has_value());
+  EXPECT_EQ(f->kind, NameRule::Kind::kUnstack);
+  EXPECT_EQ(f->EntryName(0), "model.layers.0.mlp.up_proj");
+  EXPECT_EQ(mapping->Apply("g")->EntryName(4), "hidden_states.5");
+}
+
+// Every name on the right side is known, or Parse would not have it.
+TEST(NameMappingTest, MappingsThatAreBuiltIn) {
+  EXPECT_THAT(NameMapping::Parse(FusedNames(), "fused"), IsOk());
+  const auto mapping = NameMapping::Load("llama.cpp");
+  ASSERT_THAT(mapping, IsOk());
+  EXPECT_EQ(mapping->Apply("l_out-7")->names[0], "model.layers.7");
+  EXPECT_EQ(mapping->Apply("norm")->kind, NameRule::Kind::kDrop);
+  EXPECT_EQ(mapping->Apply("Qcur-0.3")->kind, NameRule::Kind::kFallback);
+  EXPECT_FALSE(mapping->Apply("model.norm").has_value());
+  EXPECT_TRUE(BuiltInMapping("another").empty());
+}
+
 TEST(NameMappingTest, SkipsCommentsAndSpace) {
   const std::string rules =
       "# names of another program\n"
@@ -113,6 +162,27 @@ TEST(NameMappingTest, ErrorsNameTheLine) {
        "\"blk.{i}.y\""},
       {"x = -{i}", "expected {i} on both sides or on none", "\"x = -{i}\""},
       {"x{i-1} = -", "expected {i} on the left side", "\"x{i-1}\""},
+      {"x = hidden_states.{n+2}", "expected {i}, {i+1} or {i-1}, or {n}",
+       "\"{n+2}\""},
+      {"x.{n} = hidden_states.{n}", "expected {i} on the left side",
+       "\"x.{n}\""},
+      {"x.{i} = hidden_states.{n}", "expected {n} without {i}",
+       "\"x.{i} = hidden_states.{n}\""},
+      {"x = ?", "expected a name that is known", "\"\""},
+      {"x = ? + model.norm", "expected one of ? and +",
+       "\"x = ? + model.norm\""},
+      {"x = + model.norm, logits", "expected one name after ? or +",
+       "\"x = + model.norm, logits\""},
+      {"x = ? hidden_states.{n}", "expected one name with {n}",
+       "\"x = ? hidden_states.{n}\""},
+      {"x = model.norm, hidden_states.{n}", "expected one name with {n}",
+       "\"x = model.norm, hidden_states.{n}\""},
+      {"x = model.norm,", "expected a name that is known", "\"\""},
+      {"x = model.norm, input_ids", "expected names of outputs",
+       "\"input_ids\""},
+      {"x{i} = + model.layers.{i}.self_attn.attention_scores",
+       "expected names of outputs",
+       "\"model.layers.{i}.self_attn.attention_scores\""},
       {"x = y = model.norm", "expected a name that is known on the right side",
        "\"y = model.norm\""},
   };
@@ -131,7 +201,7 @@ TEST(NameMappingTest, ReadsAFile) {
   const std::string path = WriteTestFile("names.txt", "x = model.norm\n");
   const auto mapping = NameMapping::Load(path);
   ASSERT_THAT(mapping, IsOk());
-  EXPECT_EQ(mapping->Apply("x"), "model.norm");
+  EXPECT_EQ(mapping->Apply("x").value().names[0], "model.norm");
   EXPECT_THAT(NameMapping::Load(WriteTestFile("bad.txt", "x\n")),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("bad.txt:1: expected")));
