@@ -85,8 +85,10 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
   }
   if (settings.mode == Mode::kAttribute && model.on_prompt &&
       model.sweep.windows.size() > 1) {
-    AddTo(model.warning, absl::StrCat("--attribute runs the first of ",
-                                      model.sweep.windows.size(), " windows"));
+    AddTo(model.warning,
+          absl::StrCat("--attribute explains the first of ",
+                       model.sweep.windows.size(),
+                       " windows; the others show what is luck"));
   }
   return absl::OkStatus();
 }

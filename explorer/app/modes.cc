@@ -28,6 +28,7 @@
 #include "explorer/diagnosis/trace_pair.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
+#include "explorer/error/windows.h"
 #include "explorer/report/attribution_report.h"
 #include "explorer/report/attribution_results.h"
 #include "explorer/report/diagnosis_report.h"
@@ -141,6 +142,13 @@ int Attribute(Session& s) {
   options.tokens = s.model.on_prompt
                        ? s.model.sweep.prompt
                        : std::vector<int32_t>{s.model.sweep.token};
+  // The others show what is luck.
+  constexpr size_t kMostOthers = 4;
+  const std::vector<Window>& windows = s.model.sweep.windows;
+  for (size_t i = 1; s.model.on_prompt && i < windows.size(); ++i) {
+    if (options.windows.size() == kMostOthers) break;
+    options.windows.push_back(windows[i].tokens);
+  }
   options.against = s.model.against;
   options.budget = s.settings.budget;
   options.strategies = StrategiesOf(s.model.axes_of_repairs);

@@ -11,6 +11,9 @@
 #include "absl/strings/string_view.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/cure.h"
+#include "explorer/attribution/error_sets.h"
+#include "explorer/attribution/luck.h"
+#include "explorer/attribution/mechanisms.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/repair_cost.h"
 #include "explorer/attribution/truth.h"
@@ -81,6 +84,38 @@ absl::StatusOr<Explanation> ExplainFrom(const Run& run,
   explanation.stopped_in = explanation.attribution.stopped_in;
   if (!explanation.stopped_in.empty()) return explanation;
 
+  const auto find_mechanisms = [&] {
+    explanation.mechanisms = FindMechanisms(
+        run.weights, explanation.verdict,
+        explanation.sets.has_value() ? &*explanation.sets : nullptr,
+        explanation.phenomena);
+  };
+  find_mechanisms();
+  constexpr char kSets[] = "the sets of cells";
+  Tell(kSets, on_stage, explanation);
+  auto sets =
+      FindSets(run, baseline, explanation.attribution, options.strategies);
+  if (!sets.ok()) return sets.status();
+  explanation.sets = *std::move(sets);
+  if (!explanation.sets->stopped_in.empty()) {
+    explanation.stopped_in =
+        absl::StrCat(kSets, ", ", explanation.sets->stopped_in);
+    return explanation;
+  }
+  // Now that it is known where to look.
+  find_mechanisms();
+  if (explanation.sets->whole.has_value()) {
+    constexpr char kLuck[] = "what is luck";
+    Tell(kLuck, on_stage, explanation);
+    auto luck =
+        TryLuck(run, baseline, *explanation.sets->whole, options.windows);
+    if (absl::IsCancelled(luck.status())) {
+      explanation.stopped_in = kLuck;
+      return explanation;
+    }
+    if (!luck.ok()) return luck.status();
+    explanation.luck = *std::move(luck);
+  }
   constexpr char kCures[] = "the upgrades of the source";
   Tell(kCures, on_stage, explanation);
   const absl::Status cured =

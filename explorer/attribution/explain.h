@@ -9,6 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "explorer/attribution/attribution.h"
+#include "explorer/attribution/error_sets.h"
+#include "explorer/attribution/luck.h"
+#include "explorer/attribution/mechanisms.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/repair_cost.h"
 #include "explorer/attribution/truth.h"
@@ -23,6 +26,8 @@ namespace ulpscope {
 
 struct ExplainOptions {
   std::vector<int32_t> tokens;
+  // Others of the same text, which show what is luck.
+  std::vector<std::vector<int32_t>> windows;
   std::optional<Plan> against;  // the reference; none: the oracle
   Budget budget;
   std::vector<Strategy> strategies;  // that repairs may choose from
@@ -38,6 +43,9 @@ struct Explanation {
   Phenomena phenomena;
   Attribution attribution;
   Verdict verdict;
+  std::optional<ErrorSets> sets;  // none if they were not begun
+  std::optional<Luck> luck;       // of the whole set, if there is one
+  std::vector<Mechanism> mechanisms;
   std::optional<RepairResult> repair;  // none if it was not begun
   // The first part that was not finished when it was stopped; what comes
   // behind it is empty. Empty if all was finished.
@@ -45,7 +53,8 @@ struct Explanation {
 };
 
 // Runs the phenomena, who is nearer to the oracle, the attribution, the
-// verdict's cures, the search of the smallest repair, and its timing.
+// sets of cells that halve the error, the verdict's cures, the search of the
+// smallest repair, and its timing.
 // InvalidArgument for tokens that the model does not take. Being stopped is no
 // error. `on_stage`, unless null, gets what there is between the parts: later
 // failures do not take that away.

@@ -6,10 +6,12 @@
 #include "explorer/error/archive.h"
 #include "explorer/error/archived_metrics.h"
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/flips.h"
 #include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
 #include "explorer/phenomena/phenomena.h"
+#include "explorer/phenomena/softmax_weights.h"
 
 namespace ulpscope {
 
@@ -54,6 +56,42 @@ void Visit(Archive& a, LargeScore& s) {
   VisitChoice(a, "format", s.format, 4);
 }
 
+void Visit(Archive& a, AttentionSink& s) {
+  a.Figure("layer", s.layer);
+  a.Figure("head", s.head);
+  a.Figure("key_position", s.key_position);
+  a.Figure("queries", s.queries);
+  a.Figure("mean_weight", s.mean_weight);
+}
+
+void Visit(Archive& a, MovedWeight& m) {
+  a.Figure("layer", m.layer);
+  a.Figure("head", m.head);
+  a.Figure("position", m.position);
+  a.Figure("key_position", m.key_position);
+  a.Figure("reference", m.reference);
+  a.Figure("plan", m.plan);
+}
+
+void Visit(Archive& a, FlippedActivation& f) {
+  a.Figure("channel", f.channel);
+  a.Figure("position", f.position);
+  a.Figure("born", f.born);
+  a.Figure("in_plan", f.in_plan);
+  a.Figure("value", f.value);
+  a.Figure("value_layer", f.value_layer);
+  a.Figure("other", f.other);
+}
+
+void Visit(Archive& a, NearTie& t) {
+  a.Figure("position", t.position);
+  VisitInteger(a, "token", t.token);
+  VisitInteger(a, "rival", t.rival);
+  a.Figure("margin", t.margin);
+  a.Figure("error", t.error);
+  a.Figure("flips", t.flips);
+}
+
 void Visit(Archive& a, Concentration& c) {
   a.Figure("layer", c.layer);
   a.Figure("channels", c.channels);
@@ -86,8 +124,12 @@ void Visit(Archive& a, Phenomena& p) {
   VisitList(a, "cancellations", p.cancellations);
   VisitList(a, "headrooms", p.headrooms);
   VisitList(a, "large_scores", p.large_scores);
+  VisitList(a, "sinks", p.sinks);
   VisitList(a, "concentrations", p.concentrations);
   VisitList(a, "biases", p.biases);
+  VisitList(a, "moved_weights", p.moved_weights);
+  VisitList(a, "flips", p.flips);
+  VisitList(a, "near_ties", p.near_ties);
   // Named before there were other references.
   VisitPart(a, "oracle_breakdown", p.reference_breakdown);
   VisitPart(a, "plan_breakdown", p.plan_breakdown);
@@ -103,7 +145,13 @@ bool IsWhole(const Phenomena& p, size_t num_layers, size_t positions) {
     return m.born <= num_layers && m.removed <= num_layers &&
            m.value_layer <= num_layers;
   };
-  return p.positions == positions &&
+  const auto flips = [&](const FlippedActivation& f) {
+    return f.position < positions && f.born <= num_layers &&
+           f.value_layer <= num_layers;
+  };
+  return p.positions == positions && in_model(p.sinks) &&
+         in_model(p.moved_weights) &&
+         std::all_of(p.flips.begin(), p.flips.end(), flips) &&
          p.concentrations.size() == num_layers + 1 &&
          p.biases.size() == num_layers + 1 && in_model(p.cancellations) &&
          in_model(p.headrooms) && in_model(p.large_scores) &&

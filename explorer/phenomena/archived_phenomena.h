@@ -9,7 +9,7 @@
 namespace ulpscope {
 
 // As of explorer/error/archived_metrics.h.
-inline constexpr int kPhenomenaVersion = 2;
+inline constexpr int kPhenomenaVersion = 3;
 void Visit(Archive& archive, Phenomena& phenomena);
 
 // Whether they can be a whole run's, of so many layers and positions.

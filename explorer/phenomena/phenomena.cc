@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "explorer/error/baseline.h"
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/flips.h"
 #include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
@@ -186,7 +187,10 @@ class PhenomenaWatch::PlanWatch {
   void OnOutput(size_t layer, Op op, size_t first_position,
                 Matrix<const double> rows) {
     breakdown_.Add(layer, op, first_position, rows);
+    if (IsStream(op)) massive_.Add(layer, op, first_position, rows);
   }
+
+  std::vector<MassiveChannel> massive() const { return massive_.Found(); }
 
   void OnReferencesState(size_t layer, Matrix<const double> stream) {
     states_[layer] = Packed(stream);
@@ -209,6 +213,7 @@ class PhenomenaWatch::PlanWatch {
 
  private:
   BreakdownWatch breakdown_;
+  MassiveChannels massive_;
   std::vector<std::vector<double>>
       states_;                         // [num_layers + 1], the reference's
   std::vector<ChannelErrors> errors_;  // [num_layers + 1]
@@ -226,6 +231,9 @@ void PhenomenaWatch::OnOutput(absl::Span<const size_t> streams, size_t layer,
   for (const size_t stream : streams) {
     if (stream == 0) reference_->OnOutput(layer, op, first_position, rows);
     if (stream == 1) plan_->OnOutput(layer, op, first_position, rows);
+    if (op != Op::kSoftmax) continue;
+    if (stream == 0) weights_.AddReference(layer, first_position, rows);
+    if (stream == 1) weights_.AddPlan(layer, first_position, rows);
   }
 }
 
@@ -247,6 +255,10 @@ Phenomena PhenomenaWatch::Found(const Baseline& baseline) const {
     score.format = FormatOfScores(baseline.plan, score.layer);
   }
   plan_->Report(phenomena);
+  phenomena.sinks = weights_.Sinks();
+  phenomena.moved_weights = weights_.Moved();
+  phenomena.flips = FindFlips(baseline, phenomena.massive, plan_->massive());
+  phenomena.near_ties = FindNearTies(baseline);
   return phenomena;
 }
 

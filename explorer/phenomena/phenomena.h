@@ -9,9 +9,11 @@
 #include "absl/types/span.h"
 #include "explorer/error/baseline.h"
 #include "explorer/phenomena/channel_errors.h"
+#include "explorer/phenomena/flips.h"
 #include "explorer/phenomena/large_scores.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/output_range.h"
+#include "explorer/phenomena/softmax_weights.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 #include "model/lockstep/lockstep.h"
@@ -87,9 +89,16 @@ struct Phenomena {
   // Of the reference's run too, in the format of the plan's scores: of every
   // layer and head. None of a single position.
   std::vector<LargeScore> large_scores;
+  // Of the reference's run, by layer and head.
+  std::vector<AttentionSink> sinks;
   // Of the plan's stream minus the reference's: [0 ... num_layers].
   std::vector<Concentration> concentrations;
   std::vector<Bias> biases;
+  // Of both runs: the weight of every layer and head that differs most, massive
+  // activations that one of them has, and positions whose token may change.
+  std::vector<MovedWeight> moved_weights;
+  std::vector<FlippedActivation> flips;
+  std::vector<NearTie> near_ties;
   // A breakdown is no error. Figures that it reaches say so: a cancellation or
   // a range becomes NaN or infinite, as do shares and z (channel_errors.h); a
   // NaN is no massive channel.
@@ -101,8 +110,8 @@ struct Phenomena {
 };
 
 // Finds them while a baseline is made (MakeBaseline). What it keeps does not
-// grow with the prompt, but for states of the reference that the plan's run has
-// not come to yet.
+// grow with the prompt, but for states and a layer's softmax weights of the
+// reference that the plan's run has not come to yet.
 class PhenomenaWatch : public LockstepObserver {
  public:
   explicit PhenomenaWatch(size_t num_layers);
@@ -123,6 +132,7 @@ class PhenomenaWatch : public LockstepObserver {
   class PlanWatch;
   std::unique_ptr<ReferenceWatch> reference_;
   std::unique_ptr<PlanWatch> plan_;
+  SoftmaxWeights weights_;  // of both
 };
 
 }  // namespace ulpscope

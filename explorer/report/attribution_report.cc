@@ -147,7 +147,8 @@ std::string PositionSection(const Explanation& e, const Results& results) {
           : "",
       Markdown(Largest(table, "squared_share", kTopPositions),
                {"position", "token", "massive", "squared_share", "rel_l2",
-                "logits_squared_share", "kl_nats"}));
+                "logits_squared_share", "kl_nats", "kl_share", "changes_token",
+                "matters"}));
   if (!HasMassive(e.attribution)) return text;
   return absl::StrCat(
       text,
@@ -303,6 +304,12 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
                     Section(results, "massive_channels",
                             {"channel", "position", "born", "removed", "value",
                              "value_layer", "ratio_to_median", "left"}),
+                    Section(results, "flips",
+                            {"channel", "position", "born", "in_plan", "value",
+                             "value_layer", "other"}),
+                    Section(results, "near_ties",
+                            {"position", "next_token", "rival", "margin",
+                             "margin_error", "changes"}),
                     LargeScoreSection(e.phenomena, results));
   }
   return text + ReportTail(info);

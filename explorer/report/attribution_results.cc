@@ -11,8 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "explorer/attribution/attribution.h"
 #include "explorer/attribution/explain.h"
+#include "explorer/attribution/losses.h"
 #include "explorer/attribution/repair.h"
 #include "explorer/attribution/truth.h"
 #include "explorer/attribution/upgrade.h"
@@ -22,7 +24,9 @@
 #include "explorer/error/position_errors.h"
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
+#include "explorer/report/mechanism_tables.h"
 #include "explorer/report/phenomena_tables.h"
+#include "explorer/report/set_tables.h"
 #include "explorer/report/verdict_tables.h"
 #include "explorer/report/verdict_text.h"
 #include "explorer/results/schema.h"
@@ -157,13 +161,15 @@ struct PositionRow {
   size_t position;
   int32_t token;
   const PositionError* error;
+  PositionLoss loss;
 };
 
 Table PositionsTable(const Explanation& e) {
   std::vector<PositionRow> rows;
   const std::vector<PositionError>& errors = e.attribution.positions;
+  const std::vector<PositionLoss> losses = LossesOf(errors, e.phenomena);
   for (size_t i = 0; i < errors.size(); ++i) {
-    rows.push_back({i, e.tokens[i], &errors[i]});
+    rows.push_back({i, e.tokens[i], &errors[i], losses[i]});
   }
   using P = PositionRow;
   const auto figure = [](double PositionError::*of) {
@@ -188,7 +194,15 @@ Table PositionsTable(const Explanation& e) {
            "Of the squared error of the logits.",
            figure(&PositionError::logits_squared_share)},
           {"kl_nats", "KL (nats)", Unit::kNats, "KL(reference || plan).",
-           figure(&PositionError::kl)}},
+           figure(&PositionError::kl)},
+          {"kl_share", "Of the KL", Unit::kShare, "Of that of all positions.",
+           [](const P& p) { return p.loss.kl_share; }},
+          {"changes_token", "Changes", kNo,
+           "Whether the most likely next token is another one.",
+           [](const P& p) { return p.loss.changes_token; }},
+          {"matters", "Matters", kNo,
+           "Whether it changes the token or has a KL of 0.01 nats.",
+           [](const P& p) { return p.loss.matters; }}},
       rows);
 }
 
@@ -433,9 +447,23 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
            "Whether every softmax is over a single score, and so 1.",
            e.phenomena.softmax_over_one());
   std::vector<std::string> sentences = Sentences(e.verdict, repair);
+  const auto add = [&sentences](const std::vector<std::string>& more) {
+    sentences.insert(sentences.end(), more.begin(), more.end());
+  };
+  if (e.sets.has_value()) {
+    add(SetSentences(e.verdict, *e.sets));
+  }
+  if (e.luck.has_value()) add(LuckSentences(*e.luck));
+  add(MechanismSentences(e.mechanisms));
   if (e.truth.has_value() && !e.verdict.is_itself) {
     sentences.insert(sentences.begin() + 1, TruthSentence(e.verdict, *e.truth));
   }
+  add(LossSentences(
+      a, LossesOf(a.positions, e.phenomena), [&](size_t position) {
+        return info.text_of
+                   ? info.text_of(absl::MakeConstSpan(&e.tokens[position], 1))
+                   : std::string();
+      }));
   const auto of_positions = PositionSentence(a);
   if (of_positions.has_value()) sentences.push_back(*of_positions);
   Results results = {
@@ -450,6 +478,8 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
        RepairsTable(a), MinimalRepairTable(repair)}};
   for (std::vector<Table> tables :
        {UpgradeTables(repair), VerdictTables(&e.verdict),
+        SetTables(e.sets.has_value() ? &*e.sets : nullptr),
+        MechanismTables(e.mechanisms, e.luck),
         PhenomenaTables(e.phenomena, !IsAgainstPlan(e.verdict))}) {
     for (Table& table : tables) results.tables.push_back(std::move(table));
   }

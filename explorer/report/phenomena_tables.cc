@@ -154,6 +154,78 @@ Table LargeScoreTable(const Phenomena& p) {
       p.large_scores);
 }
 
+Table SinkTable(const Phenomena& p) {
+  using S = AttentionSink;
+  return MakeTable(
+      "attention_sinks",
+      "Heads of the reference whose weights mostly go to one position.",
+      Fields<S>{
+          {"layer", "Layer", kNo, "From 1.", &S::layer},
+          {"head", "Head", kNo, "From 0.", &S::head},
+          {"key_position", "Key at", kNo, "That position.", &S::key_position},
+          {"queries", "Queries", kNo, "The positions behind it.", &S::queries},
+          {"mean_weight", "Mean weight", Unit::kShare, "Over these.",
+           &S::mean_weight}},
+      p.sinks);
+}
+
+Table MovedWeightTable(const Phenomena& p) {
+  using M = MovedWeight;
+  return MakeTable(
+      "moved_weights",
+      "The softmax weight of every head that differs most between the runs.",
+      Fields<M>{
+          {"layer", "Layer", kNo, "From 1.", &M::layer},
+          {"head", "Head", kNo, "From 0.", &M::head},
+          {"position", "Position", kNo, "Of the query.", &M::position},
+          {"key_position", "Key at", kNo, "Of the key.", &M::key_position},
+          {"reference", "Reference", Unit::kShare, "The weight there.",
+           &M::reference},
+          {"plan_weight", "Plan", Unit::kShare, "The weight under the plan.",
+           &M::plan}},
+      p.moved_weights);
+}
+
+Table FlipTable(const Phenomena& p) {
+  using F = FlippedActivation;
+  return MakeTable(
+      "flips", "Massive activations that one of the two runs has.",
+      Fields<F>{
+          {"channel", "Channel", kNo, "From 0.", &F::channel},
+          {"position", "Position", kNo, "Where.", &F::position},
+          {"born", "Born", kNo, "The layer that makes it.", &F::born},
+          {"in_plan", "In the plan", kNo,
+           "Whether the plan's run has it, and not the reference's.",
+           &F::in_plan},
+          {"value", "Value", kNo, "The largest, signed.", &F::value},
+          {"value_layer", "After layer", kNo, "Where it is that.",
+           &F::value_layer},
+          {"other", "Other", kNo, "What the other run has there.", &F::other}},
+      p.flips);
+}
+
+Table NearTieTable(const Phenomena& p) {
+  using N = NearTie;
+  return MakeTable(
+      "near_ties",
+      "Positions whose most likely token the error changes, or nearly does.",
+      Fields<N>{
+          {"position", "Position", kNo, "Of the prompt.", &N::position},
+          {"next_token", "Token", kNo, "The reference's most likely.",
+           &N::token},
+          {"rival", "Rival", kNo,
+           "The plan's most likely if it is another one, else the reference's "
+           "second.",
+           &N::rival},
+          {"margin", "Margin", kNo, "Of their logits, in the reference.",
+           &N::margin},
+          {"margin_error", "Error", kNo, "By how much less the plan has.",
+           &N::error},
+          {"changes", "Changes", kNo,
+           "Whether the plan's most likely token is another one.", &N::flips}},
+      p.near_ties);
+}
+
 using Broken = std::pair<const char*, const Breakdown*>;
 
 Table BreakdownTable(const Phenomena& p, bool reference_is_oracle) {
@@ -207,6 +279,10 @@ std::vector<Table> PhenomenaTables(const Phenomena& p,
       BiasTable(p),
       HeadroomTable(p),
       LargeScoreTable(p),
+      SinkTable(p),
+      MovedWeightTable(p),
+      FlipTable(p),
+      NearTieTable(p),
       BreakdownTable(p, reference_is_oracle)};
 }
 
