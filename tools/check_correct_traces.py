@@ -28,7 +28,8 @@ contents are
 The same --seed makes the same traces, up to the order in which PyTorch adds;
 another one has other weights and tokens. OUT keeps models/, traces/ and, per
 trace, results/NAME with report and results.json; --reuse diagnoses the traces
-that are there and makes those that are missing.
+that are there and makes those that are missing, --resume also takes over the
+results that are there (of the same explorer, one hopes).
 
 A program whose logits are farther from float64's than its rounding can take
 them is none that computes the model, and ends the script. Needs torch (compiled
@@ -204,8 +205,12 @@ def judge(case, results):
     return said, name
 
 
-def diagnose(explorer, case, out, timeout):
+def diagnose(explorer, case, out, timeout, resume=False):
     """(false accusations, arithmetic's name, seconds)"""
+    path = out / "results" / case.name / "results.json"
+    if resume and path.exists():
+        return *judge(case, json.loads(path.read_text())), 0
+    path.unlink(missing_ok=True)
     begin = time.monotonic()
     try:
         done = subprocess.run(
@@ -220,9 +225,7 @@ def diagnose(explorer, case, out, timeout):
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         return {"failed": f"exit code {done.returncode}: {last}"}, "", seconds
-    path = out / "results" / case.name / "results.json"
-    said, name = judge(case, json.loads(path.read_text()))
-    return said, name, seconds
+    return *judge(case, json.loads(path.read_text())), seconds
 
 
 def print_summary(cases, outcomes):
@@ -266,6 +269,9 @@ def parse_arguments():
         "--reuse", action="store_true", help="do not make traces that are there"
     )
     parser.add_argument(
+        "--resume", action="store_true", help="nor diagnose what has results"
+    )
+    parser.add_argument(
         "--make-only", action="store_true", help="do not run the explorer"
     )
     parser.add_argument("--list", action="store_true", help="print the names")
@@ -299,12 +305,16 @@ def main():
     outcomes = []
     for case in cases:
         path = arguments.out / "traces" / f"{case.name}.safetensors"
-        if not (arguments.reuse and path.exists()):
+        if not (arguments.reuse or arguments.resume) or not path.exists():
             maker.trace(case, path)
         if arguments.make_only:
             continue
         said, name, seconds = diagnose(
-            explorer, case, arguments.out, arguments.timeout
+            explorer,
+            case,
+            arguments.out,
+            arguments.timeout,
+            arguments.resume,
         )
         outcomes.append(said)
         text = "; ".join(f"{kind}: {what}" for kind, what in said.items())

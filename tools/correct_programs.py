@@ -264,14 +264,16 @@ add("bf16", **{**B, "stored": ("bfloat16", "float32")}, times=3)
 add("bf16_sdpa", attention="sdpa", **B, times=3)
 add("f16", **H)
 add("f16_sdpa", attention="sdpa", **H)
-add("autocast_bf16", autocast="bfloat16", called=r"autocast|bf16")
-add(
-    "autocast_bf16_sdpa",
-    autocast="bfloat16",
-    attention="sdpa",
-    called=r"autocast|bf16",
-)
-add("autocast_f16", autocast="float16", called=rf"autocast|{IS_F16}")
+for format, autocast in (("bf16", "bfloat16"), ("f16", "float16")):
+    A = {
+        "autocast": autocast,
+        "called": rf"autocast-{format}|(?<!b){format}",
+        # f32, but for these, is what autocast is.
+        "may_have": rf"(matmul|swiglu|elementwise)_{format}",
+    }
+    add(f"autocast_{format}", **A)
+    if format == "bf16":
+        add(f"autocast_{format}_sdpa", attention="sdpa", **A)
 
 add("norms_once_bf16", patches=(norms_once,), **B)
 add("rope_once_bf16", patches=(rope_once,), **B)
@@ -289,17 +291,19 @@ add("attention_f32_bf16", patches=(attention_in_f32,), **B)
 for kept, cached, pattern in (
     ("f16", through(torch.float16), IS_F16),
     ("bf16", through(torch.bfloat16), IS_BF16),
-    ("int8", int8, "int8"),
+    # Of heads up to 32 wide Q8_0 is the same, but for the scale's format.
+    ("int8", int8, "(int8|q8_0)"),
     ("fp8", fp8, "fp8"),
 ):
+    may_have = rf"kv.*{pattern}"
     add(
         f"cache_{kept}_f32",
         cached=cached,
         called=rf"(?=.*(kv|cache))(?=.*{pattern})",
-        may_have=rf"kv.*{kept}",
+        may_have=may_have,
     )
     if kept in ("int8", "fp8"):
-        add(f"cache_{kept}_bf16", cached=cached, **B, may_have=rf"kv.*{kept}")
+        add(f"cache_{kept}_bf16", cached=cached, **B, may_have=may_have)
 add(
     "cache_f16_chunks",
     cached=through(torch.float16),
