@@ -70,10 +70,8 @@ size_t PresetOf(absl::Span<const ArithmeticPreset> presets, Format result) {
 }
 
 Belief BeliefIn(const ArithmeticPreset& preset, size_t num_layers) {
-  Belief belief;
+  Belief belief = BeliefInPlan(preset.plan, num_layers);
   belief.preset = preset.name;
-  belief.arithmetic = *Plan::Parse(preset.plan, num_layers);
-  belief.plan = belief.arithmetic;
   belief.rope_angles_f32 = preset.rope_angles_f32;
   return belief;
 }

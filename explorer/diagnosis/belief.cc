@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,15 @@ std::optional<WeightRounding> Belief::weights() const {
     if (hypothesis.weights.has_value()) return hypothesis.weights;
   }
   return std::nullopt;
+}
+
+Belief BeliefInPlan(absl::string_view plan, size_t num_layers) {
+  Belief belief;
+  belief.preset = std::string(plan);
+  belief.arithmetic = *Plan::Parse(plan, num_layers);
+  belief.plan = belief.arithmetic;
+  belief.rope_angles_f32 = true;
+  return belief;
 }
 
 Belief ArithmeticOf(const Belief& belief) {

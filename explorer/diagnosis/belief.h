@@ -35,6 +35,10 @@ struct Belief {
   std::optional<WeightRounding> weights() const;
 };
 
+// That it is this plan, which parses, with RoPE's angles in f32 as in
+// transformers.
+Belief BeliefInPlan(absl::string_view plan, size_t num_layers);
+
 // The belief without anything that was accepted: the arithmetic alone.
 Belief ArithmeticOf(const Belief& belief);
 

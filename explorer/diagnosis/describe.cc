@@ -11,7 +11,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "explorer/diagnosis/arithmetic.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/compared_values.h"
 #include "explorer/diagnosis/description_results.h"
@@ -421,9 +420,8 @@ absl::StatusOr<std::vector<PointDescription>> DescribePoints(
     const AlignedTrace& trace, const Belief& belief,
     const std::vector<PointResult>& points) {
   std::vector<PointDescription> all = PointsToDescribe(points);
-  Belief bare = BeliefIn(belief.preset, belief.plan.num_layers());
-  bare.stored_rounded = belief.stored_rounded;
-  for (const Belief* of : {&belief, static_cast<const Belief*>(&bare)}) {
+  const Belief bare = ArithmeticOf(belief);
+  for (const Belief* of : {&belief, &bare}) {
     std::vector<PointDescription*> described;
     for (PointDescription& d : all) {
       if ((d.status == DescribedAs::kExplained) == (of == &bare)) {

@@ -13,7 +13,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
-#include "explorer/diagnosis/arithmetic.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/compared_values.h"
 #include "explorer/diagnosis/description_results.h"
@@ -408,8 +407,8 @@ absl::StatusOr<std::optional<FirstNonFinite>> FirstNonFiniteOf(
   const std::optional<Format> stored = StoredFormat(*first->tensor);
   if (stored.has_value()) {
     beliefs.push_back(
-        BeliefIn(*stored == Format::kF16 ? "torch-f16" : "torch-bf16",
-                 belief.plan.num_layers()));
+        BeliefInPlan(*stored == Format::kF16 ? "torch-f16" : "torch-bf16",
+                     belief.plan.num_layers()));
   }
   for (const Belief& tried : beliefs) {
     Emulation emulation(setting, **set, &trace, tried.plan, tried.variant());
