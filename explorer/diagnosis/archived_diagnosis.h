@@ -12,7 +12,7 @@ namespace ulpscope {
 
 // As of explorer/error/archived_metrics.h: of what was found, without what was
 // asked. A whole diagnosis is kept, or nothing.
-inline constexpr int kDiagnosisVersion = 2;
+inline constexpr int kDiagnosisVersion = 3;
 void Visit(Archive& archive, Diagnosis& diagnosis);
 
 // Whether it can be one that was finished, of a trace with so many tokens and a

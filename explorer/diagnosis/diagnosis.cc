@@ -220,7 +220,7 @@ class Diagnosing {
   absl::Status Try(Attempt& attempt) {
     attempt.aligned = std::make_unique<AlignedTrace>(
         *values_, d_.num_layers, attempt.reading.state_shift,
-        attempt.reading.last_state_normed);
+        attempt.reading.last_state_normed, false, d_.alignment.states_are);
     const AlignedTrace& aligned = *attempt.aligned;
     auto found = FindArithmetic(setting_, sets_, aligned, {});
     if (!found.ok()) return found.status();
