@@ -46,6 +46,7 @@ add_positions(
     f"positions_stuck_at_{PREFILL - 1}_from_{PREFILL}",
     lambda i: min(i, PREFILL - 1),
     archs=("qwen2",),
+    dtypes=("float32",),
 )
 # The prefill is counted again, from the second token that is decoded on.
 add_positions(

@@ -147,7 +147,9 @@ TEST_P(BugZooTest, FindsWhereItFirstDiffers) {
   }
   // The first that one concerns; beyond rounding it may differ only later.
   ASSERT_FALSE(d.causes.empty());
-  EXPECT_EQ(OpName(d.causes.front().first_op), zoo.first_op);
+  if (zoo.has_ops) {
+    EXPECT_EQ(OpName(d.causes.front().first_op), zoo.first_op);
+  }
   EXPECT_EQ(d.causes.front().first_layer, zoo.first_layer);
 }
 
@@ -222,7 +224,7 @@ TEST(BugZoo, HasTheCatalogue) {
   EXPECT_GE(correct, 10u);
   EXPECT_GE(pairs, 10u);
   EXPECT_GE(outside, 5u);
-  EXPECT_GE(singles.size(), 68u);
+  EXPECT_GE(singles.size(), 67u);
 }
 
 }  // namespace
