@@ -46,6 +46,7 @@ add_positions(
     f"positions_stuck_at_{PREFILL - 1}_from_{PREFILL}",
     lambda i: min(i, PREFILL - 1),
     archs=("qwen2",),
+    dtypes=("float32",),
 )
 # The prefill is counted again, from the second token that is decoded on.
 add_positions(
@@ -58,6 +59,19 @@ add_positions(
     lambda i: i if i < PREFILL else i - 1,
     archs=("qwen2",),
 )
+
+
+@bug(f"key_positions_stuck_at_{PREFILL - 1}_from_{PREFILL}", archs=("qwen3",))
+def key_positions_stuck(patch):
+    rotate = patch.modeling.apply_rotary_pos_emb
+
+    def rotate_apart(q, k, cos, sin):
+        at = torch.arange(cos.shape[1]).clamp(max=PREFILL - 1)
+        q, _ = rotate(q, q, cos, sin)
+        k, _ = rotate(k, k, cos[:, at], sin[:, at])
+        return q, k
+
+    patch.replace(patch.modeling, "apply_rotary_pos_emb", rotate_apart)
 
 
 def states_and_last_logits(trace, dtype):
@@ -313,4 +327,28 @@ add_logits(
 )
 add_logits(
     "logits_capped_2", lambda x: 2 * torch.tanh(x / 2), archs=("qwen3",)
+)
+
+
+# What an engine that keeps a layer's output and the residual apart shows.
+
+
+def states_as(trace, part):
+    """The list of states, with `part` of each layer in the stream's place."""
+    kept = shift_states(trace, 0)
+    layers = len([name for name in kept if name.startswith("hidden_states")])
+    for i in range(layers - 1):
+        kept[f"hidden_states.{i + 1}"] = trace[f"model.layers.{i}.{part}"]
+    return {name: tensor.clone() for name, tensor in kept.items()}
+
+
+add(
+    "states_are_mlp_output",
+    edit=lambda trace, dtype: states_as(trace, "mlp.down_proj"),
+)
+add(
+    "states_are_residual",
+    edit=lambda trace, dtype: states_as(
+        trace, "post_attention_layernorm.input"
+    ),
 )

@@ -85,7 +85,17 @@ class Aligner {
         open_shift = best->shift;
       }
     }
-    absl::Status status = FindLastState();
+    absl::Status status = absl::OkStatus();
+    const bool is_clear =
+        absl::c_any_of(shifts, [](const Alignment::Shift& shift) {
+          return shift.mismatch < kMuchBetter;
+        });
+    if (!is_clear) status = FindStatesAre();
+    if (!status.ok()) return status;
+    if (alignment_.states_are != StatesAre::kStream) {
+      alignment_.state_shift = open_shift = 0;
+    }
+    status = FindLastState();
     if (!status.ok()) return status;
     if (open_shift != 0) {
       alignment_.others.push_back({open_shift, false});
@@ -99,7 +109,8 @@ class Aligner {
  private:
   // The trace's list of states alone.
   AlignedTrace States(int shift, bool last_is_normed) const {
-    return AlignedTrace(values_, num_layers_, shift, last_is_normed, true);
+    return AlignedTrace(values_, num_layers_, shift, last_is_normed, true,
+                        alignment_.states_are);
   }
 
   // All of a trace's states are computed by a replay.
@@ -164,6 +175,42 @@ class Aligner {
     return found;
   }
 
+  // Whether a layer's output is but a part of the stream, where it does not
+  // look like the stream. Replays of layers but the last one, which may be
+  // after the final norm.
+  absl::Status FindStatesAre() {
+    for (const StatesAre reading : {StatesAre::kStream, StatesAre::kMlpOutput,
+                                    StatesAre::kAttnResidual}) {
+      const AlignedTrace aligned(values_, num_layers_, 0, false, false,
+                                 reading);
+      std::vector<size_t> points;
+      for (size_t i = 0; i < aligned.points().size(); ++i) {
+        const Point& point = aligned.points()[i];
+        if (point.op == AlignedTrace::OpOf(reading) &&
+            point.layer < num_layers_ && point.nonfinite == 0) {
+          points.push_back(i);
+        }
+      }
+      if (points.empty()) return absl::OkStatus();
+      const auto residuals = Replay(aligned);
+      if (!residuals.ok()) return residuals.status();
+      std::vector<double> distances;
+      for (const size_t i : points) {
+        distances.push_back(DistanceOf(aligned, *residuals, i));
+      }
+      const double distance = Median(std::move(distances));
+      if (reading == StatesAre::kStream) {
+        alignment_.as_stream = distance;
+        if (distance < kClear) return absl::OkStatus();
+      } else if (distance < kClear * std::min(1.0, alignment_.as_stream)) {
+        alignment_.states_are = reading;
+        alignment_.as_they_are = distance;
+        return absl::OkStatus();
+      }
+    }
+    return absl::OkStatus();
+  }
+
   // Of the last state, if it is after the final norm: relative to itself.
   absl::StatusOr<double> NormedDistance(int shift) {
     const AlignedTrace aligned = States(shift, true);
@@ -183,7 +230,8 @@ class Aligner {
     Alignment::LastState last;
     last.index = static_cast<size_t>(index);
     const AlignedTrace aligned = States(alignment_.state_shift, false);
-    const int at = aligned.Find(num_layers_, Op::kMlpResidual);
+    const int at =
+        aligned.Find(num_layers_, AlignedTrace::OpOf(alignment_.states_are));
     if (at < 0) return absl::OkStatus();
     const auto residuals = Replay(aligned);
     if (!residuals.ok()) return residuals.status();

@@ -43,6 +43,9 @@ void Visit(Archive& a, Alignment::OtherToken& t) {
 void Visit(Archive& a, Alignment& m) {
   VisitInteger(a, "state_shift", m.state_shift);
   VisitList(a, "shifts", m.shifts);
+  VisitChoice(a, "states_are", m.states_are, 3);
+  a.Figure("as_stream", m.as_stream);
+  a.Figure("as_they_are", m.as_they_are);
   a.Figure("last_state_normed", m.last_state_normed);
   VisitPart(a, "last_state", m.last_state);
   VisitList(a, "others", m.others);

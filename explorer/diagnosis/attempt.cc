@@ -141,12 +141,13 @@ bool Attempt::is_without_effect() const {
 absl::StatusOr<Attempt> TryReading(const ReplaySetting& setting,
                                    WeightSets& weights,
                                    const TracedValues& values,
-                                   const Alignment::Reading& reading) {
+                                   const Alignment::Reading& reading,
+                                   StatesAre states_are) {
   Attempt attempt;
   attempt.reading = reading;
   attempt.aligned = std::make_unique<AlignedTrace>(
       values, weights.original().layers.size(), reading.state_shift,
-      reading.last_state_normed);
+      reading.last_state_normed, false, states_are);
   const absl::Status status = Trying(setting, weights, attempt).Run();
   if (!status.ok()) return status;
   return attempt;

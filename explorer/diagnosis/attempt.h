@@ -43,7 +43,8 @@ struct Attempt {
 absl::StatusOr<Attempt> TryReading(const ReplaySetting& setting,
                                    WeightSets& weights,
                                    const TracedValues& values,
-                                   const Alignment::Reading& reading);
+                                   const Alignment::Reading& reading,
+                                   StatesAre states_are);
 
 bool IsExplained(const Fit& fit);
 

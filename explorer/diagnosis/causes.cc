@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "explorer/diagnosis/belief.h"
 #include "explorer/diagnosis/hypotheses.h"
@@ -167,6 +168,7 @@ class Comparisons {
 
   absl::StatusOr<std::vector<DiagnosedCause>> Find() {
     AddTokens();
+    AddStatesAre();
     absl::Status status = AddShift();
     if (status.ok()) status = AddLastState();
     if (!status.ok()) return status;
@@ -192,6 +194,28 @@ class Comparisons {
         first.position, first.found, first.token);
     cause.advice = "run the tokens of the trace";
     cause.points = alignment_.other_tokens.size();
+    causes_.push_back(std::move(cause));
+  }
+
+  void AddStatesAre() {
+    if (alignment_.states_are == StatesAre::kStream) return;
+    const bool output = alignment_.states_are == StatesAre::kMlpOutput;
+    DiagnosedCause cause =
+        NewCause(output ? "states_are_mlp_output" : "states_are_residual");
+    cause.what = absl::StrCat(
+        "a layer's state in the trace is ",
+        output ? "the MLP's output alone, before it is added to the stream"
+               : "the stream before the MLP's output is added to it");
+    cause.advice =
+        "add the two parts that the layer returns, (hidden_states, residual), "
+        "when its output is written";
+    cause.first_layer = 1;
+    cause.first_op = AlignedTrace::OpOf(alignment_.states_are);
+    cause.replay_without = alignment_.as_stream;
+    cause.replay_with = alignment_.as_they_are;
+    for (const Point& point : aligned_.points()) {
+      if (point.op == cause.first_op) ++cause.points;
+    }
     causes_.push_back(std::move(cause));
   }
 
@@ -238,7 +262,7 @@ class Comparisons {
     cause.replay_with = alignment_.last_state->normed;
     cause.points = 1;
     const AlignedTrace as_listed(values_, num_layers_, alignment_.state_shift,
-                                 false);
+                                 false, false, alignment_.states_are);
     const TracedTensor* const last =
         &trace_.states.at(alignment_.last_state->index);
     return Runs(

@@ -223,8 +223,14 @@ absl::StatusOr<Evidence> EvidenceOf(const ReplaySetting& setting,
   streams.back().variant = belief.variant();
   for (Stream& stream : streams) stream.given = &trace;
   LockstepOptions options;
-  options.logits =
-      trace.Find(0, Op::kLmHead) >= 0 ? Logits::kAll : Logits::kNone;
+  const int logits = trace.Find(0, Op::kLmHead);
+  if (logits >= 0 && !fit.points[static_cast<size_t>(logits)].explained) {
+    const TracedTensor& tensor =
+        *trace.points()[static_cast<size_t>(logits)].tensor;
+    options.logits = tensor.first_position + 1 == setting.tokens.size()
+                         ? Logits::kLast
+                         : Logits::kAll;
+  }
   options.stop = StopOf(setting.monitor);
   Witness witness(weights, trace, belief, fit, setting.monitor);
   const absl::Status status =

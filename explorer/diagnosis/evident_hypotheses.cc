@@ -40,6 +40,8 @@ namespace {
 constexpr double kSamePosition = 0.99;
 // Positions that are looked at for a row.
 constexpr int64_t kMostPositions = 32768;
+// Keys that are taken for hidden, at most, where nothing tells how many are.
+constexpr size_t kMostPadding = 4;
 // Positions up to which bf16 holds every one.
 constexpr size_t kBF16Positions = 256;
 
@@ -132,36 +134,45 @@ class Finder {
     return trace_.Find(point.layer, op) < 0 ? &evidence_.front() : nullptr;
   }
 
-  void AddPositions(size_t row, int64_t start, int64_t step) {
+  // Of which heads.
+  enum class Of { kBoth, kQueries, kKeys };
+
+  void AddPositions(size_t row, int64_t start, int64_t step,
+                    Of heads = Of::kBoth) {
     const int64_t at = static_cast<int64_t>(row);
     const int64_t by = start - at;
     if (row == 0 || (by == 0 && step == 1)) return;
-    std::string id, what;
+    std::string id = heads == Of::kBoth      ? "positions_"
+                     : heads == Of::kQueries ? "query_positions_"
+                                             : "key_positions_";
+    std::string what = absl::StrCat("positions of RoPE", heads == Of::kBoth ? ""
+                                                         : heads == Of::kQueries
+                                                             ? " of queries"
+                                                             : " of keys");
     if (step == 0) {
-      id = absl::StrCat("positions_stuck_at_", start, "_from_", row);
-      what = absl::StrCat("positions of RoPE stand still at ", start,
-                          " from position ", row, " on");
+      absl::StrAppend(&id, "stuck_at_", start, "_from_", row);
+      absl::StrAppend(&what, " stand still at ", start, " from position ", row,
+                      " on");
     } else if (step == 1 && start == 0) {
-      id = absl::StrCat("positions_restart_at_", row);
-      what =
-          absl::StrCat("positions of RoPE begin at 0 again at position ", row);
+      absl::StrAppend(&id, "restart_at_", row);
+      absl::StrAppend(&what, " begin at 0 again at position ", row);
     } else if (step == 1) {
-      id = absl::StrCat("positions_", by > 0 ? "plus_" : "minus_", std::abs(by),
-                        "_from_", row);
-      what = absl::StrCat("positions of RoPE are ", std::abs(by),
-                          by > 0 ? " too large" : " too small",
-                          " from position ", row, " on");
+      absl::StrAppend(&id, by > 0 ? "plus_" : "minus_", std::abs(by), "_from_",
+                      row);
+      absl::StrAppend(&what, " are ", std::abs(by),
+                      by > 0 ? " too large" : " too small", " from position ",
+                      row, " on");
     } else {
-      id = absl::StrCat("positions_by_", step, "_from_", start, "_at_", row);
-      what = absl::StrCat("positions of RoPE advance by ", step,
-                          " a token from position ", row, " on, where it is ",
-                          start);
+      absl::StrAppend(&id, "by_", step, "_from_", start, "_at_", row);
+      absl::StrAppend(&what, " advance by ", step, " a token from position ",
+                      row, " on, where they are ", start);
     }
     Add(std::move(id), std::move(what),
         "pass each token's own position to RoPE: the number of tokens before "
         "it, those in the cache included",
-        [row, start, step](Variant& v) {
-          v.positions = {row, start, step};
+        [row, start, step, heads](Variant& v) {
+          if (heads != Of::kKeys) v.q_positions = {row, start, step};
+          if (heads != Of::kQueries) v.k_positions = {row, start, step};
         });
   }
 
@@ -180,6 +191,8 @@ class Finder {
     AddPositions(row, at - 1, 0);
     AddPositions(row, 0, 1);
     AddPositions(row, at + 1, 2);
+    AddPositions(row, at - 1, 0, Of::kKeys);
+    AddPositions(row, 0, 0, Of::kKeys);
     // The tokens before it counted twice, from there on or from the one before.
     for (const int64_t by : {int64_t{1}, int64_t{-1}, at - 2, at - 1, at}) {
       if (at + by >= 0) AddPositions(row, at + by, 1);
@@ -211,16 +224,25 @@ class Finder {
     const auto first = absl::c_find(rope.differs, true);
     if (first == rope.differs.end()) return;
     const size_t row = static_cast<size_t>(first - rope.differs.begin());
-    const auto start = PositionByAngle(rope, row);
-    if (!start.has_value()) return;
-    const int64_t by = *start - static_cast<int64_t>(row);
-    const auto next =
-        row + 1 < rope.rows ? PositionByAngle(rope, row + 1) : std::nullopt;
-    const int64_t step = next.has_value() ? *next - *start : 1;
+    const auto q = StartByAngle(rope, row, Of::kQueries);
+    const auto k = StartByAngle(rope, row, Of::kKeys);
+    if (q == k && q.has_value()) {
+      AddStart(row, *q, Of::kBoth);
+      return;
+    }
+    if (q.has_value()) AddStart(row, *q, Of::kQueries);
+    if (k.has_value()) AddStart(row, *k, Of::kKeys);
+  }
+
+  // A position, and how far it is to the next row's.
+  using Start = std::pair<int64_t, int64_t>;
+
+  void AddStart(size_t row, const Start& start, Of heads) {
+    const int64_t by = start.first - static_cast<int64_t>(row);
     if (row > 0) {
-      AddPositions(row, *start, step);
-      if (step != 1) AddPositions(row, *start, 1);
-    } else if (step == 1 && std::abs(by) > 1) {
+      AddPositions(row, start.first, start.second, heads);
+      if (start.second != 1) AddPositions(row, start.first, 1, heads);
+    } else if (start.second == 1 && std::abs(by) > 1 && heads == Of::kBoth) {
       Add(absl::StrCat("positions_", by > 0 ? "plus_" : "minus_", std::abs(by)),
           absl::StrCat("positions of RoPE are ", std::abs(by),
                        by > 0 ? " too large" : " too small"),
@@ -230,20 +252,35 @@ class Finder {
     }
   }
 
+  std::optional<Start> StartByAngle(const PointEvidence& rope, size_t row,
+                                    Of heads) const {
+    const auto start = PositionByAngle(rope, row, heads);
+    if (!start.has_value()) return std::nullopt;
+    const auto next = row + 1 < rope.rows
+                          ? PositionByAngle(rope, row + 1, heads)
+                          : std::nullopt;
+    return Start(*start, next.has_value() ? *next - *start : 1);
+  }
+
   // The position by which theirs is rotated, if there is one.
-  std::optional<int64_t> PositionByAngle(const PointEvidence& rope,
-                                         size_t row) const {
+  std::optional<int64_t> PositionByAngle(const PointEvidence& rope, size_t row,
+                                         Of heads) const {
     const Point& point = PointOf(rope);
     const Variant variant = variant_.In(point.layer);
-    const std::vector<double> frequencies = RopeFrequencies(config_);
+    ModelConfig config = config_;
+    if (variant.rope_theta != 0) config.rope_theta = variant.rope_theta;
+    const std::vector<double> frequencies = RopeFrequencies(config);
     const size_t half = frequencies.size();
     const bool halves = variant.rope_pairs == RopePairs::kHalves;
+    const bool queries = heads == Of::kQueries;
+    const size_t q_size = static_cast<size_t>(config_.q_size());
     const double* const theirs = point.tensor->rows.view().Row(row);
     const double* const ours = rope.ours.data() + row * rope.cols;
     // Of each pair, how theirs is turned against ours, of all heads.
     std::vector<std::complex<double>> turned(half);
     double all = 0;
-    for (size_t head = 0; head < rope.cols; head += 2 * half) {
+    for (size_t head = queries ? 0 : q_size;
+         head < (queries ? q_size : rope.cols); head += 2 * half) {
       for (size_t i = 0; i < half; ++i) {
         const size_t a = head + (halves ? i : 2 * i);
         const size_t b = head + (halves ? i + half : 2 * i + 1);
@@ -254,7 +291,9 @@ class Finder {
         all += std::abs(z);
       }
     }
-    const int64_t here = variant.positions.At(row);
+    const int64_t here =
+        queries ? variant.q_positions.At(row) + variant.q_position_offset
+                : variant.k_positions.At(row) + variant.k_position_offset;
     const int64_t most =
         std::min<int64_t>(kMostPositions, config_.max_position_embeddings);
     double best = 0;
@@ -317,7 +356,17 @@ class Finder {
     }
     const PointEvidence* of = FirstBehind(Op::kSoftmax);
     if (of == nullptr) return;
+    const Matrix<const double> theirs = PointOf(*of).tensor->rows.view();
+    size_t nan = 0;  // first rows
+    while (nan < theirs.rows && std::isnan(theirs.Row(nan)[0])) ++nan;
+    if (nan > 0 && nan < theirs.rows) AddHidden(nan, 0, Unseeing::kNaN);
     const Split split = SplitOf(of->differs);
+    if (nan == 0 && of->differs.front() && !split.until.has_value()) {
+      // Row 0 sees itself alone, unless padding is hidden.
+      for (size_t key = 1; key < std::min(theirs.rows, kMostPadding); ++key) {
+        AddHidden(key, 0, Unseeing::kUniform);
+      }
+    }
     if (split.until.has_value()) AddUnmasked(*split.until + 1);
     if (split.from.has_value()) {
       AddHidden(*split.from, *split.from, Unseeing::kNaN);

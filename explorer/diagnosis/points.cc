@@ -38,13 +38,15 @@ Format FormatStored(const std::vector<Point>& points) {
 
 AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
                            int state_shift, bool last_state_normed,
-                           bool states_only)
+                           bool states_only, StatesAre states_are)
     : positions_(values.trace().tokens.size()) {
   const ReferenceTrace& trace = values.trace();
   if (!states_only) {
     for (const auto* tensors : {&trace.outputs, &trace.scores}) {
       for (const auto& [place, tensor] : *tensors) {
-        Add(values, place.first, place.second, tensor);
+        const bool is_state = place.second == Op::kMlpResidual;
+        Add(values, place.first, is_state ? OpOf(states_are) : place.second,
+            tensor);
       }
     }
   }
@@ -56,7 +58,7 @@ AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
     } else if (last_state_normed && layer == static_cast<int64_t>(num_layers)) {
       Add(values, 0, Op::kFinalNorm, tensor);
     } else {
-      Add(values, static_cast<size_t>(layer), Op::kMlpResidual, tensor);
+      Add(values, static_cast<size_t>(layer), OpOf(states_are), tensor);
     }
   }
   const auto order = [num_layers](const Point& point) {
@@ -84,6 +86,18 @@ AlignedTrace::AlignedTrace(const TracedValues& values, size_t num_layers,
   if (!any_tells && !any_finite && !points_.empty()) {
     format_ = FormatStored(points_);
   }
+}
+
+Op AlignedTrace::OpOf(StatesAre states_are) {
+  switch (states_are) {
+    case StatesAre::kStream:
+      break;
+    case StatesAre::kMlpOutput:
+      return Op::kDownProj;
+    case StatesAre::kAttnResidual:
+      return Op::kAttnResidual;
+  }
+  return Op::kMlpResidual;
 }
 
 void AlignedTrace::Add(const TracedValues& values, size_t layer, Op op,

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "explorer/diagnosis/results.h"
 #include "explorer/diagnosis/traced_values.h"
 #include "kernels/base/format.h"
 #include "model/architecture/op.h"
@@ -46,9 +47,14 @@ class AlignedTrace : public GivenOutputs {
   // hidden_states[n] is the stream after layer n + state_shift, but with
   // `last_state_normed` the last layer's is after the final norm. A module's
   // own output goes before a state of the same place. The trace must outlive
-  // it. With `states_only`, it is the list of states alone.
+  // it. With `states_only`, it is the list of states alone. States of layers,
+  // and the layers' own outputs, are what `states_are` says.
   AlignedTrace(const TracedValues& trace, size_t num_layers, int state_shift,
-               bool last_state_normed, bool states_only = false);
+               bool last_state_normed, bool states_only = false,
+               StatesAre states_are = StatesAre::kStream);
+
+  // The op whose output stands for a layer's state.
+  static Op OpOf(StatesAre states_are);
 
   // In the order in which they run.
   const std::vector<Point>& points() const { return points_; }

@@ -23,6 +23,14 @@ namespace ulpscope {
 // earlier points, as far back as the nearest ones), so that nothing is
 // inherited but what T itself had.
 
+// What T has in the place of the stream after a layer: engines that keep a
+// layer's output and the residual apart (vLLM) show one of the two.
+enum class StatesAre {
+  kStream,
+  kMlpOutput,     // down_proj's output, not added yet
+  kAttnResidual,  // the stream that it is to be added to
+};
+
 // 1. What of T is to be compared with what.
 struct Alignment {
   // hidden_states[n] is the stream after layer n + state_shift; 0 is right.
@@ -36,6 +44,10 @@ struct Alignment {
     size_t layers = 0;  // that it was measured on
   };
   std::vector<Shift> shifts;
+  // One that is not the stream, and medians over layers of its relative L2
+  // distance from a replay as the stream, and as that.
+  StatesAre states_are = StatesAre::kStream;
+  double as_stream = 0, as_they_are = 0;
   // Whether the last state is the one after the final norm (what transformers'
   // output_hidden_states has), and relative L2 distances of it from a replay
   // of its layer, as it is and with the final norm (NaN if it is not finite);

@@ -142,15 +142,13 @@ std::vector<Hypothesis> Tryable(const Weights& weights,
   }
   const LayersOfOp suspects = Suspects(weights, trace, fit);
   const size_t everywhere = tryable.size();
-  for (const OpRange& range :
-       RangesOf(Op::kMlpResidual, SomeLayers(trace, fit))) {
-    for (size_t i = 0; i < everywhere; ++i) {
-      if (!tryable[i].variant || !Changes(tryable[i], suspects, range)) {
-        continue;
-      }
-      Hypothesis h = InLayers(tryable[i], range.first_layer, range.last_layer);
-      if (accepted.count(h.id) == 0) tryable.push_back(std::move(h));
-    }
+  const auto ranges = RangesOf(Op::kMlpResidual, SomeLayers(trace, fit));
+  // Of the first run of layers: the others come when it is explained.
+  for (size_t i = 0; i < everywhere && !ranges.empty(); ++i) {
+    const OpRange& range = ranges.front();
+    if (!tryable[i].variant || !Changes(tryable[i], suspects, range)) continue;
+    Hypothesis h = InLayers(tryable[i], range.first_layer, range.last_layer);
+    if (accepted.count(h.id) == 0) tryable.push_back(std::move(h));
   }
   for (const auto& [op, layers] : suspects) {
     for (const OpRange& range : RangesOf(op, layers)) {

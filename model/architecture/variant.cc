@@ -14,7 +14,7 @@ namespace {
 auto Fields(const Variant& v) {
   return std::tie(
       v.rope_pairs, v.rope_theta, v.rope_rounding, v.rope_angles_f32,
-      v.q_position_offset, v.k_position_offset, v.positions,
+      v.q_position_offset, v.k_position_offset, v.q_positions, v.k_positions,
       v.without_rope_scaling, v.without_rope_attention_factor, v.norm_eps,
       v.norm_weight_before_cast, v.norm_weight_plus_one, v.qk_norm,
       v.without_bias, v.scales, v.q_rows, v.k_rows, v.kv_heads,
@@ -97,7 +97,8 @@ Variant Variant::PartOf(Op op) const {
       part.rope_angles_f32 = rope_angles_f32;
       part.q_position_offset = q_position_offset;
       part.k_position_offset = k_position_offset;
-      part.positions = positions;
+      part.q_positions = q_positions;
+      part.k_positions = k_positions;
       part.without_rope_scaling = without_rope_scaling;
       part.without_rope_attention_factor = without_rope_attention_factor;
       part.qk_norm = qk_norm;

@@ -119,7 +119,7 @@ struct Variant {
   bool rope_angles_f32 = false;
   int64_t q_position_offset = 0;  // added to the positions of RoPE
   int64_t k_position_offset = 0;
-  PositionsFrom positions;  // of queries and keys, before the offsets
+  PositionsFrom q_positions, k_positions;  // before the offsets
   bool without_rope_scaling = false;
   // Cosines and sines are not multiplied by YaRN's attention_factor.
   bool without_rope_attention_factor = false;

@@ -92,12 +92,13 @@ bool HasLastColumns(Matrix<const double> x, Matrix<const double> y) {
 
 // Of all positions of a pass, computed when first needed.
 const RopeAngles& LockstepPass::AnglesOf(const Variant& variant,
-                                         int64_t position_offset) {
+                                         int64_t position_offset,
+                                         const PositionsFrom& positions) {
   const RopeOptions options = {variant.rope_theta,
                                variant.rope_rounding,
                                position_offset,
                                variant.rope_angles_f32,
-                               variant.positions,
+                               positions,
                                variant.without_rope_scaling,
                                variant.without_rope_attention_factor};
   const auto [at, first] = angles_.try_emplace(options, config_, options);
@@ -120,8 +121,10 @@ void LockstepPass::Rope(size_t layer) {
       tasks, {q_size_ + kv_size_}, kPieceRows,
       [&](Strategy strategy, const Variant& variant,
           absl::Span<const size_t> positions, const auto& in, const auto& out) {
-        const RopeAngles& of_q = AnglesOf(variant, variant.q_position_offset);
-        const RopeAngles& of_k = AnglesOf(variant, variant.k_position_offset);
+        const RopeAngles& of_q =
+            AnglesOf(variant, variant.q_position_offset, variant.q_positions);
+        const RopeAngles& of_k =
+            AnglesOf(variant, variant.k_position_offset, variant.k_positions);
         for (size_t r = 0; r < positions.size(); ++r) {
           double* const row = out[0].Row(r);
           double* const k = row + q_size_;

@@ -82,7 +82,8 @@ class LockstepPass {
   void Project(size_t layer, Op op, Slot x, const Panels& w,
                const std::vector<double>& bias, Slot y);
   std::vector<size_t> NormedHeads(size_t layer, QkNorm when) const;
-  const RopeAngles& AnglesOf(const Variant& variant, int64_t position_offset);
+  const RopeAngles& AnglesOf(const Variant& variant, int64_t position_offset,
+                             const PositionsFrom& positions);
   void Rope(size_t layer);
   void NormRotated(size_t layer);
   void Store(size_t layer, Op op, Slot x, Slot y);

@@ -46,6 +46,7 @@ std::vector<ZooTrace> BugZoo() {
         trace.bugs.push_back(IdOf(variant.get<std::string>()));
       }
     }
+    trace.has_ops = entry.value("has_ops", true);
     trace.outside = entry.contains("outside");
     if (entry.contains("first_difference") &&
         entry["first_difference"].is_object()) {

@@ -101,11 +101,7 @@ class BugZooTest : public testing::TestWithParam<ZooTrace> {
   }
 
   // A factor is read off the op's own output: of a layer's, nothing tells it.
-  // And a mask that moves all rows is not read off them.
   static bool CannotBeToldFromStates(const ZooTrace& zoo) {
-    if (zoo.bugs == std::vector<std::string>{"keys_hidden_before_2_uniform"}) {
-      return true;
-    }
     return zoo.bugs.size() == 1 && absl::StrContains(zoo.bugs[0], "_scaled") &&
            !absl::StartsWith(zoo.bugs[0], "logits");
   }
@@ -151,7 +147,9 @@ TEST_P(BugZooTest, FindsWhereItFirstDiffers) {
   }
   // The first that one concerns; beyond rounding it may differ only later.
   ASSERT_FALSE(d.causes.empty());
-  EXPECT_EQ(OpName(d.causes.front().first_op), zoo.first_op);
+  if (zoo.has_ops) {
+    EXPECT_EQ(OpName(d.causes.front().first_op), zoo.first_op);
+  }
   EXPECT_EQ(d.causes.front().first_layer, zoo.first_layer);
 }
 
@@ -226,7 +224,7 @@ TEST(BugZoo, HasTheCatalogue) {
   EXPECT_GE(correct, 10u);
   EXPECT_GE(pairs, 10u);
   EXPECT_GE(outside, 5u);
-  EXPECT_GE(singles.size(), 62u);
+  EXPECT_GE(singles.size(), 67u);
 }
 
 }  // namespace

@@ -118,8 +118,7 @@ class TextbookDecoder {
   }
 
   // How RoPE counts.
-  double Position(size_t p) const {
-    const PositionsFrom& from = v_.positions;
+  static double Position(size_t p, const PositionsFrom& from) {
     double position = static_cast<double>(p);
     if (from.row > 0 && p >= from.row) {
       position = static_cast<double>(from.start);
@@ -253,9 +252,10 @@ class TextbookDecoder {
         Keep(layer, Op::kKNorm, p, k);
       };
       if (c_.qk_norm && v_.qk_norm != QkNorm::kAfterRope) norm_heads();
-      const double position = Position(p);
-      q = Rope(q, position + static_cast<double>(v_.q_position_offset));
-      k = Rope(k, position + static_cast<double>(v_.k_position_offset));
+      q = Rope(q, Position(p, v_.q_positions) +
+                      static_cast<double>(v_.q_position_offset));
+      k = Rope(k, Position(p, v_.k_positions) +
+                      static_cast<double>(v_.k_position_offset));
       Row both = q;
       both.insert(both.end(), k.begin(), k.end());
       Keep(layer, Op::kRope, p, both);

@@ -84,11 +84,11 @@ std::vector<Case> Cases() {
                                              {Op::kDownProj, 3, false}};
   {
     Variant& variant = add("stands_still", Op::kRope);
-    variant.positions = {4, 3, 0};
+    variant.q_positions = variant.k_positions = {4, 3, 0};
   }
   {
     Variant& variant = add("jumps", Op::kRope);
-    variant.positions = {2, 9, 1};
+    variant.k_positions = {2, 9, 1};
     variant.q_position_offset = 1;
   }
   add("unmasked_rows", Op::kSoftmax).mask.unmasked_rows = 4;
