@@ -159,7 +159,9 @@ TEST(PointDescriptionTest, AConstantFactorIsFoundAsWritten) {
       ASSERT_TRUE(d.constant_factor.has_value()) << factor;
       // By what is allowed of 480 elements: 2 (1 + 6 sqrt(2 / nu)) u / sqrt(3).
       EXPECT_NEAR(*d.constant_factor / factor, 1, 3 * unit);
-      if (unit == kF32) EXPECT_EQ(*d.constant_factor, factor);
+      if (unit == kF32) {
+        EXPECT_EQ(*d.constant_factor, factor);
+      }
       EXPECT_NEAR(*d.cosine, factor < 0 ? -1 : 1, unit);
       EXPECT_FALSE(d.row_factors.has_value());
     }
