@@ -37,10 +37,9 @@ namespace {
 
 constexpr size_t kMostDescribed = 12;
 
-// Of values that are kept of replays at once, and the part of the memory that
-// they may be.
+// Of values that are kept of replays at once, whatever memory there is: what is
+// said does not depend on it.
 constexpr size_t kMostBytes = size_t{256} << 20;
-constexpr size_t kPartOfMemory = 4;
 
 // The replays that a point is described beside.
 constexpr size_t kExact = 0, kOurs = 1, kSingle = 2, kPerturbed = 3;
@@ -92,8 +91,7 @@ class Describer {
       candidates.push_back({Plan::Oracle(num_layers), exact, &perturbed});
     }
     runs_ = candidates.size();
-    const size_t bytes = std::min(kMostBytes, setting_.memory / kPartOfMemory) /
-                         std::max<size_t>(1, described.size());
+    const size_t bytes = kMostBytes / std::max<size_t>(1, described.size());
     std::vector<KeptReplays::What> what;
     for (const PointDescription* d : described) {
       const Point& point = PointOf(*d);

@@ -195,6 +195,7 @@ class Diagnosing {
   }
 
   void FillPoints() {
+    d_.finite_values = CountFinite(*attempt_.aligned);
     for (size_t i = 0; i < attempt_.aligned->points().size(); ++i) {
       const Point& point = attempt_.aligned->points()[i];
       const PointFit& before = attempt_.search.before.points[i];
@@ -264,7 +265,6 @@ class Diagnosing {
   absl::Status Describe() {
     const AlignedTrace& aligned = *attempt_.aligned;
     const Belief& belief = attempt_.search.belief;
-    d_.finite_values = CountFinite(aligned);
     auto theirs = FirstNonFiniteOf(setting_, sets_, aligned, belief);
     if (!theirs.ok()) return theirs.status();
     d_.trace_first_nonfinite = *std::move(theirs);

@@ -34,7 +34,7 @@
 namespace ulpscope {
 namespace {
 
-// Values that are kept of a run.
+// Of values that are kept of runs, whatever memory there is.
 constexpr size_t kMostBytes = size_t{256} << 20;
 
 bool IsNorm(Op op) {
@@ -270,8 +270,7 @@ class Emulation {
         std::max({config.vocab_size, config.intermediate_size,
                   config.num_attention_heads * static_cast<int64_t>(tokens)}));
     const size_t most =
-        std::max<size_t>(1, std::min(kMostBytes, setting_.memory / 4) /
-                                (4 * widest * sizeof(double)));
+        std::max<size_t>(1, kMostBytes / (4 * widest * sizeof(double)));
     std::vector<KeptReplays::What> what;
     for (const Cell& one : cells) {
       KeptReplays::What w;

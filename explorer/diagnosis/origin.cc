@@ -17,9 +17,10 @@ namespace {
 
 bool IsCache(Op op) { return op == Op::kKvK || op == Op::kKvV; }
 
-// Of ops in no layer: as after the last one.
+// Of ops in no layer: the last one's, behind which they are.
 size_t LayerOf(const Cell& cell, const ModelConfig& config) {
-  return OrderOf(cell, static_cast<size_t>(config.num_hidden_layers)).first;
+  const auto num_layers = static_cast<size_t>(config.num_hidden_layers);
+  return std::min(OrderOf(cell, num_layers).first, num_layers);
 }
 
 }  // namespace

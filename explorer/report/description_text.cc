@@ -225,7 +225,7 @@ std::string Because(const FirstNonFinite& nonfinite) {
     case NonFiniteReason::kZeroByZero:
       return "0 / 0";
     case NonFiniteReason::kSeesNothing:
-      return "rows that see nothing: -inf throughout";
+      return "rows that see nothing: their mask is -inf throughout";
     case NonFiniteReason::kUnknown:
       break;
   }
@@ -239,18 +239,19 @@ std::string NonFiniteSentence(absl::string_view whose,
   if (!n.heads.empty()) where.push_back(Named("head", n.heads));
   if (!n.channels.empty()) where.push_back(Named("channel", n.channels));
   std::string text = absl::StrFormat(
-      "Not finite: %s first in %s, %d of %d values (%d NaN) at %s.", whose,
-      PlaceText(n.origin), n.elements, n.of, n.nan, absl::StrJoin(where, ", "));
+      "The first values of %s that are not finite: %d of %d (%d NaN) in "
+      "%s%s%s.",
+      whose, n.elements, n.of, n.nan, PlaceText(n.origin),
+      where.empty() ? "" : ", at ", absl::StrJoin(where, ", "));
   const std::string because = Because(n);
   if (!because.empty()) {
-    absl::StrAppend(&text, " Because ", because);
+    absl::StrAppend(&text, " Reason: ", because);
     if (n.magnitude.has_value()) {
-      absl::StrAppendFormat(
-          &text, ", and %s in f64 there",
-          absl::StrFormat(n.reason == NonFiniteReason::kIntermediate
-                              ? "what it is computed from is %.3g"
-                              : "the number is %.3g",
-                          *n.magnitude));
+      absl::StrAppendFormat(&text, ", and %s %.3g in f64 there",
+                            n.reason == NonFiniteReason::kIntermediate
+                                ? "what it is computed from is"
+                                : "the number is",
+                            *n.magnitude);
     }
     text += ".";
   }
@@ -280,7 +281,8 @@ std::string DescriptionSentence(const Diagnosis& d, const PointDescription& p) {
   AddPart("position", p.positions_that_differ, p.positions_that_agree, said);
   AddPart("head", p.heads_that_differ, p.heads_that_agree, said);
   AddPart("KV head", p.kv_heads_that_differ, p.kv_heads_that_agree, said);
-  if (p.channels_that_differ.size() <= kMostRanges) {
+  // In another order most of them differ, here and there.
+  if (p.channels_that_differ.size() <= kMostRanges && !p.order.has_value()) {
     AddPart("channel", p.channels_that_differ, p.channels_that_agree, said);
   }
   if (p.nonfinite > 0) {

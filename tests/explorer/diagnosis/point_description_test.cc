@@ -159,7 +159,9 @@ TEST(PointDescriptionTest, AConstantFactorIsFoundAsWritten) {
       ASSERT_TRUE(d.constant_factor.has_value()) << factor;
       // By what is allowed of 480 elements: 2 (1 + 6 sqrt(2 / nu)) u / sqrt(3).
       EXPECT_NEAR(*d.constant_factor / factor, 1, 3 * unit);
-      if (unit == kF32) EXPECT_EQ(*d.constant_factor, factor);
+      if (unit == kF32) {
+        EXPECT_EQ(*d.constant_factor, factor);
+      }
       EXPECT_NEAR(*d.cosine, factor < 0 ? -1 : 1, unit);
       EXPECT_FALSE(d.row_factors.has_value());
     }
@@ -259,6 +261,19 @@ TEST(ValueOrderTest, OrdersOfHeadsAreNamed) {
       }
     }
   }
+}
+
+// Of two names of one order, the one of the tensor's own heads.
+TEST(ValueOrderTest, TheRightHeadsComeFirst) {
+  Random random(15);
+  ComparedValues v = MadeValues(5, 64, kF32, random);
+  v.query_heads = 2;
+  v.head_dim = 32;
+  Reorder(OrderOfChannels(OrderKind::kTransposedHeads, 64, 2), 0, v);
+  const PointDescription d = Described(v);
+  ASSERT_TRUE(d.order.has_value());
+  EXPECT_EQ(d.order->kind, OrderKind::kTransposedHeads);
+  EXPECT_TRUE(d.order->right_heads);
 }
 
 TEST(ValueOrderTest, HalvesAndNeighboursAreInverse) {
@@ -389,6 +404,30 @@ TEST_F(RoundedFactorsTest, InverseRmsInBF16IsNamed) {
   std::rotate(inverse.begin(), inverse.begin() + 1, inverse.end());
   context_.inverse_rms = inverse;
   EXPECT_FALSE(Described(v, context_).row_factors->inverse_rms.has_value());
+}
+
+// A factor explains no more than it does: other differences beside it leave the
+// point without one, and one that is larger is no 1 / rms.
+TEST_F(RoundedFactorsTest, AFactorExplainsAll) {
+  std::vector<double> inverse;
+  ComparedValues v = WithInverseRms(inverse);
+  for (double& x : v.theirs) {
+    x = RoundedToBF16(x * (1 + 0x1p-6));
+    if (random_.Below(3) == 0) x *= 1 + random_.Sign() * 0x1p-6;
+  }
+  EXPECT_FALSE(Described(v, context_).row_factors.has_value());
+  inverse.clear();
+  v = WithInverseRms(inverse);
+  for (size_t at = 0; at < v.theirs.size(); ++at) {
+    const double i = inverse[at / v.cols];
+    const double factor = 1 + 3 * (RoundedToBF16(i) / i - 1);
+    v.theirs[at] =
+        RoundedToBF16(RoundedToBF16(v.exact[at] / 1.25 * factor) * 1.25);
+  }
+  context_.inverse_rms = inverse;
+  const PointDescription d = Described(v, context_);
+  ASSERT_TRUE(d.row_factors.has_value());
+  EXPECT_FALSE(d.row_factors->inverse_rms.has_value());
 }
 
 // Rounding in other places, and flips at random, are no factors.

@@ -10,6 +10,7 @@
 #include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
 #include "explorer/diagnosis/diagnosis.h"
+#include "explorer/diagnosis/description_results.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/report/diagnosis_results.h"
 #include "explorer/report/run_info.h"
@@ -95,6 +96,7 @@ TEST(StoppedDiagnosisTest, StoppedAnywhereItHasWhatWasFinished) {
     if (d.points.empty()) {
       expected.points.clear();
       expected.tried.clear();
+      expected.finite_values = FiniteValues();
     }
     if (d.arithmetic.name.empty()) expected.arithmetic = Arithmetic();
     if (d.stopped_in == "the alignment") expected.alignment = d.alignment;

@@ -138,7 +138,7 @@ TEST(DescriptionTablesTest, NotFiniteHasItsReason) {
   EXPECT_THAT(NonFiniteSentence("the trace", first),
               HasSubstr("not finite in qk of layer 2 first"));
   EXPECT_THAT(NonFiniteSentence("ours", *d.ours_first_nonfinite),
-              Not(HasSubstr("Because")));
+              Not(HasSubstr("Reason")));
 }
 
 }  // namespace
