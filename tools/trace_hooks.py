@@ -133,16 +133,14 @@ class Recorder:
         tensor = tensor.detach()
         if name == "model.embed_tokens":
             self.tokens = tensor.shape[:-1]
-        if name == "logits":
-            # Of the last positions, maybe.
-            tensor = tensor.reshape(-1, tensor.shape[-1])
-        elif self.tokens is not None:
+        if name != "logits" and self.tokens is not None:
             count = self.tokens.numel()
             if count == 0 or tensor.numel() % count != 0:
                 return
             tensor = tensor.reshape(*self.tokens, -1)
-            if tensor.ndim == 3 and len(tensor) == 1:
-                tensor = tensor[0]
+        # Logits may be of the last positions alone.
+        if tensor.ndim == 3 and len(tensor) == 1:
+            tensor = tensor[0]
         self.calls.setdefault(name, []).append(tensor.to("cpu", copy=True))
 
     def on_output(self, path, output):

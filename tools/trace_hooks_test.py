@@ -200,6 +200,7 @@ class TraceHooksTest(unittest.TestCase):
         with trace_hooks.recorded(model) as trace:
             model(torch.tensor([TOKENS, TOKENS[::-1]]), use_cache=False)
         self.assertEqual(trace["model.layers.1"].shape, (2, 5, 24))
+        self.assertEqual(trace["logits"].shape, (2, 5, 31))
         self.assertEqual(trace["model.layers.1.self_attn.q_norm"].shape, (2, 5, 40))
 
     @torch.no_grad()

@@ -1,3 +1,5 @@
+#include "explorer/diagnosis/pair_difference.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -5,7 +7,6 @@
 #include <vector>
 
 #include "explorer/diagnosis/points.h"
-#include "explorer/diagnosis/trace_pair.h"
 #include "kernels/base/matrix.h"
 #include "model/architecture/op.h"
 #include "model/trace/reference_trace.h"

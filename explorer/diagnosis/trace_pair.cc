@@ -21,6 +21,7 @@
 #include "explorer/diagnosis/alignment.h"
 #include "explorer/diagnosis/arithmetic.h"
 #include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/pair_difference.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
 #include "explorer/diagnosis/results.h"

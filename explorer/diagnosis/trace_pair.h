@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "explorer/diagnosis/pair_difference.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/error/run.h"
 #include "model/architecture/op.h"
@@ -80,26 +81,6 @@ struct PairState {
   }
 };
 
-// How the traces differ at a point.
-struct PairDifference {
-  size_t point = 0;  // index
-  // Positions, heads (of q, k, v, attention and its scores) and channels (of
-  // scores, key positions) with other bits: how many, of how many, and the
-  // first few.
-  struct Places {
-    size_t differing = 0, all = 0;
-    std::vector<size_t> first;
-  };
-  Places positions, heads, channels;
-  // Over the finite elements: the cosine of A and B, and the factor f for which
-  // f A is nearest to B. None if one of the two is 0.
-  std::optional<double> cosine, factor;
-  // Where |A - B| is largest; where one is not finite, that comes first.
-  size_t position = 0, channel = 0;
-  std::optional<size_t> head;
-  double value_a = 0, value_b = 0;
-};
-
 struct TracePair {
   std::string path_a, path_b;
   std::vector<int32_t> tokens;
@@ -130,11 +111,6 @@ absl::StatusOr<TracePair> ComparePair(
     const Run& run, const Checkpoint& checkpoint, const ReferenceTrace& a,
     const ReferenceTrace& b,
     const std::function<void(const TracePair&)>& on_stage = nullptr);
-
-// How A and B differ at a point that both have; head_dim tells heads apart.
-// Rows are matched by position.
-PairDifference DescribeDifference(const TracedTensor& a, const TracedTensor& b,
-                                  Op op, size_t head_dim);
 
 }  // namespace ulpscope
 

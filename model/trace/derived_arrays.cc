@@ -132,6 +132,37 @@ TraceArray ColumnsOf(const TraceArray& array,
   return columns;
 }
 
+TraceArray HalvesOf(const TraceArray& array, size_t head_dim) {
+  TraceArray halves = array;
+  halves.read = [array,
+                 head_dim](uint64_t max_bytes) -> absl::StatusOr<StoredArray> {
+    absl::StatusOr<StoredArray> stored = array.read(max_bytes);
+    if (!stored.ok()) return stored.status();
+    const size_t element = ElementSize(stored->dtype);
+    if (element == 0 || stored->shape.empty() || stored->bytes.empty() ||
+        head_dim % 2 != 0 ||
+        static_cast<uint64_t>(stored->shape.back()) % head_dim != 0) {
+      return Mismatch(absl::StrCat("rows of heads of head_dim ", head_dim),
+                      *stored);
+    }
+    const absl::Span<const uint8_t> from = stored->bytes;
+    // What `from` is part of, which the buffer takes the place of.
+    const std::shared_ptr<const void> owner = stored->owner;
+    const auto data = TakeBuffer(from.size(), *stored);
+    if (!data.ok()) return data.status();
+    const size_t head = head_dim * element;
+    for (size_t begin = 0; begin < from.size(); begin += head) {
+      for (size_t i = 0; i < head_dim; ++i) {
+        const size_t interleaved = i % 2 * (head_dim / 2) + i / 2;
+        std::memcpy(*data + begin + interleaved * element,
+                    from.data() + begin + i * element, element);
+      }
+    }
+    return stored;
+  };
+  return halves;
+}
+
 TraceArray SumOf(const std::vector<TraceArray>& terms) {
   TraceArray sum;
   sum.name =

@@ -28,6 +28,10 @@ struct ColumnPart {
 TraceArray ColumnsOf(const TraceArray& array,
                      const std::vector<ColumnPart>& parts, size_t part);
 
+// Heads of `head_dim` channels with their halves one behind the other, of heads
+// whose halves are interleaved: 0, head_dim / 2, 1, head_dim / 2 + 1, ...
+TraceArray HalvesOf(const TraceArray& array, size_t head_dim);
+
 // The sum of arrays of one dtype and shape, element by element, two at least:
 // "x + y". It is rounded as a program that computes in that dtype rounds it,
 // after each addition, and is F32 (of F64, F64).

@@ -82,7 +82,8 @@ absl::StatusOr<NameMapping::Pattern> NameMapping::ParseOurs(
   if (unstacks && rule.theirs.number != 0) {
     return Expected("{n} without {i}", line);
   }
-  if (unstacks && rule.kind != NameRule::Kind::kRename) {
+  if (unstacks &&
+      (rule.kind != NameRule::Kind::kRename || rule.has_neighbours)) {
     return Expected("one name with {n}, without ? or +", line);
   }
   if (!unstacks && (rule.theirs.number == 0) != (ours->number == 0)) {
@@ -96,6 +97,11 @@ absl::StatusOr<NameMapping::Pattern> NameMapping::ParseOurs(
         "a name that is known on the right side, such as "
         "model.layers.{i}.self_attn.q_proj or hidden_states.{i}",
         text);
+  }
+  const bool has_heads =
+      name->op == Op::kQProj || name->op == Op::kKProj || name->op == Op::kRope;
+  if (rule.has_neighbours && !has_heads) {
+    return Expected("q_proj, k_proj, q_rope or k_rope after ~", text);
   }
   const bool has_columns = name->kind != TraceName::Kind::kTokens &&
                            name->op != Op::kQk && name->op != Op::kSoftmax;
@@ -130,15 +136,19 @@ absl::StatusOr<NameMapping::Rule> NameMapping::ParseRule(
     rule.kind = NameRule::Kind::kFallback;
     right = absl::StripLeadingAsciiWhitespace(right);
   }
+  if (absl::ConsumePrefix(&right, "~")) {
+    rule.has_neighbours = true;
+    right = absl::StripLeadingAsciiWhitespace(right);
+  }
   if (absl::ConsumePrefix(&right, "+")) {
-    if (rule.kind != NameRule::Kind::kRename) {
+    if (rule.kind != NameRule::Kind::kRename || rule.has_neighbours) {
       return Expected("one of ? and +", line);
     }
     rule.kind = NameRule::Kind::kTerm;
   }
   const std::vector<absl::string_view> names = absl::StrSplit(right, ',');
   if (names.size() > 1) {
-    if (rule.kind != NameRule::Kind::kRename) {
+    if (rule.kind != NameRule::Kind::kRename || rule.has_neighbours) {
       return Expected("one name after ? or +", line);
     }
     rule.kind = NameRule::Kind::kSplit;
@@ -203,6 +213,7 @@ std::optional<NameRule> NameMapping::Apply(absl::string_view name) const {
     }
     NameRule result;
     result.kind = rule.kind;
+    result.has_neighbours = rule.has_neighbours;
     if (rule.kind == NameRule::Kind::kUnstack) {
       result.before = rule.ours[0].before;
       result.after = rule.ours[0].after;

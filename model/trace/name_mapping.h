@@ -24,6 +24,9 @@ struct NameRule {
   };
   Kind kind = Kind::kRename;
   std::vector<std::string> names;
+  // Of kRename and kFallback: of a Llama, channels of a head are as llama.cpp
+  // rotates them, neighbours together.
+  bool has_neighbours = false;
   // Of kUnstack: entry n is before + (first + n) + after.
   std::string before, after;
   size_t first = 0;
@@ -38,7 +41,8 @@ struct NameRule {
 //   blk.{i}.attn_q = model.layers.{i}.self_attn.q_proj
 //   l_out-{i} = model.layers.{i}
 //   norm = -
-//   Kcur-{i}.3 = ? model.layers.{i}.self_attn.k_rope
+//   Qcur-{i}.2 = ~ model.layers.{i}.self_attn.q_proj
+//   Kcur-{i}.3 = ? model.layers.{i}.self_attn.k_norm
 //   block.{i}.0 = + model.layers.{i}
 //   block.{i}.1 = + model.layers.{i}
 //   blk.{i}.gate_up = model.layers.{i}.mlp.gate_proj,
@@ -73,6 +77,7 @@ class NameMapping {
   };
   struct Rule {
     NameRule::Kind kind = NameRule::Kind::kRename;
+    bool has_neighbours = false;
     Pattern theirs;
     std::vector<Pattern> ours;  // of a tensor that is dropped: none
   };

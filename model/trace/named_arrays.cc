@@ -91,9 +91,10 @@ class Namer {
       case NameRule::Kind::kDrop:
         return;
       case NameRule::Kind::kRename:
-        return Add(array, rule.names[0], rank);
+        return Add(InHalves(array, rule), rule.names[0], rank);
       case NameRule::Kind::kFallback:
-        return Add(array, rule.names[0], NamedArray::Rank::kFallback);
+        return Add(InHalves(array, rule), rule.names[0],
+                   NamedArray::Rank::kFallback);
       case NameRule::Kind::kTerm: {
         Sum& sum = sums_[rule.names[0]];
         sum.rank = rank;
@@ -105,6 +106,12 @@ class Namer {
       case NameRule::Kind::kUnstack:
         return Unstack(array, rule, rank);
     }
+  }
+
+  TraceArray InHalves(const TraceArray& array, const NameRule& rule) const {
+    return rule.has_neighbours && config_.architecture == Architecture::kLlama
+               ? HalvesOf(array, static_cast<size_t>(config_.head_dim))
+               : array;
   }
 
   void Split(const TraceArray& array, const NameRule& rule,

@@ -12,6 +12,7 @@
 #include "absl/status/status_matchers.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "explorer/diagnosis/pair_difference.h"
 #include "explorer/report/trace_pair_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/base/matrix.h"
+#include "model/architecture/config.h"
 #include "model/architecture/op.h"
 #include "model/trace/reference_trace.h"
 #include "tests/model/files/checkpoint_bytes.h"
@@ -275,6 +276,32 @@ TEST(FusedTraceTest, AFallbackGivesWay) {
   EXPECT_EQ(Row(trace->outputs.at({1, Op::kQProj}), 0), AsRow(8, 100));
   EXPECT_EQ(Row(trace->outputs.at({1, Op::kRope}), 0)[0], 300);
   EXPECT_EQ(Row(trace->outputs.at({1, Op::kRope}), 0)[8], 400);
+}
+
+// Of a Llama alone llama.cpp has the halves of a head interleaved.
+TEST(FusedTraceTest, HeadsOfNeighboursAreBroughtToHalves) {
+  const std::string path = WriteTrace({{"Qcur-0.2", F32Tensor({3, 8}, 0)},
+                                       {"Qcur-0.3", F32Tensor({3, 2, 4}, 100)},
+                                       {"Kcur-0.3", F32Tensor({3, 4}, 200)},
+                                       {"Kcur-0.2", F32Tensor({3, 1, 3}, 0)}});
+  ModelConfig config = TracedModel();
+  config.architecture = Architecture::kLlama;
+  const auto trace =
+      LoadReferenceTrace(path, "llama.cpp", config, TracedTokens());
+  ASSERT_THAT(trace, IsOk());
+  EXPECT_THAT(Row(trace->outputs.at({1, Op::kQProj}), 1),
+              ElementsAre(8, 10, 9, 11, 12, 14, 13, 15));
+  EXPECT_THAT(
+      Row(trace->outputs.at({1, Op::kRope}), 0),
+      ElementsAre(100, 102, 101, 103, 104, 106, 105, 107, 200, 202, 201, 203));
+  EXPECT_THAT(NotMeasuredLines(*trace),
+              Contains("Kcur-0.2: expected rows of heads of head_dim 4, found "
+                       "F32 [3, 1, 3]"));
+  config.architecture = Architecture::kQwen2;
+  const auto qwen =
+      LoadReferenceTrace(path, "llama.cpp", config, TracedTokens());
+  ASSERT_THAT(qwen, IsOk());
+  EXPECT_EQ(Row(qwen->outputs.at({1, Op::kQProj}), 1), AsRow(8, 8));
 }
 
 std::map<std::string, RawTensor> Batch() {

@@ -47,10 +47,17 @@ std::vector<Kind> Kinds() {
     arrays[absl::StrCat("hidden_states.", n, ".npy")] =
         NpyBytes("<f4", {3, 6}, F32Bytes(values));
   }
+  const std::string layer = "model.layers.0.";
+  const std::map<std::string, RawTensor> fused = {
+      {"hidden_states", F32Tensor({3, 3, 6}, 0)},
+      {layer + "self_attn.qkv_proj", F32Tensor({1, 3, 16}, 0)},
+      {layer + "hidden_states", F32Tensor({3, 6}, 0)},
+      {layer + "residual", F32Tensor({3, 6}, 0)}};
   return {
       {"after_layer_1.bin", BinBytes(values)},
       {"hidden_states.1.npy", NpyBytes("<f4", {3, 6}, F32Bytes(values))},
       {"a.safetensors", SafetensorsOf(tensors), true},
+      {"fused.safetensors", SafetensorsOf(fused), true},
       {"b.npz", NpzBytes(arrays), true},
       {"zip64.npz", NpzBytes(arrays, true), true},
       {"deflated.npz", ReadTestData("trace/deflated.npz"), true},
@@ -107,6 +114,26 @@ TEST_P(MalformedTraceTest, AnyByteFlipped) {
       const std::string path = WriteFresh(kind().file, flipped);
       ExpectWhole(LoadTrace(path));
       ExpectWhole(LoadTrace(path, {}));
+    }
+  }
+}
+
+// Of a batch, whatever its header claims of the sizes.
+TEST(MalformedBatchTest, AnyByteFlipped) {
+  const std::string bytes = SafetensorsOf(
+      {{"input_ids", {"I64", {2, 3}, I64Bytes({3, 1, 4, 5, 6, 7})}},
+       {"hidden_states", F32Tensor({3, 2, 3, 6}, 0)},
+       {"logits", F32Tensor({2, 1, 12}, 0)}});
+  const auto load = [](const std::string& path) {
+    return LoadReferenceTrace(path, "", TracedModel(), {}, 1);
+  };
+  ASSERT_THAT(load(WriteFresh("batch.safetensors", bytes)), IsOk());
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    for (const int flip : {0x01, 0x04, 0x80}) {
+      std::string flipped = bytes;
+      flipped[i] = static_cast<char>(flipped[i] ^ flip);
+      SCOPED_TRACE(absl::StrCat("byte ", i, " ^ ", flip));
+      ExpectWhole(load(WriteFresh("batch.safetensors", flipped)));
     }
   }
 }
