@@ -72,7 +72,7 @@ std::vector<NearTie> FindNearTies(const Baseline& baseline) {
         flips ? of_plans : LargestBut(of_reference, vocab, first);
     const double margin = of_reference[first] - of_reference[rival];
     const double error = margin - (of_plan[first] - of_plan[rival]);
-    if (!flips && !(error >= kNearTie * margin)) continue;
+    if (!flips && !(error >= kTieShare * margin)) continue;
     ties.push_back({p, static_cast<int32_t>(first), static_cast<int32_t>(rival),
                     margin, error, flips});
   }

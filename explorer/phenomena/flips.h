@@ -48,7 +48,7 @@ struct NearTie {
 
 // The positions whose token flips, and those where the error takes this share
 // of the margin or more.
-inline constexpr double kNearTie = 0.5;
+inline constexpr double kTieShare = 0.5;
 
 std::vector<NearTie> FindNearTies(const Baseline& baseline);
 
