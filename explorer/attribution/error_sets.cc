@@ -355,7 +355,6 @@ absl::StatusOr<ErrorSets> FindSets(const Run& run, const Baseline& baseline,
   }
   sets.saturated = !AnyHalves(attribution.repairs) &&
                    !AnyHalves(attribution.op_repairs) &&
-                   !AnyHalves(attribution.layer_repairs) &&
                    !AnyHalves(attribution.group_repairs);
   SetSearch search(run, baseline, strategies);
   const absl::Status status = search.Search(*plan.rel_l2, sets);
