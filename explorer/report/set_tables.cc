@@ -129,10 +129,19 @@ std::vector<std::string> SetSentences(const Verdict& v, const ErrorSets& sets) {
         "all layers halves the error. It takes a set of cells.");
   }
   if (sets.whole.has_value()) {
+    const ErrorSet& set = *sets.whole;
+    // What takes it away may be in its way rather than make it.
+    const bool makes =
+        set.alone_rel_l2.has_value() && *set.alone_rel_l2 >= *v.rel_l2 / 2;
     all.push_back(absl::StrCat(
-        "It comes from the ", sets.whole->group, " of ",
-        LayerRangeText(sets.whole->first_layer, sets.whole->last_layer), ": ",
-        Takes(v, *sets.whole), "."));
+        makes ? "The set behind the error: "
+              : "The set without which it goes: ",
+        set.group,
+        set.last_layer == 0
+            ? ""
+            : absl::StrCat(" of ",
+                           LayerRangeText(set.first_layer, set.last_layer)),
+        ". ", Takes(v, set), "."));
   }
   if (!sets.halving.empty()) {
     all.push_back(absl::StrCat("The smallest set found that halves it: ",
