@@ -36,6 +36,7 @@ void Visit(Archive& a, KeptCause& c) {
   a.Figure("share", c.share);
   a.Figure("cosine", c.cosine);
   VisitPart(a, "peak", c.peak);
+  a.Figure("squares", c.squares);
 }
 
 void Visit(Archive& a, CauseSum& s) {

@@ -21,8 +21,9 @@ struct KeptCause {
   Outcome outcome;
   double share = 0, cosine = 0;
   std::optional<ErrorPeak> peak;
+  std::vector<double> squares;  // [positions]
 };
-inline constexpr int kCauseVersion = 2;
+inline constexpr int kCauseVersion = 3;
 void Visit(Archive& archive, KeptCause& cause);
 
 inline constexpr int kCauseSumVersion = 1;

@@ -45,6 +45,7 @@ void Visit(Archive& a, OpShare& s) {
   VisitOp(a, "op", s.op);
   a.Figure("squared_share", s.squared_share);
   a.Figure("share", s.share);
+  a.Figure("squared_share_error", s.squared_share_error);
 }
 
 void Visit(Archive& a, SourceChannel& c) {
@@ -98,6 +99,7 @@ void Visit(Archive& a, ErrorSource& s) {
   a.Figure("last_layer", s.last_layer);
   a.Figure("squared_share", s.squared_share);
   a.Figure("share", s.share);
+  a.Figure("squared_share_error", s.squared_share_error);
   VisitPart(a, "channel", s.channel);
   VisitPart(a, "makes", s.makes);
   VisitPart(a, "removes", s.removes);

@@ -66,6 +66,8 @@ struct Cause {
   // state, none if the run did not reach it.
   std::optional<double> share, cosine;
   std::optional<ErrorPeak> peak;  // of c; none if that is 0 or not reached
+  // [positions]: |c|^2 at each; empty if not reached, or if nothing is run.
+  std::vector<double> squares = {};
 };
 
 // The reference at these cells, the plan everywhere else: one cell, an op in
@@ -102,6 +104,10 @@ struct Attribution {
   std::vector<Repair> op_repairs;        // per op in a layer, all layers
   std::vector<Repair> layer_repairs;     // per layer from 1, all ops
   std::vector<Repair> group_repairs;     // [kNumKernels], as plans' selectors
+  // How many of `repairs` were not run, and say nothing: of many cells, those of
+  // which neither the op in all layers nor the whole layer takes anything away.
+  // They cannot be expected to, and what one does by itself is chance.
+  size_t cells_left_out = 0;
   // What was not finished when the run was stopped, as "the cause map, after
   // layer 12"; empty if all was. Parts behind it are empty.
   std::string stopped_in;

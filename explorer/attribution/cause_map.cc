@@ -34,18 +34,26 @@ Effect NoError(size_t num_layers, const Effect& plan) {
   return effect;
 }
 
-// Of an error vector of some positions.
-std::optional<ErrorPeak> PeakOf(const std::vector<double>& error,
-                                size_t hidden_size) {
-  ErrorPeak peak;
-  double most = 0, all = 0;
+// [positions] of an error vector.
+std::vector<double> SquaresOf(const std::vector<double>& error,
+                              size_t hidden_size) {
+  std::vector<double> squares;
   for (size_t i = 0; i * hidden_size < error.size(); ++i) {
     const Matrix<const double> row = {&error[i * hidden_size], 1, hidden_size};
-    const double squares = Dot(row, row);
-    all += squares;
-    if (!(squares <= most) && !std::isnan(most)) {
+    squares.push_back(Dot(row, row));
+  }
+  return squares;
+}
+
+// Of the squares of some positions.
+std::optional<ErrorPeak> PeakOf(const std::vector<double>& squares) {
+  ErrorPeak peak;
+  double most = 0, all = 0;
+  for (size_t i = 0; i < squares.size(); ++i) {
+    all += squares[i];
+    if (!(squares[i] <= most) && !std::isnan(most)) {
       peak.position = i;
-      most = squares;
+      most = squares[i];
     }
   }
   if (all == 0) return std::nullopt;
@@ -65,7 +73,7 @@ class FinalErrors {
 
   struct Figures {
     double share, cosine;
-    std::optional<ErrorPeak> peak;
+    std::vector<double> squares;
   };
 
   // Adds `count` equal errors to the sum, and returns one's figures.
@@ -75,7 +83,7 @@ class FinalErrors {
       sum_[i] += static_cast<double>(count) * error[i];
     }
     return {RatioOrZero(Dot(error, plan_error_), plan_squares_), Cosine(error),
-            PeakOf(error, value.cols)};
+            SquaresOf(error, value.cols)};
   }
 
   // Figures of the sum so far.
@@ -116,7 +124,8 @@ class KeptCauses {
     std::vector<KeptCause> causes(plans_.size());
     for (size_t s = 0; s < plans_.size(); ++s) {
       const auto is_whole = [this](const KeptCause& cause) {
-        return IsWhole(cause.outcome, baseline_.num_layers());
+        return IsWhole(cause.outcome, baseline_.num_layers()) &&
+               cause.squares.size() == baseline_.positions;
       };
       if (!ulpscope::Recall(run_.kept, SubjectOfCause(s), causes[s],
                             is_whole)) {
@@ -130,6 +139,7 @@ class KeptCauses {
       cause.share = causes[s].share;
       cause.cosine = causes[s].cosine;
       cause.peak = causes[s].peak;
+      cause.squares = std::move(causes[s].squares);
     }
     result.cause_sum = sum;
     return true;
@@ -163,8 +173,59 @@ class KeptCauses {
   const std::vector<Plan>& plans_;
 };
 
+// The least part of an error that a repair of many cells takes away if those of
+// its single cells are worth their runs.
+constexpr double kPays = 0.25;
+
+// Positions of all their runs. With fewer, all repairs run in one pass.
+constexpr size_t kManyPositions = 2048;
+
 // The cells that a repair gives to the reference.
 using Cells = std::vector<Cell>;
+
+// Runs plans with repairs, and fills what these take away.
+absl::Status MeasureRepairs(const Run& run, const Baseline& baseline,
+                            const Effect& plan_effect,
+                            const std::vector<Plan>& plans,
+                            const std::vector<Repair*>& repair_of) {
+  std::vector<Outcome> outcomes;
+  const absl::Status status =
+      MeasureKeptOutcomes(run, baseline, "repair map", plans, outcomes);
+  // By the plan's error, which was run to its end.
+  const double plan_error = *plan_effect.rel_l2;
+  const double logits_error = *plan_effect.logits_rel_l2;
+  for (size_t s = 0; s < outcomes.size(); ++s) {
+    Repair& repair = *repair_of[s];
+    repair.effect = std::move(outcomes[s].effect);
+    if (repair.effect.rel_l2.has_value()) {
+      repair.moved = RatioOrZero(*outcomes[s].moved, plan_error);
+      repair.gain = RatioOrZero(plan_error - *repair.effect.rel_l2, plan_error);
+    }
+    if (repair.effect.complete()) {
+      repair.logits_moved =
+          RatioOrZero(*outcomes[s].logits_moved, logits_error);
+      repair.logits_gain = RatioOrZero(
+          logits_error - *repair.effect.logits_rel_l2, logits_error);
+    }
+  }
+  return status;
+}
+
+// Whether it takes anything that counts away, of either error.
+bool Pays(const Repair& repair) {
+  return *repair.gain >= kPays || *repair.logits_gain >= kPays;
+}
+
+// Whether a cell's repair may pay: its op's in all layers does, or its layer's.
+// A cell in no layer has no other.
+bool MayPay(const Cell& cell, const Attribution& result) {
+  if (!IsPerLayer(cell.op)) return true;
+  return absl::c_any_of(result.op_repairs,
+                        [&cell](const Repair& repair) {
+                          return repair.cell.op == cell.op && Pays(repair);
+                        }) ||
+         Pays(result.layer_repairs[cell.layer - 1]);
+}
 
 }  // namespace
 
@@ -198,12 +259,14 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
       Cause& cause = result.causes[cause_of[s]];
       cause.share = figures.share;
       cause.cosine = figures.cosine;
-      cause.peak = figures.peak;
+      cause.peak = PeakOf(figures.squares);
+      cause.squares = figures.squares;
     }
   };
   watch.on_outcome = [&](size_t s, const Outcome& outcome) {
     const Cause& cause = result.causes[cause_of[s]];
-    kept.Retain(s, {outcome, *cause.share, *cause.cosine, cause.peak});
+    kept.Retain(
+        s, {outcome, *cause.share, *cause.cosine, cause.peak, cause.squares});
   };
   std::vector<Outcome> outcomes;
   const absl::Status status =
@@ -265,8 +328,9 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
     return OrderOf(repaired[a][0], num_layers) <
            OrderOf(repaired[b][0], num_layers);
   });
-  std::vector<Plan> plans;
-  std::vector<Repair*> repair_of;  // [plans]
+  // Those of many cells, and those of one.
+  std::vector<Plan> plans, plans_of_cells;
+  std::vector<Repair*> repair_of, repair_of_cells;
   for (const size_t i : order) {
     Repair& repair = (*places[i].first)[places[i].second];
     Plan with_repair = plan;
@@ -283,30 +347,31 @@ absl::Status MapRepairs(const Run& run, const Baseline& baseline,
       repair.moved = repair.logits_moved = 0;
       continue;
     }
-    plans.push_back(std::move(with_repair));
-    repair_of.push_back(&repair);
+    const bool of_cell = places[i].first == &result.repairs;
+    (of_cell ? plans_of_cells : plans).push_back(std::move(with_repair));
+    (of_cell ? repair_of_cells : repair_of).push_back(&repair);
   }
-  std::vector<Outcome> outcomes;
+  if (plans_of_cells.size() * baseline.positions < kManyPositions) {
+    // One pass over the weights is the faster one.
+    plans.insert(plans.end(), plans_of_cells.begin(), plans_of_cells.end());
+    repair_of.insert(repair_of.end(), repair_of_cells.begin(),
+                     repair_of_cells.end());
+    plans_of_cells.clear();
+  }
   const absl::Status status =
-      MeasureKeptOutcomes(run, baseline, "repair map", plans, outcomes);
-  // By the plan's error, which was run to its end.
-  const double plan_error = *result.plan.rel_l2;
-  const double logits_error = *result.plan.logits_rel_l2;
-  for (size_t s = 0; s < outcomes.size(); ++s) {
-    Repair& repair = *repair_of[s];
-    repair.effect = std::move(outcomes[s].effect);
-    if (repair.effect.rel_l2.has_value()) {
-      repair.moved = RatioOrZero(*outcomes[s].moved, plan_error);
-      repair.gain = RatioOrZero(plan_error - *repair.effect.rel_l2, plan_error);
+      MeasureRepairs(run, baseline, result.plan, plans, repair_of);
+  if (!status.ok() || plans_of_cells.empty()) return status;
+  plans.clear();
+  repair_of.clear();
+  for (size_t i = 0; i < plans_of_cells.size(); ++i) {
+    if (!MayPay(repair_of_cells[i]->cell, result)) {
+      ++result.cells_left_out;
+      continue;
     }
-    if (repair.effect.complete()) {
-      repair.logits_moved =
-          RatioOrZero(*outcomes[s].logits_moved, logits_error);
-      repair.logits_gain = RatioOrZero(
-          logits_error - *repair.effect.logits_rel_l2, logits_error);
-    }
+    plans.push_back(std::move(plans_of_cells[i]));
+    repair_of.push_back(repair_of_cells[i]);
   }
-  return status;
+  return MeasureRepairs(run, baseline, result.plan, plans, repair_of);
 }
 
 }  // namespace ulpscope

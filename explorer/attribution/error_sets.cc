@@ -36,7 +36,7 @@ constexpr double kNearlyAll = 0.9;
 // Groups whose layers are narrowed, those of the fewest ops, and sets whose
 // ops are dropped, those of the fewest cells.
 constexpr size_t kMostNarrowed = 5;
-constexpr size_t kMostPruned = 3;
+constexpr size_t kMostPruned = 2;
 
 // Whether a single repair halves the error.
 bool AnyHalves(const std::vector<Repair>& repairs) {
@@ -271,23 +271,60 @@ class SetSearch {
     return absl::OkStatus();
   }
 
-  // Leaves out the op without which the error is least, while it is halved.
+  // Leaves out ops while the error stays halved: in each round those without
+  // which it is least, as many as can go together.
   absl::Status DropOps(Found& found) {
     while (found.upgrades.size() > 1) {
-      std::vector<Plan> plans;
+      std::vector<std::vector<Upgrade>> fewer;
       for (size_t i = 0; i < found.upgrades.size(); ++i) {
-        plans.push_back(Upgraded(Without(found.upgrades, i)));
+        fewer.push_back(Without(found.upgrades, i));
       }
-      const auto errors = meter_.Measure(plans);
+      const auto errors = Errors(fewer);
       if (!errors.ok()) return errors.status();
-      const auto least = absl::c_min_element(*errors);
-      if (!(*least <= limit_)) break;
-      found.upgrades =
-          Without(found.upgrades, static_cast<size_t>(least - errors->begin()));
-      found.set.rel_l2 = *least;
+      std::vector<size_t> needless;
+      for (size_t i = 0; i < fewer.size(); ++i) {
+        if ((*errors)[i] <= limit_) needless.push_back(i);
+      }
+      if (needless.empty()) break;
+      absl::c_stable_sort(needless, [&errors](size_t a, size_t b) {
+        return (*errors)[a] < (*errors)[b];
+      });
+      std::vector<Upgrade> best = fewer[needless[0]];
+      double error = (*errors)[needless[0]];
+      // The first two of them, the first three, ...
+      std::vector<std::vector<Upgrade>> together;
+      std::vector<Upgrade> left = best;
+      for (size_t i = 1; i < needless.size() && left.size() > 1; ++i) {
+        const Op op = found.upgrades[needless[i]].op;
+        left.erase(std::remove_if(left.begin(), left.end(),
+                                  [op](const Upgrade& upgrade) {
+                                    return upgrade.op == op;
+                                  }),
+                   left.end());
+        together.push_back(left);
+      }
+      const auto of_together = Errors(together);
+      if (!of_together.ok()) return of_together.status();
+      for (size_t i = 0; i < together.size(); ++i) {
+        if (together[i].empty() || !((*of_together)[i] <= limit_)) continue;
+        best = together[i];
+        error = (*of_together)[i];
+      }
+      found.upgrades = std::move(best);
+      found.set.rel_l2 = error;
     }
     Describe(found);
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<double>> Errors(
+      const std::vector<std::vector<Upgrade>>& sets) {
+    if (sets.empty()) return std::vector<double>();
+    std::vector<Plan> plans;
+    for (const std::vector<Upgrade>& upgrades : sets) {
+      plans.push_back(Upgraded(upgrades));
+    }
+    return meter_.Measure(plans);
   }
 
   static std::vector<Upgrade> Without(std::vector<Upgrade> upgrades, size_t i) {
@@ -355,7 +392,6 @@ absl::StatusOr<ErrorSets> FindSets(const Run& run, const Baseline& baseline,
   }
   sets.saturated = !AnyHalves(attribution.repairs) &&
                    !AnyHalves(attribution.op_repairs) &&
-                   !AnyHalves(attribution.layer_repairs) &&
                    !AnyHalves(attribution.group_repairs);
   SetSearch search(run, baseline, strategies);
   const absl::Status status = search.Search(*plan.rel_l2, sets);

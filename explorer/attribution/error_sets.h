@@ -46,8 +46,8 @@ struct ErrorSet {
 };
 
 struct ErrorSets {
-  // Whether nothing single halves the plan's error: no cell, op, layer or
-  // kernel's ops of the repair map.
+  // Whether no repair of the repair map halves the plan's error that is of one
+  // cell, or of one op or kernel in all layers.
   bool saturated = false;
   std::vector<GroupEffect> groups;  // [groups that can be upgraded]
   // Of every group that halves the error in all layers, its shortest range that

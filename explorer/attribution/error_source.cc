@@ -9,6 +9,7 @@
 
 #include "absl/algorithm/container.h"
 #include "explorer/attribution/attribution.h"
+#include "explorer/error/replicates.h"
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"
 #include "explorer/phenomena/phenomena.h"
@@ -57,6 +58,33 @@ double SumOver(const std::vector<Cause>& causes, const Fn& value,
     if (filter(cause.cell)) sum += value(cause);
   }
   return sum;
+}
+
+// The standard error of the part of the squares that some causes have.
+template <typename Filter>
+std::optional<double> ErrorOfShare(const std::vector<Cause>& causes,
+                                   const Filter& filter) {
+  std::vector<double> all, part;
+  for (const Cause& cause : causes) {
+    if (all.size() < cause.squares.size()) {
+      all.resize(cause.squares.size());
+      part.resize(cause.squares.size());
+    }
+    for (size_t i = 0; i < cause.squares.size(); ++i) {
+      const double square =
+          std::isfinite(cause.squares[i]) ? cause.squares[i] : 0;
+      all[i] += square;
+      if (filter(cause.cell)) part[i] += square;
+    }
+  }
+  std::vector<double> shares, weights;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!(all[i] > 0)) continue;
+    shares.push_back(part[i] / all[i]);
+    weights.push_back(all[i]);
+  }
+  if (shares.size() < 2) return std::nullopt;
+  return WeightedMeanOf(shares, weights).standard_error;
 }
 
 double ShareOf(const Cause& cause) { return FiniteOrZero(cause.share); }
@@ -211,6 +239,12 @@ std::optional<LayerRange> LayersOfMassive(const std::vector<Cause>& causes,
 
 }  // namespace
 
+bool OpShare::distinguishable() const {
+  // Two standard errors: 1 in 20 by chance.
+  return !squared_share_error.has_value() ||
+         squared_share > 2 * *squared_share_error;
+}
+
 std::vector<OpShare> SharesOfOps(const std::vector<Cause>& causes) {
   const double all = SumOver(causes, Square, Everywhere);
   std::vector<OpShare> shares;
@@ -218,8 +252,8 @@ std::vector<OpShare> SharesOfOps(const std::vector<Cause>& causes) {
     const auto of_op = [i](const Cell& cell) { return cell.op == OpAt(i); };
     const double squares = SumOver(causes, Square, of_op);
     if (squares > 0) {
-      shares.push_back(
-          {OpAt(i), squares / all, SumOver(causes, ShareOf, of_op)});
+      shares.push_back({OpAt(i), squares / all, SumOver(causes, ShareOf, of_op),
+                        ErrorOfShare(causes, of_op)});
     }
   }
   absl::c_stable_sort(shares, [](const OpShare& a, const OpShare& b) {
@@ -305,6 +339,7 @@ std::optional<ErrorSource> FindSource(const Plan& plan, const Plan& reference,
   };
   source.squared_share = SumOver(causes, Square, in_source) / all;
   source.share = SumOver(causes, ShareOf, in_source);
+  source.squared_share_error = ErrorOfShare(causes, in_source);
 
   if (massive.has_value()) {
     const auto format_of = [&](const Plan& of) {

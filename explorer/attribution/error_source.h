@@ -24,6 +24,12 @@ struct OpShare {
   double squared_share = 0;
   // sum <c, e> / |e|^2: the part that it has this time, if causes add up.
   double share = 0;
+  // The standard error of squared_share, the positions taken for repetitions;
+  // none of fewer than two positions with an error.
+  std::optional<double> squared_share_error = {};
+
+  // Whether squared_share can be told from none.
+  bool distinguishable() const;
 };
 
 // A channel that the error goes through.
@@ -93,6 +99,7 @@ struct ErrorSource {
   size_t first_layer = 0, last_layer = 0;  // 0: in no layer
   double squared_share = 0;                // OpShare, of ops and layers
   double share = 0;
+  std::optional<double> squared_share_error;
   std::optional<SourceChannel> channel;
   // Of a massive activation that the source rounds, if they have a part worth
   // naming: other ops of the layers that make it and that remove it; and the

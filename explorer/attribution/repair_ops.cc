@@ -127,51 +127,109 @@ absl::Status FindSeveralOps(RepairSearch& search, const Upgrades& everything,
   return absl::OkStatus();
 }
 
-}  // namespace
+// Takes part in the least error that is known, and, if it is one op's that
+// keeps the budget, in what is found.
+void Consider(RepairSearch& search, const Upgrades& upgrades, double error,
+              bool of_one_op, std::vector<UpgradeSet>& working) {
+  if (error < search.result().best_error) {
+    search.result().best_error = error;
+    search.result().best_is_everything = false;
+  }
+  if (!of_one_op || !search.Keeps(error)) return;
+  working.push_back(search.SetOf(upgrades, error));
+  search.Accept(working.back());
+}
 
-absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
-  // Everything, to each op's best strategy or as far as possible to one.
-  std::vector<Upgrades> candidates;
-  const auto everything_to = [&search](const Strategy* strategy) {
+// Sets `everything` to the upgrades of all ops that keep the budget at the
+// least cost; if none do, to those of the least error. Each is to one strategy
+// as far as possible, or to each op's best one.
+absl::Status FindEverything(RepairSearch& search, Upgrades& everything) {
+  std::vector<UpgradeSet> sets;
+  const auto add = [&](const Strategy* strategy) {
     Upgrades upgrades;
     for (const OpUpgrades& of_op : search.choices()) {
       upgrades.push_back(Choose(of_op, strategy));
     }
-    return upgrades;
+    UpgradeSet set = search.SetOf(upgrades, 0);
+    const bool known = absl::c_any_of(sets, [&set](const UpgradeSet& other) {
+      return other.plan == set.plan;
+    });
+    if (!known) sets.push_back(std::move(set));
   };
-  candidates.push_back(everything_to(nullptr));
-  for (const Strategy& strategy : search.strategies()) {
-    candidates.push_back(everything_to(&strategy));
+  add(nullptr);
+  for (const Strategy& strategy : search.strategies()) add(&strategy);
+  absl::c_stable_sort(sets, IsSmaller);
+  // The cheaper ones run faster, too: dearer ones are run if they do not do.
+  bool first = true;
+  for (const UpgradeSet& set : sets) {
+    const auto errors = search.Measure({set.upgrades});
+    if (!errors.ok()) return errors.status();
+    const double error = (*errors)[0];
+    if (first || error < search.result().best_error) {
+      search.result().best_error = error;
+      everything = set.upgrades;
+    }
+    first = false;
+    if (!search.Keeps(error)) continue;
+    everything = set.upgrades;
+    search.Accept(search.SetOf(everything, error));
+    break;
   }
-  auto errors = search.Measure(candidates);
-  if (!errors.ok()) return errors.status();
-  const size_t best = static_cast<size_t>(
-      std::min_element(errors->begin(), errors->end()) - errors->begin());
-  search.result().best_error = (*errors)[best];
-  const Upgrades everything = candidates[best];
-  if (search.Keeps((*errors)[best])) {
-    search.Accept(search.SetOf(everything, (*errors)[best]));
-  }
+  return absl::OkStatus();
+}
 
-  // Each op alone, to each strategy; and everything but it.
-  candidates.clear();
-  for (const OpUpgrades& of_op : search.choices()) {
-    for (const Upgrade& upgrade : of_op) candidates.push_back({upgrade});
+// Each op alone under its other strategies, where they can do what the first
+// one did not: other sums of the same format leave errors of a like size.
+absl::Status TryOthersAlone(RepairSearch& search, const Upgrades& everything,
+                            std::vector<double>& alone,
+                            std::vector<UpgradeSet>& working) {
+  constexpr double kLike = 16;
+  std::vector<Upgrades> candidates;
+  std::vector<size_t> op_of;
+  for (size_t i = 0; i < everything.size(); ++i) {
+    const double error = alone[i];
+    if (search.Keeps(error) || error > kLike * search.options().budget.limit) {
+      continue;
+    }
+    for (const Upgrade& upgrade : search.choices()[i]) {
+      if (upgrade.strategy == everything[i].strategy) continue;
+      candidates.push_back({upgrade});
+      op_of.push_back(i);
+    }
   }
-  const size_t num_alone = candidates.size();
-  if (everything.size() > 1) AddAllButOne(everything, candidates);
-  errors = search.Measure(candidates);
+  if (candidates.empty()) return absl::OkStatus();
+  const auto errors = search.Measure(candidates);
   if (!errors.ok()) return errors.status();
   for (size_t i = 0; i < candidates.size(); ++i) {
-    if ((*errors)[i] < search.result().best_error) {
-      search.result().best_error = (*errors)[i];
-      search.result().best_is_everything = false;
-    }
-    if (i < num_alone && search.Keeps((*errors)[i])) {
-      working.push_back(search.SetOf(candidates[i], (*errors)[i]));
-      search.Accept(working.back());
-    }
+    alone[op_of[i]] = std::min(alone[op_of[i]], (*errors)[i]);
+    Consider(search, candidates[i], (*errors)[i], true, working);
   }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
+  Upgrades everything;
+  absl::Status status = FindEverything(search, everything);
+  if (!status.ok()) return status;
+
+  // Each op alone, as it is in everything, and everything but it.
+  std::vector<Upgrades> candidates;
+  for (const Upgrade& upgrade : everything) candidates.push_back({upgrade});
+  const size_t num_ops = candidates.size();
+  if (everything.size() > 1) AddAllButOne(everything, candidates);
+  const auto errors = search.Measure(candidates);
+  if (!errors.ok()) return errors.status();
+  std::vector<double> alone(errors->begin(),
+                            errors->begin() + static_cast<ptrdiff_t>(num_ops));
+  const std::vector<double> all_but(
+      errors->begin() + static_cast<ptrdiff_t>(num_ops), errors->end());
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    Consider(search, candidates[i], (*errors)[i], i < num_ops, working);
+  }
+  status = TryOthersAlone(search, everything, alone, working);
+  if (!status.ok()) return status;
   if (!working.empty()) {
     absl::c_stable_sort(working, [](const UpgradeSet& a, const UpgradeSet& b) {
       return a.cells() != b.cells() ? a.cells() < b.cells() : a.error < b.error;
@@ -182,17 +240,7 @@ absl::Status FindOps(RepairSearch& search, std::vector<UpgradeSet>& working) {
     return absl::OkStatus();
   }
   if (!search.result().reached) return absl::OkStatus();
-  std::vector<double> alone;
-  for (size_t i = 0, at = 0; i < search.choices().size();
-       at += search.choices()[i++].size()) {
-    const auto first = errors->begin() + static_cast<ptrdiff_t>(at);
-    alone.push_back(*std::min_element(
-        first, first + static_cast<ptrdiff_t>(search.choices()[i].size())));
-  }
-  return FindSeveralOps(
-      search, everything, alone,
-      {errors->begin() + static_cast<ptrdiff_t>(num_alone), errors->end()},
-      working);
+  return FindSeveralOps(search, everything, alone, all_but, working);
 }
 
 absl::Status TryStrategies(RepairSearch& search, const UpgradeSet& set,

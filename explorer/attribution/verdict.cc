@@ -115,12 +115,17 @@ std::vector<NoEffect> FindNoEffects(const Plan& plan, const Plan& reference,
   return found;
 }
 
-// Absent unless all are finished.
-std::optional<BestRepair> BestOf(const std::vector<Repair>& repairs) {
+// Absent unless all are finished but for those that were left out.
+std::optional<BestRepair> BestOf(const std::vector<Repair>& repairs,
+                                 size_t left_out = 0) {
   std::optional<BestRepair> best;
   double most_moved = 0;
   for (const Repair& repair : repairs) {
-    if (!repair.effect.complete()) return std::nullopt;
+    if (!repair.effect.complete()) {
+      if (left_out == 0) return std::nullopt;
+      --left_out;
+      continue;
+    }
     if (!std::isfinite(*repair.gain)) continue;
     if (!best.has_value() || *repair.gain > best->gain) {
       best = {repair.cell, *repair.gain, 0};
@@ -194,7 +199,7 @@ Verdict Judge(const Plan& plan, const Plan& reference,
   }
   // Nothing can be shared out of what is no number.
   if (verdict.nonfinite_from.has_value()) return verdict;
-  verdict.best_cell = BestOf(attribution.repairs);
+  verdict.best_cell = BestOf(attribution.repairs, attribution.cells_left_out);
   verdict.best_op = BestOf(attribution.op_repairs);
   verdict.best_group = BestOf(attribution.group_repairs);
   verdict.best_layer = BestOf(attribution.layer_repairs);

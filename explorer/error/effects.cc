@@ -19,6 +19,7 @@
 #include "explorer/error/kept.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/run.h"
+#include "explorer/error/token_errors.h"
 #include "kernels/base/matrix.h"
 #include "kernels/measure/norms.h"
 #include "model/architecture/op.h"
@@ -35,6 +36,20 @@ bool SameBits(Matrix<const double> a, Matrix<const double> b) {
     }
   }
   return true;
+}
+
+// KlDivergence, and its bits, where the reference's probabilities are known:
+// exp(reference[i] - reference_norm).
+double KlOf(const double* value, const double* reference,
+            const double* reference_probabilities, size_t n,
+            double reference_norm) {
+  const double value_norm = LogSumExp(value, n);
+  double kl = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double log_p = reference[i] - reference_norm;
+    kl += reference_probabilities[i] * (log_p - (value[i] - value_norm));
+  }
+  return kl < 0 ? 0 : kl;
 }
 
 // Measures runs against a reference, and how far they are from a plan's run.
@@ -63,9 +78,14 @@ class OutcomeObserver : public LockstepObserver {
         std::sqrt(
             SquaredDistances(rows, baseline_.LogitsOf(plan_), monitor_).all),
         norm);
+    FillProbabilities(reference);
     const Sums kl = Sum(OverRows(rows, parallel_, monitor_, [&](size_t r) {
-      return KlDivergence(rows.Row(r), reference.Row(r), rows.cols,
-                          reference_.log_sum_exps[r]);
+      const double of_row = reference_.log_sum_exps[r];
+      if (probabilities_.empty()) {
+        return KlDivergence(rows.Row(r), reference.Row(r), rows.cols, of_row);
+      }
+      return KlOf(rows.Row(r), reference.Row(r), &probabilities_[r * rows.cols],
+                  rows.cols, of_row);
     }));
     const bool same = SameBits(rows, reference);
     if (monitor_ != nullptr && monitor_->stopped())
@@ -143,6 +163,22 @@ class OutcomeObserver : public LockstepObserver {
     return figure();
   }
 
+  // Of the reference, once for all runs: half of what KL takes. Not of long
+  // prompts, whose memory counts.
+  void FillProbabilities(Matrix<const double> reference) {
+    constexpr size_t kMost = size_t{1} << 24;
+    if (!probabilities_.empty() || reference.rows * reference.cols > kMost) {
+      return;
+    }
+    probabilities_.resize(reference.rows * reference.cols);
+    parallel_.For(reference.rows, [&](size_t r) {
+      for (size_t i = 0; i < reference.cols; ++i) {
+        probabilities_[r * reference.cols + i] =
+            std::exp(reference.Row(r)[i] - reference_.log_sum_exps[r]);
+      }
+    });
+  }
+
   // Squares of the rows of a - b.
   Sums SquaredDistances(Matrix<const double> a, Matrix<const double> b,
                         Monitor* monitor) {
@@ -158,6 +194,7 @@ class OutcomeObserver : public LockstepObserver {
   Monitor* const monitor_;
   Parallel& parallel_;
   std::vector<Outcome>& outcomes_;
+  std::vector<double> probabilities_;  // [positions, vocab], or empty
 };
 
 bool IsOver(const Baseline& baseline) {

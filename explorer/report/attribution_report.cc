@@ -186,6 +186,28 @@ std::string LargestCauses(const Explanation& e, const Results& results) {
       }));
 }
 
+// Every op's part that is more than chance.
+std::string OpSharesSection(const Results& results) {
+  Table table = results.Find("op_shares");
+  const size_t all = table.rows.size();
+  const size_t is = table.Find("distinguishable");
+  table.rows.erase(
+      std::remove_if(table.rows.begin(), table.rows.end(),
+                     [is](const Row& row) { return !std::get<bool>(row[is]); }),
+      table.rows.end());
+  if (table.rows.empty()) return "";
+  return absl::StrCat(
+      "\n", table.about,
+      table.rows.size() < all
+          ? absl::StrFormat(
+                " %d others are left out: over the positions they cannot be "
+                "told from none.",
+                all - table.rows.size())
+          : "",
+      "\n\n",
+      Markdown(table, {"op", "squared_share", "squared_share_error", "share"}));
+}
+
 // The heads whose largest score is held so coarsely that it shows.
 std::string LargeScoreSection(const Phenomena& phenomena,
                               const Results& results) {
@@ -250,7 +272,7 @@ std::string AttributionReport(const RunInfo& info, const Explanation& e,
       Section(results, "source_upgrades", {"strategy", "rel_l2"}),
       Section(results, "cures",
               {"scope", "strategy", "entries", "rel_l2", "rel_l2_on_average"}),
-      Section(results, "op_shares", {"op", "squared_share", "share"}),
+      OpSharesSection(results),
       Section(results, "best_repairs",
               {"scope", "layer", "op", "group", "gain", "most_moved"}),
       Section(results, "no_effect", {"op", "over_one_position"}));

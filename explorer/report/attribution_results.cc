@@ -443,6 +443,10 @@ Results AttributionTables(const RunInfo& info, const Explanation& e) {
   AddValue(context, "phenomena_positions", kNo,
            "The first ones, of which the phenomena are.",
            e.phenomena.positions);
+  AddValue(context, "cells_left_out", kNo,
+           "Repairs of single cells that were not run, as neither their op in "
+           "all layers nor their whole layer takes a quarter away.",
+           a.cells_left_out);
   AddValue(context, "softmax_over_one", kNo,
            "Whether every softmax is over a single score, and so 1.",
            e.phenomena.softmax_over_one());

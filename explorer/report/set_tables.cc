@@ -65,8 +65,8 @@ std::vector<Table> SetTables(const ErrorSets* sets) {
           "set_search", "The search for sets of cells that halve the error.",
           Fields<S>{
               {"saturated", "", kNo,
-               "Whether no cell, op, layer or group of the repair map "
-               "halves the error by itself.",
+               "Whether no repair of one cell, or of one op or kernel in "
+               "all layers, halves the error.",
                &S::saturated},
               {"halved", "", kNo, "Whether a set that does was found.",
                [](const S& x) { return !x.halving.empty(); }},
@@ -125,14 +125,23 @@ std::vector<std::string> SetSentences(const Verdict& v, const ErrorSets& sets) {
   if (sets.groups.empty()) return all;
   if (sets.saturated) {
     all.push_back(
-        "Nothing single halves the error: no (layer, op) cell, no op in all "
-        "layers, no layer and no kernel. It takes a set of cells.");
+        "Single repairs saturate: no (layer, op) cell and no op or kernel in "
+        "all layers halves the error. It takes a set of cells.");
   }
   if (sets.whole.has_value()) {
+    const ErrorSet& set = *sets.whole;
+    // What takes it away may be in its way rather than make it.
+    const bool makes =
+        set.alone_rel_l2.has_value() && *set.alone_rel_l2 >= *v.rel_l2 / 2;
     all.push_back(absl::StrCat(
-        "It comes from the ", sets.whole->group, " of ",
-        LayerRangeText(sets.whole->first_layer, sets.whole->last_layer), ": ",
-        Takes(v, *sets.whole), "."));
+        makes ? "The set behind the error: "
+              : "The set without which it goes: ",
+        set.group,
+        set.last_layer == 0
+            ? ""
+            : absl::StrCat(" of ",
+                           LayerRangeText(set.first_layer, set.last_layer)),
+        ". ", Takes(v, set), "."));
   }
   if (!sets.halving.empty()) {
     all.push_back(absl::StrCat("The smallest set found that halves it: ",

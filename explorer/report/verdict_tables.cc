@@ -128,6 +128,9 @@ Table SourceTable(const ErrorSource* source) {
            s.squared_share);
   AddValue(t, "share", Unit::kShare,
            "Of the plan's error, if the cells add up.", s.share);
+  AddValue(t, "squared_share_error", Unit::kShare,
+           "Standard error of squared_share, over the positions.",
+           s.squared_share_error);
   std::optional<SourceChannel> massive, rounded;
   if (s.channel.has_value() && s.channel->massive) massive = s.channel;
   if (s.channel.has_value() && s.channel->rounded) rounded = s.channel;
@@ -258,7 +261,14 @@ std::vector<Table> OtherLists(const Verdict& v) {
               {"squared_share", "Squared share", Unit::kShare,
                "Of the squared errors of all cells.", &OpShare::squared_share},
               {"share", "Share", Unit::kShare,
-               "Of the plan's error, if the cells add up.", &OpShare::share}},
+               "Of the plan's error, if the cells add up.", &OpShare::share},
+              {"squared_share_error", "±", Unit::kShare,
+               "Standard error of squared_share, over the positions; null of "
+               "fewer than two.",
+               &OpShare::squared_share_error},
+              {"distinguishable", "Distinguishable", kNo,
+               "Whether squared_share is above two of them, or there is none.",
+               &OpShare::distinguishable}},
           v.ops),
       MakeTable(
           "no_effect", "Ops that change no bit of the results.",

@@ -76,6 +76,10 @@ std::string Source(const ErrorSource& s, bool of_two) {
           ? ""
           : absl::StrCat(" at ", LayerRangeText(s.first_layer, s.last_layer)),
       ": ", Percent(s.squared_share),
+      s.squared_share_error.has_value()
+          ? absl::StrCat(" (± ", Percent(2 * *s.squared_share_error),
+                         " over the positions)")
+          : "",
       " of the squared errors that all (layer, op) cells make, each run "
       "alone.");
   if (!s.channel.has_value()) return text;

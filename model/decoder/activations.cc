@@ -35,17 +35,20 @@ struct RowsPool::State {
   std::vector<Block> kept;  // the oldest first
   size_t kept_bytes = 0, used_bytes = 0, most_used_bytes = 0;
 
-  // A kept block of that size, the newest; null if there is none. A larger one
-  // would waste memory that the caller counts on; sizes recur every layer.
+  // A kept block of that size, the newest, or else the smallest that is at most
+  // an eighth larger, as where more streams run in every layer; null if there
+  // is none. Larger ones would waste memory that the caller counts on.
   Block Take(size_t bytes) {
-    for (auto it = kept.rbegin(); it != kept.rend(); ++it) {
-      if (it->size != bytes) continue;
-      Block block = std::move(*it);
-      kept.erase(std::next(it).base());
-      kept_bytes -= bytes;
-      return block;
+    auto best = kept.end();
+    for (auto it = kept.begin(); it != kept.end(); ++it) {
+      if (it->size < bytes || it->size - bytes > bytes / 8) continue;
+      if (best == kept.end() || it->size <= best->size) best = it;
     }
-    return {nullptr, 0};
+    if (best == kept.end()) return {nullptr, 0};
+    Block block = std::move(*best);
+    kept.erase(best);
+    kept_bytes -= block.size;
+    return block;
   }
 
   void Use(size_t bytes) {
