@@ -79,7 +79,7 @@ void Visit(Archive& a, RowFactors& f) {
 
 void Visit(Archive& a, PointDescription& d) {
   a.Figure("point", d.point);
-  VisitChoice(a, "status", d.status, 3);
+  VisitChoice(a, "status", d.status, 4);
   VisitList(a, "layers", d.layers);
   VisitPart(a, "origin", d.origin);
   a.Figure("positions", d.positions);

@@ -73,6 +73,7 @@ void Visit(Archive& a, PointResult& p) {
   a.Figure("identical_with_causes", p.identical_with_causes);
   a.Figure("differs", p.differs);
   a.Figure("still_differs", p.still_differs);
+  a.Figure("without_effect", p.without_effect);
   a.Figure("not_reproduced", p.not_reproduced);
   a.Figure("nonfinite", p.nonfinite);
   a.Figure("nan", p.nan);

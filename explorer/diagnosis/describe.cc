@@ -45,6 +45,7 @@ constexpr size_t kMostBytes = size_t{256} << 20;
 constexpr size_t kExact = 0, kOurs = 1, kSingle = 2, kPerturbed = 3;
 
 std::optional<DescribedAs> StatusOf(const PointResult& point) {
+  if (point.without_effect) return DescribedAs::kWithoutEffect;
   if (point.still_differs) return DescribedAs::kUnexplained;
   if (point.not_reproduced) return DescribedAs::kNotReproduced;
   if (point.differs) return DescribedAs::kExplained;
@@ -386,8 +387,8 @@ std::vector<PointDescription> PointsToDescribe(
     const std::vector<PointResult>& points) {
   std::vector<PointDescription> chosen;
   for (const DescribedAs status :
-       {DescribedAs::kUnexplained, DescribedAs::kNotReproduced,
-        DescribedAs::kExplained}) {
+       {DescribedAs::kUnexplained, DescribedAs::kWithoutEffect,
+        DescribedAs::kNotReproduced, DescribedAs::kExplained}) {
     std::vector<bool> had(kNumOps);
     for (size_t i = 0; i < points.size(); ++i) {
       const auto op = static_cast<size_t>(points[i].op);

@@ -81,7 +81,12 @@ struct RowFactors {
   std::optional<Format> inverse_rms;
 };
 
-enum class DescribedAs { kUnexplained, kNotReproduced, kExplained };
+enum class DescribedAs {
+  kUnexplained,
+  kNotReproduced,
+  kExplained,
+  kWithoutEffect,  // nothing explains it, and T's results are right
+};
 
 // A point that differs, beside the replay of the arithmetic found; with all
 // causes, unless they explain it.

@@ -234,10 +234,11 @@ class Diagnosing {
         d_.first_difference = i;
       }
       // What is not finite on one side alone is no other way to compute it.
-      std::optional<size_t>& first_left =
-          attempt_.is_without_effect() && with.nonfinite == 0
-              ? d_.first_without_effect
-              : d_.first_unexplained;
+      result.without_effect = result.still_differs && with.nonfinite == 0 &&
+                              attempt_.is_without_effect();
+      std::optional<size_t>& first_left = result.without_effect
+                                              ? d_.first_without_effect
+                                              : d_.first_unexplained;
       if (result.still_differs && !first_left.has_value()) first_left = i;
       d_.points.push_back(std::move(result));
     }

@@ -104,6 +104,8 @@ struct PointResult {
   std::optional<double> identical, identical_with_causes;
   bool differs = false;        // distance > allowed
   bool still_differs = false;  // distance_with_causes > allowed
+  // That, where T's results are as near the oracle as its arithmetic allows.
+  bool without_effect = false;
   // Within rounding, but not bit for bit, where the replay of most points is
   // (belief.h, Flips), all causes included: something rounds elsewhere there,
   // or differs by less than a rounding.

@@ -43,7 +43,8 @@ std::vector<std::string> OpNames(const std::vector<Op>& ops) {
 Fields<P> ValueFields() {
   Fields<P> fields = {
       {"status", "Status", kNone,
-       "\"unexplained\", \"not_reproduced\" (within rounding), or "
+       "\"unexplained\", \"without_effect\" (the results are right), "
+       "\"not_reproduced\" (within rounding), or "
        "\"explained\" by causes: then it is described without them.",
        [](const P& p) { return DescribedAsName(p.status); }},
       Ranges("layers", "Layers", "In which the op is in the same case.",

@@ -168,6 +168,8 @@ absl::string_view DescribedAsName(DescribedAs status) {
       return "unexplained";
     case DescribedAs::kNotReproduced:
       return "not_reproduced";
+    case DescribedAs::kWithoutEffect:
+      return "without_effect";
     case DescribedAs::kExplained:
       break;
   }
@@ -320,8 +322,9 @@ std::string DescriptionSentence(const Diagnosis& d, const PointDescription& p) {
   std::string text = absl::StrCat(
       "Description of ", OpName(point.op),
       point.layer > 0 ? absl::StrCat(" in layer ", point.layer) : "", " (",
-      p.status == DescribedAs::kNotReproduced ? "not bit for bit"
-                                              : DescribedAsName(p.status),
+      p.status == DescribedAs::kNotReproduced   ? "not bit for bit"
+      : p.status == DescribedAs::kWithoutEffect ? "without effect"
+                                                : DescribedAsName(p.status),
       CountOf(p.layers) > 1
           ? absl::StrCat("; the same in layers ", RangesText(p.layers))
           : "",

@@ -88,7 +88,8 @@ double TightnessOf(const PointResult& point) {
 }
 
 absl::string_view StatusOf(const PointResult& point) {
-  return point.still_differs    ? "unexplained"
+  return point.without_effect   ? "without effect"
+         : point.still_differs  ? "unexplained"
          : point.differs        ? "differs"
          : point.not_reproduced ? "not bit for bit"
          : !point.judged        ? "not judged"
