@@ -275,7 +275,12 @@ for format, autocast in (("bf16", "bfloat16"), ("f16", "float16")):
     if format == "bf16":
         add(f"autocast_{format}_sdpa", attention="sdpa", **A)
 
-add("norms_once_bf16", patches=(norms_once,), **B)
+add(
+    "norms_once_bf16",
+    patches=(norms_once,),
+    **B,
+    may_have="norm_weight_before_cast",
+)
 add("rope_once_bf16", patches=(rope_once,), **B)
 add("swiglu_once_bf16", patches=(swiglu_once,), **B)
 add("fused_bf16", patches=FUSED, **B, times=3)
