@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "explorer/diagnosis/results.h"
 #include "explorer/error/token_errors.h"
 #include "kernels/base/matrix.h"
+#include "kernels/measure/norms.h"
 #include "model/architecture/variant.h"
 
 namespace ulpscope {
@@ -120,6 +122,35 @@ double NearestNumber(double measured, double relative_error) {
   return measured;
 }
 
+namespace {
+
+// The cap of tanh that leaves least of theirs, if it leaves little, and a tenth
+// of what a factor leaves.
+std::optional<double> CapOf(Matrix<const double> theirs,
+                            Matrix<const double> ours, double factor_leaves) {
+  const double most = Largest(theirs);
+  if (most == 0 || most >= Largest(ours)) return std::nullopt;
+  const auto squares = [&](double cap) {
+    double sum = 0;
+    for (size_t r = 0; r < ours.rows; ++r) {
+      for (size_t c = 0; c < ours.cols; ++c) {
+        const double d =
+            theirs.Row(r)[c] - cap * std::tanh(ours.Row(r)[c] / cap);
+        sum += d * d;
+      }
+    }
+    return sum;
+  };
+  const double found = LeastAt(squares, most, 100 * Largest(ours));
+  const double left = squares(found) / Dot(theirs, theirs);
+  if (!(left < kOneFactor) || !(left < 0.1 * factor_leaves)) {
+    return std::nullopt;
+  }
+  return NearestNumber(found, std::sqrt(left));
+}
+
+}  // namespace
+
 std::vector<Hypothesis> LogitsHypotheses(Matrix<const double> all_theirs,
                                          Matrix<const double> ours,
                                          double unit_roundoff) {
@@ -141,69 +172,52 @@ std::vector<Hypothesis> LogitsHypotheses(Matrix<const double> all_theirs,
         std::max(log_sum, std::fabs(LogSumExp(theirs.Row(r), theirs.cols)));
   }
   const Slope line = SlopeOf(theirs, ours, unit_roundoff);
-  const double elements =
-      static_cast<double>(ours.rows) * static_cast<double>(ours.cols);
-  if (line.apart < std::max(kOneFactor, 8 * line.rounding) && line.slope > 0) {
-    const double scale = NearestNumber(
-        line.slope, std::sqrt(std::max(line.apart, 0x1p-48) / elements));
-    const bool log_softmax = log_sum < kNoLogSum;
-    if (log_softmax) {
-      all.push_back(OfLogits(
-          scale == 1 ? "logits_log_softmax"
-                     : absl::StrFormat("logits_log_softmax_of_%.4g", scale),
-          scale == 1
-              ? "the logits are logarithms of probabilities"
-              : absl::StrFormat("the logits are logarithms of probabilities, "
-                                "of logits times %.4g",
-                                scale),
-          "compare what lm_head computes, before log_softmax",
-          [scale](Variant& v) {
-            v.logits_scale = scale;
-            v.log_softmax = true;
-          }));
-      all.back().kind = CauseKind::kComparison;
-    } else if (scale != 1) {
-      all.push_back(
-          OfLogits(absl::StrFormat("logits_scaled_%.4g", scale),
-                   absl::StrFormat("the logits are multiplied by %.4g (a "
-                                   "temperature of %.4g)",
-                                   scale, 1 / scale),
-                   "compare what lm_head computes, before a temperature",
-                   [scale](Variant& v) { v.logits_scale = scale; }));
-      all.back().kind = CauseKind::kComparison;
-    }
+  const std::optional<double> cap = CapOf(theirs, ours, line.apart);
+  if (cap.has_value()) {
+    all.push_back(OfLogits(
+        absl::StrFormat("logits_capped_%.4g", *cap),
+        absl::StrFormat("the logits are soft-capped: %.4g tanh(logit / %.4g)",
+                        *cap, *cap),
+        "leave them as lm_head computes them (soft-capping is Gemma 2's)",
+        [cap = *cap](Variant& v) { v.logits_cap = cap; }));
     return all;
   }
-  // tanh comes between.
-  const double most = Largest(theirs);
-  if (most == 0 || most >= Largest(ours)) return all;
-  const auto squares = [&](double cap) {
-    double sum = 0;
-    for (size_t r = 0; r < ours.rows; ++r) {
-      for (size_t c = 0; c < ours.cols; ++c) {
-        const double d =
-            theirs.Row(r)[c] - cap * std::tanh(ours.Row(r)[c] / cap);
-        sum += d * d;
-      }
-    }
-    return sum;
-  };
-  const double found = LeastAt(squares, most, 100 * Largest(ours));
-  double theirs_squares = 0;
-  for (size_t r = 0; r < theirs.rows; ++r) {
-    for (size_t c = 0; c < theirs.cols; ++c) {
-      theirs_squares += theirs.Row(r)[c] * theirs.Row(r)[c];
-    }
+  if (!(line.apart < std::max(kOneFactor, 8 * line.rounding)) ||
+      line.slope <= 0) {
+    return all;
   }
-  const double left = squares(found) / theirs_squares;
-  if (!(left < kOneFactor)) return all;
-  const double cap = NearestNumber(found, std::sqrt(left));
-  all.push_back(OfLogits(
-      absl::StrFormat("logits_capped_%.4g", cap),
-      absl::StrFormat("the logits are soft-capped: %.4g tanh(logit / %.4g)",
-                      cap, cap),
-      "leave them as lm_head computes them (soft-capping is Gemma 2's)",
-      [cap](Variant& v) { v.logits_cap = cap; }));
+  const double elements =
+      static_cast<double>(ours.rows) * static_cast<double>(ours.cols);
+  double scale = NearestNumber(
+      line.slope, std::sqrt(std::max(line.apart, 0x1p-48) / elements));
+  // Ours are rounded to 16 bits, perhaps, where theirs are not.
+  if (std::fabs(scale - 1) < 0x1p-8) scale = 1;
+  const bool log_softmax = log_sum < kNoLogSum;
+  if (log_softmax) {
+    all.push_back(OfLogits(
+        scale == 1 ? "logits_log_softmax"
+                   : absl::StrFormat("logits_log_softmax_of_%.4g", scale),
+        scale == 1
+            ? "the logits are logarithms of probabilities"
+            : absl::StrFormat("the logits are logarithms of probabilities, "
+                              "of logits times %.4g",
+                              scale),
+        "compare what lm_head computes, before log_softmax",
+        [scale](Variant& v) {
+          v.logits_scale = scale;
+          v.log_softmax = true;
+        }));
+    all.back().kind = CauseKind::kComparison;
+  } else if (scale != 1) {
+    all.push_back(
+        OfLogits(absl::StrFormat("logits_scaled_%.4g", scale),
+                 absl::StrFormat("the logits are multiplied by %.4g (a "
+                                 "temperature of %.4g)",
+                                 scale, 1 / scale),
+                 "compare what lm_head computes, before a temperature",
+                 [scale](Variant& v) { v.logits_scale = scale; }));
+    all.back().kind = CauseKind::kComparison;
+  }
   return all;
 }
 

@@ -137,9 +137,17 @@ class Catalogue {
                      type, " that the checkpoint has is not applied"),
         "apply rope_scaling to the frequencies (and of yarn, attention_factor "
         "to cosines and sines)",
-        [](Variant& v) { v.without_rope_scaling = true; });
+        [](Variant& v) {
+          v.without_rope_scaling = true;
+          v.without_rope_attention_factor = true;
+        });
     if (config_.yarn_rope_scaling &&
         config_.yarn_rope_scaling->attention_factor != 1) {
+      Add("rope_scaling_yarn_frequencies_ignored",
+          "RoPE's frequencies are those of rope_theta alone, though cosines "
+          "and sines are multiplied by yarn's attention_factor",
+          "apply rope_scaling to the frequencies, too",
+          [](Variant& v) { v.without_rope_scaling = true; });
       Add("rope_scaling_attention_factor_ignored",
           absl::StrFormat("cosines and sines are not multiplied by yarn's "
                           "attention_factor, %.4g",

@@ -82,13 +82,18 @@ std::vector<OpRange> RangesOf(Op op, const std::set<size_t>& layers) {
 }
 
 // Layers that are not explained, if others are.
-std::set<size_t> SomeLayers(const AlignedTrace& trace, const Fit& fit) {
+std::set<size_t> SomeLayers(size_t last, const AlignedTrace& trace,
+                            const Fit& fit) {
+  const bool hides_last = trace.Find(last, Op::kMlpResidual) < 0;
   std::set<size_t> layers, others;
   for (size_t i = 0; i < trace.points().size(); ++i) {
     const Point& point = trace.points()[i];
-    if (!IsPerLayer(point.op)) continue;
-    others.insert(point.layer);
-    if (!fit.points[i].explained) layers.insert(point.layer);
+    // A state that is only seen after the final norm is of the last layer.
+    const bool is_last = hides_last && point.op == Op::kFinalNorm;
+    if (!IsPerLayer(point.op) && !is_last) continue;
+    const size_t layer = is_last ? last : point.layer;
+    others.insert(layer);
+    if (!fit.points[i].explained) layers.insert(layer);
   }
   if (layers.size() == others.size()) layers.clear();
   return layers;
@@ -142,7 +147,8 @@ std::vector<Hypothesis> Tryable(const Weights& weights,
   }
   const LayersOfOp suspects = Suspects(weights, trace, fit);
   const size_t everywhere = tryable.size();
-  const auto ranges = RangesOf(Op::kMlpResidual, SomeLayers(trace, fit));
+  const auto ranges =
+      RangesOf(Op::kMlpResidual, SomeLayers(weights.layers.size(), trace, fit));
   // Of the first run of layers: the others come when it is explained.
   for (size_t i = 0; i < everywhere && !ranges.empty(); ++i) {
     const OpRange& range = ranges.front();

@@ -78,7 +78,7 @@ RopeAngles::RopeAngles(const ModelConfig& config, const RopeOptions& options)
   }
   frequencies_ = RopeFrequencies(with_theta);
   if (!options.without_attention_factor) {
-    attention_factor_ = RopeAttentionFactor(with_theta);
+    attention_factor_ = RopeAttentionFactor(config);
   }
   if (options.angles_f32) RoundLikeTransformers(with_theta, frequencies_);
   if (options.rounding == RopeRounding::kFrequenciesBF16 ||
