@@ -64,7 +64,7 @@ class Confirming {
     const auto same = search_.same_as.find(hypothesis.id);
     if (same != search_.same_as.end()) cause.same_as = same->second;
     const Belief without = Without(hypothesis.id);
-    absl::Status status = Replays(without, cause);
+    absl::Status status = Replays(hypothesis, without, cause);
     if (status.ok()) status = Runs(without, cause);
     if (!status.ok()) return status;
     return cause;
@@ -79,7 +79,9 @@ class Confirming {
     return belief;
   }
 
-  absl::Status Replays(const Belief& without, DiagnosedCause& cause) {
+  absl::Status Replays(const Hypothesis& hypothesis, const Belief& without,
+                       DiagnosedCause& cause) {
+    bool begun = false;
     const auto fit =
         Evaluate(setting_, weights_, trace_, without, "confirming a cause");
     if (!fit.ok()) return fit.status();
@@ -93,10 +95,12 @@ class Confirming {
                     Log2Distance(trace_, i, with)) < kConcerns) {
         continue;
       }
-      if (cause.points++ == 0) {
+      const bool begins = !begun && point.op >= hypothesis.begins_at;
+      if (cause.points++ == 0 || begins) {
         cause.first_layer = point.layer;
         cause.first_op = point.op;
       }
+      begun = begun || begins;
       cause.shows_inside = cause.shows_inside || point.has_inputs;
       const double a = fit->points[i].excess;
       const double b = search_.after.points[i].excess;

@@ -214,6 +214,7 @@ class Catalogue {
               v.k_rows = k_as_q;
               v.rope_pairs = RopePairs::kNeighbours;
             });
+    all_.back().begins_at = Op::kKProj;
     // Meta's rows, brought to halves by the wrong number of heads.
     std::vector<int32_t> k_back;
     for (const int32_t row : Inverse(k_as_q)) {

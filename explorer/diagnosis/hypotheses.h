@@ -39,6 +39,9 @@ struct Hypothesis {
   // Ops of which the trace must have one for it to be told from others of the
   // catalogue; empty: any.
   std::set<Op> told_by;
+  // The first op that is wrong: what differs before it is another way to the
+  // same, as a consistent order of rows.
+  Op begins_at = Op::kEmbed;
   // Of what changes the arithmetic: whether it rounds more coarsely than the
   // arithmetic that it is a change of. If not it is part of the arithmetic's
   // description, and no cause of a difference.
