@@ -103,11 +103,11 @@ const RopeAngles& LockstepPass::AnglesOf(const Variant& variant,
                                variant.without_rope_attention_factor};
   const auto [at, first] = angles_.try_emplace(options, config_, options);
   if (first) {
-    size_t positions = 0;
+    size_t most = 0;
     for (const Stream& stream : streams_) {
-      positions = std::max(positions, stream.tokens.size());
+      most = std::max(most, stream.tokens.size());
     }
-    at->second.Set(0, positions);
+    at->second.Set(0, most);
   }
   return at->second;
 }

@@ -137,7 +137,7 @@ TEST(DescribeTest, AFaultInLayer2) {
 
 TEST(DescribeTest, WhatCausesExplainIsDescribedWithoutThem) {
   Variant variant;
-  variant.without_qkv_bias = true;
+  variant.without_bias = {Op::kQProj, Op::kKProj, Op::kVProj};
   const ReferenceTrace trace =
       TraceOfVariant("synthetic:tiny", "f32", kTokens, variant);
   const Diagnosis d = DiagnosisOf("synthetic:tiny", trace);
