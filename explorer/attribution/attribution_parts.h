@@ -104,9 +104,9 @@ struct Attribution {
   std::vector<Repair> op_repairs;        // per op in a layer, all layers
   std::vector<Repair> layer_repairs;     // per layer from 1, all ops
   std::vector<Repair> group_repairs;     // [kNumKernels], as plans' selectors
-  // How many of `repairs` were not run, and say nothing: of many cells, those of
-  // which neither the op in all layers nor the whole layer takes anything away.
-  // They cannot be expected to, and what one does by itself is chance.
+  // How many of `repairs` were not run, and say nothing: of many cells, those
+  // of which neither the op in all layers nor the whole layer takes anything
+  // away. They cannot be expected to, and what one does by itself is chance.
   size_t cells_left_out = 0;
   // What was not finished when the run was stopped, as "the cause map, after
   // layer 12"; empty if all was. Parts behind it are empty.
