@@ -233,9 +233,8 @@ bool IsWhole(const Diagnosis& d, size_t num_layers, size_t positions) {
       d.rounding.has_value() ? &*d.rounding : nullptr;
   return in_model(d.states) && in_model(d.points) && in_model(d.rows) &&
          is_point(d.first_difference) && is_point(d.first_unexplained) &&
-         is_point(d.first_not_reproduced) &&
-         is_point(d.first_without_effect) && begins(d.trace_nonfinite) &&
-         begins(d.ours_nonfinite) &&
+         is_point(d.first_not_reproduced) && is_point(d.first_without_effect) &&
+         begins(d.trace_nonfinite) && begins(d.ours_nonfinite) &&
          std::all_of(d.descriptions.begin(), d.descriptions.end(), described) &&
          begins_in_model(d.trace_first_nonfinite) &&
          begins_in_model(d.ours_first_nonfinite) &&

@@ -158,8 +158,8 @@ class Diagnosing {
     readings.insert(readings.end(), alignment.others.begin(),
                     alignment.others.end());
     for (const Alignment::Reading& reading : readings) {
-      auto attempt = TryReading(setting_, sets_, *values_, reading,
-                                alignment.states_are);
+      auto attempt =
+          TryReading(setting_, sets_, *values_, reading, alignment.states_are);
       if (!attempt.ok()) return attempt.status();
       if (attempt_.aligned == nullptr || IsBetter(*attempt, attempt_)) {
         attempt_ = *std::move(attempt);

@@ -19,8 +19,8 @@ namespace ulpscope {
 // round as often and as coarsely are about as far away, whatever the order of
 // their sums: what rounds much less, or more, is not T's arithmetic.
 struct RunRatio {
-  double of_points = 0;    // geometric mean over points, of all their rows
-  double of_rows = 0;      // geometric mean over all rows of all points
+  double of_points = 0;  // geometric mean over points, of all their rows
+  double of_rows = 0;    // geometric mean over all rows of all points
   double largest_row = 0, smallest_row = 0;  // of these
 
   // Whether T is as near the oracle as the arithmetic's rounding allows: a

@@ -51,7 +51,8 @@ bool IsOfProgram(const DiagnosedCause& cause);
 // By what is allowed; 0 if there is no distance, infinite for NaN.
 double TightnessOf(const PointResult& point);
 
-// "without effect", "unexplained", "differs", "not bit for bit", "not judged"; else empty.
+// "without effect", "unexplained", "differs", "not bit for bit", "not judged";
+// else empty.
 absl::string_view StatusOf(const PointResult& point);
 
 // -1 if ours is nearer to the oracle at the state, 1 if the trace is, 0 if

@@ -120,7 +120,7 @@ struct Variant {
   int64_t q_position_offset = 0;  // added to the positions of RoPE
   int64_t k_position_offset = 0;
   PositionsFrom q_positions, k_positions;  // before the offsets
-  bool without_rope_scaling = false;  // of the frequencies
+  bool without_rope_scaling = false;       // of the frequencies
   // Cosines and sines are not multiplied by YaRN's attention_factor.
   bool without_rope_attention_factor = false;
 

@@ -18,7 +18,7 @@ struct ZooTrace {
   // Ids of the catalogue (explorer/diagnosis/hypotheses.h) that are in it.
   std::vector<std::string> bugs;
   bool outside = false;  // it has a bug that is not in the catalogue
-  bool has_ops = true;  // false: states and logits are all there is
+  bool has_ops = true;   // false: states and logits are all there is
   // Where the output of transformers first differs from the correct model's;
   // empty where none does. Layers from 1, 0 for ops in no layer.
   size_t first_layer = 0;

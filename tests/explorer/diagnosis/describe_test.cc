@@ -108,7 +108,7 @@ const PointDescription* Find(const Diagnosis& d, size_t layer, Op op) {
   return found == d.descriptions.end() ? nullptr : &*found;
 }
 
-TEST(DescribeTest, AFaultInLayer2) {
+TEST(DescribeTest, AFaultThatIsInOneTensorAlone) {
   for (const char* plan : {"f32", "torch-bf16"}) {
     ReferenceTrace trace =
         TraceOf("synthetic:tiny", plan, kTokens, TraceKind::kOps, false);
@@ -124,7 +124,7 @@ TEST(DescribeTest, AFaultInLayer2) {
     const Diagnosis d = DiagnosisOf("synthetic:tiny", trace);
     const PointDescription* point = Find(d, 2, Op::kUpProj);
     ASSERT_NE(point, nullptr) << plan;
-    EXPECT_EQ(point->status, DescribedAs::kUnexplained);
+    EXPECT_EQ(point->status, DescribedAs::kWithoutEffect);
     ASSERT_TRUE(point->constant_factor.has_value());
     EXPECT_EQ(*point->constant_factor, 4);
     ASSERT_EQ(point->positions_that_differ.size(), 1u);

@@ -9,8 +9,8 @@
 
 #include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
-#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/description_results.h"
+#include "explorer/diagnosis/diagnosis.h"
 #include "explorer/diagnosis/results.h"
 #include "explorer/report/diagnosis_results.h"
 #include "explorer/report/run_info.h"
