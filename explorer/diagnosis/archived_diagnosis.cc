@@ -145,6 +145,7 @@ void Visit(Archive& a, DiagnosedCause& c) {
   VisitList(a, "same_as", c.same_as);
   a.Figure("points", c.points);
   a.Figure("shows_inside", c.shows_inside);
+  a.Figure("is_another_form", c.is_another_form);
 }
 
 void Visit(Archive& a, ErrorShares& s) {

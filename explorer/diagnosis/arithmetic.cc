@@ -253,7 +253,11 @@ class ArithmeticSearch {
     });
     size_t best = 0;
     for (size_t i = 1; i < options_.size() && is_likely(options_[i]); ++i) {
-      if (IsBetter(presets_, options_[i], options_[best])) best = i;
+      // One whose body is in fewer bits than any value that is kept is tried if
+      // this one leaves something unexplained.
+      const bool coarser = UnitRoundoff(presets_[options_[i].preset].result) >
+                           UnitRoundoff(trace_.format());
+      if (!coarser && IsBetter(presets_, options_[i], options_[best])) best = i;
     }
     std::swap(options_[0], options_[best]);
   }

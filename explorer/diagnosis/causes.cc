@@ -59,6 +59,7 @@ class Confirming {
     DiagnosedCause cause;
     cause.id = hypothesis.id;
     cause.kind = hypothesis.kind;
+    cause.is_another_form = hypothesis.kind == CauseKind::kComparison;
     cause.what = hypothesis.what;
     cause.advice = hypothesis.advice;
     const auto same = search_.same_as.find(hypothesis.id);
@@ -340,8 +341,9 @@ Confirmation ConfirmationOf(const DiagnosedCause& c) {
                                       : c.replay_without > 1);
     (confirms ? of.by : of.not_by).push_back("replay");
   }
-  if (c.kind != CauseKind::kEquivalent && c.run_without > 0 &&
-      c.run_with.has_value()) {
+  const bool same_results =
+      c.kind == CauseKind::kEquivalent || c.is_another_form;
+  if (!same_results && c.run_without > 0 && c.run_with.has_value()) {
     (c.run_with < c.run_without ? of.by : of.not_by).push_back("run");
   }
   return of;

@@ -242,6 +242,9 @@ struct DiagnosedCause {
   // Others of the catalogue that no point of T can tell from it.
   std::vector<std::string> same_as;
   size_t points = 0;  // concerned
+  // A comparison that is a hypothesis of the catalogue: T has its values in
+  // another form, of which the results may be the same.
+  bool is_another_form = false;
   // Whether one of them is computed from T's own values alone: the replay is
   // then another check than the run.
   bool shows_inside = false;

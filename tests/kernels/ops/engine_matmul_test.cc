@@ -141,7 +141,7 @@ const std::vector<Engine>& Engines() {
       {"tc_a100", models::kBf16, OfCore(models::kA100, models::kBf16)},
       {"tc_v100", models::kF16, OfCore(models::kV100, models::kF16)},
       {"tf32", models::kTf32, OfRows(&models::Tf32Dot)},
-      {"tf32_fma", models::kF32, OfRows(&Tf32Fma)},
+      {"tf32_fma", models::kTf32, OfRows(&Tf32Fma)},
       {"fp8_h100", models::kE4m3, &Fp8H100},
       {"fp8_h100_fast", models::kE4m3, OfScaledRows(models::kH100Fp8)},
       {"fp8_b200", models::kE4m3, OfScaledRows(models::kB200Fp8)},
@@ -255,6 +255,20 @@ TEST_P(EngineMatMulTest, HasTheModelsBits) {
             << family.name << " k=" << k << " activations=" << activations;
       }
     }
+  }
+}
+
+// Of operands that have more bits than the engine takes: they are rounded, ties
+// away from zero as well.
+TEST_P(EngineMatMulTest, RoundsOperandsToTf32) {
+  if (strategy().name() != "tf32_fma") GTEST_SKIP() << "of tf32_fma";
+  for (const models::EngineFamily& family : models::EngineFamilies()) {
+    Operands operands(family, models::kF32, 3, 9, 70, 5);
+    operands.a[1] = 1 + 0x1p-11;  // a tie
+    operands.a[2] = -(1 + 0x3p-11);
+    ASSERT_TRUE(HasBits<double>(Computed(operands, false, nullptr, 1),
+                                Expected(operands, false, nullptr, 1)))
+        << family.name;
   }
 }
 
