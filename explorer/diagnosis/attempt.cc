@@ -59,10 +59,34 @@ class Trying {
       if (!all.ok()) return all.status();
       if (*all) break;
     }
+    const absl::Status status = DoWithout(beliefs);
+    if (!status.ok()) return status;
     return LookAgain();
   }
 
  private:
+  // What explains everything without any cause, and comes nearer, is the better
+  // explanation than an arithmetic with causes.
+  absl::Status DoWithout(const std::vector<Belief>& beliefs) {
+    for (const Belief& belief : beliefs) {
+      if (attempt_.search.belief.accepted.empty()) break;
+      if (belief.preset == attempt_.search.belief.preset) continue;
+      const auto fit =
+          Evaluate(setting_, weights_, trace_, belief, "without a cause");
+      if (!fit.ok()) return fit.status();
+      if (!IsExplained(*fit) ||
+          !(fit->mean_log2 < attempt_.search.after.mean_log2)) {
+        continue;
+      }
+      auto result = SearchHypotheses(setting_, weights_, trace_, belief);
+      if (!result.ok()) return result.status();
+      if (!result->belief.accepted.empty()) continue;
+      const auto all = Take(*std::move(result), false);
+      if (!all.ok()) return all.status();
+    }
+    return absl::OkStatus();
+  }
+
   // Takes a result if it is the first, or explains everything with few causes.
   // Whether it explains everything.
   absl::StatusOr<bool> Take(SearchResult result, bool is_first) {

@@ -76,12 +76,16 @@ struct Expected {
     ++residual.elements;
     if (Same(theirs, ours)) ++residual.identical;
     const bool finite = std::isfinite(theirs) && std::isfinite(ours);
-    if (!finite && !Same(theirs, ours)) ++residual.nonfinite;
+    if (!finite && !Same(theirs, ours)) {
+      ++residual.nonfinite;
+      residual.theirs_nonfinite += !std::isfinite(theirs);
+    }
     for (Residual::Part* part : {&residual.all, &residual.usual}) {
       if (part == &residual.usual && !usual) continue;
       if (finite) part->squares += (theirs - ours) * (theirs - ours);
       const double own = ours - first;
-      if (!std::isfinite(own)) continue;
+      // Where theirs is not finite nothing is to be allowed for.
+      if (!std::isfinite(own) || !std::isfinite(theirs)) continue;
       part->own_squares += own * own;
       const double noise = std::max(own * own, unit * ours * unit * ours / 3);
       part->noise_squares += noise;
@@ -98,6 +102,7 @@ void ExpectNear(double got, double expected) {
 void ExpectSame(const Residual& got, const Residual& expected) {
   EXPECT_EQ(got.elements, expected.elements);
   EXPECT_EQ(got.identical, expected.identical);
+  EXPECT_EQ(got.theirs_nonfinite, expected.theirs_nonfinite);
   EXPECT_EQ(got.nonfinite, expected.nonfinite);
   EXPECT_EQ(got.rows_moved, expected.rows_moved);
   EXPECT_EQ(got.rows_hit, expected.rows_hit);
