@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "explorer/diagnosis/arithmetic.h"
 #include "explorer/diagnosis/belief.h"
+#include "explorer/diagnosis/causes.h"
 #include "explorer/diagnosis/hypotheses.h"
 #include "explorer/diagnosis/points.h"
 #include "explorer/diagnosis/replay.h"
@@ -117,17 +118,24 @@ class Trying {
   // Whether it explains everything.
   absl::StatusOr<bool> Take(SearchResult result, bool is_first) {
     const auto ratios =
-        RunRatios(setting_, weights_, trace_,
-                  {WithoutMistakes(result.belief), result.belief});
+        RunRatios(setting_, weights_, trace_, {WithoutMistakes(result.belief)});
     if (!ratios.ok()) return ratios.status();
     Attempt taken;
-    taken.search = std::move(result);
     taken.ratio = ratios->front();
-    taken.ratio_with_causes = ratios->back();
+    auto causes = ConfirmCauses(setting_, weights_, trace_,
+                                taken.is_without_effect(), result);
+    if (!causes.ok()) return causes.status();
+    taken.causes = *std::move(causes);
+    taken.search = std::move(result);
+    const auto with =
+        RunRatios(setting_, weights_, trace_, {taken.search.belief});
+    if (!with.ok()) return with.status();
+    taken.ratio_with_causes = with->front();
     const bool all = IsExplained(taken.search.after) && taken.agrees_with_run();
     if (is_first ||
         (all && taken.search.belief.accepted.size() <= kFewCauses)) {
       attempt_.search = std::move(taken.search);
+      attempt_.causes = std::move(taken.causes);
       attempt_.ratio = taken.ratio;
       attempt_.ratio_with_causes = taken.ratio_with_causes;
     }

@@ -24,6 +24,7 @@ struct Attempt {
   Arithmetic arithmetic;
   std::vector<std::string> closest;  // [point]: the nearest preset's name
   SearchResult search;
+  std::vector<DiagnosedCause> causes;  // of what it accepted, confirmed
   // Of a run of the arithmetic with what it rounds elsewhere, and of one with
   // all that was accepted.
   std::optional<RunRatio> ratio, ratio_with_causes;

@@ -169,11 +169,6 @@ class Diagnosing {
     d_.alignment.state_shift = attempt_.reading.state_shift;
     d_.alignment.last_state_normed = attempt_.reading.last_state_normed;
     d_.tried = attempt_.search.tried;
-    auto confirmed =
-        ConfirmCauses(setting_, sets_, *attempt_.aligned,
-                      attempt_.is_without_effect(), attempt_.search);
-    if (!confirmed.ok()) return confirmed.status();
-    confirmed_ = *std::move(confirmed);
     FillArithmetic();
     FillPoints();
     return absl::OkStatus();
@@ -259,7 +254,8 @@ class Diagnosing {
                                 attempt_.search.belief, d_.alignment);
     if (!causes.ok()) return causes.status();
     d_.causes = *std::move(causes);
-    d_.causes.insert(d_.causes.end(), confirmed_.begin(), confirmed_.end());
+    d_.causes.insert(d_.causes.end(), attempt_.causes.begin(),
+                     attempt_.causes.end());
     return absl::OkStatus();
   }
 
@@ -331,8 +327,7 @@ class Diagnosing {
   const ReplaySetting setting_;
   WeightSets sets_;
   std::optional<TracedValues> values_;
-  Attempt attempt_;                        // that was taken
-  std::vector<DiagnosedCause> confirmed_;  // of the trace's program
+  Attempt attempt_;  // that was taken
   Diagnosis d_;
   size_t num_steps_ = 0;
   size_t steps_done_ = 0;
