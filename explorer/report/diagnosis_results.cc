@@ -256,38 +256,38 @@ Fields<ErrorRow> RowFields() {
 
 Fields<StateDistance> StateFields() {
   using S = StateDistance;
-  return {
-      {"layer", "After layer", kNone, "0 is the embedding.", &S::layer},
-      {"op", "Op", kNone, "Whose output it is.",
-       [](const S& s) { return OpName(s.op); }},
-      {"normed", "", kNone, "Whether it is after the final norm.", &S::normed},
-      {"elements", "", kNone, "That are compared.", &S::elements},
-      {"trace_not_finite", "", kNone,
-       "Of these, where the trace is not finite and the oracle is.",
-       &S::trace_nonfinite},
-      {"ours_not_finite", "", kNone,
-       "Of these, where ours is not finite and the oracle is.",
-       &S::ours_nonfinite},
-      {"trace_to_oracle", "Trace to oracle", kRelative,
-       "L2 distance by the trace's norm, where the trace is finite; NaN if "
-       "it is nowhere.",
-       &S::trace_to_oracle},
-      {"ours_to_oracle", "Ours to oracle", kRelative, "The same.",
-       &S::ours_to_oracle},
-      {"trace_to_ours", "Trace to ours", kRelative, "The same.",
-       &S::trace_to_ours},
-      {"emulation_to_oracle", "Emulation to oracle", kRelative,
-       "The same of a run of the trace's arithmetic, with all causes.",
-       &S::emulation_to_oracle},
-      {"trace_to_emulation", "Trace to emulation", kRelative, "The same.",
-       &S::trace_to_emulation},
-      {"nearer", "Nearer", kNone, "\"trace\", \"ours\", or null.",
-       [](const S& s) {
-         const int nearer = NearerAt(s);
-         return nearer == 0
-                    ? std::nullopt
-                    : std::optional<std::string>(nearer > 0 ? "trace" : "ours");
-       }}};
+  return {{"layer", "After layer", kNone, "0 is the embedding.", &S::layer},
+          {"op", "Op", kNone, "Whose output it is.",
+           [](const S& s) { return OpName(s.op); }},
+          {"normed", "Final norm", kNone, "Whether it is after the final norm.",
+           &S::normed},
+          {"elements", "", kNone, "That are compared.", &S::elements},
+          {"trace_not_finite", "", kNone,
+           "Of these, where the trace is not finite and the oracle is.",
+           &S::trace_nonfinite},
+          {"ours_not_finite", "", kNone,
+           "Of these, where ours is not finite and the oracle is.",
+           &S::ours_nonfinite},
+          {"trace_to_oracle", "Trace to oracle", kRelative,
+           "L2 distance by the trace's norm, where the trace is finite; NaN if "
+           "it is nowhere.",
+           &S::trace_to_oracle},
+          {"ours_to_oracle", "Ours to oracle", kRelative, "The same.",
+           &S::ours_to_oracle},
+          {"trace_to_ours", "Trace to ours", kRelative, "The same.",
+           &S::trace_to_ours},
+          {"emulation_to_oracle", "Emulation to oracle", kRelative,
+           "The same of a run of the trace's arithmetic, with all causes.",
+           &S::emulation_to_oracle},
+          {"trace_to_emulation", "Trace to emulation", kRelative, "The same.",
+           &S::trace_to_emulation},
+          {"nearer", "Nearer", kNone, "\"trace\", \"ours\", or null.",
+           [](const S& s) {
+             const int nearer = NearerAt(s);
+             return nearer == 0 ? std::nullopt
+                                : std::optional<std::string>(
+                                      nearer > 0 ? "trace" : "ours");
+           }}};
 }
 
 Fields<PointResult> PointFields() {
