@@ -51,6 +51,7 @@ Path = Union[str, "os.PathLike[str]"]
 _UNITS = (
     (None, "changes_bits *_same_bits nearer_to_oracle order_moved rows_moved"),
     ("bits", "bits *_bits mean_log2_distance"),
+    ("bytes", "*_bytes"),  # which are integers
     ("nats", "*_nats *_nats_*_error"),
     ("ulps", "*_ulps"),
     ("seconds", "seconds *_seconds"),
@@ -324,7 +325,7 @@ def _unit(table_name: str, column: str) -> str | None:
 
 
 def _value(table_name: str, column: str, value: Any, where: str) -> Any:
-    if value is None or _unit(table_name, column) is None:
+    if value is None or _unit(table_name, column) in (None, "bytes"):
         return value
     if isinstance(value, list):
         return [_value(table_name, column, x, where) for x in value]

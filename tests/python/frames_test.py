@@ -63,7 +63,7 @@ class FramesTest(unittest.TestCase):
         sweep = made.folder / "sweep"
         speeds = ulpscope.plans(sweep)["decode_tokens_per_second"]
         self.assertEqual(speeds.isna().sum(), 1)  # that of tc_h100
-        self.assertEqual(len(ulpscope.layers(sweep)), 3 * 2 * 4)
+        self.assertEqual(len(ulpscope.layers(sweep)), 3 * 2 * 8)
         self.assertEqual(
             len(ulpscope.cells(made.folder / "attribute")),
             len(made.json("attribute")["cells"]),

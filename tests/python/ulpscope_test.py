@@ -55,11 +55,9 @@ class SchemaTest(unittest.TestCase):
 
     def test_units(self):
         for mode, table, column, unit, is_number in schemas.columns():
-            if unit == "bytes":
-                continue  # integers, which stay as they are
             with self.subTest(mode=mode, table=table, column=column):
                 known = ulpscope._unit(table, column)
-                self.assertEqual(known, unit if is_number else None)
+                self.assertEqual(known, unit if is_number or unit else None)
 
     def test_version(self):
         for path in (schemas.ROOT / "docs" / "schema").glob("*.json"):
@@ -191,9 +189,9 @@ class ProgramTest(WithFolder):
         plan = ulpscope.load(self.plan / "results.json")
         for function, run, least in [
             (ulpscope.plans, sweep, 3),
-            (ulpscope.layers, sweep, 3 * 2 * 4),
-            (ulpscope.layers, attribution, 4),
-            (ulpscope.cells, attribution, 80),
+            (ulpscope.layers, sweep, 3 * 2 * 8),
+            (ulpscope.layers, attribution, 8),
+            (ulpscope.cells, attribution, 8 * 18 + 3),
             (ulpscope.tokens, plan, 3),
         ]:
             rows = function(run, frame=False)
@@ -259,8 +257,10 @@ class ProgramTest(WithFolder):
             for r in errors
             if "," in r["input"]["tokens"]
         }
-        for row in ulpscope.plans(self.sweep, frame=False):
-            self.assertEqual(by_plan[row["plan"]], row["final_rmse"])
+        for row in ulpscope.table(self.sweep, "evaluations", frame=False):
+            if row["tokens"] == "prompt":
+                self.assertEqual(by_plan.pop(row["plan"]), row["final_norm_rmse"])
+        self.assertEqual(by_plan, {})
         self.assert_error("store", ulpscope.plans, store)
 
     def test_damaged_lines_of_a_store_are_told(self):
@@ -287,8 +287,8 @@ class ProgramTest(WithFolder):
             self.assertEqual(ulpscope.table(found, table, frame=False), rows, table)
 
     def test_compare_is_the_programs(self):
-        again = self.runs.make("again", "--plan=bf16")
-        same = ulpscope.compare(self.plan, again / "results.json")
+        again = self.runs.make("again", "--plan=bf16") / "results.json"
+        same = ulpscope.compare(self.plan, again)
         self.assert_same_answer(same, f"--compare={self.plan}", f"--with={again}")
         self.assertTrue(same.comparable)
         self.assertEqual(same.tables["differences"], [])
@@ -297,9 +297,8 @@ class ProgramTest(WithFolder):
 
         subset = ulpscope.compare(ulpscope.load(self.plan), self.sweep)
         self.assertGreater(len(subset.tables["differences"]), 0)
-        self.assert_same_answer(
-            subset, f"--compare={self.plan}", f"--with={self.sweep}"
-        )
+        path = self.plan / "results.json"
+        self.assert_same_answer(subset, f"--compare={path}", f"--with={self.sweep}")
 
         other = ulpscope.compare(self.plan, self.attribution)
         self.assertFalse(other.comparable)
