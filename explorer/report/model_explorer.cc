@@ -127,8 +127,9 @@ std::map<std::string, Value> ValuesOf(const Results& results,
     if (results.mode == "sweep" && !is("plan", graph)) continue;
     const std::string op = table.Has("op") ? ValueText(row[table.Find("op")])
                                            : std::string("mlp_residual");
-    const auto number = static_cast<size_t>(std::get<int64_t>(row[layer]));
-    values.emplace(NodeId(number, op), row[column]);
+    const auto* const number = std::get_if<int64_t>(&row[layer]);
+    if (number == nullptr) continue;
+    values.emplace(NodeId(static_cast<size_t>(*number), op), row[column]);
   }
   return values;
 }
@@ -155,8 +156,7 @@ Json GraphOf(const Results& results, const ModelConfig& config,
           absl::StrCat(figure.table, ".", figure.column), ValueText(value)));
     }
   }
-  Json graph = {{"id", id}, {"nodes", Json::array()}};
-  Json& groups = graph["groupNodeAttributes"];
+  Json nodes = Json::array(), groups = Json::object();
   const Table& context = results.tables[0];
   for (const size_t c : RunColumns(context)) {
     groups[""][context.columns[c].name] = ValueText(context.rows[0][c]);
@@ -181,13 +181,15 @@ Json GraphOf(const Results& results, const ModelConfig& config,
                        {"sourceNodeOutputId", "0"},
                        {"targetNodeInputId", absl::StrCat(edges.size())}});
     }
-    graph["nodes"].push_back({{"id", node},
-                              {"label", std::string(OpName(cell.op))},
-                              {"namespace", Namespace(cell)},
-                              {"attrs", std::move(attributes)},
-                              {"incomingEdges", std::move(edges)}});
+    nodes.push_back({{"id", node},
+                     {"label", std::string(OpName(cell.op))},
+                     {"namespace", Namespace(cell)},
+                     {"attrs", std::move(attributes)},
+                     {"incomingEdges", std::move(edges)}});
   }
-  return graph;
+  return {{"id", id},
+          {"nodes", std::move(nodes)},
+          {"groupNodeAttributes", std::move(groups)}};
 }
 
 // Null if it was not measured.
