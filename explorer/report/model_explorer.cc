@@ -125,10 +125,12 @@ std::map<std::string, Value> ValuesOf(const Results& results,
     };
     if (!figure.key.empty() && !is(figure.key, figure.value)) continue;
     if (results.mode == "sweep" && !is("plan", graph)) continue;
-    const std::string op = table.Has("op") ? ValueText(row[table.Find("op")])
-                                           : std::string("mlp_residual");
     const auto* const number = std::get_if<int64_t>(&row[layer]);
     if (number == nullptr) continue;
+    // The stream before the first layer is what embed gives.
+    const std::string op = table.Has("op") ? ValueText(row[table.Find("op")])
+                           : *number == 0  ? "embed"
+                                           : "mlp_residual";
     values.emplace(NodeId(static_cast<size_t>(*number), op), row[column]);
   }
   return values;

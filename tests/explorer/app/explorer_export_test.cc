@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,20 @@ struct Exported {
   Json File(const std::string& name) const {
     return Json::parse(Read(absl::StrCat(folder, "/", name)));
   }
+
+  // Node data of the only graph, whose nodes are the graph's.
+  Json Nodes(const std::string& figure) const {
+    const Json& graph = printed["graphs"][0];
+    std::set<std::string> ids;
+    for (const Json& node : graph["nodes"]) ids.insert(node["id"]);
+    Json nodes =
+        File(absl::StrCat("model_explorer_", figure,
+                          ".json"))[graph["id"].get<std::string>()]["results"];
+    for (const auto& [node, unused] : nodes.items()) {
+      EXPECT_EQ(ids.count(node), 1u) << figure << " of " << node;
+    }
+    return nodes;
+  }
 };
 
 Exported Export(const std::string& flags, const std::string& format,
@@ -42,6 +57,11 @@ Exported Export(const std::string& flags, const std::string& format,
   return exported;
 }
 
+// Null if the node has none.
+Json ValueOf(const Json& nodes, const std::string& node) {
+  return nodes.value(node, Json::object()).value("value", Json());
+}
+
 // Holds node data against the rows that it is of: their logarithms, or what
 // they say.
 size_t ExpectLogarithms(const Json& nodes, const Json& rows, const char* column,
@@ -53,16 +73,16 @@ size_t ExpectLogarithms(const Json& nodes, const Json& rows, const char* column,
       is_meant = is_meant && row[key] == value;
     }
     if (!is_meant || row[column].is_null()) continue;
+    const int layer = row["layer"];
+    const std::string stream = layer == 0 ? "embed" : "mlp_residual";
     const std::string node =
-        absl::StrCat("L", row["layer"].get<int>(), ".",
-                     row.value("op", std::string("mlp_residual")));
+        absl::StrCat("L", layer, ".", row.value("op", stream));
     ++count;
+    const Json value = ValueOf(nodes, node);
     if (row[column] == 0) {
-      EXPECT_EQ(nodes[node]["value"], "0") << node;
+      EXPECT_EQ(value, "0") << node;
     } else {
-      EXPECT_DOUBLE_EQ(nodes[node]["value"].get<double>(),
-                       std::log10(row[column].get<double>()))
-          << node;
+      EXPECT_EQ(value, std::log10(row[column].get<double>())) << node;
     }
   }
   EXPECT_EQ(nodes.size(), count) << column;
@@ -75,9 +95,8 @@ TEST(ExplorerExportTest, ModelExplorerHasAPlansLayers) {
   EXPECT_EQ(exported.File("model_explorer.json"), exported.printed);
   ASSERT_EQ(exported.printed["graphs"].size(), 1u);
   EXPECT_EQ(exported.printed["graphs"][0]["id"], "torch-bf16");
-  const Json nodes = exported.File(
-      "model_explorer_layers_rel_l2.json")["torch-bf16"]["results"];
-  EXPECT_GT(ExpectLogarithms(nodes, exported.results["layers"], "rel_l2",
+  EXPECT_GT(ExpectLogarithms(exported.Nodes("layers_rel_l2"),
+                             exported.results["layers"], "rel_l2",
                              {{"tokens", "prompt"}}),
             1u);
 }
@@ -96,10 +115,21 @@ TEST(ExplorerExportTest, ModelExplorerHasAnAttributionsCells) {
                                       cell["op"].get<std::string>())],
               cell["strategy"]);
   }
-  for (const char* const column : {"rel_l2", "kl_nats"}) {
-    const Json nodes = exported.File(absl::StrCat(
-        "model_explorer_cells_", column, ".json"))["torch-bf16"]["results"];
-    EXPECT_GT(ExpectLogarithms(nodes, exported.results["cells"], column), 50u);
+  const Json& results = exported.results;
+  for (const char* const column : {"rel_l2", "logits_rel_l2", "kl_nats"}) {
+    const Json nodes = exported.Nodes(absl::StrCat("cells_", column));
+    EXPECT_GT(ExpectLogarithms(nodes, results["cells"], column), 50u);
+  }
+  ExpectLogarithms(exported.Nodes("layers_total_rel_l2"), results["layers"],
+                   "total_rel_l2");
+  ExpectLogarithms(exported.Nodes("layer_ops_rel_l2"), results["layer_ops"],
+                   "rel_l2");
+  const Json bits = exported.Nodes("headrooms_f16_headroom_bits");
+  EXPECT_EQ(bits.size(), results["headrooms"].size());
+  for (const Json& row : results["headrooms"]) {
+    const std::string node = absl::StrCat("L", row["layer"].get<int>(), ".",
+                                          row["op"].get<std::string>());
+    EXPECT_EQ(ValueOf(bits, node), row["f16_headroom_bits"]) << node;
   }
 }
 
