@@ -152,7 +152,7 @@ TEST(ExplorerExportTest, ModelExplorerHasADiagnosisPoints) {
   EXPECT_EQ(data.begin().key(), results["context"]["plan"]);
   EXPECT_GT(
       ExpectLogarithms(data.front()["results"], results["points"], "distance"),
-      50u);
+      8u);
 }
 
 TEST(ExplorerExportTest, GoogleBenchmarkHasTheRunsOfWhatIsTimed) {
