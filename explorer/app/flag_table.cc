@@ -6,9 +6,12 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/app/flag_values.h"
@@ -114,6 +117,24 @@ constexpr unsigned kReports = kSweep | kPlan | kAttribute | kDiagnose;
 constexpr unsigned kPrompts = kModels & ~kDiagnose;
 constexpr unsigned kWindows = kSweep | kPlan | kAttribute | kTune;
 constexpr char kBool[] = "true or false";
+
+// What -o takes, and the modes that have something for it.
+struct PrintedFormat {
+  Text name;
+  OutputFormat format;
+  unsigned modes;
+};
+constexpr unsigned kPrinting = kReports | kTune | kCompare | kMerge;
+constexpr PrintedFormat kFormats[] = {
+    {"md", OutputFormat::kMarkdown, kPrinting},
+    {"json", OutputFormat::kJson, kPrinting},
+    {"csv", OutputFormat::kCsv, kPrinting},
+    {"jsonl", OutputFormat::kJsonl, kPrinting},
+    {"sql", OutputFormat::kSql, kPrinting},
+    {"model-explorer", OutputFormat::kModelExplorer, kReports},
+    {"google-benchmark", OutputFormat::kGoogleBenchmark,
+     kSweep | kPlan | kTune},
+};
 
 constexpr Flag kFlags[] = {
     {"sweep", "false", kSweep, kBool, &ReadMode<Mode::kSweep>,
@@ -362,22 +383,40 @@ constexpr Flag kFlags[] = {
      &ReadPath<&Settings::out>,
      "folder for report.html, report.md, results.json and a CSV file per "
      "table"},
-    {"o", "md", kReports | kTune | kCompare | kMerge,
-     "md, json, csv, jsonl or sql",
+    {"o", "md", kPrinting,
+     "md, json, csv, jsonl, sql, model-explorer or google-benchmark",
      [](Text text, Settings& s) {
-       constexpr Text kNames[] = {"md", "json", "csv", "jsonl", "sql"};
-       const auto* const found =
-           std::find(std::begin(kNames), std::end(kNames), text);
-       s.format = static_cast<OutputFormat>(found - std::begin(kNames));
-       return found != std::end(kNames);
+       for (const PrintedFormat& format : kFormats) {
+         if (text != format.name) continue;
+         s.format = format.format;
+         return true;
+       }
+       return false;
      },
      "what is printed: md (a report), json (results.json), or csv, jsonl or "
-     "sql: a figure a row, with all that it is of, as docs/results.md "
-     "describes"},
+     "sql: a figure a row, with all that it is of. For other programs, and "
+     "into --out too: model-explorer (the decoder as a graph with figures of "
+     "ops or layers, and into --out node data, for Google's Model Explorer) "
+     "and google-benchmark (times, as Google Benchmark has them, for its "
+     "compare.py). docs/results.md describes all"},
 };
 
 }  // namespace
 
 absl::Span<const Flag> Flags() { return kFlags; }
+
+std::string FormatsOf(Mode mode) {
+  std::vector<Text> names;
+  for (const PrintedFormat& format : kFormats) {
+    if (format.modes & ModeBit(mode)) names.push_back(format.name);
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+bool TakesFormat(Mode mode, OutputFormat format) {
+  return absl::c_any_of(kFormats, [&](const PrintedFormat& known) {
+    return known.format == format && (known.modes & ModeBit(mode));
+  });
+}
 
 }  // namespace ulpscope

@@ -161,6 +161,12 @@ absl::Status CheckModeTakes(const Settings& settings,
   if (settings.seeds > 1 && absl::StrContains(settings.tokens, ',')) {
     return DoesNothing("seeds", "with ids of", "tokens");
   }
+  if (given.count(FindFlag("o")) > 0 &&
+      !TakesFormat(settings.mode, settings.format)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("-o with --", mode, ": expected one of ",
+                     FormatsOf(settings.mode), " (--help explains)"));
+  }
   if (settings.force && settings.store.empty()) {
     return DoesNothing("force", "without", "store");
   }

@@ -87,8 +87,8 @@ int RunReported(Session& s, absl::string_view in,
     result = part;
     if (s.settings.out.empty()) return;
     s.info.stopped_by = "a sudden end";
-    const absl::Status written =
-        WriteReportFiles(s.settings.out, ReportFiles(report_of(part)));
+    const absl::Status written = WriteReportFiles(
+        s.settings.out, ReportFiles(report_of(part), s.settings.format));
     if (!written.ok()) Warn(written.message());
   };
   const absl::Status status = WithinMemory(s.monitor, [&]() -> absl::Status {
