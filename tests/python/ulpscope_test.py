@@ -349,9 +349,11 @@ class ProgramTest(WithFolder):
         with mock.patch.dict(os.environ, {"ULPSCOPE_EXPLORER": "/nowhere"}):
             self.assertEqual(ulpscope.explorer_path(path), path)
             self.assert_error("/nowhere", ulpscope.explorer_path)
-        found = {"PATH": str(pathlib.Path(path).parent), "ULPSCOPE_EXPLORER": ""}
+        linked = os.path.join(self.folder, "explorer")
+        os.symlink(path, linked)
+        found = {"PATH": self.folder, "ULPSCOPE_EXPLORER": ""}
         with mock.patch.dict(os.environ, found):
-            self.assertEqual(ulpscope.explorer_path(), path)
+            self.assertEqual(ulpscope.explorer_path(), linked)
             self.assert_error("program", ulpscope.compare, "a", "b", explorer="./no")
 
 
