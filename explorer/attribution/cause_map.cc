@@ -270,16 +270,17 @@ absl::Status MeasureSomeLogits(const Run& run, const Baseline& baseline,
       PlacesBySize(plans.size(), [&](size_t s) { return effect(s).rel_l2; });
   const std::vector<size_t> of_ordinary = PlacesBySize(
       plans.size(), [&](size_t s) { return effect(s).ordinary_rel_l2; });
-  const auto comes_first = [&](size_t s) {
-    return !IsPerLayer(result.causes[cause_of[s]].cell.op) ||
-           !outcomes[s].changes_bits ||
-           std::min(of_all[s], of_ordinary[s]) < largest;
-  };
+  std::vector<bool> comes_first;
+  for (size_t s = 0; s < plans.size(); ++s) {
+    comes_first.push_back(!IsPerLayer(result.causes[cause_of[s]].cell.op) ||
+                          !outcomes[s].changes_bits ||
+                          std::min(of_all[s], of_ordinary[s]) < largest);
+  }
   for (const bool first : {true, false}) {
     std::vector<Plan> some;
     std::vector<size_t> place;  // [some]
     for (size_t s = 0; s < plans.size(); ++s) {
-      if (comes_first(s) != first) continue;
+      if (comes_first[s] != first) continue;
       some.push_back(plans[s]);
       place.push_back(s);
     }

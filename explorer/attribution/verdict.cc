@@ -35,6 +35,14 @@ constexpr double kLeavesLittle = 0.5;
 // A channel that has more than all others together.
 constexpr double kMostly = 0.5;
 
+// To the final hidden state; the logits of some are perhaps not asked for.
+bool AllFinished(const Attribution& attribution) {
+  return attribution.cause_sum.has_value() && !attribution.causes.empty() &&
+         absl::c_all_of(attribution.causes, [](const Cause& cause) {
+           return cause.effect.rel_l2.has_value();
+         });
+}
+
 std::optional<Exposure> FindExposure(const Attribution& attribution,
                                      const Phenomena& phenomena,
                                      size_t first_layer) {
@@ -186,7 +194,7 @@ Verdict Judge(const Plan& plan, const Plan& reference,
       verdict.nonfinite_cells.push_back(cause.cell);
     }
   }
-  const bool causes_known = attribution.cause_sum.has_value();
+  const bool causes_known = AllFinished(attribution);
   if (causes_known) {
     verdict.no_effect =
         FindNoEffects(plan, reference, attribution.causes,

