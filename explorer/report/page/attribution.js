@@ -67,19 +67,9 @@ function mapSection(page, key, chosen) {
   const columns = measuredColumns(map.table);
   return section(`${key}-map`, map.title,
       html("p", {class: "muted"}, map.about),
-      html("div", {class: "controls"},
-           chooser("figure", columns.map(
-               c => [c.name, `${titleOf(c)} (${c.name})`, explanationOf(c)]),
-               state, "figure", draw),
-           chooser("colours", [["log", "logarithmic"], ["linear", "linear"]],
-                   state, "scale", () => {
-                     state.log = state.scale === "log";
-                     draw();
-                   }),
-           page.other === null ? null
-               : checkBox(`ratio to ${page.otherName}`, state, "ratios", draw),
-           html("span", {class: "muted keys"},
-                "arrow keys move, Enter keeps a cell")),
+      mapControls(page, columns.map(
+          c => [c.name, `${titleOf(c)} (${c.name})`, explanationOf(c)]),
+          state, draw),
       box,
       folded("The same cells as a table", () => dataTable({
         table: map.table, rows: map.rows(page.results), filter: true,

@@ -98,19 +98,8 @@ function pointsSection(page) {
            "a replay of its arithmetic from the trace's own values before it: " +
            "nothing here is inherited. A value above 1 is more than rounding " +
            "explains."),
-      html("div", {class: "controls"},
-           chooser("figure", columns.map(
-               c => [c.name, titleOf(c), explanationOf(c)]), state, "figure",
-               draw),
-           chooser("colours", [["log", "logarithmic"], ["linear", "linear"]],
-                   state, "scale", () => {
-                     state.log = state.scale === "log";
-                     draw();
-                   }),
-           page.other === null ? null
-               : checkBox(`ratio to ${page.otherName}`, state, "ratios", draw),
-           html("span", {class: "muted keys"},
-                "arrow keys move, Enter keeps a cell")),
+      mapControls(page, columns.map(
+          c => [c.name, titleOf(c), explanationOf(c)]), state, draw),
       box,
       folded("The same cells as a table", () => dataTable({
         table: "points", rows, filter: true,
