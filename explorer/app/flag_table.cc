@@ -254,6 +254,9 @@ constexpr Flag kFlags[] = {
     {"axes", kDefaultAxes, kSweep | kAttribute | kTune, "axes",
      &ReadText<&Settings::axes>,
      "factors of the sweep: SELECTOR=STRATEGY,...;..."},
+    {"plan_file", "", kSweep, "a path", &ReadPath<&Settings::plan_file>,
+     "a file with a plan a line, which are swept in place of --axes; what "
+     "begins with # is a comment"},
     {"metric", "rmse", kSweep | kPlan | kAttribute, "", &ReadMetric,
      "what plans are ranked by"},
     {"token", "", kModels & ~kTune, "a token id", &ReadText<&Settings::token>,
@@ -322,6 +325,13 @@ constexpr Flag kFlags[] = {
      "three quarters are for the search, all kernels together, of which each "
      "gets a few rounds, and the rest for rounds of the model with the tunings "
      "and without, at least five"},
+    {"timed_plans", "", kSweep, "a number from 1 to 2^20",
+     [](Text text, Settings& s) {
+       return ReadOptional(text, 1, s.timed_plans);
+     },
+     "time so many plans at most: half as many of the smallest errors, and "
+     "others at equal distances on the way to the largest (default: all of "
+     "--axes, 256 of a --plan_file)"},
     {"memory", "50%", kReports,
      "bytes, such as 4096, 512M or 1.5G, or a share of the memory that this "
      "process may use, up to 100%",

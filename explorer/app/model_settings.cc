@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "explorer/app/flag_values.h"
+#include "explorer/app/plan_file.h"
 #include "explorer/app/prompts.h"
 #include "explorer/app/settings.h"
 #include "explorer/error/windows.h"
@@ -25,6 +27,9 @@
 
 namespace ulpscope {
 namespace {
+
+// Plans of a file that are timed, unless --timed_plans says how many.
+constexpr size_t kTimedOfFile = 256;
 
 // Another text, after what is there.
 void AddTo(std::string& text, absl::string_view more) {
@@ -170,9 +175,21 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   if (settings.of_axes()) {
     model.axes = settings.axes;
     sweep.axes = *std::move(axes);
-  } else {
+  } else if (settings.plan_file.empty()) {
     sweep.plans = {settings.plan};
+  } else {
+    auto file = ReadPlanFile(settings.plan_file, num_layers);
+    if (!file.ok()) return file.status();
+    sweep.plans = std::move(file->plans);
+    sweep.most_timed = kTimedOfFile;
+    if (file->repeated > 0) {
+      AddTo(
+          model.warning,
+          absl::StrCat("--plan_file=", settings.plan_file, ": ", file->repeated,
+                       " lines have a plan that stands above them"));
+    }
   }
+  if (settings.timed_plans > 0) sweep.most_timed = settings.timed_plans;
   return model;
 }
 

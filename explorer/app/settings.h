@@ -36,9 +36,10 @@ constexpr unsigned ModeBit(Mode mode) {
 // caller's.
 struct Settings {
   Mode mode = Mode::kSweep;
-  unsigned chosen = 0;  // bits of the modes whose flags are given
-  std::string plan;     // or empty
-  std::string against;  // a plan's text
+  unsigned chosen = 0;    // bits of the modes whose flags are given
+  std::string plan;       // or empty
+  std::string plan_file;  // a path, or empty
+  std::string against;    // a plan's text
   std::string model;
   std::string axes;                   // read with the model
   std::string layers, token, tokens;  // the same, or empty for their defaults
@@ -47,12 +48,13 @@ struct Settings {
   bool has_prompt = false;            // whether --prompt is given
   bool chat = false;                  // puts texts into the chat template
   WindowOptions windows;
-  size_t seeds = 1;    // prompts that are drawn
-  size_t greedy = 0;   // tokens that are generated to see where plans leave
-  std::string wisdom;  // a path, "none", or empty for the default
-  std::string out;     // or empty
-  std::string store;   // the same
-  bool force = false;  // measures what the store has, too
+  size_t seeds = 1;        // prompts that are drawn
+  size_t timed_plans = 0;  // at most; 0 for the default
+  size_t greedy = 0;       // tokens that are generated to see where plans leave
+  std::string wisdom;      // a path, "none", or empty for the default
+  std::string out;         // or empty
+  std::string store;       // the same
+  bool force = false;      // measures what the store has, too
   size_t generate_count = 0;
   bool retune = false;
   uint64_t seed = 0;
@@ -73,10 +75,11 @@ struct Settings {
   OutputFormat format = OutputFormat::kMarkdown;
   std::string compare, with, gate, junit;  // paths, or empty
 
-  // Whether it is about the plans of --axes, not about a --plan.
+  // Whether it is about the plans of --axes, not about those that are named.
   bool of_axes() const {
-    return plan.empty() && (mode == Mode::kSweep || mode == Mode::kAttribute ||
-                            mode == Mode::kTune);
+    return plan.empty() && plan_file.empty() &&
+           (mode == Mode::kSweep || mode == Mode::kAttribute ||
+            mode == Mode::kTune);
   }
 };
 

@@ -38,6 +38,10 @@ namespace {
 
 constexpr absl::string_view kErrorTask = "errors";
 
+// Positions of one pass over the weights: with so many its way from memory is
+// nothing beside the arithmetic, and more would only take more memory.
+constexpr size_t kMostRows = size_t{1} << 15;
+
 // Of a run that a meter keeps: the stream before and after each layer, the
 // final norm, and logits.
 size_t BytesOfReference(const ModelConfig& config, size_t tokens) {
@@ -54,13 +58,13 @@ struct Missing {
 };
 
 Subject SubjectOfErrors(const Run& run, absl::Span<const Plan> plans,
-                        absl::Span<const Window> windows,
+                        absl::Span<const Window> windows, const Plan& oracle,
                         const ErrorQuery& query) {
   const Plan& plan = plans[query.plan];
   const Plan& reference = plans[query.reference];
   const auto& tokens = windows[query.window].tokens;
   // Errors against the oracle do not name it.
-  Subject subject = reference == Plan::Oracle(reference.num_layers())
+  Subject subject = reference == oracle
                         ? SubjectOf("error", run, tokens, {{"plan", &plan}})
                         : SubjectOf("error", run, tokens,
                                     {{"plan", &plan}, {"against", &reference}});
@@ -123,6 +127,7 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
                    });
   LockstepOptions options = LockstepOptionsOf(run.Without(bytes));
   options.logits = Logits::kAll;
+  options.most_rows = kMostRows;
   const std::string what =
       share.count == share.total
           ? absl::StrCat(missing.size(), " runs")
@@ -154,9 +159,10 @@ absl::StatusOr<std::vector<TraceMetrics>> MeasureErrors(
   std::vector<TraceMetrics> metrics(queries.size());
   std::vector<std::vector<Missing>> missing(windows.size());
   size_t total = 0;
+  const Plan oracle = Plan::Oracle(run.weights.layers.size());
   for (size_t q = 0; q < queries.size(); ++q) {
     const Window& window = windows[queries[q].window];
-    Subject subject = SubjectOfErrors(run, plans, windows, queries[q]);
+    Subject subject = SubjectOfErrors(run, plans, windows, oracle, queries[q]);
     const auto fits = [&](const TraceMetrics& kept) {
       return IsWhole(kept, plans[queries[q].plan].num_layers()) &&
              kept.tokens->positions() == window.tokens.size();

@@ -1,6 +1,7 @@
 #ifndef EXPLORER_REPORT_REPORT_FILES_H_
 #define EXPLORER_REPORT_REPORT_FILES_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,16 +19,18 @@ struct Report {
 // How -o has it printed.
 enum class OutputFormat { kMarkdown, kJson, kCsv, kJsonl, kSql };
 
-// The text, results.json, or FactsCsv and its like.
-std::string PrintedReport(const Report& report, OutputFormat format);
+// Writes the text, results.json, or the facts.
+void WritePrintedReport(const Report& report, OutputFormat format,
+                        TextSink sink);
 
 struct ReportFile {
   std::string name;
-  std::string text;
+  std::function<void(TextSink)> write;
 };
 
-// The files of a report: report.md, report.html (not of a comparison),
-// results.json and a CSV file for each table that has rows, "plans.csv".
+// The files of a report, which outlives them: report.md, report.html (not of a
+// comparison), results.json and a CSV file for each table that has rows,
+// "plans.csv".
 std::vector<ReportFile> ReportFiles(const Report& report);
 
 // Writes all of them to the folder, or if one cannot be written none: what was

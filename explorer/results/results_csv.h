@@ -17,6 +17,7 @@ std::string ValueText(const Value& value);
 std::string CsvField(absl::string_view text);
 
 // A table as CSV, with RunColumns before its own.
+void WriteResultsCsv(const Table& context, const Table& table, TextSink sink);
 std::string ResultsCsv(const Table& context, const Table& table);
 
 }  // namespace ulpscope

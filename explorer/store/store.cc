@@ -21,6 +21,8 @@
 #include "explorer/store/shards.h"
 #include "kernels/strategy/numerics_version.h"
 #include "model/architecture/plan.h"
+#include "model/files/content_hash.h"
+#include "model/files/strict_json.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
@@ -34,8 +36,10 @@ constexpr const char* kFactsOfTimes[] = {"cpu", "target", "threads", "tuning",
 
 // The first figure that differs, as "layers/3/error/rmse: 1 and 2".
 std::string DifferenceOf(const Record& a, const Record& b) {
-  const Json of_a = Json::parse(a.result, nullptr, false).flatten();
-  const Json of_b = Json::parse(b.result, nullptr, false).flatten();
+  const auto json_a = ParseJsonObject(a.result, "it");
+  const auto json_b = ParseJsonObject(b.result, "it");
+  if (!json_a.ok() || !json_b.ok()) return "one is no result";
+  const Json of_a = json_a->flatten(), of_b = json_b->flatten();
   for (const auto& [path, value] : of_a.items()) {
     const auto other = of_b.find(path);
     if (other == of_b.end())
@@ -46,6 +50,10 @@ std::string DifferenceOf(const Record& a, const Record& b) {
     }
   }
   return "one has figures that the other has not";
+}
+
+std::string DigestOf(const Record& record) {
+  return ContentHash(record.result);
 }
 
 std::string WhereOf(const Record& record) {
@@ -70,14 +78,14 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& folder,
   const absl::Status made =
       MakeStore(folder, absl::StrCat("ulpscope ", host.build));
   if (!made.ok()) return made;
-  auto contents = ReadStore(folder);
-  if (!contents.ok()) return contents.status();
   std::unique_ptr<Store> store(new Store(folder, host, std::move(options)));
-  for (const std::string& what : contents->skipped) {
+  const auto skipped =
+      ForEachRecord(folder, [&](const Record& record, const LinePlace& place) {
+        store->Add(record, {place, DigestOf(record), record.time});
+      });
+  if (!skipped.ok()) return skipped.status();
+  for (const std::string& what : *skipped) {
     store->options_.warn(absl::StrCat(what, "; it is skipped"));
-  }
-  for (Record& record : contents->records) {
-    store->Add(std::move(record), /*is_own=*/false);
   }
   return store;
 }
@@ -101,28 +109,40 @@ std::map<std::string, std::string> Store::InputOf(
   return input;
 }
 
-void Store::Compare(const Record& a, const Record& b) {
+absl::StatusOr<Record> Store::RecordOf(const Known& known) {
+  if (known.unwritten != nullptr) return *known.unwritten;
+  return ReadRecord(known.place);
+}
+
+void Store::Compare(const Record& record, const Known& known) {
   constexpr size_t kMostSaid = 10;
-  if (a.result == b.result || ++num_different_ > kMostSaid + 1) return;
+  if (DigestOf(record) == known.digest || ++num_different_ > kMostSaid + 1) {
+    return;
+  }
   if (num_different_ > kMostSaid) {
     options_.warn("more such measurements differ");
     return;
   }
+  const auto before = RecordOf(known);
   options_.warn(absl::StrCat(
-      "a strategy fixes the bits, but two measurements of ", a.kind, " ", a.key,
-      ", plan ", a.Input("plan"), ", differ: ", DifferenceOf(a, b), ", of ",
-      WhereOf(a), " and ", WhereOf(b)));
+      "a strategy fixes the bits, but two measurements of ", record.kind, " ",
+      record.key, ", plan ", record.Input("plan"), ", differ: ",
+      before.ok() ? absl::StrCat(DifferenceOf(*before, record), ", of ",
+                                 WhereOf(*before), " and ", WhereOf(record))
+                  : std::string(before.status().message())));
 }
 
-void Store::Add(Record record, bool is_own) {
+void Store::Add(const Record& record, Known known) {
   const auto [it, is_new] = known_.try_emplace(record.key);
-  Known& known = it->second;
-  if (!is_new && record.fixes_bits()) Compare(known.record, record);
+  Known& there = it->second;
+  if (!is_new && record.fixes_bits()) Compare(record, there);
+  known.is_own = known.is_own || there.is_own;
   // Of times the newest counts, of all else what is kept longest.
-  if (is_new || (record.is_time() && record.time >= known.record.time)) {
-    known.record = std::move(record);
+  if (is_new || (record.is_time() && record.time >= there.time)) {
+    there = std::move(known);
+  } else {
+    there.is_own = known.is_own;
   }
-  known.is_own = known.is_own || is_own;
 }
 
 bool Store::Find(const Subject& subject,
@@ -131,9 +151,14 @@ bool Store::Find(const Subject& subject,
   if (found == known_.end()) return false;
   const Known& known = found->second;
   if (options_.force && !known.is_own) return false;
-  if (!ReadResult(known.record, read)) {
-    options_.warn(absl::StrCat("the record ", known.record.key, " of ",
-                               known.record.run,
+  const auto record = RecordOf(known);
+  if (!record.ok()) {
+    options_.warn(absl::StrCat(record.status().message(), "; it is measured"));
+    known_.erase(found);
+    return false;
+  }
+  if (!ReadResult(*record, read)) {
+    options_.warn(absl::StrCat("the record ", record->key, " of ", record->run,
                                " is no result of its kind; it is measured"));
     return false;
   }
@@ -155,28 +180,33 @@ void Store::Keep(const Subject& subject,
   record.host = host_;
   JsonWriter json;
   write(json);
-  record.result = json.json().dump();
+  record.result = json.Text();
+  Known made = {{}, DigestOf(record), record.time, /*is_own=*/true};
   if (known != known_.end() && !options_.force &&
-      record.result == known->second.record.result) {
+      made.digest == known->second.digest) {
     known->second.is_own = true;
     return;
   }
   const std::string line = LineOf(record);
-  const absl::Status status =
-      line.size() <= kMostOfLine
-          ? writer_.Append(line)
-          : absl::ResourceExhaustedError(
-                absl::StrCat(writer_.path(), ": a record of ", line.size(),
-                             " bytes; at most ", kMostOfLine, " are read"));
-  if (status.ok()) {
+  auto place = line.size() <= kMostOfLine
+                   ? writer_.Append(line)
+                   : absl::ResourceExhaustedError(absl::StrCat(
+                         writer_.path(), ": a record of ", line.size(),
+                         " bytes; at most ", kMostOfLine, " are read"));
+  if (place.ok()) {
     ++num_kept_;
-  } else if (status_.ok()) {
-    status_ = status;
-    options_.warn(absl::StrCat(status.message(),
-                               "; what is measured from here on is perhaps not "
-                               "kept there, but is reported"));
+    made.place = *std::move(place);
+  } else {
+    made.unwritten = std::make_shared<Record>(record);
+    if (status_.ok()) {
+      status_ = place.status();
+      options_.warn(absl::StrCat(
+          status_.message(),
+          "; what is measured from here on is perhaps not kept there, but is "
+          "reported"));
+    }
   }
-  Add(std::move(record), /*is_own=*/true);
+  Add(record, std::move(made));
 }
 
 }  // namespace ulpscope

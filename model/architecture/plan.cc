@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/log/check.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
@@ -225,14 +226,36 @@ bool operator==(const Plan& a, const Plan& b) {
   return true;
 }
 
-std::string Plan::Text() const {
-  for (const PlanPreset& preset : PlanPresets()) {
-    Plan plan(num_layers_);
-    // Presets are fixed text: they apply to any number of layers.
-    if (plan.ApplyPreset(preset.name).ok() && plan == *this) {
-      return preset.name;
+const char* Plan::PresetName() const {
+  // Presets are fixed text that applies to any number of layers: of one layer
+  // each says what it is of all.
+  static const std::vector<Plan>& presets = *[] {
+    auto* const plans = new std::vector<Plan>;
+    for (const PlanPreset& preset : PlanPresets()) {
+      CHECK(plans->emplace_back(1).ApplyPreset(preset.name).ok());
     }
-  }
+    return plans;
+  }();
+  const auto is = [this](const Plan& preset) {
+    for (size_t layer = 0; layer <= num_layers_; ++layer) {
+      const Strategy* const own = cells_.data() + layer * kNumOps;
+      const Strategy* const of_preset =
+          preset.cells_.data() + (layer == 0 ? 0 : kNumOps);
+      if (!std::equal(own, own + kNumOps, of_preset) ||
+          (layer > 0 && attention(layer) != preset.attention(1))) {
+        return false;
+      }
+    }
+    return true;
+  };
+  const auto found = std::find_if(presets.begin(), presets.end(), is);
+  return found == presets.end()
+             ? nullptr
+             : PlanPresets()[static_cast<size_t>(found - presets.begin())].name;
+}
+
+std::string Plan::Text() const {
+  if (const char* const preset = PresetName()) return preset;
   std::vector<std::string> entries;
   // A group's entry is the strategy of most of its cells, the first in order of
   // Strategies() among equals; f32 needs no entry.

@@ -108,7 +108,10 @@ function joinedRows(page, table, name) {
     theirs.delete(key);
     add(row, row[name], other && other[name], other ? "" : "only here");
   }
-  for (const row of theirs.values()) {
+  // What this page lacks of its own is not known to be there alone.
+  const is_whole = countOf(page.results, table) ===
+      rowsOf(page.results, table).length;
+  for (const row of is_whole ? theirs.values() : []) {
     add(row, undefined, row[name], "only there");
   }
   return joined;

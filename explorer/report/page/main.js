@@ -94,7 +94,7 @@ function askedText(c, mode) {
           list.slice(0, 12).join(", ")}${list.length > 12 ? ", …" : ""})`;
   switch (mode) {
     case "sweep": {
-      const plans = rowsOf(page.results, "plans").length;
+      const plans = countOf(page.results, "plans");
       return `Asked: how fast and how exact ${plans === 1 ? "one plan is"
           : `${plans} plans are`}${c.axes ? ` (\`${c.axes}\`)` : ""}, against ` +
           `an oracle in f64, on a prompt of ${tokens(c.prompt)} and on token ` +
@@ -153,14 +153,18 @@ function tablesSection() {
         ? () => dataTable({table, rows, filter: true, state: {}})
         : () => oneRow(table, rows[0], Object.keys(
               tableAbout(table).columns));
-    const details = folded(`${table} (${rows.length})`, make);
+    const all = countOf(results, table);
+    const details = folded(`${table} (${
+        all > rows.length ? `${rows.length} of ${all}` : all})`, make);
     details.id = `table-${table}`;
     return details;
   });
   return section("tables", "Every figure",
       html("p", {class: "muted"}, "The tables of results.json. Where a head " +
            "is pointed at it says what its column means. – is what was not " +
-           "measured, which is not the same as NaN."), ...parts);
+           "measured, which is not the same as NaN."),
+      about.left_out ? html("p", {class: "banner"}, about.left_out) : null,
+      ...parts);
 }
 
 function render() {
