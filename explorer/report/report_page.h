@@ -12,7 +12,8 @@ namespace ulpscope {
 // most 8 MB: browsers take seconds for more.
 inline constexpr size_t kMostPageBytes = 7'500'000;
 
-// Whether there is a page of these: of a sweep, an attribution or a diagnosis.
+// Whether there is a page of these: of a sweep, an attribution, a diagnosis or
+// two traces.
 bool HasPage(const Results& results);
 
 // report.html: one file that needs nothing else, neither a network nor a

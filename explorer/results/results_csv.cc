@@ -65,7 +65,7 @@ void WriteResultsCsv(const Table& context, const Table& table, TextSink sink) {
 }
 
 std::string ResultsCsv(const Table& context, const Table& table) {
-  return TextOf([&](TextSink sink) { WriteResultsCsv(context, table, sink); });
+  return WholeText([&](TextSink sink) { WriteResultsCsv(context, table, sink); });
 }
 
 }  // namespace ulpscope

@@ -140,7 +140,7 @@ void WriteResultsJson(const Results& results, TextSink sink) {
 }
 
 std::string ResultsJson(const Results& results) {
-  return TextOf([&](TextSink sink) { WriteResultsJson(results, sink); });
+  return WholeText([&](TextSink sink) { WriteResultsJson(results, sink); });
 }
 
 std::string JsonSchema(const Results& results) {

@@ -124,7 +124,7 @@ using TextSink = absl::FunctionRef<void(absl::string_view)>;
 
 // All that a writer, which takes a TextSink last, writes.
 template <typename Write>
-std::string TextOf(const Write& write) {
+std::string WholeText(const Write& write) {
   std::string text;
   write([&text](absl::string_view piece) { text.append(piece); });
   return text;

@@ -79,10 +79,10 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& folder,
       MakeStore(folder, absl::StrCat("ulpscope ", host.build));
   if (!made.ok()) return made;
   std::unique_ptr<Store> store(new Store(folder, host, std::move(options)));
-  const auto skipped =
-      ForEachRecord(folder, [&](const Record& record, const LinePlace& place) {
-        store->Add(record, {place, DigestOf(record), record.time});
-      });
+  const auto skipped = ForEachRecord(folder, [&](const Record& record,
+                                                 const LinePlace& place) {
+    store->Add(record, {place, DigestOf(record), record.time, false, nullptr});
+  });
   if (!skipped.ok()) return skipped.status();
   for (const std::string& what : *skipped) {
     store->options_.warn(absl::StrCat(what, "; it is skipped"));
@@ -181,7 +181,7 @@ void Store::Keep(const Subject& subject,
   JsonWriter json;
   write(json);
   record.result = json.Text();
-  Known made = {{}, DigestOf(record), record.time, /*is_own=*/true};
+  Known made = {{}, DigestOf(record), record.time, true, nullptr};
   if (known != known_.end() && !options_.force &&
       made.digest == known->second.digest) {
     known->second.is_own = true;

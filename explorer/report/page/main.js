@@ -7,6 +7,8 @@ const MODES = {
               state: attributionState, sections: attributionSections},
   diagnose: {title: c => `Why \`${c.reference.replace(/.*\//, "")}\` differs`,
              state: diagnosisState, sections: diagnosisSections},
+  trace_pair: {title: () => "Where two traces part",
+               state: tracePairState, sections: tracePairSections},
 };
 
 const page = {
@@ -111,6 +113,9 @@ function askedText(c, mode) {
       return `Asked: why the trace \`${c.reference}\` of another program ` +
           `differs from \`${c.plan}\`, on ${tokens(c.tokens)}${
               c.tokens_are_traces ? " (the trace's own)" : ""}.`;
+    case "trace_pair":
+      return `Asked: where the trace A, \`${c.reference}\`, and the trace B, ` +
+          `\`${c.against_trace}\`, part, on ${tokens(c.tokens)}.`;
   }
   return "";
 }

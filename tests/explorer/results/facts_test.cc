@@ -50,7 +50,7 @@ Results Made() {
 }
 
 std::string WrittenBy(void (*write)(const Results&, TextSink)) {
-  return TextOf([&](TextSink sink) { write(Made(), sink); });
+  return WholeText([&](TextSink sink) { write(Made(), sink); });
 }
 
 TEST(FactsTest, AFigureARow) {
