@@ -13,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "explorer/app/app_monitor.h"
 #include "explorer/report/report_files.h"
-#include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 

@@ -38,10 +38,6 @@ namespace {
 
 constexpr absl::string_view kErrorTask = "errors";
 
-// Positions of one pass over the weights: with so many its way from memory is
-// nothing beside the arithmetic, and more would only take more memory.
-constexpr size_t kMostRows = size_t{1} << 15;
-
 // Of a run that a meter keeps: the stream before and after each layer, the
 // final norm, and logits.
 size_t BytesOfReference(const ModelConfig& config, size_t tokens) {
@@ -127,7 +123,18 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
                    });
   LockstepOptions options = LockstepOptionsOf(run.Without(bytes));
   options.logits = Logits::kAll;
-  options.most_rows = kMostRows;
+  // Enough for the weights' way from memory to be nothing beside the
+  // arithmetic: with more streams at once a pass would only hold more.
+  constexpr double kMostPositions = size_t{1} << 15;
+  double positions = 0;
+  for (const Stream& stream : streams) {
+    positions += static_cast<double>(stream.tokens.size());
+  }
+  const double share = std::min(1.0, kMostPositions / positions);
+  options.memory = std::min(
+      options.memory,
+      static_cast<size_t>(
+          share * LockstepBytes(run.weights.config, streams, options.logits)));
   const std::string what =
       share.count == share.total
           ? absl::StrCat(missing.size(), " runs")

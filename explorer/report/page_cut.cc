@@ -68,7 +68,8 @@ class CutTable {
   }
 
   Table Take() const {
-    Table table = table_.Empty();
+    Table table = {
+        table_.name, table_.about, table_.single, table_.columns, {}};
     for (size_t r = 0; r < kept_.size(); ++r) {
       if (kept_[r]) table.rows.push_back(table_.rows[r]);
     }

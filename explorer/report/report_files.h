@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 

@@ -286,7 +286,7 @@ std::string UntilStopped(const RunInfo& info, const SweepOptions& options,
   for (const Row& row : layers.rows) {
     if (is_prompt(row)) last_of[std::get<std::string>(row[plan_at])] = &row;
   }
-  Table last = layers.Empty();
+  Table last = {layers.name, layers.about, layers.single, layers.columns, {}};
   for (const PlanResult& plan : result.plans) {
     if (plan.measured() || printed.count(plan.plan) == 0) continue;
     const auto found = last_of.find(plan.plan);

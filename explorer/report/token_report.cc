@@ -48,7 +48,7 @@ std::string WindowsLine(const RunInfo& info,
 // The tokens of the largest KL divergence, of one plan.
 Table Worst(const Table& tokens, const std::string& plan) {
   constexpr size_t kShown = 10;
-  Table worst = tokens.Empty();
+  Table worst = {tokens.name, tokens.about, tokens.single, tokens.columns, {}};
   absl::c_copy_if(tokens.rows, std::back_inserter(worst.rows),
                   Has(tokens, "plan", plan));
   const size_t kl = tokens.Find("kl_nats");

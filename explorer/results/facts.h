@@ -5,6 +5,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 

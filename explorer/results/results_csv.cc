@@ -65,7 +65,8 @@ void WriteResultsCsv(const Table& context, const Table& table, TextSink sink) {
 }
 
 std::string ResultsCsv(const Table& context, const Table& table) {
-  return WholeText([&](TextSink sink) { WriteResultsCsv(context, table, sink); });
+  return WholeText(
+      [&](TextSink sink) { WriteResultsCsv(context, table, sink); });
 }
 
 }  // namespace ulpscope

@@ -5,6 +5,7 @@
 
 #include "absl/strings/string_view.h"
 #include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 

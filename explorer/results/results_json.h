@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 

@@ -11,7 +11,6 @@
 #include <variant>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -110,25 +109,10 @@ struct Table {
 
   // Which columns say what a row is of; none of a single row.
   std::vector<size_t> KeyColumns() const;
-
-  // The same table without rows.
-  Table Empty() const { return {name, about, single, columns, {}}; }
 };
 
 // Which columns of a context say what was run, where and by which build.
 std::vector<size_t> RunColumns(const Table& context);
-
-// Takes text piece by piece: what many plans have found is larger than what
-// should be held at once.
-using TextSink = absl::FunctionRef<void(absl::string_view)>;
-
-// All that a writer, which takes a TextSink last, writes.
-template <typename Write>
-std::string WholeText(const Write& write) {
-  std::string text;
-  write([&text](absl::string_view piece) { text.append(piece); });
-  return text;
-}
 
 // All that one run has found.
 struct Results {

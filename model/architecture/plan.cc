@@ -86,6 +86,38 @@ std::optional<std::pair<size_t, size_t>> ParseLayers(absl::string_view text) {
   return std::make_pair(first, last);
 }
 
+// The preset that a plan is; null for none. Presets are fixed text that applies
+// to any number of layers: of one layer each says what it is of all.
+const char* PresetNameOf(const Plan& plan) {
+  static const std::vector<Plan>& presets = *[] {
+    auto* const plans = new std::vector<Plan>;
+    for (const PlanPreset& preset : PlanPresets()) {
+      auto of_one_layer = Plan::Parse(preset.name, 1);
+      CHECK(of_one_layer.ok()) << of_one_layer.status();
+      plans->push_back(*std::move(of_one_layer));
+    }
+    return plans;
+  }();
+  const auto is = [&plan](const Plan& preset) {
+    for (size_t i = 0; i < kNumOps; ++i) {
+      const Op op = OpAt(i);
+      const Strategy strategy = preset.Get(1, op);
+      if (!IsPerLayer(op) && plan.Get(0, op) != strategy) return false;
+      for (size_t l = 1; IsPerLayer(op) && l <= plan.num_layers(); ++l) {
+        if (plan.Get(l, op) != strategy) return false;
+      }
+    }
+    for (size_t l = 1; l <= plan.num_layers(); ++l) {
+      if (plan.attention(l) != preset.attention(1)) return false;
+    }
+    return true;
+  };
+  const auto found = std::find_if(presets.begin(), presets.end(), is);
+  return found == presets.end()
+             ? nullptr
+             : PlanPresets()[static_cast<size_t>(found - presets.begin())].name;
+}
+
 }  // namespace
 
 std::string LayerRangeText(size_t first, size_t last) {
@@ -226,36 +258,8 @@ bool operator==(const Plan& a, const Plan& b) {
   return true;
 }
 
-const char* Plan::PresetName() const {
-  // Presets are fixed text that applies to any number of layers: of one layer
-  // each says what it is of all.
-  static const std::vector<Plan>& presets = *[] {
-    auto* const plans = new std::vector<Plan>;
-    for (const PlanPreset& preset : PlanPresets()) {
-      CHECK(plans->emplace_back(1).ApplyPreset(preset.name).ok());
-    }
-    return plans;
-  }();
-  const auto is = [this](const Plan& preset) {
-    for (size_t layer = 0; layer <= num_layers_; ++layer) {
-      const Strategy* const own = cells_.data() + layer * kNumOps;
-      const Strategy* const of_preset =
-          preset.cells_.data() + (layer == 0 ? 0 : kNumOps);
-      if (!std::equal(own, own + kNumOps, of_preset) ||
-          (layer > 0 && attention(layer) != preset.attention(1))) {
-        return false;
-      }
-    }
-    return true;
-  };
-  const auto found = std::find_if(presets.begin(), presets.end(), is);
-  return found == presets.end()
-             ? nullptr
-             : PlanPresets()[static_cast<size_t>(found - presets.begin())].name;
-}
-
 std::string Plan::Text() const {
-  if (const char* const preset = PresetName()) return preset;
+  if (const char* const preset = PresetNameOf(*this)) return preset;
   std::vector<std::string> entries;
   // A group's entry is the strategy of most of its cells, the first in order of
   // Strategies() among equals; f32 needs no entry.

@@ -95,8 +95,6 @@ class Plan {
     if (!IsPerLayer(op)) return fn(size_t{0}, op);
     for (size_t layer = 1; layer <= num_layers_; ++layer) fn(layer, op);
   }
-  // The preset's that it is; null for none.
-  const char* PresetName() const;
   absl::Status Apply(absl::string_view entry);
   absl::Status ApplyPreset(absl::string_view name);
 

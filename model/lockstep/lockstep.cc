@@ -184,15 +184,9 @@ absl::Status RunLockstep(const Weights& weights,
     size_t count = 1;
     PassBytes bytes(weights.config, options.logits);
     bytes.Add(streams[first]);
-    size_t rows = streams[first].tokens.size();
     for (; first + count < streams.size(); ++count) {
-      const Stream& next = streams[first + count];
-      bytes.Add(next);
-      rows += next.tokens.size();
-      if (bytes.Max() > static_cast<double>(options.memory) ||
-          rows > options.most_rows) {
-        break;
-      }
+      bytes.Add(streams[first + count]);
+      if (bytes.Max() > static_cast<double>(options.memory)) break;
     }
     const absl::Span<const Stream> some = streams.subspan(first, count);
     try {

@@ -80,8 +80,6 @@ struct LockstepOptions {
   // run in several passes over the weights, one after the other. A single
   // stream is run whatever it takes.
   size_t memory = SIZE_MAX;
-  // The same of positions, of all streams together.
-  size_t most_rows = SIZE_MAX;
   // Asked between pieces of work of well below a second; true ends the run. An
   // observer that works on logits for longer asks too, and may leave when told
   // to stop: it is asked again after them.

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -51,37 +50,6 @@ TEST(LockstepMemoryTest, AnyLimitGivesTheSameResults) {
     for (size_t i = 0; i < family.size(); ++i) {
       ExpectSame(keep.outputs[i], unbounded.outputs[i]);
     }
-  }
-}
-
-// Of four streams of 24 positions, 50 positions hold two.
-TEST(LockstepMemoryTest, ThereAreSoManyPositionsInAPass) {
-  const Weights& weights = LoadedOnce("synthetic:tiny");
-  Random random(5);
-  const std::vector<int32_t> tokens = RandomTokens(24, weights, random);
-  std::vector<Stream> streams;
-  for (size_t i = 0; i < 4; ++i) {
-    streams.push_back({Plan(weights.layers.size()), tokens});
-  }
-  class CountEmbeddings : public LockstepObserver {
-   public:
-    bool Wants(Op op) const override { return op == Op::kEmbed; }
-    void OnOutput(absl::Span<const size_t> of, size_t, Op, size_t,
-                  Matrix<const double>) override {
-      passes.push_back(of.size());
-    }
-    std::vector<size_t> passes;
-  };
-  Parallel parallel;
-  for (const auto& [rows, expected] :
-       std::vector<std::pair<size_t, std::vector<size_t>>>{
-           {SIZE_MAX, {4}}, {50, {2, 2}}, {72, {3, 1}}, {1, {1, 1, 1, 1}}}) {
-    CountEmbeddings count;
-    LockstepOptions options;
-    options.most_rows = rows;
-    ASSERT_THAT(RunLockstep(weights, streams, options, count, parallel),
-                IsOk());
-    EXPECT_EQ(count.passes, expected) << rows;
   }
 }
 
