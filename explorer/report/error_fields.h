@@ -16,8 +16,6 @@ namespace ulpscope {
 
 // Why there is no time of a plan that is emulated (Plan::emulated).
 inline constexpr char kEmulated[] = "emulated";
-// And of one that others were chosen to be timed before.
-inline constexpr char kNotChosen[] = "not chosen";
 
 const Fields<ErrorMetrics>& ErrorMetricsFields();
 

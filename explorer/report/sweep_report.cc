@@ -20,6 +20,7 @@
 #include "explorer/report/figures.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
+#include "explorer/report/sweep_results.h"
 #include "explorer/report/token_report.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
