@@ -130,11 +130,11 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
   for (const Stream& stream : streams) {
     positions += static_cast<double>(stream.tokens.size());
   }
-  const double share = std::min(1.0, kMostPositions / positions);
+  const double at_once = std::min(1.0, kMostPositions / positions);
   options.memory = std::min(
       options.memory,
-      static_cast<size_t>(
-          share * LockstepBytes(run.weights.config, streams, options.logits)));
+      static_cast<size_t>(at_once * LockstepBytes(run.weights.config, streams,
+                                                  options.logits)));
   const std::string what =
       share.count == share.total
           ? absl::StrCat(missing.size(), " runs")
