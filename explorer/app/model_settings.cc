@@ -123,6 +123,7 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   SweepOptions& sweep = model.sweep;
   sweep.metric = settings.metric;
   sweep.timing_seconds = settings.timing_seconds;
+  sweep.timed = settings.timing && settings.shard.count == 0;
   sweep.greedy = settings.greedy;
   const absl::Status read = ReadTokens(settings, checkpoint, tokenizer, model);
   if (!read.ok()) return read;

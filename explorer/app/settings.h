@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "explorer/app/shard_flag.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/windows.h"
 #include "explorer/report/report_files.h"
@@ -21,9 +23,10 @@ enum class Mode {
   kDiagnose,
   kDumpTrace,
   kTune,
-  kCompare
+  kCompare,
+  kMerge
 };
-inline constexpr size_t kNumModes = 8;
+inline constexpr size_t kNumModes = 9;
 
 // --fail-on: of which diagnosis the exit code is that of a failed gate.
 enum class FailOn { kNothing, kImplementation, kUnexplained };
@@ -36,12 +39,13 @@ constexpr unsigned ModeBit(Mode mode) {
 // caller's.
 struct Settings {
   Mode mode = Mode::kSweep;
-  unsigned chosen = 0;    // bits of the modes whose flags are given
-  std::string plan;       // or empty
-  std::string plan_file;  // a path, or empty
-  std::string against;    // a plan's text
+  unsigned chosen = 0;  // bits of the modes whose flags are given
+  std::string plan;     // or empty
+  std::string against;  // a plan's text
   std::string model;
+  std::string model_file;             // a path, or empty
   std::string axes;                   // read with the model
+  std::string plan_file;              // a path, or empty
   std::string layers, token, tokens;  // the same, or empty for their defaults
   bool has_tokens = false;            // whether --tokens or --token is given
   std::string prompt, prompt_file;    // a text, a path, or empty
@@ -55,12 +59,15 @@ struct Settings {
   std::string out;         // or empty
   std::string store;       // the same
   bool force = false;      // measures what the store has, too
+  ShardFlag shard;
+  std::vector<std::string> merge;  // paths
   size_t generate_count = 0;
   bool retune = false;
   uint64_t seed = 0;
   size_t threads = 0;
   double timing_seconds = 0;
-  size_t memory = 0;  // bytes
+  bool timing = true;  // or errors are all that is measured
+  size_t memory = 0;   // bytes
   const RankMetric* metric = nullptr;
   Budget budget;  // of a repair
   // --on: what --attribute runs; empty for the prompt if it is a text.

@@ -9,6 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "explorer/report/google_benchmark.h"
+#include "explorer/report/model_explorer.h"
 #include "explorer/report/report_page.h"
 #include "explorer/results/facts.h"
 #include "explorer/results/results_csv.h"
@@ -64,10 +66,14 @@ void WritePrintedReport(const Report& report, OutputFormat format,
       return WriteFactsJsonl(report.results, sink);
     case OutputFormat::kSql:
       return WriteFactsSql(report.results, sink);
+    case OutputFormat::kModelExplorer:
+      return sink(ModelExplorerGraphs(report.results));
+    case OutputFormat::kGoogleBenchmark:
+      return sink(GoogleBenchmarkJson(report.results));
   }
 }
 
-std::vector<ReportFile> ReportFiles(const Report& report) {
+std::vector<ReportFile> ReportFiles(const Report& report, OutputFormat format) {
   const Results& results = report.results;
   std::vector<ReportFile> files = {
       {"report.md", [&report](TextSink sink) { sink(report.text); }},
@@ -82,6 +88,19 @@ std::vector<ReportFile> ReportFiles(const Report& report) {
     files.push_back({table.name + ".csv", [&results, &table](TextSink sink) {
                        WriteResultsCsv(results.tables[0], table, sink);
                      }});
+  }
+  const auto add = [&files](std::string name, std::string text) {
+    files.push_back({std::move(name),
+                     [text = std::move(text)](TextSink sink) { sink(text); }});
+  };
+  if (format == OutputFormat::kModelExplorer) {
+    add("model_explorer.json", ModelExplorerGraphs(results));
+    for (NodeData& data : ModelExplorerNodeData(results)) {
+      add(absl::StrCat("model_explorer_", data.figure, ".json"),
+          std::move(data.json));
+    }
+  } else if (format == OutputFormat::kGoogleBenchmark) {
+    add("google_benchmark.json", GoogleBenchmarkJson(results));
   }
   return files;
 }

@@ -18,9 +18,17 @@ struct Report {
 };
 
 // How -o has it printed.
-enum class OutputFormat { kMarkdown, kJson, kCsv, kJsonl, kSql };
+enum class OutputFormat {
+  kMarkdown,
+  kJson,
+  kCsv,
+  kJsonl,
+  kSql,
+  kModelExplorer,   // of a model's ops or layers
+  kGoogleBenchmark  // of times
+};
 
-// Writes the text, results.json, or the facts.
+// Writes the text, results.json, the facts, or what another program reads.
 void WritePrintedReport(const Report& report, OutputFormat format,
                         TextSink sink);
 
@@ -31,8 +39,10 @@ struct ReportFile {
 
 // The files of a report, which outlives them: report.md, report.html (not of a
 // comparison), results.json and a CSV file for each table that has rows,
-// "plans.csv".
-std::vector<ReportFile> ReportFiles(const Report& report);
+// "plans.csv". Of a format for another program also its: google_benchmark.json,
+// or model_explorer.json and model_explorer_FIGURE.json of node data.
+std::vector<ReportFile> ReportFiles(
+    const Report& report, OutputFormat format = OutputFormat::kMarkdown);
 
 // Writes all of them to the folder, or if one cannot be written none: what was
 // there before stays. They take their places one after the other once all are

@@ -71,8 +71,14 @@ absl::Status CheckMeta(const std::string& folder) {
   return absl::OkStatus();
 }
 
-// Paths of what is called *.jsonl, in the order of their names.
+using TakeRecord = absl::FunctionRef<void(Record, const LinePlace&)>;
+
+}  // namespace
+
 absl::StatusOr<std::vector<std::string>> ShardsOf(const std::string& folder) {
+  const absl::Status meta = CheckMeta(folder);
+  if (!meta.ok()) return meta;
+  // What is called *.jsonl.
   std::vector<std::string> paths;
   std::error_code error;
   std::filesystem::directory_iterator it(ShardFolder(folder), error), end;
@@ -90,21 +96,15 @@ absl::StatusOr<std::vector<std::string>> ShardsOf(const std::string& folder) {
   return paths;
 }
 
-using TakeRecord = absl::FunctionRef<void(Record, const LinePlace&)>;
-
-void ReadShard(const std::string& path, TakeRecord take,
-               std::vector<std::string>& skipped) {
+std::string ForEachRecordOfShard(const std::string& path, TakeRecord take) {
   std::error_code error;
   // A process may have ended before its first line.
   if (std::filesystem::is_regular_file(path, error) &&
       std::filesystem::file_size(path, error) == 0) {
-    return;
+    return "";
   }
   const auto file = MappedFile::Open(path);
-  if (!file.ok()) {
-    skipped.push_back(std::string(file.status().message()));
-    return;
-  }
+  if (!file.ok()) return std::string(file.status().message());
   // What was read leaves the memory again, so much at a time.
   constexpr size_t kHeldBytes = size_t{4} << 20;
   const absl::Span<const uint8_t> bytes = (*file)->bytes();
@@ -134,19 +134,18 @@ void ReadShard(const std::string& path, TakeRecord take,
     }
   }
   if (faults > 1) absl::StrAppend(&first, ", and ", faults - 1, " more lines");
-  if (faults > 0) skipped.push_back(absl::StrCat(path, ": ", first));
+  return faults > 0 ? absl::StrCat(path, ": ", first) : "";
 }
-
-}  // namespace
 
 absl::StatusOr<std::vector<std::string>> ForEachRecord(
     const std::string& folder, TakeRecord take) {
-  const absl::Status meta = CheckMeta(folder);
-  if (!meta.ok()) return meta;
   const auto paths = ShardsOf(folder);
   if (!paths.ok()) return paths.status();
   std::vector<std::string> skipped;
-  for (const std::string& path : *paths) ReadShard(path, take, skipped);
+  for (const std::string& path : *paths) {
+    std::string what = ForEachRecordOfShard(path, take);
+    if (!what.empty()) skipped.push_back(std::move(what));
+  }
   return skipped;
 }
 

@@ -52,6 +52,16 @@ absl::StatusOr<std::vector<std::string>> ForEachRecord(
     const std::string& folder,
     absl::FunctionRef<void(Record, const LinePlace&)> take);
 
+// Paths of the store's shards, in the order of their names. Errors as
+// ReadStore's.
+absl::StatusOr<std::vector<std::string>> ShardsOf(const std::string& folder);
+
+// Of one shard, or of a file into which several were put. What was skipped of
+// it, or empty.
+std::string ForEachRecordOfShard(
+    const std::string& path,
+    absl::FunctionRef<void(Record, const LinePlace&)> take);
+
 // Makes the folder a store, unless it is one. Errors as ReadStore's; also where
 // no file can be made in it.
 absl::Status MakeStore(const std::string& folder, absl::string_view created_by);

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "explorer/error/archive.h"
 #include "explorer/error/kept.h"
+#include "explorer/store/difference.h"
 #include "explorer/store/json_archive.h"
 #include "explorer/store/libm.h"
 #include "explorer/store/record.h"
@@ -22,35 +23,13 @@
 #include "kernels/strategy/numerics_version.h"
 #include "model/architecture/plan.h"
 #include "model/files/content_hash.h"
-#include "model/files/strict_json.h"
-#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 namespace {
 
-using Json = nlohmann::json;
-
 // Of the host, what times depend on.
 constexpr const char* kFactsOfTimes[] = {"cpu", "target", "threads", "tuning",
                                          "build"};
-
-// The first figure that differs, as "layers/3/error/rmse: 1 and 2".
-std::string DifferenceOf(const Record& a, const Record& b) {
-  const auto json_a = ParseJsonObject(a.result, "it");
-  const auto json_b = ParseJsonObject(b.result, "it");
-  if (!json_a.ok() || !json_b.ok()) return "one is no result";
-  const Json of_a = json_a->flatten(), of_b = json_b->flatten();
-  for (const auto& [path, value] : of_a.items()) {
-    const auto other = of_b.find(path);
-    if (other == of_b.end())
-      return absl::StrCat(path.substr(1), " in one alone");
-    if (*other != value) {
-      return absl::StrCat(path.substr(1), ": ", value.dump(), " and ",
-                          other->dump());
-    }
-  }
-  return "one has figures that the other has not";
-}
 
 std::string DigestOf(const Record& record) {
   return ContentHash(record.result);
@@ -90,6 +69,12 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& folder,
   return store;
 }
 
+void Store::BeginModel(const std::string& model) {
+  host_["model"] = model;
+  found_.clear();
+  num_kept_ = 0;
+}
+
 std::map<std::string, std::string> Store::InputOf(
     const Subject& subject) const {
   std::map<std::string, std::string> input = {
@@ -127,7 +112,7 @@ void Store::Compare(const Record& record, const Known& known) {
   options_.warn(absl::StrCat(
       "a strategy fixes the bits, but two measurements of ", record.kind, " ",
       record.key, ", plan ", record.Input("plan"), ", differ: ",
-      before.ok() ? absl::StrCat(DifferenceOf(*before, record), ", of ",
+      before.ok() ? absl::StrCat(DifferenceOf(*before, record).Text(), ", of ",
                                  WhereOf(*before), " and ", WhereOf(record))
                   : std::string(before.status().message())));
 }
