@@ -90,7 +90,7 @@ struct Compensated {
   static HWY_INLINE void Add(D, V x, V& s, V& c) {
     V err;
     s = TwoSum(s, x, err);
-    c = hn::Add(c, err);
+    c = AddBesideAdders(c, err);
   }
   template <class D, class V>
   static HWY_INLINE void EndBlock(D, V&, V&) {}
@@ -128,7 +128,7 @@ struct DotTwice : Compensated<LaneT> {
     V prod_err, sum_err;
     const V prod = TwoProduct(a, b, prod_err);
     s = TwoSum(s, prod, sum_err);
-    c = hn::Add(c, hn::Add(sum_err, prod_err));
+    c = AddBesideAdders(c, hn::Add(sum_err, prod_err));
   }
   template <class D, class V>
   static HWY_INLINE void AddSquare(D, V a, V& s, V& c) {
