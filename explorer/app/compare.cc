@@ -24,8 +24,8 @@
 #include "explorer/report/report_files.h"
 #include "explorer/results/results_reader.h"
 #include "explorer/store/shards.h"
-#include "model/files/mapped_file.h"
 #include "model/files/output_file.h"
+#include "model/files/text_file.h"
 
 namespace ulpscope {
 namespace {
@@ -127,11 +127,16 @@ absl::StatusOr<Pair> FindBoth(const std::string& base, const std::string& now) {
 }  // namespace
 
 int RunCompare(const Settings& settings) {
+  if (!settings.out.empty()) {
+    const absl::Status made = MakeFolder(settings.out);
+    if (!made.ok()) return Fail(made, kFailed);
+  }
   std::vector<GateLine> lines;
   if (!settings.gate.empty()) {
-    const auto file = MappedFile::Open(settings.gate);
-    if (!file.ok()) return Fail(file.status(), kFailed);
-    auto parsed = ParseGate((*file)->text(), settings.gate);
+    constexpr size_t kMostBytes = size_t{1} << 24;
+    const auto text = ReadTextFile(settings.gate, kMostBytes);
+    if (!text.ok()) return Fail(text.status(), kFailed);
+    auto parsed = ParseGate(*text, settings.gate);
     if (!parsed.ok()) return Fail(parsed.status(), kBadUsage);
     lines = *std::move(parsed);
   }

@@ -7,6 +7,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -16,6 +17,24 @@
 #include "explorer/results/text_sink.h"
 
 namespace ulpscope {
+namespace {
+
+// Names in it may be a file's, whose control characters a terminal would obey.
+std::string Printable(absl::string_view text) {
+  std::string printable;
+  for (const char c : text) {
+    const bool obeyed = absl::ascii_iscntrl(static_cast<unsigned char>(c)) &&
+                        c != '\n' && c != '\t';
+    if (obeyed) {
+      absl::StrAppend(&printable, "\\x", absl::Hex(c, absl::kZeroPad2));
+    } else {
+      printable.push_back(c);
+    }
+  }
+  return printable;
+}
+
+}  // namespace
 
 namespace {
 
@@ -32,12 +51,12 @@ int PrintAll(absl::FunctionRef<void(TextSink)> write) {
 }  // namespace
 
 int Fail(const absl::Status& status, ExitCode code) {
-  absl::FPrintF(stderr, "explorer: %s\n", status.message());
+  absl::FPrintF(stderr, "explorer: %s\n", Printable(status.message()));
   return code;
 }
 
 void Warn(absl::string_view text) {
-  absl::FPrintF(stderr, "explorer: warning: %s\n", text);
+  absl::FPrintF(stderr, "explorer: warning: %s\n", Printable(text));
 }
 
 int Print(absl::string_view text) {

@@ -19,6 +19,7 @@
 #include "explorer/app/console.h"
 #include "explorer/app/flag_values.h"
 #include "explorer/app/model_settings.h"
+#include "explorer/app/output_paths.h"
 #include "explorer/app/settings.h"
 #include "explorer/app/shard_flag.h"
 #include "explorer/sweep/shard.h"
@@ -144,6 +145,8 @@ int OpenModels(const Settings& settings, std::vector<OpenedModel>& models) {
   auto of_models = SettingsOfModels(settings);
   if (!of_models.ok()) return Fail(of_models.status(), kBadUsage);
   for (Settings& of_model : *of_models) {
+    const absl::Status outputs = CheckOutputPaths(of_model);
+    if (!outputs.ok()) return Fail(outputs, kBadUsage);
     auto checkpoint = OpenCheckpoint(of_model.model);
     if (!checkpoint.ok()) return Fail(checkpoint.status(), kFailed);
     auto tokenizer = Tokenizer::Load(of_model.model);

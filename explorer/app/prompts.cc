@@ -19,8 +19,8 @@
 #include "explorer/error/windows.h"
 #include "model/architecture/config.h"
 #include "model/checkpoint/checkpoint.h"
-#include "model/files/mapped_file.h"
 #include "model/files/strict_json.h"
+#include "model/files/text_file.h"
 #include "model/tokenizer/chat.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -165,13 +165,13 @@ class Reader {
 };
 
 absl::StatusOr<Prompts> FromFile(const std::string& path, Reader& reader) {
+  constexpr size_t kMostBytes = size_t{1} << 30;
   const std::string where = absl::StrCat("--prompt_file=", path);
-  const auto file = MappedFile::Open(path);
-  if (!file.ok()) return In("--prompt_file", file.status());
-  const absl::Status status =
-      absl::EndsWith(path, ".jsonl")
-          ? reader.Lines(where, (*file)->text())
-          : reader.Text(where, "prompt", (*file)->text());
+  const auto text = ReadTextFile(path, kMostBytes);
+  if (!text.ok()) return In("--prompt_file", text.status());
+  const absl::Status status = absl::EndsWith(path, ".jsonl")
+                                  ? reader.Lines(where, *text)
+                                  : reader.Text(where, "prompt", *text);
   if (!status.ok()) return status;
   return reader.Take(path);
 }

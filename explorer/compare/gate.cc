@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -94,6 +95,13 @@ absl::StatusOr<GateLine> ParseLine(absl::string_view text, size_t number,
         "' (a line is SELECTOR METRIC OP LIMIT, such as: plan=f32 rel_l2 <= "
         "1.02 x base)"));
   };
+  for (const char c : text) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c)) && c != '\t') {
+      return absl::InvalidArgumentError(absl::StrCat(
+          file, ":", number, ": expected text, found a control character in '",
+          absl::CHexEscape(text), "'"));
+    }
+  }
   const std::vector<std::string> words =
       absl::StrSplit(text, absl::ByAnyChar(" \t"), absl::SkipEmpty());
   size_t w = 0;

@@ -8,6 +8,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "explorer/results/results_csv.h"
+#include "model/files/strict_json.h"
+#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 namespace {
@@ -15,8 +17,10 @@ namespace {
 // Text for an attribute or an element. XML has no way to write most control
 // characters.
 std::string Escaped(absl::string_view text) {
+  // What is not UTF-8, as a line of a gate's file may be, is replaced.
+  const auto valid = nlohmann::json::parse(JsonString(text)).get<std::string>();
   std::string out;
-  for (const char c : text) {
+  for (const char c : valid) {
     switch (c) {
       case '&':
         out += "&amp;";

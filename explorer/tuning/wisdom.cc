@@ -24,6 +24,7 @@
 #include "kernels/ops/tuning.h"
 #include "kernels/strategy/strategy.h"
 #include "model/files/strict_json.h"
+#include "model/files/tensor.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
@@ -78,7 +79,8 @@ bool ParseStoredType(absl::string_view name, StoredType& type) {
 
 absl::Status ParseKernel(const std::string& text, Tunings::Key& key) {
   const auto bad = [&text](absl::string_view what) {
-    return absl::DataLossError(absl::StrCat("kernel '", text, "': ", what));
+    return absl::DataLossError(
+        absl::StrCat("kernel ", NameText(text), ": ", what));
   };
   const std::vector<absl::string_view> parts = absl::StrSplit(text, '/');
   if (parts.size() != 4) {
@@ -143,9 +145,9 @@ absl::Status ParseTunings(const Json& json, Tunings& tunings) {
                                    tuning.*parameter.field);
     }
     if (!good) {
-      return absl::DataLossError(
-          absl::StrCat("kernel '", name, "': expected each parameter of this ",
-                       "version, from 0 to ", kMostOfParameter));
+      return absl::DataLossError(absl::StrCat(
+          "kernel ", NameText(name), ": expected each parameter of this ",
+          "version, from 0 to ", kMostOfParameter));
     }
     tunings.Set(key, tuning);
   }

@@ -131,6 +131,16 @@ class GgufSource : public TensorSource {
                                             : std::move(tensor);
   }
 
+  absl::Status CheckUnchanged() const override {
+    absl::Status status = gguf_.file().CheckUnchanged();
+    std::set<const MappedFile*> files;
+    for (const auto& [name, tensor] : gguf_.tensors()) {
+      files.insert(tensor.file.get());
+    }
+    for (const MappedFile* file : files) status.Update(file->CheckUnchanged());
+    return status;
+  }
+
   std::vector<std::string> Unused() const override {
     std::vector<std::string> names;
     for (const auto& [name, tensor] : gguf_.tensors()) {

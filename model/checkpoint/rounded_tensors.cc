@@ -113,6 +113,10 @@ class Rounded : public TensorSource {
                   std::move(buffer),        nullptr};
   }
 
+  absl::Status CheckUnchanged() const override {
+    return source_.CheckUnchanged();
+  }
+
  private:
   // Whether the tensor is used as it is stored.
   bool Keeps(const Tensor& tensor) const {

@@ -171,6 +171,14 @@ class SafetensorsSource : public TensorSource {
                            stored.file->Hold(bytes));
   }
 
+  absl::Status CheckUnchanged() const override {
+    std::set<const MappedFile*> files;
+    for (const auto& [name, entry] : tensors_) files.insert(entry.file.get());
+    absl::Status status;
+    for (const MappedFile* file : files) status.Update(file->CheckUnchanged());
+    return status;
+  }
+
   std::vector<std::string> Unused() const override {
     std::vector<std::string> names;
     for (const auto& [name, entry] : tensors_) {

@@ -217,6 +217,8 @@ absl::StatusOr<Weights> LoadWeights(
   VisitTensors(config, loader, weights);
   weights.fingerprint = loader.fingerprint();
   if (!loader.status().ok()) return loader.status();
+  const absl::Status unchanged = checkpoint.tensors->CheckUnchanged();
+  if (!unchanged.ok()) return unchanged;
   progress(counter.bytes(), counter.bytes());
   return weights;
 }

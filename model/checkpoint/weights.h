@@ -63,6 +63,7 @@ struct LoadOptions {
 // Loads and repacks tensor by tensor: beside the result, memory holds at most
 // one tensor. `progress` is called with how many bytes of the tensors, as they
 // are stored, are done, and their total; with both equal once, when all are.
+// It is an error too if another process wrote to a file meanwhile.
 absl::StatusOr<Weights> LoadWeights(
     const Checkpoint& checkpoint, Parallel& parallel,
     absl::FunctionRef<void(size_t, size_t)> progress,

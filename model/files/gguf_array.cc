@@ -54,9 +54,12 @@ std::optional<std::vector<absl::string_view>> GgufStrings(
   strings.reserve(array.count);
   size_t at = 0;
   for (uint64_t i = 0; i < array.count; ++i) {
+    // They fitted when the file was opened; somebody may have written to it.
     uint64_t size = 0;
+    if (array.bytes.size() - at < sizeof(size)) return std::nullopt;
     std::memcpy(&size, array.bytes.data() + at, sizeof(size));
     at += sizeof(size);
+    if (array.bytes.size() - at < size) return std::nullopt;
     strings.emplace_back(reinterpret_cast<const char*>(array.bytes.data()) + at,
                          size);
     at += size;

@@ -40,7 +40,7 @@ struct GgufArray {
 
 // The elements of an array of strings, within the file's mapping; those of an
 // array of integers of at most 32 bits, or of 64 that fit. Nothing of an array
-// of other elements.
+// of other elements, or of one that another process has made too long.
 std::optional<std::vector<absl::string_view>> GgufStrings(
     const GgufArray& array);
 std::optional<std::vector<int64_t>> GgufIntegers(const GgufArray& array);

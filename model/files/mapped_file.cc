@@ -119,6 +119,11 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(
   const std::string name(path);
   // Non-blocking, or opening a FIFO would wait for its writer.
   const int descriptor = open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  // Else both would be "not found", and what may be missing be taken for that.
+  if (descriptor < 0 && (errno == ENXIO || errno == ENODEV)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": expected a regular file, found a socket or a device"));
+  }
   if (descriptor < 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
   }
@@ -145,11 +150,36 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(
     return absl::ErrnoToStatus(error, absl::StrCat(path, ": cannot map"));
   }
   return std::shared_ptr<const MappedFile>(new MappedFile(
-      path, absl::MakeConstSpan(static_cast<const uint8_t*>(data), size)));
+      path, absl::MakeConstSpan(static_cast<const uint8_t*>(data), size),
+      StateOf(info)));
 }
 
-MappedFile::MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes)
-    : path_(path), bytes_(bytes), place_(TakePlace(bytes, path_.c_str())) {}
+MappedFile::State MappedFile::StateOf(const struct stat& info) {
+  return {info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
+          info.st_mtim.tv_nsec};
+}
+
+MappedFile::MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes,
+                       const State& state)
+    : path_(path),
+      state_(state),
+      bytes_(bytes),
+      place_(TakePlace(bytes, path_.c_str())) {}
+
+absl::Status MappedFile::CheckUnchanged() const {
+  struct stat info = {};
+  if (stat(path_.c_str(), &info) != 0) return absl::OkStatus();  // it is gone
+  const State now = StateOf(info);
+  const bool is_other =
+      now.device != state_.device || now.inode != state_.inode;
+  if (is_other || (now.size == state_.size && now.seconds == state_.seconds &&
+                   now.nanoseconds == state_.nanoseconds)) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(path_, ": another process wrote to it while it was read (",
+                   state_.size, " bytes before, ", now.size, " after)"));
+}
 
 MappedFile::~MappedFile() {
   place_->begin = nullptr;

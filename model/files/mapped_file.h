@@ -1,11 +1,14 @@
 #ifndef MODEL_FILES_MAPPED_FILE_H_
 #define MODEL_FILES_MAPPED_FILE_H_
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -37,15 +40,30 @@ class MappedFile : public std::enable_shared_from_this<MappedFile> {
     return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
   }
 
+  // FailedPrecondition, naming the path, if the file was written to or
+  // shortened since it was opened: what was read of it may be of neither state.
+  // Not if another one has taken its place, as programs that save files do;
+  // this is the one before then.
+  absl::Status CheckUnchanged() const;
+
   // Keeps the mapping alive; when the last copy goes, the whole pages within
   // the range leave this process's memory (they stay in the page cache), so
   // that reading tensors one after the other does not add up.
   std::shared_ptr<const void> Hold(absl::Span<const uint8_t> range) const;
 
  private:
-  MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes);
+  // What tells a file, and whether it was written to.
+  struct State {
+    uint64_t device = 0, inode = 0;
+    int64_t size = 0, seconds = 0, nanoseconds = 0;
+  };
+  static State StateOf(const struct stat& info);
+
+  MappedFile(absl::string_view path, absl::Span<const uint8_t> bytes,
+             const State& state);
 
   std::string path_;
+  const State state_;  // when it was opened
   absl::Span<const uint8_t> bytes_;
   MappedPlace* const place_;  // where the handler finds it
 };

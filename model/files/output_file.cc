@@ -161,6 +161,11 @@ absl::StatusOr<OutputFile> OutputFile::Create(absl::string_view path) {
   if (std::filesystem::is_symlink(file, error)) {
     const auto behind = std::filesystem::canonical(file, error);
     if (!error) file = behind.string();
+    // A circle of links is no name for a file; one to nothing is replaced.
+    if (error && error != std::errc::no_such_file_or_directory) {
+      return absl::ErrnoToStatus(error.value(),
+                                 absl::StrCat(path, ": cannot replace"));
+    }
   }
   struct stat info = {};
   const bool exists = stat(file.c_str(), &info) == 0;

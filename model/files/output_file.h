@@ -61,7 +61,9 @@ class Output {
 class OutputFile : public Output {
  public:
   // Takes the place of a regular file, whose permissions it keeps, or of none;
-  // where the path is a link, of the file behind it.
+  // where the path is a link, of the file behind it. Other names of that file
+  // (hard links) keep what it had. Anything else, such as a FIFO or a device,
+  // is an error.
   static absl::StatusOr<OutputFile> Create(absl::string_view path);
 
   // At an offset in bytes; what is never written is zero.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -71,6 +72,10 @@ class TensorSource {
   // a dtype that cannot be computed with is an error naming file and tensor.
   virtual absl::StatusOr<Tensor> Load(absl::string_view name,
                                       absl::Span<const int64_t> shape) = 0;
+
+  // FailedPrecondition, naming the file, if another process wrote to one since
+  // it was opened: what was loaded is then of no use.
+  virtual absl::Status CheckUnchanged() const { return absl::OkStatus(); }
 
   // Names that the file has and that were never loaded, sorted: what the
   // hyperparameters do not ask for. None where that is not known.

@@ -24,9 +24,10 @@ namespace {
 using Json = nlohmann::json;
 using MappedText = std::shared_ptr<const MappedFile>;
 
+// Links that lead nowhere are there too, and an error when they are opened.
 bool Exists(const std::string& path) {
   struct stat info;
-  return stat(path.c_str(), &info) == 0;
+  return lstat(path.c_str(), &info) == 0;
 }
 
 absl::StatusOr<MappedText> OpenText(const std::string& path) {

@@ -30,13 +30,12 @@ absl::StatusOr<std::string> ReadString(absl::string_view text, size_t& at) {
       value.push_back(text[at++]);
       continue;
     }
-    const char escape = at + 1 < text.size() ? text[at + 1] : '\0';
+    if (at + 1 == text.size()) return Invalid("a string without end");
     constexpr absl::string_view kEscapes = "ntr\\'\"";
     constexpr absl::string_view kMeanings = "\n\t\r\\'\"";
-    const size_t found = kEscapes.find(escape);
+    const size_t found = kEscapes.find(text[at + 1]);
     if (found == absl::string_view::npos) {
-      return Unknown(
-          absl::StrCat("an escape \\", absl::string_view(&escape, 1)));
+      return Unknown(absl::StrCat("an escape ", NameText(text.substr(at, 2))));
     }
     value.push_back(kMeanings[found]);
     at += 2;

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,8 +17,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "model/architecture/op.h"
-#include "model/files/mapped_file.h"
 #include "model/files/tensor.h"
+#include "model/files/text_file.h"
 #include "model/trace/built_in_mappings.h"
 #include "model/trace/trace_names.h"
 
@@ -184,16 +183,9 @@ absl::StatusOr<NameMapping> NameMapping::Load(absl::string_view path) {
   if (const absl::string_view rules = BuiltInMapping(path); !rules.empty()) {
     return Parse(rules, path);
   }
-  const absl::StatusOr<std::shared_ptr<const MappedFile>> file =
-      MappedFile::Open(path);
-  if (!file.ok()) return file.status();
-  const absl::string_view text = (*file)->text();
-  if (text.size() > kMaxFileSize) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": expected a mapping of at most ", kMaxFileSize,
-                     " bytes, found ", text.size()));
-  }
-  return Parse(text, path);
+  const absl::StatusOr<std::string> text = ReadTextFile(path, kMaxFileSize);
+  if (!text.ok()) return text.status();
+  return Parse(*text, path);
 }
 
 std::optional<NameRule> NameMapping::Apply(absl::string_view name) const {

@@ -171,6 +171,12 @@ TEST(ExplorerCompareTest, AnotherModelIsNotComparable) {
       Explorer(absl::StrCat("--compare='", base, "' --with='", other, "'"))
           .exit_code,
       4);
+  const std::string report = absl::StrCat(TestFolder(), "/new/report");
+  EXPECT_EQ(Explorer(absl::StrCat("--compare='", base, "' --with='", base,
+                                  "' --out='", report, "'"))
+                .exit_code,
+            0);
+  EXPECT_THAT(Read(report + "/report.md"), StartsWith("# Comparison"));
   EXPECT_EQ(Gated("", base, "plan=f32 rel_l2 <= base\n").exit_code, 4);
   EXPECT_EQ(Gated("", base, "plan=other rel_l2 <= 1\n").exit_code, 4);
   EXPECT_EQ(Gated("", base, "plan=f32 final_rel_l2 <= 1\n").exit_code, 0);

@@ -100,6 +100,12 @@ TEST(ParseGateTest, NamesTheLineAtFault) {
                 StatusIs(absl::StatusCode::kInvalidArgument,
                          AllOf(HasSubstr("gate:2: "), HasSubstr(line))));
   }
+  // A terminal would obey it.
+  const auto escape = ParseGate("plan=f32\x1b[2J rel_l2 <= 1", "gate");
+  EXPECT_THAT(escape,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("gate:1: "), HasSubstr("\\x1b"))));
+  EXPECT_THAT(escape.status().message(), testing::Not(HasSubstr("\x1b")));
   EXPECT_THAT(ParseGate("# only\n", "gate"),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }

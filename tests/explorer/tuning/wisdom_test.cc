@@ -137,6 +137,12 @@ TEST(WisdomTest, SillyValuesAreRefusedEvenWithTheirChecksum) {
                 StatusIs(absl::StatusCode::kDataLoss, HasSubstr("w: ")))
         << edit.from << " -> " << edit.to;
   }
+  // A terminal would obey what JSON's escapes may hold.
+  std::string text = good;
+  text.replace(text.find("f32/F64"), 7, "\\u001b[2J");
+  const auto read = Wisdom::Parse(WithChecksum(text), "w");
+  EXPECT_THAT(read.status().message(), HasSubstr("\\x1b[2J"));
+  EXPECT_THAT(read.status().message(), testing::Not(HasSubstr("\x1b")));
 }
 
 TEST(WisdomTest, DeepAndLargeFilesAreRefused) {

@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -76,6 +79,26 @@ TEST(MappedFileDeathTest, OtherFaultsGoToTheHandlerBefore) {
   EXPECT_EXIT(run(), ExitedWithCode(4), "");
 }
 
+TEST(MappedFileTest, SaysThatItWasWrittenTo) {
+  const auto file = MappedFile::Open(WriteTestFile("file", "abc"));
+  ASSERT_TRUE(file.ok());
+  const std::string& path = (*file)->path();
+  EXPECT_EQ((*file)->CheckUnchanged(), absl::OkStatus());
+  // Another file in its place does not change what is mapped.
+  const std::string other = WriteTestFile("other", "defg");
+  ASSERT_EQ(rename(other.c_str(), path.c_str()), 0);
+  EXPECT_EQ((*file)->CheckUnchanged(), absl::OkStatus());
+  EXPECT_EQ((*file)->text(), "abc");
+  const auto again = MappedFile::Open(path);
+  ASSERT_TRUE(again.ok());
+  const timespec times[] = {{0, UTIME_OMIT}, {1, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+  EXPECT_THAT((*again)->CheckUnchanged(),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  ASSERT_EQ(remove(path.c_str()), 0);
+  EXPECT_EQ((*again)->CheckUnchanged(), absl::OkStatus());
+}
+
 TEST(MappedFileTest, RefusesWhatIsNoRegularFile) {
   EXPECT_THAT(MappedFile::Open(TestFolder()),
               StatusIs(absl::StatusCode::kInvalidArgument));
@@ -89,6 +112,19 @@ TEST(MappedFileTest, RefusesWhatIsNoRegularFile) {
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_THAT(MappedFile::Open(fifo),
               StatusIs(absl::StatusCode::kInvalidArgument));
+  // It is there, though the system's error is that of what is not.
+  const int of_socket = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::snprintf(address.sun_path, sizeof(address.sun_path),
+                "/tmp/mapped_file_test.%d", getpid());
+  ASSERT_EQ(
+      bind(of_socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+      0);
+  EXPECT_THAT(MappedFile::Open(address.sun_path),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  close(of_socket);
+  remove(address.sun_path);
 }
 
 }  // namespace

@@ -162,6 +162,23 @@ TEST_F(OutputFileTest, WritesTheFileBehindALink) {
   EXPECT_EQ(Files(), 2);
 }
 
+TEST_F(OutputFileTest, ACircleOfLinksIsRefused) {
+  const std::string link = absl::StrCat(folder_, "/link");
+  std::filesystem::create_symlink("link", link);
+  const absl::Status status = WriteFile(link, "x");
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(status.message(), HasSubstr(link));
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+}
+
+TEST_F(OutputFileTest, OtherNamesOfAFileKeepIt) {
+  const std::string link = absl::StrCat(folder_, "/hard_link");
+  std::filesystem::create_hard_link(path_, link);
+  ASSERT_THAT(WriteFile(link, "x"), IsOk());
+  EXPECT_EQ(Read(path_), "good");
+  EXPECT_EQ(Read(link), "x");
+}
+
 TEST_F(OutputFileTest, AFileThatGrowsTooLargeLeavesThePreviousOne) {
   const auto handler = signal(SIGXFSZ, SIG_IGN);
   struct rlimit before = {};

@@ -121,6 +121,8 @@ TEST(ChatTest, RefusesWhatItDoesNotKnow) {
       {absl::StrCat("{% set messages = messages[1:] %}", kPlain), "messages"},
       {absl::StrCat("{% macro m() %}{% endmacro %}", kPlain), "macro"},
       {absl::StrCat("x", kPlain), "before the user's text"},
+      // A terminal would obey it.
+      {absl::StrCat("{{ '\\\x1b[2J' }}", kPlain), "escape \"\\\\\\x1b\""},
       {absl::StrCat(kPlain, kPlain), "2 times"},
       {absl::StrCat(kPlain, "{% for x in tools %}x{% endfor %}"), "x in tools"},
       {"{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -138,6 +140,9 @@ TEST(ChatTest, RefusesWhatItDoesNotKnow) {
 }
 
 TEST(ChatTest, DamagedTemplatesAreErrors) {
+  EXPECT_THAT(ReadChatMl("<|im_start|><|im_end|>{{ 'a\\"),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+
   const std::string plain(kPlain);
   for (size_t size = 0; size < plain.size(); ++size) {
     const absl::StatusOr<ChatMl> chat = ReadChatMl(plain.substr(0, size));

@@ -1,0 +1,37 @@
+// A .npy file, and the same bytes as a .bin file.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/types/span.h"
+#include "model/files/npy.h"
+#include "model/trace/trace_files.h"
+#include "tests/fuzz/fuzz_target.h"
+#include "tests/fuzz/use_array.h"
+
+namespace ulpscope {
+namespace {
+
+void ReadFile(const std::string& path) {
+  const auto arrays = OpenTraceFiles(path);
+  if (!arrays.ok()) return RequireNames(arrays.status(), path);
+  Require(arrays->size() == 1, "a file of one array has several");
+  const auto array = (*arrays)[0].read(0);
+  // What cannot be opened is named; what is wrong in it has a name already.
+  if (array.ok()) UseArray(array);
+}
+
+}  // namespace
+}  // namespace ulpscope
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static auto& npy = *new ulpscope::InputFile("a.npy");
+  static auto& bin = *new ulpscope::InputFile("after_layer_1.bin");
+  ulpscope::UseArray(
+      ulpscope::ParseNpy(absl::MakeConstSpan(data, size), nullptr));
+  const absl::string_view text = ulpscope::TextOf(data, size);
+  ulpscope::ReadFile(npy.With(text));
+  ulpscope::ReadFile(bin.With(text));
+  return 0;
+}

@@ -1,0 +1,66 @@
+// A --prompt_file: of a prompt a line, and of a text.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "explorer/app/prompts.h"
+#include "explorer/app/settings.h"
+#include "explorer/error/windows.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/tokenizer/tokenizer.h"
+#include "tests/fuzz/fuzz_target.h"
+
+namespace ulpscope {
+namespace {
+
+struct Model {
+  Model() {
+    checkpoint.config.vocab_size = 700;
+    Require(tokenizer.ok(), tokenizer.status().ToString());
+  }
+
+  Checkpoint checkpoint;
+  absl::StatusOr<Tokenizer> tokenizer =
+      Tokenizer::Load("tests/testdata/tokenizer/qwen2");
+};
+
+void Read(const std::string& path, bool chat) {
+  static const auto& model = *new Model();
+  Settings settings;
+  settings.prompt_file = path;
+  settings.chat = chat;
+  const auto prompts =
+      ReadPrompts(settings, model.checkpoint, 0, model.tokenizer);
+  if (!prompts.ok()) return RequireNames(prompts.status(), path);
+  Require(!prompts->prompts.empty(), "no prompts");
+  size_t scored = 0, tokens = 0;
+  for (const Prompt& prompt : prompts->prompts) {
+    Require(!prompt.tokens.empty(), "a prompt of nothing");
+    for (const int32_t id : prompt.tokens) {
+      Require(id >= 0 && id < model.checkpoint.config.vocab_size,
+              "an id that the vocabulary has not");
+    }
+    tokens += prompt.tokens.size();
+  }
+  for (const Window& window : WindowsOf(prompts->prompts, {7, 3, 0})) {
+    Require(window.first_scored <= window.end_scored &&
+                window.end_scored <= window.tokens.size(),
+            "a window scores what it has not");
+    scored += window.end_scored - window.first_scored;
+  }
+  Require(scored <= tokens, "more positions are scored than there are");
+}
+
+}  // namespace
+}  // namespace ulpscope
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static auto& lines = *new ulpscope::InputFile("prompts.jsonl");
+  static auto& prompt = *new ulpscope::InputFile("prompt.txt");
+  const absl::string_view text = ulpscope::TextOf(data, size);
+  ulpscope::Read(lines.With(text), false);
+  ulpscope::Read(prompt.With(text), true);
+  return 0;
+}

@@ -1,0 +1,60 @@
+// A .safetensors file, as a trace of a small model.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "model/trace/reference_trace.h"
+#include "tests/fuzz/fuzz_target.h"
+#include "tests/fuzz/safetensors_mutator.h"
+#include "tests/model/trace/traced_model.h"
+
+namespace ulpscope {
+namespace {
+
+void RequireWhole(const TracedTensor& tensor, size_t positions) {
+  Require(tensor.rows.rows() > 0 &&
+              tensor.rows.rows() + tensor.first_position == positions,
+          "a tensor has rows of other positions");
+  const auto view = tensor.rows.view();
+  ReadBytes(view.data, view.rows * view.cols * sizeof(double));
+}
+
+void Load(const std::string& path, const std::string& mapping, bool with_tokens,
+          std::optional<size_t> row) {
+  static const ModelConfig& model = *new ModelConfig(TracedModel());
+  const auto trace = LoadReferenceTrace(
+      path, mapping, model,
+      with_tokens ? TracedTokens() : std::vector<int32_t>(), row);
+  if (!trace.ok()) {
+    return Require(!trace.status().message().empty(), "an error says nothing");
+  }
+  Require(!trace->empty() && !trace->tokens.empty(), "a trace of nothing");
+  for (const auto& [index, state] : trace->states) {
+    RequireWhole(state, trace->tokens.size());
+  }
+  for (const auto& [cell, output] : trace->outputs) {
+    RequireWhole(output, trace->tokens.size());
+  }
+}
+
+}  // namespace
+}  // namespace ulpscope
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static auto& file = *new ulpscope::InputFile("trace.safetensors");
+  const std::string& path = file.With(ulpscope::TextOf(data, size));
+  ulpscope::Load(path, "", true, std::nullopt);
+  ulpscope::Load(path, "", false, 1);
+  ulpscope::Load(path, "llama.cpp", true, std::nullopt);
+  return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
+                                          size_t max_size, unsigned int seed) {
+  ulpscope::Choice choice(seed);
+  if (choice.Below(8) == 0) return LLVMFuzzerMutate(data, size, max_size);
+  return ulpscope::PutBack(
+      ulpscope::MutateSafetensors(choice, ulpscope::TextOf(data, size)), data,
+      size, max_size);
+}
