@@ -30,10 +30,16 @@ BELOW = {
     "explorer/sweep": ["explorer/error"],
     "explorer/attribution": ["explorer/phenomena", "explorer/sweep"],
     "explorer/diagnosis": ["explorer/attribution"],
+    "explorer/recommend": ["explorer/attribution"],
     "explorer/tuning": ["kernels/tune", "explorer/error"],
     "explorer/results": ["model/files"],
     "explorer/compare": ["explorer/results", "kernels/measure"],
-    "explorer/report": ["explorer/compare", "explorer/diagnosis", "explorer/tuning"],
+    "explorer/report": [
+        "explorer/compare",
+        "explorer/diagnosis",
+        "explorer/recommend",
+        "explorer/tuning",
+    ],
     "explorer/store": ["explorer/error"],
     "explorer/app": ["explorer/report", "explorer/store", "model/tokenizer"],
 }

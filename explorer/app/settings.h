@@ -8,6 +8,7 @@
 
 #include "explorer/error/budget.h"
 #include "explorer/error/windows.h"
+#include "explorer/recommend/clock.h"
 #include "explorer/report/report_files.h"
 #include "explorer/sweep/ranking.h"
 
@@ -21,9 +22,10 @@ enum class Mode {
   kDiagnose,
   kDumpTrace,
   kTune,
+  kRecommend,
   kCompare
 };
-inline constexpr size_t kNumModes = 8;
+inline constexpr size_t kNumModes = 9;
 
 // --fail-on: of which diagnosis the exit code is that of a failed gate.
 enum class FailOn { kNothing, kImplementation, kUnexplained };
@@ -40,7 +42,8 @@ struct Settings {
   std::string plan;     // or empty
   std::string against;  // a plan's text
   std::string model;
-  std::string axes;                   // read with the model
+  // Read with the model; of --recommend empty for DefaultSearchAxes().
+  std::string axes;
   std::string layers, token, tokens;  // the same, or empty for their defaults
   bool has_tokens = false;            // whether --tokens or --token is given
   std::string prompt, prompt_file;    // a text, a path, or empty
@@ -60,7 +63,9 @@ struct Settings {
   double timing_seconds = 0;
   size_t memory = 0;  // bytes
   const RankMetric* metric = nullptr;
-  Budget budget;  // of a repair
+  Budget budget;  // of a repair or of a recommended plan
+  TimedPhase phase = TimedPhase::kDecode;  // of --recommend
+  std::string confirm_prompt;              // a text, or empty
   // --on: what --attribute runs; empty for the prompt if it is a text.
   std::string on;
   std::string reference, mapping;  // of --diagnose

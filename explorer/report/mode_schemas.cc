@@ -5,6 +5,7 @@
 #include "explorer/report/attribution_results.h"
 #include "explorer/report/compare_results.h"
 #include "explorer/report/diagnosis_results.h"
+#include "explorer/report/recommend_results.h"
 #include "explorer/report/sweep_results.h"
 #include "explorer/report/trace_pair_results.h"
 #include "explorer/report/tune_results.h"
@@ -23,6 +24,7 @@ const std::vector<Results>& ModeSchemas() {
         DiagnosisResults({}, "", {}),
         TracePairResults({}, {}),
         TuneResults({}, {}),
+        RecommendResults({}, {}, {}),
         ComparisonResults({}, nullptr, nullptr, {}, {})};
   }();
   return *schemas;

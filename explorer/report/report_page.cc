@@ -121,7 +121,7 @@ std::string ShrinkTo(size_t most_bytes, size_t bytes, Results& results) {
 
 bool HasPage(const Results& results) {
   return results.mode == "sweep" || results.mode == "attribute" ||
-         results.mode == "diagnose";
+         results.mode == "diagnose" || results.mode == "recommend";
 }
 
 std::string ReportPage(const Results& results, size_t most_bytes) {

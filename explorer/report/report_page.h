@@ -12,7 +12,8 @@ namespace ulpscope {
 // for more.
 inline constexpr size_t kMostPageBytes = size_t{8} << 20;
 
-// Whether there is a page of these: of a sweep, an attribution or a diagnosis.
+// Whether there is a page of these: of a sweep, an attribution, a diagnosis
+// or a recommendation.
 bool HasPage(const Results& results);
 
 // report.html: one file that needs nothing else, neither a network nor a

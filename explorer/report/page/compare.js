@@ -10,6 +10,8 @@ const JOINED_BY = {
               layer_ops: ["layer", "op"], op_shares: ["op"], effect: []},
   diagnose: {points: ["layer", "op", "name"], error_table: ["layer"],
              states: ["layer", "normed"], causes: ["id"], presets: ["name"]},
+  recommend: {plans: ["plan"], strategies: ["axis", "strategy"],
+              layers: ["plan", "tokens", "layer"], changes: ["name"]},
 };
 
 // What results.json may have in a column of a type.

@@ -7,6 +7,8 @@ const MODES = {
               state: attributionState, sections: attributionSections},
   diagnose: {title: c => `Why \`${c.reference.replace(/.*\//, "")}\` differs`,
              state: diagnosisState, sections: diagnosisSections},
+  recommend: {title: c => `The fastest plan within \`${c.budget}\``,
+              state: recommendState, sections: recommendSections},
 };
 
 const page = {
@@ -111,6 +113,10 @@ function askedText(c, mode) {
       return `Asked: why the trace \`${c.reference}\` of another program ` +
           `differs from \`${c.plan}\`, on ${tokens(c.tokens)}${
               c.tokens_are_traces ? " (the trace's own)" : ""}.`;
+    case "recommend":
+      return `Asked: which plan of \`${c.axes}\` is the fastest in ${
+          c.phase} that keeps \`${c.budget}\`, on ${tokens(c.prompt)} and, ` +
+          `to confirm it, on ${tokens(c.other_prompt)}.`;
   }
   return "";
 }
