@@ -25,9 +25,6 @@
 namespace ulpscope {
 namespace {
 
-// Below this part of the budget an error is as good as none.
-constexpr double kNegligible = 1e-3;
-
 // The axes' cells under these levels.
 Plan PlanOfLevels(absl::Span<const SearchAxis> axes,
                   const std::vector<size_t>& levels, size_t num_layers) {
@@ -168,7 +165,7 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
       weighed.push_back(
           {(ratio.ratio - 1) * f32_seconds,
            std::max(options.least_gain, spread) * f32_seconds,
-           std::max(*level.error, options.budget.limit * kNegligible)});
+           std::max(*level.error, options.budget.limit * options.negligible)});
     }
     std::vector<Strategy> kept;
     AxisCosts of_axis;

@@ -33,12 +33,12 @@ struct RecommendOptions {
   double timing_seconds = 60;
   double search_seconds = 120;  // no further errors are measured after that
   size_t decode_steps = 8;      // per round
-  // Errors of plans in which a strategy, or a time of less than this share of
-  // the plan's, is no better than another.
+  // What is as good: a time that differs by less than this share of the f32
+  // plan's, an error that is no less than `like_error` of the other, and errors
+  // below `negligible` of the limit.
   double least_gain = 0.01;
-  // A strategy is as accurate as another whose error is no less than this part
-  // of it.
   double like_error = 0.8;
+  double negligible = 1e-3;
 };
 
 // One strategy of an axis: what it costs in all of the axis' cells.

@@ -90,6 +90,7 @@ class RecommendTest : public testing::Test {
     options_.other_text = TextOf({97, 8, 120, 77, 250, 31, 9});
     options_.least_gain = 0;
     options_.like_error = 1;
+    options_.negligible = 0;
   }
 
   void SetAxes(absl::string_view text) {
