@@ -20,6 +20,7 @@
 #include "benchmarks/weights.h"
 #include "hwy/aligned_allocator.h"
 #include "hwy/base.h"
+#include "kernels/base/cpu.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
@@ -70,8 +71,10 @@ class MatMulCase {
         weights_.PanelCopies(dtype, Copies(dtype), parallel_);
     // An FMA of the peak is two FLOPs per instruction and lane, and so is a
     // product here, whatever number of instructions it takes.
-    const double share =
-        decode_ ? 1 : 1.0 / strategy.info().instructions_per_product;
+    const double share = decode_ ? 1
+                         : strategy.info().needs_bf16_dot
+                             ? 0
+                             : 1.0 / strategy.info().instructions_per_product;
     Add(absl::StrCat("ours ", strategy_name, ", ", DTypeName(dtype),
                      " weights"),
         dtype, share, strategy,
@@ -80,6 +83,12 @@ class MatMulCase {
           RunOurs(strategy, panels[copy]);
         });
     StayAwake(contenders_.back());
+  }
+
+  // The CPU's dot products of bf16, if it has any: how many FLOPs they do for
+  // one of an FMA differs between CPUs, so the peak is not their limit.
+  void AddBf16Hw() {
+    if (CpuHasBf16Dot()) AddOurs("bf16_hw", DType::kBF16);
   }
 
   // f32 with weights in such blocks, whose bytes are those of the panels.
@@ -276,6 +285,7 @@ void BenchmarkSgemm(benchmark::State& state, const MatMulShape& shape, size_t m,
   contest.AddOpenBlas();
   contest.AddOneDnnF32();
   contest.AddOneDnnBf16();
+  contest.AddBf16Hw();
   contest.AddFmaPeak();
   contest.Run(state);
 }
@@ -292,6 +302,7 @@ void BenchmarkDecode(benchmark::State& state, const MatMulShape& shape,
   for (const char* type : kBlockTypes) contest.AddBlocks(type);
   contest.AddOpenBlas();
   contest.AddOneDnnBf16();
+  contest.AddBf16Hw();
   contest.Run(state);
 }
 

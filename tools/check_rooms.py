@@ -34,14 +34,15 @@ BELOW = {
     "explorer/tuning": ["kernels/tune", "explorer/error"],
     "explorer/results": ["model/files"],
     "explorer/compare": ["explorer/results", "kernels/measure"],
+    "explorer/store": ["explorer/error"],
     "explorer/report": [
         "explorer/compare",
         "explorer/diagnosis",
         "explorer/recommend",
+        "explorer/store",
         "explorer/tuning",
     ],
-    "explorer/store": ["explorer/error"],
-    "explorer/app": ["explorer/report", "explorer/store", "model/tokenizer"],
+    "explorer/app": ["explorer/report", "model/tokenizer"],
 }
 LAYERS = ["kernels", "model", "explorer"]
 OUTSIDE = ["explorer/BUILD"]  # //explorer, the program's short name

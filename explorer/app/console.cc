@@ -37,7 +37,7 @@ int WriteReport(const std::string& folder, const Report& report,
                 OutputFormat format) {
   int written = kDone;
   if (!folder.empty()) {
-    const std::vector<ReportFile> files = ReportFiles(report);
+    const std::vector<ReportFile> files = ReportFiles(report, format);
     const absl::Status status = WriteReportFiles(folder, files);
     if (!status.ok()) {
       written = Fail(status, kFailed);

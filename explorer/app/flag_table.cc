@@ -3,19 +3,20 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/app/flag_values.h"
 #include "explorer/app/settings.h"
+#include "explorer/app/shard_flag.h"
 #include "explorer/error/budget.h"
 #include "explorer/recommend/clock.h"
 #include "explorer/report/report_files.h"
@@ -28,16 +29,6 @@ namespace ulpscope {
 namespace {
 
 using Text = absl::string_view;
-
-// `bazel run` starts the program elsewhere; paths are the caller's.
-std::string CallersPath(Text path) {
-  const char* folder = std::getenv("BUILD_WORKING_DIRECTORY");
-  if (folder == nullptr || path.empty() ||
-      absl::StartsWith(path, "synthetic:")) {
-    return std::string(path);
-  }
-  return (std::filesystem::path(folder) / std::string(path)).string();
-}
 
 template <std::string Settings::*field>
 bool ReadText(Text text, Settings& settings) {
@@ -120,14 +111,33 @@ constexpr unsigned kSweep = ModeBit(Mode::kSweep), kPlan = ModeBit(Mode::kPlan),
                    kDump = ModeBit(Mode::kDumpTrace),
                    kTune = ModeBit(Mode::kTune),
                    kRecommend = ModeBit(Mode::kRecommend),
-                   kCompare = ModeBit(Mode::kCompare);
+                   kCompare = ModeBit(Mode::kCompare),
+                   kMerge = ModeBit(Mode::kMerge);
 // Of a model, and those that write a report's files of it.
-constexpr unsigned kModels = kAll & ~kCompare;
+constexpr unsigned kModels = kAll & ~kCompare & ~kMerge;
 constexpr unsigned kReports =
     kSweep | kPlan | kAttribute | kDiagnose | kRecommend;
 constexpr unsigned kPrompts = kModels & ~kDiagnose;
 constexpr unsigned kWindows = kSweep | kPlan | kAttribute | kTune | kRecommend;
 constexpr char kBool[] = "true or false";
+
+// What -o takes, and the modes that have something for it.
+struct PrintedFormat {
+  Text name;
+  OutputFormat format;
+  unsigned modes;
+};
+constexpr unsigned kPrinting = kReports | kTune | kCompare | kMerge;
+constexpr PrintedFormat kFormats[] = {
+    {"md", OutputFormat::kMarkdown, kPrinting},
+    {"json", OutputFormat::kJson, kPrinting},
+    {"csv", OutputFormat::kCsv, kPrinting},
+    {"jsonl", OutputFormat::kJsonl, kPrinting},
+    {"sql", OutputFormat::kSql, kPrinting},
+    {"model-explorer", OutputFormat::kModelExplorer, kReports & ~kRecommend},
+    {"google-benchmark", OutputFormat::kGoogleBenchmark,
+     kSweep | kPlan | kTune},
+};
 
 constexpr Flag kFlags[] = {
     {"sweep", "false", kSweep, kBool, &ReadMode<Mode::kSweep>,
@@ -206,6 +216,20 @@ constexpr Flag kFlags[] = {
      "the run that --compare or --gate is about, named alike"},
     {"junit", "", kCompare, "a path", &ReadPath<&Settings::junit>,
      "a file for --gate's outcome as JUnit's XML"},
+    {"merge", "", kMerge, "a path",
+     [](Text text, Settings& s) {
+       if (text.empty()) {
+         s.merge.clear();
+       } else {
+         s.merge.push_back(CallersPath(text));
+       }
+       Choose(Mode::kMerge, !text.empty(), s);
+       return true;
+     },
+     "put every measurement of this store, or of this one file of a store's "
+     "shards, into --store, once; given again, of another one too. Exit code "
+     "3: what a strategy fixes has other bits in another record, and both are "
+     "kept"},
     {"fail_on", "nothing", kDiagnose, "nothing, implementation or unexplained",
      [](Text text, Settings& s) {
        constexpr Text kNames[] = {"nothing", "implementation", "unexplained"};
@@ -272,10 +296,22 @@ constexpr Flag kFlags[] = {
      "(default: ulpscope/wisdom.json in $XDG_CACHE_HOME or $HOME/.cache)"},
     {"model", "synthetic:seed", kModels, "a path", &ReadPath<&Settings::model>,
      "a Hugging Face folder, a .gguf file, or synthetic:NAME"},
+    {"model_file", "", kSweep | kPlan, "a path",
+     &ReadPath<&Settings::model_file>,
+     "a file with a --model a line, each of which is run, one after the other; "
+     "with --out, each into a folder of its own in there"},
+    {"shard", "", kSweep | kPlan, "I/N with I from 0 to N - 1, or auto/N",
+     [](Text text, Settings& s) { return ReadShardFlag(text, s.shard); },
+     "measure part I of N of the errors, of which each is in one part, into "
+     "--store, and print nothing; auto is the number that Slurm, Kubernetes, "
+     "an MPI or Flux has given this process, as docs/cluster.md lists"},
     {"axes", kDefaultAxes, kSweep | kAttribute | kTune | kRecommend, "axes",
      &ReadText<&Settings::axes>,
      "factors of the sweep: SELECTOR=STRATEGY,...;... Of --recommend what it "
      "chooses from (default: every group with the arithmetics of this CPU)"},
+    {"plan_file", "", kSweep, "a path", &ReadPath<&Settings::plan_file>,
+     "a file with a plan a line, which are swept in place of --axes; what "
+     "begins with # is a comment"},
     {"metric", "rmse", kSweep | kPlan | kAttribute, "", &ReadMetric,
      "what plans are ranked by"},
     {"token", "", kModels & ~kTune, "a token id", &ReadText<&Settings::token>,
@@ -345,6 +381,8 @@ constexpr Flag kFlags[] = {
      "gets a few rounds, and the rest for rounds of the model with the tunings "
      "and without, at least five; with --recommend, half is for what "
      "strategies cost and half for the finalists"},
+    {"timing", "true", kSweep | kPlan, kBool, &ReadSwitch<&Settings::timing>,
+     "time the plans; without, errors are all that is measured", true},
     {"memory", "50%", kReports,
      "bytes, such as 4096, 512M or 1.5G, or a share of the memory that this "
      "process may use, up to 100%",
@@ -356,7 +394,7 @@ constexpr Flag kFlags[] = {
      "memory that this process may use. With less the weights are read more "
      "often; a plan alone is measured whatever it takes. --diagnose also holds "
      "its copies of rounded weights to it"},
-    {"store", "", kReports, "a path", &ReadPath<&Settings::store>,
+    {"store", "", kReports | kMerge, "a path", &ReadPath<&Settings::store>,
      "folder that keeps every measurement when it is made: the same command "
      "again measures only what is missing, as after it was stopped or killed. "
      "Several processes and machines may use one at once"},
@@ -364,24 +402,44 @@ constexpr Flag kFlags[] = {
      "with --store: measure what it has too, and say where errors differ from "
      "what it has",
      true},
-    {"out", "", kReports | kCompare, "a path", &ReadPath<&Settings::out>,
+    {"out", "", kReports | kCompare | kMerge, "a path",
+     &ReadPath<&Settings::out>,
      "folder for report.html, report.md, results.json and a CSV file per "
      "table"},
-    {"o", "md", kReports | kTune | kCompare, "md, json, csv, jsonl or sql",
+    {"o", "md", kPrinting,
+     "md, json, csv, jsonl, sql, model-explorer or google-benchmark",
      [](Text text, Settings& s) {
-       constexpr Text kNames[] = {"md", "json", "csv", "jsonl", "sql"};
-       const auto* const found =
-           std::find(std::begin(kNames), std::end(kNames), text);
-       s.format = static_cast<OutputFormat>(found - std::begin(kNames));
-       return found != std::end(kNames);
+       for (const PrintedFormat& format : kFormats) {
+         if (text != format.name) continue;
+         s.format = format.format;
+         return true;
+       }
+       return false;
      },
      "what is printed: md (a report), json (results.json), or csv, jsonl or "
-     "sql: a figure a row, with all that it is of, as docs/results.md "
-     "describes"},
+     "sql: a figure a row, with all that it is of. For other programs, and "
+     "into --out too: model-explorer (the decoder as a graph with figures of "
+     "ops or layers, and into --out node data, for Google's Model Explorer) "
+     "and google-benchmark (times, as Google Benchmark has them, for its "
+     "compare.py). docs/results.md describes all"},
 };
 
 }  // namespace
 
 absl::Span<const Flag> Flags() { return kFlags; }
+
+std::string FormatsOf(Mode mode) {
+  std::vector<Text> names;
+  for (const PrintedFormat& format : kFormats) {
+    if (format.modes & ModeBit(mode)) names.push_back(format.name);
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+bool TakesFormat(Mode mode, OutputFormat format) {
+  return absl::c_any_of(kFormats, [&](const PrintedFormat& known) {
+    return known.format == format && (known.modes & ModeBit(mode));
+  });
+}
 
 }  // namespace ulpscope

@@ -1,9 +1,12 @@
 #ifndef EXPLORER_APP_FLAG_TABLE_H_
 #define EXPLORER_APP_FLAG_TABLE_H_
 
+#include <string>
+
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/app/settings.h"
+#include "explorer/report/report_files.h"
 
 namespace ulpscope {
 
@@ -22,6 +25,11 @@ struct Flag {
 };
 
 absl::Span<const Flag> Flags();  // those of the modes first
+
+// Whether the mode has what the format of -o is about, and the names of all of
+// which it has.
+bool TakesFormat(Mode mode, OutputFormat format);
+std::string FormatsOf(Mode mode);
 
 }  // namespace ulpscope
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -55,6 +57,15 @@ absl::Status BadFlag(absl::string_view flag, absl::string_view value,
                      absl::string_view expected) {
   return absl::InvalidArgumentError(
       absl::StrCat("--", flag, "=", value, ": expected ", expected));
+}
+
+std::string CallersPath(absl::string_view path) {
+  const char* folder = std::getenv("BUILD_WORKING_DIRECTORY");
+  if (folder == nullptr || path.empty() ||
+      absl::StartsWith(path, "synthetic:")) {
+    return std::string(path);
+  }
+  return (std::filesystem::path(folder) / std::string(path)).string();
 }
 
 absl::StatusOr<std::set<size_t>> ParseLayers(const std::string& text,

@@ -42,6 +42,10 @@ absl::StatusOr<std::vector<int32_t>> TokensOfTrace(const std::string& tokens,
                                                    const std::string& token,
                                                    const ModelConfig& config);
 
+// A path or synthetic:NAME of the command line: `bazel run` starts the program
+// elsewhere, and paths are the caller's.
+std::string CallersPath(absl::string_view path);
+
 // --memory: "50%" (of `available` bytes), "8G", "1.5M", "4096". False if it is
 // none of these; else `bytes` has it.
 bool ReadMemory(absl::string_view text, size_t available, size_t& bytes);

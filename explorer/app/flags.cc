@@ -43,6 +43,8 @@ constexpr ModeInfo kModes[] = {
      "the fastest plan on this machine that keeps a budget of error"},
     {"compare", "--compare=BASE --with=NEW [--gate=FILE]",
      "what changed from one run to another, and whether it may"},
+    {"merge", "--merge=STORE [--merge=ANOTHER] --store=INTO",
+     "one store of what many processes and machines have measured"},
 };
 
 // Null if there is none.
@@ -81,11 +83,46 @@ absl::Status ChooseMode(Settings& settings) {
     return absl::InvalidArgumentError(
         "expected one of --sweep, --plan and --generate, or one of "
         "--attribute, --diagnose, --dump_trace and --tune with or without a "
-        "--plan, or one of --recommend, --compare and --gate (--help "
+        "--plan, or one of --recommend, --compare, --gate and --merge (--help "
         "explains)");
   }
   while (ModeBit(settings.mode) != modes) {
     settings.mode = static_cast<Mode>(static_cast<int>(settings.mode) + 1);
+  }
+  return absl::OkStatus();
+}
+
+// Flags of many plans, models and processes.
+absl::Status CheckMany(const Settings& settings,
+                       const std::set<const Flag*>& given) {
+  const auto is_given = [&](Text flag) {
+    return given.count(FindFlag(flag)) > 0;
+  };
+  if (!settings.plan_file.empty() && is_given("axes")) {
+    return DoesNothing("axes", "with", "plan_file");
+  }
+  if (!settings.model_file.empty() && is_given("model")) {
+    return DoesNothing("model", "with", "model_file");
+  }
+  if (!settings.model_file.empty() && settings.shard.count == 0 &&
+      (settings.format == OutputFormat::kJson ||
+       settings.format == OutputFormat::kCsv)) {
+    return BadFlag("o", settings.format == OutputFormat::kJson ? "json" : "csv",
+                   "md, jsonl or sql with a --model_file, or --out: those of "
+                   "several models one after the other are none");
+  }
+  // The same command line with --shard is a part of it: what says how plans are
+  // timed and shown is for whoever does that.
+  if (settings.shard.count > 0) {
+    for (const Text flag : {"out", "o", "greedy"}) {
+      if (is_given(flag)) return DoesNothing(flag, "with", "shard");
+    }
+    if (settings.store.empty()) {
+      return BadFlag("store", "", "where --shard keeps what it measures");
+    }
+  }
+  if (settings.mode == Mode::kMerge && settings.store.empty()) {
+    return BadFlag("store", "", "the store into which --merge puts all");
   }
   return absl::OkStatus();
 }
@@ -127,9 +164,17 @@ absl::Status CheckModeTakes(const Settings& settings,
   if (settings.seeds > 1 && absl::StrContains(settings.tokens, ',')) {
     return DoesNothing("seeds", "with ids of", "tokens");
   }
+  if (given.count(FindFlag("o")) > 0 &&
+      !TakesFormat(settings.mode, settings.format)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("-o with --", mode, ": expected one of ",
+                     FormatsOf(settings.mode), " (--help explains)"));
+  }
   if (settings.force && settings.store.empty()) {
     return DoesNothing("force", "without", "store");
   }
+  const absl::Status many = CheckMany(settings, given);
+  if (!many.ok()) return many;
   if (settings.mode == Mode::kCompare) {
     if (settings.with.empty()) {
       return BadFlag("with", "", "the run that is to be compared");

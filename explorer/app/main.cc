@@ -21,11 +21,14 @@
 #include "explorer/app/flags.h"
 #include "explorer/app/help.h"
 #include "explorer/app/interrupt.h"
+#include "explorer/app/merge.h"
 #include "explorer/app/model_settings.h"
 #include "explorer/app/modes.h"
 #include "explorer/app/open_store.h"
+#include "explorer/app/opened_model.h"
 #include "explorer/app/settings.h"
 #include "explorer/report/run_info.h"
+#include "explorer/store/store.h"
 #include "explorer/tuning/wisdom_file.h"
 #include "kernels/base/cpu.h"
 #include "kernels/base/parallel.h"
@@ -71,42 +74,97 @@ void AddEndTokens(const Tokenizer& tokenizer, ModelConfig& config) {
   }
 }
 
+// What all models of a run have in common.
+struct Machine {
+  WisdomFile& wisdom;
+  Parallel& parallel;
+  AppMonitor& monitor;
+  Store* store;  // or null
+};
+
+// Loads the weights, and runs the mode.
+int RunModel(OpenedModel& opened, const ReferenceTrace& trace,
+             const ReferenceTrace& against_trace, const Machine& machine) {
+  const Settings& settings = opened.settings;
+  const Checkpoint& checkpoint = opened.checkpoint;
+  const auto& tokenizer = opened.tokenizer;
+  const absl::Time start = absl::Now();
+  auto weights =
+      LoadWeights(checkpoint, machine.parallel, [&](size_t done, size_t total) {
+        machine.monitor.OnBytes(absl::StrCat("loading ", settings.model), done,
+                                total);
+      });
+  machine.monitor.Clear();
+  if (!weights.ok()) return Fail(weights.status(), kFailed);
+  if (tokenizer.ok()) AddEndTokens(*tokenizer, weights->config);
+  WarnOfHead(checkpoint);
+  WarnOfUnused(checkpoint);
+  RunInfo info;
+  info.model = settings.model;
+  info.synthetic = checkpoint.synthetic;
+  info.config = checkpoint.config;
+  info.model_fingerprint = weights->fingerprint;
+  info.decode_bytes = weights->DecodeBytes();
+  info.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  info.build_commit = kBuildCommit;
+  info.cpu = CpuName();
+  info.target = KernelTarget();
+  info.threads = settings.threads;
+  info.seed = settings.seed;
+  info.axes = opened.model.axes;
+  info.layers = opened.model.layers;
+  info.against = opened.model.against.Text();
+  info.text = opened.model.text;
+  if (tokenizer.ok()) {
+    info.text_of = [&](absl::Span<const int32_t> tokens) {
+      const auto text = tokenizer->Decode(tokens);
+      if (!text.ok()) return std::string();
+      const std::string quoted = QuotedBytes(*text);
+      return quoted.substr(1, quoted.size() - 2);
+    };
+  }
+  if (machine.store != nullptr) machine.store->BeginModel(settings.model);
+  return RunMode({settings, checkpoint, opened.model, trace, against_trace,
+                  machine.wisdom, *weights, machine.parallel, machine.monitor,
+                  machine.store, tokenizer.ok() ? &*tokenizer : nullptr,
+                  opened.part.has_value() ? &*opened.part : nullptr,
+                  std::move(info)});
+}
+
 int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   EndOnInterrupt(" before there were any results");
   const auto settings = ReadFlags(arguments);
   if (!settings.ok()) return Fail(settings.status(), kBadUsage);
   if (settings->mode == Mode::kCompare) return RunCompare(*settings);
+  if (settings->mode == Mode::kMerge) return RunMerge(*settings, monitor);
   const absl::Status cpu = CheckCpu();
   if (!cpu.ok()) return Fail(cpu, kFailed);
-  const auto checkpoint = OpenCheckpoint(settings->model);
-  if (!checkpoint.ok()) return Fail(checkpoint.status(), kFailed);
-  // All that can be wrong with a flag is found before the weights are loaded.
-  const auto tokenizer = Tokenizer::Load(settings->model);
-  const auto model = ParseModelSettings(*settings, *checkpoint, tokenizer);
-  if (!model.ok()) return Fail(model.status(), kBadUsage);
-  if (!model->warning.empty()) Warn(model->warning);
-  if (!settings->out.empty()) {
-    const absl::Status status = MakeFolder(settings->out);
+  std::vector<OpenedModel> models;
+  const int opened = OpenModels(*settings, models);
+  if (opened != kDone) return opened;
+  for (const OpenedModel& model : models) {
+    if (settings->out.empty()) break;
+    const absl::Status status = MakeFolder(model.settings.out);
     if (!status.ok()) return Fail(status, kFailed);
   }
   ReferenceTrace trace, against_trace;
   if (settings->mode == Mode::kDiagnose) {
-    auto loaded = LoadReferenceTrace(settings->reference, settings->mapping,
-                                     checkpoint->config, model->sweep.prompt,
-                                     settings->row);
+    const OpenedModel& model = models[0];
+    const ModelConfig& config = model.checkpoint.config;
+    auto loaded =
+        LoadReferenceTrace(settings->reference, settings->mapping, config,
+                           model.model.sweep.prompt, settings->row);
     if (!loaded.ok()) return Fail(loaded.status(), kFailed);
     trace = *std::move(loaded);
     if (!settings->against_trace.empty()) {
-      auto other =
-          LoadReferenceTrace(settings->against_trace, settings->against_mapping,
-                             checkpoint->config, trace.tokens,
-                             settings->against_row, "--reference");
+      auto other = LoadReferenceTrace(
+          settings->against_trace, settings->against_mapping, config,
+          trace.tokens, settings->against_row, "--reference");
       if (!other.ok()) return Fail(other.status(), kFailed);
       against_trace = *std::move(other);
     }
-    if (model->sweep.prompt.empty()) {
-      const auto remark =
-          RemarkOnWindow(checkpoint->config, trace.tokens.size());
+    if (model.model.sweep.prompt.empty()) {
+      const auto remark = RemarkOnWindow(config, trace.tokens.size());
       if (!remark.ok()) return Fail(remark.status(), kFailed);
       if (!remark->empty()) Warn(*remark);
     }
@@ -123,44 +181,18 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
   if (!store.ok()) return Fail(store.status(), kFailed);
   Parallel parallel(settings->threads);
   parallel.set_tunings(wisdom.tunings());
-
-  const absl::Time start = absl::Now();
-  auto weights =
-      LoadWeights(*checkpoint, parallel, [&](size_t done, size_t total) {
-        monitor.OnBytes(absl::StrCat("loading ", settings->model), done, total);
-      });
-  monitor.Clear();
-  if (!weights.ok()) return Fail(weights.status(), kFailed);
-  if (tokenizer.ok()) AddEndTokens(*tokenizer, weights->config);
-  WarnOfHead(*checkpoint);
-  WarnOfUnused(*checkpoint);
-  RunInfo info;
-  info.model = settings->model;
-  info.synthetic = checkpoint->synthetic;
-  info.config = checkpoint->config;
-  info.model_fingerprint = weights->fingerprint;
-  info.decode_bytes = weights->DecodeBytes();
-  info.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  info.build_commit = kBuildCommit;
-  info.cpu = CpuName();
-  info.target = KernelTarget();
-  info.threads = settings->threads;
-  info.seed = settings->seed;
-  info.axes = model->axes;
-  info.layers = model->layers;
-  info.against = model->against.Text();
-  info.text = model->text;
-  if (tokenizer.ok()) {
-    info.text_of = [&](absl::Span<const int32_t> tokens) {
-      const auto text = tokenizer->Decode(tokens);
-      if (!text.ok()) return std::string();
-      const std::string quoted = QuotedBytes(*text);
-      return quoted.substr(1, quoted.size() - 2);
-    };
+  // A model that fails takes no other's results away.
+  int code = kDone;
+  for (OpenedModel& model : models) {
+    if (&model != models.data()) {
+      EndOnInterrupt(" while a model was loaded; those before it are done");
+    }
+    const int of_model = RunModel(model, trace, against_trace,
+                                  {wisdom, parallel, monitor, store->get()});
+    if (code == kDone) code = of_model;
+    if (Interrupted()) return of_model;
   }
-  return RunMode({*settings, *checkpoint, *model, trace, against_trace, wisdom,
-                  *weights, parallel, monitor, store->get(),
-                  tokenizer.ok() ? &*tokenizer : nullptr, std::move(info)});
+  return code;
 }
 
 int Main(int argc, char** argv) {

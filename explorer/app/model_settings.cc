@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "explorer/app/flag_values.h"
+#include "explorer/app/plan_file.h"
 #include "explorer/app/prompts.h"
 #include "explorer/app/settings.h"
 #include "explorer/error/windows.h"
@@ -165,6 +167,7 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   SweepOptions& sweep = model.sweep;
   sweep.metric = settings.metric;
   sweep.timing_seconds = settings.timing_seconds;
+  sweep.timed = settings.timing && settings.shard.count == 0;
   sweep.greedy = settings.greedy;
   const absl::Status read = ReadTokens(settings, checkpoint, tokenizer, model);
   if (!read.ok()) return read;
@@ -213,8 +216,9 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   sweep.against = *against;
   model.against = *std::move(against);
   const bool is_searched = settings.mode == Mode::kRecommend;
-  const std::string axes_text =
-      settings.axes.empty() ? DefaultSearchAxes() : settings.axes;
+  const std::string axes_text = is_searched && settings.axes.empty()
+                                    ? DefaultSearchAxes()
+                                    : settings.axes;
   auto axes = ParseAxes(axes_text, num_layers,
                         is_searched ? kMaxSearchedPlans : kMaxPlans);
   if (!axes.ok()) return axes.status();
@@ -229,6 +233,16 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   if (settings.of_axes()) {
     model.axes = settings.axes;
     sweep.axes = *std::move(axes);
+  } else if (!settings.plan_file.empty()) {
+    auto file = ReadPlanFile(settings.plan_file, num_layers);
+    if (!file.ok()) return file.status();
+    sweep.plans = std::move(file->plans);
+    if (file->repeated > 0) {
+      AddTo(
+          model.warning,
+          absl::StrCat("--plan_file=", settings.plan_file, ": ", file->repeated,
+                       " lines have a plan that stands above them"));
+    }
   } else {
     sweep.plans = {settings.plan};
   }

@@ -45,6 +45,7 @@
 #include "explorer/report/tune_results.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/sweep.h"
+#include "explorer/sweep/sweep_errors.h"
 #include "explorer/tuning/proof.h"
 #include "explorer/tuning/tune.h"
 #include "kernels/base/parallel.h"
@@ -91,8 +92,8 @@ int RunReported(Session& s, absl::string_view in,
     result = part;
     if (s.settings.out.empty()) return;
     s.info.stopped_by = "a sudden end";
-    const absl::Status written =
-        WriteReportFiles(s.settings.out, ReportFiles(report_of(part)));
+    const absl::Status written = WriteReportFiles(
+        s.settings.out, ReportFiles(report_of(part), s.settings.format));
     if (!written.ok()) Warn(written.message());
   };
   const absl::Status status = WithinMemory(s.monitor, [&]() -> absl::Status {
@@ -121,7 +122,24 @@ int RunReported(Session& s, absl::string_view in,
   return reported != kDone ? reported : code != kDone ? code : kept;
 }
 
+// --shard: what it measures goes into the store alone.
+int Measure(Session& s) {
+  CatchInterrupts();
+  const absl::Status status = WithinMemory(s.monitor, [&] {
+    return MeasureRange(RunOf(s), s.part->errors, s.part->units);
+  });
+  s.monitor.Clear();
+  const int kept = SayKept(s);
+  if (absl::IsCancelled(status)) {
+    return Stopped(absl::StrCat(" ", status.message(),
+                                "; the store has what was measured until "
+                                "then"));
+  }
+  return status.ok() ? kept : Fail(status, kFailed);
+}
+
 int Sweep(Session& s) {
+  if (s.part != nullptr) return Measure(s);
   const auto plans = PlansOf(s.model.sweep, s.weights.layers.size());
   if (!plans.ok()) return Fail(plans.status(), kFailed);
   s.info.wisdom = UseOf(

@@ -3,6 +3,7 @@
 
 #include "explorer/app/app_monitor.h"
 #include "explorer/app/model_settings.h"
+#include "explorer/app/opened_model.h"
 #include "explorer/app/settings.h"
 #include "explorer/report/run_info.h"
 #include "explorer/store/store.h"
@@ -28,6 +29,7 @@ struct Session {
   AppMonitor& monitor;
   Store* store;                // or null
   const Tokenizer* tokenizer;  // or null
+  const SweepPart* part;       // of --shard, or null
   RunInfo info;
 };
 

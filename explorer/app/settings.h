@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "explorer/app/shard_flag.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/windows.h"
 #include "explorer/recommend/clock.h"
@@ -23,9 +25,10 @@ enum class Mode {
   kDumpTrace,
   kTune,
   kRecommend,
-  kCompare
+  kCompare,
+  kMerge
 };
-inline constexpr size_t kNumModes = 9;
+inline constexpr size_t kNumModes = 10;
 
 // --fail-on: of which diagnosis the exit code is that of a failed gate.
 enum class FailOn { kNothing, kImplementation, kUnexplained };
@@ -42,8 +45,10 @@ struct Settings {
   std::string plan;     // or empty
   std::string against;  // a plan's text
   std::string model;
+  std::string model_file;  // a path, or empty
   // Read with the model; of --recommend empty for DefaultSearchAxes().
   std::string axes;
+  std::string plan_file;              // a path, or empty
   std::string layers, token, tokens;  // the same, or empty for their defaults
   bool has_tokens = false;            // whether --tokens or --token is given
   std::string prompt, prompt_file;    // a text, a path, or empty
@@ -56,12 +61,15 @@ struct Settings {
   std::string out;     // or empty
   std::string store;   // the same
   bool force = false;  // measures what the store has, too
+  ShardFlag shard;
+  std::vector<std::string> merge;  // paths
   size_t generate_count = 0;
   bool retune = false;
   uint64_t seed = 0;
   size_t threads = 0;
   double timing_seconds = 0;
-  size_t memory = 0;  // bytes
+  bool timing = true;  // or errors are all that is measured
+  size_t memory = 0;   // bytes
   const RankMetric* metric = nullptr;
   Budget budget;  // of a repair or of a recommended plan
   TimedPhase phase = TimedPhase::kDecode;  // of --recommend
@@ -80,8 +88,9 @@ struct Settings {
 
   // Whether it is about the plans of --axes, not about a --plan.
   bool of_axes() const {
-    return plan.empty() && (mode == Mode::kSweep || mode == Mode::kAttribute ||
-                            mode == Mode::kTune);
+    return plan.empty() && plan_file.empty() &&
+           (mode == Mode::kSweep || mode == Mode::kAttribute ||
+            mode == Mode::kTune);
   }
 };
 

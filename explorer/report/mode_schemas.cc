@@ -5,6 +5,7 @@
 #include "explorer/report/attribution_results.h"
 #include "explorer/report/compare_results.h"
 #include "explorer/report/diagnosis_results.h"
+#include "explorer/report/merge_results.h"
 #include "explorer/report/recommend_results.h"
 #include "explorer/report/sweep_results.h"
 #include "explorer/report/trace_pair_results.h"
@@ -25,7 +26,8 @@ const std::vector<Results>& ModeSchemas() {
         TracePairResults({}, {}),
         TuneResults({}, {}),
         RecommendResults({}, {}, {}),
-        ComparisonResults({}, nullptr, nullptr, {}, {})};
+        ComparisonResults({}, nullptr, nullptr, {}, {}),
+        MergeResults("", {})};
   }();
   return *schemas;
 }

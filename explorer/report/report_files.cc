@@ -6,6 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "explorer/report/google_benchmark.h"
+#include "explorer/report/model_explorer.h"
 #include "explorer/report/report_page.h"
 #include "explorer/results/facts.h"
 #include "explorer/results/results_csv.h"
@@ -27,11 +29,15 @@ std::string PrintedReport(const Report& report, OutputFormat format) {
       return FactsJsonl(report.results);
     case OutputFormat::kSql:
       return FactsSql(report.results);
+    case OutputFormat::kModelExplorer:
+      return ModelExplorerGraphs(report.results);
+    case OutputFormat::kGoogleBenchmark:
+      return GoogleBenchmarkJson(report.results);
   }
   return "";
 }
 
-std::vector<ReportFile> ReportFiles(const Report& report) {
+std::vector<ReportFile> ReportFiles(const Report& report, OutputFormat format) {
   const Results& results = report.results;
   std::vector<ReportFile> files = {{"report.md", report.text},
                                    {"results.json", ResultsJson(results)}};
@@ -40,6 +46,15 @@ std::vector<ReportFile> ReportFiles(const Report& report) {
   for (const Table& table : results.tables) {
     if (table.single || table.rows.empty()) continue;
     files.push_back({table.name + ".csv", ResultsCsv(context, table)});
+  }
+  if (format == OutputFormat::kModelExplorer) {
+    files.push_back({"model_explorer.json", ModelExplorerGraphs(results)});
+    for (NodeData& data : ModelExplorerNodeData(results)) {
+      files.push_back({absl::StrCat("model_explorer_", data.figure, ".json"),
+                       std::move(data.json)});
+    }
+  } else if (format == OutputFormat::kGoogleBenchmark) {
+    files.push_back({"google_benchmark.json", GoogleBenchmarkJson(results)});
   }
   return files;
 }

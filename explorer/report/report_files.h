@@ -16,9 +16,17 @@ struct Report {
 };
 
 // How -o has it printed.
-enum class OutputFormat { kMarkdown, kJson, kCsv, kJsonl, kSql };
+enum class OutputFormat {
+  kMarkdown,
+  kJson,
+  kCsv,
+  kJsonl,
+  kSql,
+  kModelExplorer,   // of a model's ops or layers
+  kGoogleBenchmark  // of times
+};
 
-// The text, results.json, or FactsCsv and its like.
+// The text, results.json, FactsCsv and its like, or what another program reads.
 std::string PrintedReport(const Report& report, OutputFormat format);
 
 struct ReportFile {
@@ -27,8 +35,11 @@ struct ReportFile {
 };
 
 // The files of a report: report.md, report.html (not of a comparison),
-// results.json and a CSV file for each table that has rows, "plans.csv".
-std::vector<ReportFile> ReportFiles(const Report& report);
+// results.json and a CSV file for each table that has rows, "plans.csv". Of a
+// format for another program also its: google_benchmark.json, or
+// model_explorer.json and model_explorer_FIGURE.json of node data.
+std::vector<ReportFile> ReportFiles(
+    const Report& report, OutputFormat format = OutputFormat::kMarkdown);
 
 // Writes all of them to the folder, or if one cannot be written none: what was
 // there before stays. They take their places one after the other once all are

@@ -7,12 +7,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
@@ -20,6 +24,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "explorer/store/record.h"
 #include "model/files/mapped_file.h"
 #include "model/files/output_file.h"
@@ -66,8 +71,14 @@ absl::Status CheckMeta(const std::string& folder) {
   return absl::OkStatus();
 }
 
-// Paths of what is called *.jsonl, in the order of their names.
+using TakeRecord = absl::FunctionRef<void(Record, const LinePlace&)>;
+
+}  // namespace
+
 absl::StatusOr<std::vector<std::string>> ShardsOf(const std::string& folder) {
+  const absl::Status meta = CheckMeta(folder);
+  if (!meta.ok()) return meta;
+  // What is called *.jsonl.
   std::vector<std::string> paths;
   std::error_code error;
   std::filesystem::directory_iterator it(ShardFolder(folder), error), end;
@@ -85,50 +96,93 @@ absl::StatusOr<std::vector<std::string>> ShardsOf(const std::string& folder) {
   return paths;
 }
 
-void ReadShard(const std::string& path, StoreContents& contents) {
+std::string ForEachRecordOfShard(const std::string& path, TakeRecord take) {
   std::error_code error;
   // A process may have ended before its first line.
   if (std::filesystem::is_regular_file(path, error) &&
       std::filesystem::file_size(path, error) == 0) {
-    return;
+    return "";
   }
   const auto file = MappedFile::Open(path);
-  if (!file.ok()) {
-    contents.skipped.push_back(std::string(file.status().message()));
-    return;
-  }
-  absl::string_view text = (*file)->text();
+  if (!file.ok()) return std::string(file.status().message());
+  // What was read leaves the memory again, so much at a time.
+  constexpr size_t kHeldBytes = size_t{4} << 20;
+  const absl::Span<const uint8_t> bytes = (*file)->bytes();
+  size_t held = 0;
+  LinePlace place;
+  place.path = std::make_shared<std::string>(path);
   std::string first;
   size_t faults = 0;
-  for (size_t number = 1; !text.empty(); ++number) {
+  for (size_t number = 1; place.offset < bytes.size(); ++number) {
+    const absl::string_view text = (*file)->text().substr(place.offset);
     const size_t end = text.find('\n');
     const bool whole = end != absl::string_view::npos;
-    const absl::string_view line = text.substr(0, end);
-    text.remove_prefix(whole ? end + 1 : text.size());
-    auto record = ParseLine(line);
+    place.size = whole ? end : text.size();
+    auto record = ParseLine(text.substr(0, place.size));
     if (record.ok()) {
-      contents.records.push_back(*std::move(record));
+      take(*std::move(record), place);
     } else if (faults++ == 0) {
       first = absl::StrCat(
           "line ", number, ": ",
           whole ? record.status().message()
                 : "it is cut off, as by a process that was killed");
     }
+    place.offset += place.size + (whole ? 1 : 0);
+    if (place.offset - held >= kHeldBytes) {
+      (*file)->Hold(bytes.subspan(held, place.offset - held)).reset();
+      held = place.offset;
+    }
   }
   if (faults > 1) absl::StrAppend(&first, ", and ", faults - 1, " more lines");
-  if (faults > 0) contents.skipped.push_back(absl::StrCat(path, ": ", first));
+  return faults > 0 ? absl::StrCat(path, ": ", first) : "";
 }
 
-}  // namespace
-
-absl::StatusOr<StoreContents> ReadStore(const std::string& folder) {
-  const absl::Status meta = CheckMeta(folder);
-  if (!meta.ok()) return meta;
+absl::StatusOr<std::vector<std::string>> ForEachRecord(
+    const std::string& folder, TakeRecord take) {
   const auto paths = ShardsOf(folder);
   if (!paths.ok()) return paths.status();
+  std::vector<std::string> skipped;
+  for (const std::string& path : *paths) {
+    std::string what = ForEachRecordOfShard(path, take);
+    if (!what.empty()) skipped.push_back(std::move(what));
+  }
+  return skipped;
+}
+
+absl::StatusOr<StoreContents> ReadStore(const std::string& folder) {
   StoreContents contents;
-  for (const std::string& path : *paths) ReadShard(path, contents);
+  auto skipped = ForEachRecord(folder, [&](Record record, const LinePlace&) {
+    contents.records.push_back(std::move(record));
+  });
+  if (!skipped.ok()) return skipped.status();
+  contents.skipped = *std::move(skipped);
   return contents;
+}
+
+absl::StatusOr<Record> ReadRecord(const LinePlace& place) {
+  const int file = open(place.path->c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) {
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat(*place.path, ": cannot open"));
+  }
+  const absl::Cleanup closes = [file] { close(file); };
+  std::string line(place.size, '\0');
+  for (size_t done = 0; done < line.size();) {
+    const ssize_t count = pread(file, line.data() + done, line.size() - done,
+                                static_cast<off_t>(place.offset + done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      return absl::ErrnoToStatus(errno,
+                                 absl::StrCat(*place.path, ": cannot read"));
+    }
+    if (count == 0) line.resize(done);
+    done += static_cast<size_t>(count);
+  }
+  auto record = ParseLine(line);
+  if (record.ok()) return record;
+  return absl::DataLossError(
+      absl::StrCat(*place.path, ": the line at byte ", place.offset,
+                   " has changed: ", record.status().message()));
 }
 
 absl::Status MakeStore(const std::string& folder,

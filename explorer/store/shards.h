@@ -2,10 +2,13 @@
 #define EXPLORER_STORE_SHARDS_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -19,6 +22,18 @@ namespace ulpscope {
 // Any file system will do; a store can be copied while it grows, and files of
 // several can be put into one folder of shards, or into one file.
 
+// Where a record's line is: it can be read again, so that nobody needs to hold
+// the results of a whole store.
+struct LinePlace {
+  std::shared_ptr<const std::string> path;  // of the shard
+  uint64_t offset = 0;
+  size_t size = 0;  // without its end
+};
+
+// The record of a line that was read or written before. What the system says,
+// or DataLoss if the line has changed since then.
+absl::StatusOr<Record> ReadRecord(const LinePlace& place);
+
 // What the folder's shards have.
 struct StoreContents {
   std::vector<Record> records;  // by shard, and as they were written
@@ -31,6 +46,21 @@ struct StoreContents {
 // version, or what the system says, naming the path. What is wrong with a shard
 // or with a line is no error: it is skipped.
 absl::StatusOr<StoreContents> ReadStore(const std::string& folder);
+
+// The same, record by record, with where each is. Returns what was skipped.
+absl::StatusOr<std::vector<std::string>> ForEachRecord(
+    const std::string& folder,
+    absl::FunctionRef<void(Record, const LinePlace&)> take);
+
+// Paths of the store's shards, in the order of their names. Errors as
+// ReadStore's.
+absl::StatusOr<std::vector<std::string>> ShardsOf(const std::string& folder);
+
+// Of one shard, or of a file into which several were put. What was skipped of
+// it, or empty.
+std::string ForEachRecordOfShard(
+    const std::string& path,
+    absl::FunctionRef<void(Record, const LinePlace&)> take);
 
 // Makes the folder a store, unless it is one. Errors as ReadStore's; also where
 // no file can be made in it.

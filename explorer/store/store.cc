@@ -15,38 +15,20 @@
 #include "absl/time/time.h"
 #include "explorer/error/archive.h"
 #include "explorer/error/kept.h"
+#include "explorer/store/difference.h"
 #include "explorer/store/json_archive.h"
 #include "explorer/store/libm.h"
 #include "explorer/store/record.h"
 #include "explorer/store/shards.h"
 #include "kernels/strategy/numerics_version.h"
 #include "model/architecture/plan.h"
-#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 namespace {
 
-using Json = nlohmann::json;
-
 // Of the host, what times depend on.
 constexpr const char* kFactsOfTimes[] = {"cpu", "target", "threads", "tuning",
                                          "build"};
-
-// The first figure that differs, as "layers/3/error/rmse: 1 and 2".
-std::string DifferenceOf(const Record& a, const Record& b) {
-  const Json of_a = Json::parse(a.result, nullptr, false).flatten();
-  const Json of_b = Json::parse(b.result, nullptr, false).flatten();
-  for (const auto& [path, value] : of_a.items()) {
-    const auto other = of_b.find(path);
-    if (other == of_b.end())
-      return absl::StrCat(path.substr(1), " in one alone");
-    if (*other != value) {
-      return absl::StrCat(path.substr(1), ": ", value.dump(), " and ",
-                          other->dump());
-    }
-  }
-  return "one has figures that the other has not";
-}
 
 std::string WhereOf(const Record& record) {
   return absl::StrCat(record.run, " (", record.Host("cpu"), ", ",
@@ -82,6 +64,12 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& folder,
   return store;
 }
 
+void Store::BeginModel(const std::string& model) {
+  host_["model"] = model;
+  found_.clear();
+  num_kept_ = 0;
+}
+
 std::map<std::string, std::string> Store::InputOf(
     const Subject& subject) const {
   std::map<std::string, std::string> input = {
@@ -110,8 +98,8 @@ void Store::Compare(const Record& a, const Record& b) {
   }
   options_.warn(absl::StrCat(
       "a strategy fixes the bits, but two measurements of ", a.kind, " ", a.key,
-      ", plan ", a.Input("plan"), ", differ: ", DifferenceOf(a, b), ", of ",
-      WhereOf(a), " and ", WhereOf(b)));
+      ", plan ", a.Input("plan"), ", differ: ", DifferenceOf(a, b).Text(),
+      ", of ", WhereOf(a), " and ", WhereOf(b)));
 }
 
 void Store::Add(Record record, bool is_own) {

@@ -44,14 +44,18 @@ class Store : public Kept {
                                                      const StoreHost& host,
                                                      Options options);
 
+  // What follows is of another model, by the name that --model has it; what was
+  // found and kept is counted anew.
+  void BeginModel(const std::string& model);
+
   bool Find(const Subject& subject,
             absl::FunctionRef<void(Archive&)> read) override;
   // The first record that cannot be written is said; others are tried still.
   void Keep(const Subject& subject,
             absl::FunctionRef<void(Archive&)> write) override;
 
-  // Measurements that others had kept and that were found, and that this
-  // process kept.
+  // Of this model: measurements that others had kept and that were found, and
+  // that this process kept.
   size_t num_found() const { return found_.size(); }
   size_t num_kept() const { return num_kept_; }
   // What kept the first record from being written.
@@ -71,7 +75,7 @@ class Store : public Kept {
   void Compare(const Record& a, const Record& b);
 
   const Options options_;
-  const std::map<std::string, std::string> host_;
+  std::map<std::string, std::string> host_;
   const std::string libm_;
   ShardWriter writer_;
   std::map<std::string, Known> known_;  // by key

@@ -25,6 +25,7 @@
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/greedy.h"
 #include "explorer/sweep/ranking.h"
+#include "explorer/sweep/sweep_errors.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -83,6 +84,33 @@ Nearer NearerOf(const std::optional<TraceMetrics>& plan,
        {ComparableKl(plan->logits->kl), ComparableKl(against->logits->kl)}});
 }
 
+SweepErrors ErrorsOf(const SweepOptions& options, std::vector<Plan> swept,
+                     size_t num_layers) {
+  SweepErrors errors;
+  errors.num_swept = swept.size();
+  errors.plans = std::move(swept);
+  errors.oracle = errors.against = errors.plans.size();
+  errors.plans.push_back(Plan::Oracle(num_layers));
+  if (options.against.has_value() &&
+      !(*options.against == errors.plans[errors.oracle])) {
+    errors.against = errors.plans.size();
+    errors.plans.push_back(*options.against);
+  }
+  errors.windows = {Window{"token", 0, {options.token}, 0, 1}};
+  const std::vector<Window> windows = WindowsOf(options);
+  errors.windows.insert(errors.windows.end(), windows.begin(), windows.end());
+  for (size_t w = 0; w < errors.windows.size(); ++w) {
+    const auto ask = [&](size_t plan, size_t reference) {
+      errors.queries.push_back({plan, reference, w});
+    };
+    for (size_t p = 0; p < errors.num_swept; ++p) ask(p, errors.against);
+    if (errors.against == errors.oracle || w == 0) continue;
+    for (size_t p = 0; p < errors.num_swept; ++p) ask(p, errors.oracle);
+    ask(errors.against, errors.oracle);
+  }
+  return errors;
+}
+
 struct MeasuredPlans {
   std::vector<Plan> plans;
   std::vector<PlanResult> results;  // [plans], with their errors
@@ -105,28 +133,13 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
     measured.plans.push_back(std::move(of.plan));
   }
   const size_t num_plans = measured.plans.size();
-  const std::vector<Window> windows = WindowsOf(options);
-  // The token alone, then the windows.
-  std::vector<Window> run_on = {Window{"token", 0, {options.token}, 0, 1}};
-  run_on.insert(run_on.end(), windows.begin(), windows.end());
-  // Behind the plans: the oracle, and what errors are against.
-  std::vector<Plan> plans = measured.plans;
-  const size_t oracle = plans.size();
-  plans.push_back(Plan::Oracle(num_layers));
-  size_t against = oracle;
-  if (options.against.has_value() && !(*options.against == plans[oracle])) {
-    against = plans.size();
-    plans.push_back(*options.against);
-  }
-  std::vector<ErrorQuery> queries;
-  for (size_t w = 0; w < run_on.size(); ++w) {
-    for (size_t p = 0; p < num_plans; ++p) queries.push_back({p, against, w});
-    if (against == oracle || w == 0) continue;
-    for (size_t p = 0; p < num_plans; ++p) queries.push_back({p, oracle, w});
-    queries.push_back({against, oracle, w});
-  }
-  auto errors = MeasureErrors(run, plans, run_on, queries);
+  const SweepErrors asked = ErrorsOf(options, measured.plans, num_layers);
+  const std::vector<Plan>& plans = asked.plans;
+  const size_t oracle = asked.oracle, against = asked.against;
+  const std::vector<ErrorQuery>& queries = asked.queries;
+  auto errors = MeasureErrors(run, plans, asked.windows, queries);
   if (!errors.ok()) return errors.status();
+  const std::vector<Window> windows = WindowsOf(options);
   // [plan]: of each window against the oracle, where that is not what errors
   // are against.
   std::vector<std::vector<TraceMetrics>> truths(plans.size());
@@ -254,6 +267,13 @@ absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
   return plans;
 }
 
+absl::StatusOr<SweepErrors> ErrorsOf(const SweepOptions& options,
+                                     size_t num_layers) {
+  auto plans = PlansOf(options, num_layers);
+  if (!plans.ok()) return plans.status();
+  return ErrorsOf(options, *std::move(plans), num_layers);
+}
+
 std::vector<Window> WindowsOf(const SweepOptions& options) {
   if (!options.windows.empty()) return options.windows;
   const size_t size = options.prompt.size();
@@ -291,8 +311,9 @@ absl::StatusOr<SweepResult> RunSweep(
   };
   if (measured->all) {
     result.stopped_in = "before plans were timed";
-    on_measured(ranked(result));
+    if (options.timed) on_measured(ranked(result));
     result.stopped_in.clear();
+    if (!options.timed) return ranked(std::move(result));
     const auto round = TimePlans(run, options, measured->plans, result.plans);
     result.failed = round.status();
     if (round.ok() && *round > 0) {

@@ -15,6 +15,7 @@
 #include "explorer/error/windows.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
+#include "explorer/sweep/sweep_errors.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -31,6 +32,7 @@ struct SweepOptions {
   size_t max_rounds = 5;       // of timing; at least 2 are made
   double timing_seconds = 60;  // no further round starts after that
   size_t decode_steps = 3;     // per round
+  bool timed = true;           // else errors are all that is measured
 };
 
 struct SweepResult {
@@ -50,6 +52,11 @@ struct SweepResult {
 absl::StatusOr<std::vector<Plan>> PlansOf(const SweepOptions& options,
                                           size_t num_layers);
 
+// The errors that RunSweep measures, from which processes that divide them take
+// theirs. InvalidArgument for a plan that is none.
+absl::StatusOr<SweepErrors> ErrorsOf(const SweepOptions& options,
+                                     size_t num_layers);
+
 // What errors on the prompt are over.
 std::vector<Window> WindowsOf(const SweepOptions& options);
 
@@ -57,10 +64,10 @@ std::vector<Window> WindowsOf(const SweepOptions& options);
 void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans);
 
 // Measures every plan's errors, in lockstep, then times the plans that are not
-// emulated in interleaved rounds. If it is stopped the result has what was
-// measured until then, and no plan is timed whose errors were not all measured.
-// `on_measured` is given the result before the timing, so that what happens to
-// the program then takes no error away.
+// emulated in interleaved rounds, unless the options say otherwise. If it is
+// stopped the result has what was measured until then, and no plan is timed
+// whose errors were not all measured. `on_measured` is given the result before
+// the timing, so that what happens to the program then takes no error away.
 absl::StatusOr<SweepResult> RunSweep(
     const Run& run, const SweepOptions& options,
     absl::FunctionRef<void(const SweepResult&)> on_measured =

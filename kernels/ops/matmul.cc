@@ -9,6 +9,7 @@
 
 #include "absl/types/span.h"
 #include "hwy/base.h"
+#include "hwy/cache_control.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
@@ -318,11 +319,31 @@ class MatMulRun {
                 ? t.states.At(r0 - block_row, (p - t.p0) * kPanelWidth + col)
                 : t.states;
         in.a = a_ + (tile * steps_ + step) * kMaxTileRows<Sum> + (r0 - first);
+        const bool last = step + in.steps == steps_;
+        // Stores that miss wait one for another: C comes near while the sums
+        // run, and its lines all together to L1 before they are written.
+        if (last) ForResultLines(part.args, r0, rows, c0, PrefetchToL2);
         AddTile(part.fns, rows, t.widen && r0 == block_row, in, sums);
-        if (step + in.steps == steps_ && !in_c) {
+        if (last && !in_c) {
+          ForResultLines(part.args, r0, rows, c0, [](uintptr_t line) {
+            hwy::Prefetch(reinterpret_cast<const char*>(line));
+          });
           Finish(part.args, r0, rows, c0, c0 + kTileWidth<Sum>, sums);
         }
       }
+    }
+  }
+
+  // Calls fetch(address) for the cache lines of C that a tile's results go to.
+  template <class Fetch>
+  static void ForResultLines(const MatMulArgs& args, size_t r0, size_t rows,
+                             size_t c0, const Fetch& fetch) {
+    if (c0 >= args.b.n) return;
+    const size_t bytes =
+        std::min(kTileWidth<Sum>, args.b.n - c0) * sizeof(double);
+    for (size_t r = r0; r < r0 + rows; ++r) {
+      const uintptr_t row = Address(args.c.Row(r) + c0);
+      for (size_t at = 0; at < bytes; at += kCacheLine) fetch(row + at);
     }
   }
 

@@ -14,14 +14,32 @@ namespace ulpscope {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Whether additions have units of their own beside those of FMAs. AMD's Zen
+// cores have two of each; where only additions run, half of them idle.
+inline constexpr bool kAddersApart = HWY_TARGET == HWY_AVX3_ZEN4;
+
+// a - b, computed where FMAs are if they would idle: b * 1 is exact, so these
+// are the same bits.
+template <class V>
+HWY_INLINE V SubBesideAdders(V a, V b) {
+  if constexpr (kAddersApart) {
+    const hn::DFromV<V> d;
+    return hn::NegMulAdd(b, hn::Set(d, hn::TFromD<decltype(d)>{1}), a);
+  } else {
+    return hn::Sub(a, b);
+  }
+}
+
 // a + b = sum + err exactly, for any a and b barring overflow. Knuth 1969,
-// vol. 2, 4.2.2, theorem B; 6 operations.
+// vol. 2, 4.2.2, theorem B; 6 operations, of which a step of a compensated sum
+// has half for either kind of unit: the product and these three, or the other
+// three and what adds err.
 template <class V>
 HWY_INLINE V TwoSum(V a, V b, V& err) {
   const V sum = hn::Add(a, b);
-  const V b_part = hn::Sub(sum, a);
+  const V b_part = SubBesideAdders(sum, a);
   const V a_part = hn::Sub(sum, b_part);
-  err = hn::Add(hn::Sub(a, a_part), hn::Sub(b, b_part));
+  err = hn::Add(SubBesideAdders(a, a_part), SubBesideAdders(b, b_part));
   return sum;
 }
 

@@ -13,12 +13,13 @@
 
 #include "kernels/base/cpu.h"
 #include "kernels/strategy/accumulation-inl.h"
+#include "kernels/strategy/error_free-inl.h"
 #include "kernels/strategy/strategy_info.h"
 
 // For AVX3_SPR a compiler makes of these kernels what it makes for AVX3 (GCC
 // 12: functions of the very same sizes), unless they use dot products of bf16,
 // and what AVX3_ZEN4 adds AVX3_SPR has too. Where AVX3 is built, they have its
-// functions: half as much to compile.
+// functions, but for those of IsOwn: half as much to compile.
 #undef ULPSCOPE_HAS_AVX3_TABLES
 #if (HWY_TARGET == HWY_AVX3_SPR || HWY_TARGET == HWY_AVX3_ZEN4) && \
     (HWY_TARGETS & HWY_AVX3) && HWY_STATIC_TARGET != HWY_AVX3
@@ -33,6 +34,21 @@ namespace HWY_NAMESPACE {
 
 static_assert(TargetHasBf16Dot(HWY_TARGET) == (HWY_NATIVE_DOT_BF16 != 0));
 
+// Whether this target compiles kernel kKernel for strategy S, which takes it,
+// though it has AVX3's functions: for an instruction that AVX3 lacks, or
+// because sums are computed by other units (error_free-inl.h), which is most of
+// what a MatMul does.
+template <Kernel kKernel, class S>
+constexpr bool IsOwn() {
+  if constexpr (!ULPSCOPE_HAS_AVX3_TABLES || S::kInfo.needs_bf16_dot) {
+    return true;
+  } else if constexpr (kAddersApart && kKernel == Kernel::kMatMul) {
+    return S::Sum::kCompensated;
+  } else {
+    return false;
+  }
+}
+
 // Implementation<S>::Run is the kernel under strategy S. A strategy that needs
 // an instruction is there on the targets that have it; one with an engine has
 // no MatMul of its own.
@@ -40,13 +56,11 @@ template <template <class> class Implementation, Kernel kKernel, typename Fn,
           class S>
 constexpr Fn EntryOf() {
   if constexpr ((S::kInfo.kernels & KernelBit(kKernel)) != 0 &&
-                (S::kInfo.needs_bf16_dot || !ULPSCOPE_HAS_AVX3_TABLES) &&
                 (!S::kInfo.needs_bf16_dot || HWY_NATIVE_DOT_BF16) &&
                 (S::kInfo.engine == nullptr || kKernel != Kernel::kMatMul)) {
-    return &Implementation<S>::Run;
-  } else {
-    return nullptr;
+    if constexpr (IsOwn<kKernel, S>()) return &Implementation<S>::Run;
   }
+  return nullptr;
 }
 
 template <template <class> class Implementation, Kernel kKernel, typename Fn,
