@@ -30,6 +30,7 @@ BELOW = {
     "explorer/sweep": ["explorer/error"],
     "explorer/attribution": ["explorer/phenomena", "explorer/sweep"],
     "explorer/diagnosis": ["explorer/attribution"],
+    "explorer/recommend": ["explorer/attribution"],
     "explorer/tuning": ["kernels/tune", "explorer/error"],
     "explorer/results": ["model/files"],
     "explorer/compare": ["explorer/results", "kernels/measure"],
@@ -37,6 +38,7 @@ BELOW = {
     "explorer/report": [
         "explorer/compare",
         "explorer/diagnosis",
+        "explorer/recommend",
         "explorer/store",
         "explorer/tuning",
     ],

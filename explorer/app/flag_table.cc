@@ -18,6 +18,7 @@
 #include "explorer/app/settings.h"
 #include "explorer/app/shard_flag.h"
 #include "explorer/error/budget.h"
+#include "explorer/recommend/clock.h"
 #include "explorer/report/report_files.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/ranking.h"
@@ -109,13 +110,15 @@ constexpr unsigned kSweep = ModeBit(Mode::kSweep), kPlan = ModeBit(Mode::kPlan),
                    kDiagnose = ModeBit(Mode::kDiagnose),
                    kDump = ModeBit(Mode::kDumpTrace),
                    kTune = ModeBit(Mode::kTune),
+                   kRecommend = ModeBit(Mode::kRecommend),
                    kCompare = ModeBit(Mode::kCompare),
                    kMerge = ModeBit(Mode::kMerge);
 // Of a model, and those that write a report's files of it.
 constexpr unsigned kModels = kAll & ~kCompare & ~kMerge;
-constexpr unsigned kReports = kSweep | kPlan | kAttribute | kDiagnose;
+constexpr unsigned kReports =
+    kSweep | kPlan | kAttribute | kDiagnose | kRecommend;
 constexpr unsigned kPrompts = kModels & ~kDiagnose;
-constexpr unsigned kWindows = kSweep | kPlan | kAttribute | kTune;
+constexpr unsigned kWindows = kSweep | kPlan | kAttribute | kTune | kRecommend;
 constexpr char kBool[] = "true or false";
 
 // What -o takes, and the modes that have something for it.
@@ -131,7 +134,7 @@ constexpr PrintedFormat kFormats[] = {
     {"csv", OutputFormat::kCsv, kPrinting},
     {"jsonl", OutputFormat::kJsonl, kPrinting},
     {"sql", OutputFormat::kSql, kPrinting},
-    {"model-explorer", OutputFormat::kModelExplorer, kReports},
+    {"model-explorer", OutputFormat::kModelExplorer, kReports & ~kRecommend},
     {"google-benchmark", OutputFormat::kGoogleBenchmark,
      kSweep | kPlan | kTune},
 };
@@ -141,7 +144,7 @@ constexpr Flag kFlags[] = {
      "evaluate every combination of --axes and rank the plans by speed and "
      "error",
      true},
-    {"plan", "", kModels & ~kSweep, "a plan",
+    {"plan", "", kModels & ~(kSweep | kRecommend), "a plan",
      [](Text text, Settings& s) {
        Choose(Mode::kPlan, !text.empty(), s);
        return ReadText<&Settings::plan>(text, s);
@@ -149,7 +152,7 @@ constexpr Flag kFlags[] = {
      "evaluate this plan alone: a preset, or entries "
      "SELECTOR[@LAYER[-LAYER]]=STRATEGY separated by commas, of which later "
      "ones win; what none selects is f32, and attention=FORM is eager"},
-    {"against", "oracle", kSweep | kPlan | kAttribute, "a plan",
+    {"against", "oracle", kSweep | kPlan | kAttribute | kRecommend, "a plan",
      &ReadText<&Settings::against>,
      "the plan that errors are against: the f64 oracle, or another finite "
      "arithmetic, as of the program that yours is compared with"},
@@ -183,6 +186,23 @@ constexpr Flag kFlags[] = {
      "--sweep, or a --plan, with the same flags times, and keep it in "
      "--wisdom; what that knows already is skipped",
      true},
+    {"recommend", "false", kRecommend, kBool, &ReadMode<Mode::kRecommend>,
+     "search the fastest plan on this machine that keeps --budget, over ops "
+     "and "
+     "ranges of layers, confirm it on another text, and print it as a --plan",
+     true},
+    {"for", "decode", kRecommend, "decode or prefill",
+     [](Text text, Settings& s) {
+       s.phase = text == "prefill" ? TimedPhase::kPrefill : TimedPhase::kDecode;
+       return text == "decode" || text == "prefill";
+     },
+     "what --recommend is to make fast: decode (a token after the prompt) or "
+     "prefill (the prompt)"},
+    {"confirm_prompt", "", kRecommend, "a text",
+     &ReadText<&Settings::confirm_prompt>,
+     "the text that confirms what --recommend found (default: the second "
+     "window of the prompts, else another built-in text, or other tokens of "
+     "--seed)"},
     {"compare", "", kCompare, "a path", &ReadCompared<&Settings::compare>,
      "compare --with with this run, a results.json, a report's folder, a store "
      "or STORE@RUN: errors bit for bit, and speeds by a test if both are of "
@@ -230,15 +250,16 @@ constexpr Flag kFlags[] = {
      },
      "what --attribute runs: token (--token alone) or prompt (default: the "
      "prompt if it is a text, else the token)"},
-    {"budget", "rel_l2<=1e-3", kAttribute,
+    {"budget", "rel_l2<=1e-3", kAttribute | kRecommend,
      "METRIC<=NUMBER with rel_l2, logits_rel_l2 or kl",
      [](Text text, Settings& s) {
        const auto budget = ParseBudget(text);
        if (budget.ok()) s.budget = *budget;
        return budget.ok();
      },
-     "the error that --attribute's repair has to keep: METRIC<=NUMBER with "
-     "rel_l2 (of the final hidden state), logits_rel_l2 or kl"},
+     "the error that --attribute's repair, or --recommend's plan (default: "
+     "kl<=1e-3), has to keep: METRIC<=NUMBER with rel_l2 (of the final hidden "
+     "state), logits_rel_l2 or kl"},
     {"reference", "", kDiagnose, "a path", &ReadPath<&Settings::reference>,
      "the trace of --diagnose: a folder of after_layer_N.bin, a .npz file or a "
      "folder of .npy, a .safetensors file or a folder of them; "
@@ -284,9 +305,10 @@ constexpr Flag kFlags[] = {
      "measure part I of N of the errors, of which each is in one part, into "
      "--store, and print nothing; auto is the number that Slurm, Kubernetes, "
      "an MPI or Flux has given this process, as docs/cluster.md lists"},
-    {"axes", kDefaultAxes, kSweep | kAttribute | kTune, "axes",
+    {"axes", kDefaultAxes, kSweep | kAttribute | kTune | kRecommend, "axes",
      &ReadText<&Settings::axes>,
-     "factors of the sweep: SELECTOR=STRATEGY,...;..."},
+     "factors of the sweep: SELECTOR=STRATEGY,...;... Of --recommend what it "
+     "chooses from (default: every group with the arithmetics of this CPU)"},
     {"plan_file", "", kSweep, "a path", &ReadPath<&Settings::plan_file>,
      "a file with a plan a line, which are swept in place of --axes; what "
      "begins with # is a comment"},
@@ -316,7 +338,7 @@ constexpr Flag kFlags[] = {
        return ReadOptional(text, 2, s.windows.window);
      },
      "cut prompts into windows of so many tokens, each run from position 0 "
-     "(default: 512 of a text, else whole prompts)"},
+     "(default: 512 of a text, with --recommend 128, else whole prompts)"},
     {"stride", "", kWindows, "a number of tokens from 1 to 2^20",
      [](Text text, Settings& s) {
        return ReadOptional(text, 1, s.windows.stride);
@@ -336,7 +358,7 @@ constexpr Flag kFlags[] = {
      [](Text text, Settings& s) { return ReadOptional(text, 1, s.greedy); },
      "generate so many tokens after the prompt under what errors are against, "
      "and say at which of them each plan would first choose another"},
-    {"seed", "1", kSweep | kPlan | kGenerate | kAttribute | kDump, "a number",
+    {"seed", "1", kModels & ~(kDiagnose | kTune), "a number",
      [](Text text, Settings& s) { return absl::SimpleAtoi(text, &s.seed); },
      "seed of the prompt's tokens"},
     {"layers", "", kReports, "layers", &ReadText<&Settings::layers>,
@@ -348,7 +370,7 @@ constexpr Flag kFlags[] = {
        return text.empty() || ReadCount(text, 1024, s.threads);
      },
      "number of threads (default: one per CPU that this process may use)"},
-    {"timing_seconds", "60", kSweep | kPlan | kAttribute | kTune,
+    {"timing_seconds", "60", kSweep | kPlan | kAttribute | kTune | kRecommend,
      "a number of seconds",
      [](Text text, Settings& s) {
        return absl::SimpleAtod(text, &s.timing_seconds) &&
@@ -357,7 +379,8 @@ constexpr Flag kFlags[] = {
      "time for rounds of timing; at least two rounds are made. With --tune, "
      "three quarters are for the search, all kernels together, of which each "
      "gets a few rounds, and the rest for rounds of the model with the tunings "
-     "and without, at least five"},
+     "and without, at least five; with --recommend, half is for what "
+     "strategies cost and half for the finalists"},
     {"timing", "true", kSweep | kPlan, kBool, &ReadSwitch<&Settings::timing>,
      "time the plans; without, errors are all that is measured", true},
     {"timed_plans", "", kSweep, "a number from 1 to 2^20",

@@ -19,6 +19,7 @@
 #include "explorer/app/flag_table.h"
 #include "explorer/app/flag_values.h"
 #include "explorer/app/settings.h"
+#include "explorer/recommend/recommendation.h"
 #include "explorer/sweep/ranking.h"
 
 namespace ulpscope {
@@ -38,6 +39,8 @@ constexpr ModeInfo kModes[] = {
     {"dump_trace", "--dump-trace=PATH --tokens=IDS", "write a trace of ours"},
     {"tune", "--tune [--model=M]",
      "find the fastest kernels, for the modes above"},
+    {"recommend", "--recommend [--budget=B] [--model=M]",
+     "the fastest plan on this machine that keeps a budget of error"},
     {"compare", "--compare=BASE --with=NEW [--gate=FILE]",
      "what changed from one run to another, and whether it may"},
     {"merge", "--merge=STORE [--merge=ANOTHER] --store=INTO",
@@ -72,8 +75,7 @@ absl::Status DoesNothing(Text flag, Text how, Text mode) {
       absl::StrCat("--", flag, " does nothing ", how, " --", mode));
 }
 
-// Which of the modes it is. All but --sweep may have a --plan, which alone is a
-// mode too.
+// Which of the modes it is. Most may have a --plan, which alone is a mode too.
 absl::Status ChooseMode(Settings& settings) {
   unsigned modes = settings.chosen & ~ModeBit(Mode::kPlan);
   if (modes == 0 || modes == ModeBit(Mode::kSweep)) modes = settings.chosen;
@@ -81,7 +83,8 @@ absl::Status ChooseMode(Settings& settings) {
     return absl::InvalidArgumentError(
         "expected one of --sweep, --plan and --generate, or one of "
         "--attribute, --diagnose, --dump_trace and --tune with or without a "
-        "--plan, or one of --compare, --gate and --merge (--help explains)");
+        "--plan, or one of --recommend, --compare, --gate and --merge (--help "
+        "explains)");
   }
   while (ModeBit(settings.mode) != modes) {
     settings.mode = static_cast<Mode>(static_cast<int>(settings.mode) + 1);
@@ -264,6 +267,12 @@ absl::StatusOr<Settings> ReadFlags(absl::Span<const char* const> arguments) {
   settings.has_tokens =
       given.count(FindFlag("token")) + given.count(FindFlag("tokens")) > 0;
   settings.has_prompt = given.count(FindFlag("prompt")) > 0;
+  if (settings.mode == Mode::kRecommend) {
+    if (given.count(FindFlag("axes")) == 0) settings.axes.clear();
+    if (given.count(FindFlag("budget")) == 0) {
+      settings.budget = kDefaultPlanBudget;
+    }
+  }
   return settings;
 }
 

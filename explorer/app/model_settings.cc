@@ -17,6 +17,7 @@
 #include "explorer/app/prompts.h"
 #include "explorer/app/settings.h"
 #include "explorer/error/windows.h"
+#include "explorer/recommend/space.h"
 #include "explorer/sweep/axes.h"
 #include "explorer/sweep/sweep.h"
 #include "kernels/base/machine_limits.h"
@@ -38,7 +39,28 @@ void AddTo(std::string& text, absl::string_view more) {
 
 bool RunsWindows(Mode mode) {
   return mode == Mode::kSweep || mode == Mode::kPlan ||
-         mode == Mode::kAttribute || mode == Mode::kTune;
+         mode == Mode::kAttribute || mode == Mode::kTune ||
+         mode == Mode::kRecommend;
+}
+
+// What confirms a plan that was found on the first window.
+absl::Status ReadOtherText(const Settings& settings,
+                           const Checkpoint& checkpoint, int32_t first_token,
+                           const absl::StatusOr<Tokenizer>& tokenizer,
+                           const WindowOptions& options, ModelSettings& model) {
+  const std::vector<Window>& windows = model.sweep.windows;
+  if (windows.size() > 1 && settings.confirm_prompt.empty()) {
+    model.other_text = windows[1];
+    return absl::OkStatus();
+  }
+  const auto other =
+      ReadOtherPrompt(settings, checkpoint, first_token, tokenizer,
+                      windows[0].tokens, !model.text.empty());
+  if (!other.ok()) return other.status();
+  for (const std::string& remark : other->remarks) AddTo(model.warning, remark);
+  model.other_text = WindowsOf(other->prompts, options)[0];
+  if (!other->source.empty()) model.other_text.prompt = other->source;
+  return absl::OkStatus();
 }
 
 // The text, in windows that are run one by one, and the token that is run
@@ -47,6 +69,8 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
                         const absl::StatusOr<Tokenizer>& tokenizer,
                         ModelSettings& model) {
   constexpr size_t kTextWindow = 512, kTimed = 128;
+  // A search runs its window hundreds of times.
+  constexpr size_t kSearchWindow = 128;
   const ModelConfig& config = checkpoint.config;
   if (settings.mode == Mode::kDiagnose) {
     if (!settings.has_tokens) return absl::OkStatus();
@@ -74,7 +98,10 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
     return absl::OkStatus();
   }
   WindowOptions options = settings.windows;
-  if (options.window == 0 && !model.text.empty()) options.window = kTextWindow;
+  if (options.window == 0 && !model.text.empty()) {
+    options.window =
+        settings.mode == Mode::kRecommend ? kSearchWindow : kTextWindow;
+  }
   const size_t window =
       options.window == 0 ? std::numeric_limits<size_t>::max() : options.window;
   if (options.stride > window) {
@@ -83,6 +110,10 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
   }
   model.sweep.windows = WindowsOf(read->prompts, options);
   model.sweep.prompt = model.sweep.windows[0].tokens;
+  if (settings.mode == Mode::kRecommend) {
+    return ReadOtherText(settings, checkpoint, *first, tokenizer, options,
+                         model);
+  }
   // A longer one says no more of the speed, and takes longer.
   const bool is_timed = settings.mode != Mode::kAttribute;
   if (is_timed && !model.text.empty() && model.sweep.prompt.size() > kTimed) {
@@ -94,6 +125,22 @@ absl::Status ReadTokens(const Settings& settings, const Checkpoint& checkpoint,
           absl::StrCat("--attribute explains the first of ",
                        model.sweep.windows.size(),
                        " windows; the others show what is luck"));
+  }
+  return absl::OkStatus();
+}
+
+// That nothing of the axes is emulated: it has no time to be chosen by.
+absl::Status CheckTimed(const std::vector<Axis>& axes, size_t num_layers) {
+  for (const Axis& axis : axes) {
+    for (const std::string& level : axis.levels) {
+      const std::string entry = absl::StrCat(axis.selector, "=", level);
+      const auto plan = Plan::Parse(entry, num_layers);
+      if (!plan.ok()) return plan.status();
+      if (!plan->emulated()) continue;
+      return BadFlag("axes", entry,
+                     "with --recommend no strategies that this CPU emulates: "
+                     "it has no time of them to choose by");
+    }
   }
   return absl::OkStatus();
 }
@@ -130,7 +177,8 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   auto layers = ParseLayers(settings.layers, num_layers);
   if (!layers.ok()) return layers.status();
   model.layers = *std::move(layers);
-  size_t longest = sweep.prompt.size();
+  size_t longest =
+      std::max(sweep.prompt.size(), model.other_text.tokens.size());
   for (const Window& window : sweep.windows) {
     longest = std::max(longest, window.tokens.size());
   }
@@ -170,8 +218,20 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   }
   sweep.against = *against;
   model.against = *std::move(against);
-  auto axes = ParseAxes(settings.axes, num_layers);
+  const bool is_searched = settings.mode == Mode::kRecommend;
+  const std::string axes_text = is_searched && settings.axes.empty()
+                                    ? DefaultSearchAxes()
+                                    : settings.axes;
+  auto axes = ParseAxes(axes_text, num_layers,
+                        is_searched ? kMaxSearchedPlans : kMaxPlans);
   if (!axes.ok()) return axes.status();
+  if (is_searched) {
+    model.axes = axes_text;
+    sweep.axes = *std::move(axes);
+    const absl::Status timed = CheckTimed(sweep.axes, num_layers);
+    if (!timed.ok()) return timed;
+    return model;
+  }
   model.axes_of_repairs = *axes;
   if (settings.of_axes()) {
     model.axes = settings.axes;

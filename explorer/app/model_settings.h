@@ -19,7 +19,8 @@ namespace ulpscope {
 
 // What the flags say of a model.
 struct ModelSettings {
-  // Of --axes or of the --plan. The prompt of --diagnose is empty if the trace
+  // Of --axes or of the --plan; of --recommend what it chooses from, without
+  // plans. The prompt of --diagnose is empty if the trace
   // is to have the tokens.
   SweepOptions sweep;
   Plan plan{0};                       // --plan, or f32
@@ -30,6 +31,7 @@ struct ModelSettings {
   std::string warning;                // or empty
   std::string text;                   // where the prompt's is from, or empty
   bool on_prompt = false;             // whether --attribute runs the prompt
+  Window other_text;                  // that confirms a recommended plan
 };
 
 // That the model has a window which so many positions do not fill; empty if it

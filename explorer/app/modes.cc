@@ -29,10 +29,15 @@
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
 #include "explorer/error/windows.h"
+#include "explorer/recommend/clock.h"
+#include "explorer/recommend/recommend.h"
+#include "explorer/recommend/recommendation.h"
 #include "explorer/report/attribution_report.h"
 #include "explorer/report/attribution_results.h"
 #include "explorer/report/diagnosis_report.h"
 #include "explorer/report/diagnosis_results.h"
+#include "explorer/report/recommend_report.h"
+#include "explorer/report/recommend_results.h"
 #include "explorer/report/report_files.h"
 #include "explorer/report/sweep_report.h"
 #include "explorer/report/sweep_results.h"
@@ -190,6 +195,28 @@ int Attribute(Session& s) {
         Results results = AttributionTables(s.info, explanation);
         std::string text = AttributionReport(s.info, explanation, results);
         return {std::move(text), std::move(results)};
+      });
+}
+
+int RecommendPlan(Session& s) {
+  RecommendOptions options;
+  options.axes = s.model.sweep.axes;
+  options.budget = s.settings.budget;
+  options.phase = s.settings.phase;
+  options.text = s.model.sweep.windows[0];
+  if (!s.model.text.empty()) options.text.prompt = s.model.text;
+  options.other_text = s.model.other_text;
+  options.against = s.model.against;
+  options.timing_seconds = s.settings.timing_seconds;
+  MachineClock clock(RunOf(s), options.text.tokens, options.decode_steps);
+  return RunReported<Recommendation>(
+      s, " in ",
+      [&](const auto& on_stage) {
+        return Recommend(RunOf(s), options, clock, on_stage);
+      },
+      [&](const Recommendation& result) -> Report {
+        const Results results = RecommendResults(s.info, options, result);
+        return {RecommendReport(s.info, options, result, results), results};
       });
 }
 
@@ -411,8 +438,9 @@ int Tune(Session& s) {
 }  // namespace
 
 int RunMode(Session session) {
-  constexpr int (*kModes[])(Session&) = {
-      &Sweep, &Sweep, &Generate, &Attribute, &Diagnose, &DumpTrace, &Tune};
+  constexpr int (*kModes[])(Session&) = {&Sweep,     &Sweep,        &Generate,
+                                         &Attribute, &Diagnose,     &DumpTrace,
+                                         &Tune,      &RecommendPlan};
   // --compare runs no model.
   static_assert(std::size(kModes) == static_cast<size_t>(Mode::kCompare));
   return kModes[static_cast<size_t>(session.settings.mode)](session);

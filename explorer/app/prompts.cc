@@ -1,5 +1,6 @@
 #include "explorer/app/prompts.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -199,6 +200,11 @@ const char kBuiltInText[] =
     "The mean of n numbers is their sum over n:\n"
     "def mean(x): return sum(x) / len(x)\n";
 
+// Other words, another language, as long.
+const char kOtherBuiltInText[] =
+    "When rain fell on the harbour, nobody spoke of the ship.\n"
+    "for (int i = 0; i < n; ++i) total += price[i] * count[i];\n";
+
 absl::StatusOr<Prompts> ReadPrompts(
     const Settings& settings, const Checkpoint& checkpoint, int32_t first_token,
     const absl::StatusOr<Tokenizer>& tokenizer) {
@@ -219,6 +225,37 @@ absl::StatusOr<Prompts> ReadPrompts(
     }
   }
   return FromTokens(settings, checkpoint, first_token);
+}
+
+absl::StatusOr<Prompts> ReadOtherPrompt(
+    const Settings& settings, const Checkpoint& checkpoint, int32_t first_token,
+    const absl::StatusOr<Tokenizer>& tokenizer,
+    const std::vector<int32_t>& prompt, bool is_text) {
+  Reader reader(settings, checkpoint, tokenizer);
+  if (!settings.confirm_prompt.empty()) {
+    const absl::Status status =
+        reader.Text("--confirm_prompt", "other text", settings.confirm_prompt);
+    if (!status.ok()) return status;
+    return reader.Take("--confirm_prompt");
+  }
+  if (is_text && tokenizer.ok() &&
+      reader.Text("the other built-in text", "other text", kOtherBuiltInText)
+          .ok()) {
+    return reader.Take("the other built-in text");
+  }
+  // One alone would be the first token again.
+  const size_t count = std::max<size_t>(prompt.size(), 2);
+  auto tokens = PromptTokens(absl::StrCat(count), checkpoint.config,
+                             first_token, settings.seed + 1);
+  if (!tokens.ok()) return tokens.status();
+  if (*tokens == prompt) {
+    return absl::InvalidArgumentError(
+        "--tokens: expected others than those that confirm, which are drawn "
+        "with the seed after --seed");
+  }
+  Prompts prompts;
+  prompts.prompts.push_back({"drawn tokens", *std::move(tokens)});
+  return prompts;
 }
 
 }  // namespace ulpscope

@@ -1,6 +1,7 @@
 #ifndef EXPLORER_APP_PROMPTS_H_
 #define EXPLORER_APP_PROMPTS_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,15 @@ absl::StatusOr<Prompts> ReadPrompts(const Settings& settings,
                                     const Checkpoint& checkpoint,
                                     int32_t first_token,
                                     const absl::StatusOr<Tokenizer>& tokenizer);
+
+// A text that ReadPrompts did not give, for what was found on `prompt`:
+// --confirm_prompt, or if `is_text` another built-in text, or as many other
+// tokens, drawn with the seed after --seed. InvalidArgument alike, or if there
+// is none.
+absl::StatusOr<Prompts> ReadOtherPrompt(
+    const Settings& settings, const Checkpoint& checkpoint, int32_t first_token,
+    const absl::StatusOr<Tokenizer>& tokenizer,
+    const std::vector<int32_t>& prompt, bool is_text);
 
 }  // namespace ulpscope
 

@@ -10,6 +10,7 @@
 #include "explorer/app/shard_flag.h"
 #include "explorer/error/budget.h"
 #include "explorer/error/windows.h"
+#include "explorer/recommend/clock.h"
 #include "explorer/report/report_files.h"
 #include "explorer/sweep/ranking.h"
 
@@ -23,10 +24,11 @@ enum class Mode {
   kDiagnose,
   kDumpTrace,
   kTune,
+  kRecommend,
   kCompare,
   kMerge
 };
-inline constexpr size_t kNumModes = 9;
+inline constexpr size_t kNumModes = 10;
 
 // --fail-on: of which diagnosis the exit code is that of a failed gate.
 enum class FailOn { kNothing, kImplementation, kUnexplained };
@@ -43,8 +45,9 @@ struct Settings {
   std::string plan;     // or empty
   std::string against;  // a plan's text
   std::string model;
-  std::string model_file;             // a path, or empty
-  std::string axes;                   // read with the model
+  std::string model_file;  // a path, or empty
+  // Read with the model; of --recommend empty for DefaultSearchAxes().
+  std::string axes;
   std::string plan_file;              // a path, or empty
   std::string layers, token, tokens;  // the same, or empty for their defaults
   bool has_tokens = false;            // whether --tokens or --token is given
@@ -69,7 +72,9 @@ struct Settings {
   bool timing = true;  // or errors are all that is measured
   size_t memory = 0;   // bytes
   const RankMetric* metric = nullptr;
-  Budget budget;  // of a repair
+  Budget budget;  // of a repair or of a recommended plan
+  TimedPhase phase = TimedPhase::kDecode;  // of --recommend
+  std::string confirm_prompt;              // a text, or empty
   // --on: what --attribute runs; empty for the prompt if it is a text.
   std::string on;
   std::string reference, mapping;  // of --diagnose

@@ -50,15 +50,6 @@ double OperandError(const StrategyInfo& info) {
   return UnitRoundoff(Format::kF32);
 }
 
-// Orders strategies by accuracy: the bound of a sum of 1024 products, the
-// length of a small model's rows, of random signs, and the operands' errors,
-// which bounds leave out.
-double Inaccuracy(Strategy strategy) {
-  const SumTerms sum = {1024, 32, 1024};
-  return strategy.info().error_bound(sum) +
-         2 * OperandError(strategy.info()) * sum.abs_terms;
-}
-
 std::string LayersText(const std::vector<size_t>& layers, size_t from,
                        size_t to) {
   return from == to ? absl::StrCat("@", layers[from])
@@ -66,6 +57,12 @@ std::string LayersText(const std::vector<size_t>& layers, size_t from,
 }
 
 }  // namespace
+
+double Inaccuracy(Strategy strategy) {
+  const SumTerms sum = {1024, 32, 1024};
+  return strategy.info().error_bound(sum) +
+         2 * OperandError(strategy.info()) * sum.abs_terms;
+}
 
 size_t UpgradeSet::cells() const {
   size_t count = 0;

@@ -14,6 +14,11 @@
 
 namespace ulpscope {
 
+// Orders strategies by accuracy: the bound of a sum of 1024 products, the
+// length of a small model's rows, of random signs, and the operands' errors,
+// which bounds leave out.
+double Inaccuracy(Strategy strategy);
+
 // An op that takes a better strategy in these layers, {0} if it is in none.
 struct Upgrade {
   Op op = Op::kEmbed;

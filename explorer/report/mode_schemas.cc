@@ -6,6 +6,7 @@
 #include "explorer/report/compare_results.h"
 #include "explorer/report/diagnosis_results.h"
 #include "explorer/report/merge_results.h"
+#include "explorer/report/recommend_results.h"
 #include "explorer/report/sweep_results.h"
 #include "explorer/report/trace_pair_results.h"
 #include "explorer/report/tune_results.h"
@@ -24,6 +25,7 @@ const std::vector<Results>& ModeSchemas() {
         DiagnosisResults({}, "", {}),
         TracePairResults({}, {}),
         TuneResults({}, {}),
+        RecommendResults({}, {}, {}),
         ComparisonResults({}, nullptr, nullptr, {}, {}),
         MergeResults("", {})};
   }();

@@ -102,7 +102,8 @@ std::string About(const PageCut& cut) {
 
 bool HasPage(const Results& results) {
   return results.mode == "sweep" || results.mode == "attribute" ||
-         results.mode == "diagnose" || results.mode == "trace_pair";
+         results.mode == "diagnose" || results.mode == "trace_pair" ||
+         results.mode == "recommend";
 }
 
 std::string ReportPage(const Results& results, size_t most_bytes) {

@@ -12,8 +12,8 @@ namespace ulpscope {
 // most 8 MB: browsers take seconds for more.
 inline constexpr size_t kMostPageBytes = 7'500'000;
 
-// Whether there is a page of these: of a sweep, an attribution, a diagnosis or
-// two traces.
+// Whether there is a page of these: of a sweep, an attribution, a diagnosis,
+// two traces or a recommendation.
 bool HasPage(const Results& results);
 
 // report.html: one file that needs nothing else, neither a network nor a

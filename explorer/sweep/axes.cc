@@ -45,7 +45,8 @@ absl::StatusOr<Plan> PlanAt(const std::vector<Axis>& axes,
 }
 
 absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
-                                            size_t num_layers) {
+                                            size_t num_layers,
+                                            size_t max_plans) {
   std::vector<Axis> axes;
   std::set<std::string> selectors;
   for (absl::string_view entry : absl::StrSplit(text, ';')) {
@@ -84,9 +85,9 @@ absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
   size_t num_plans = 1;
   for (const Axis& axis : axes) {
     num_plans *= axis.levels.size();
-    if (num_plans > kMaxPlans) {
+    if (num_plans > max_plans) {
       return absl::InvalidArgumentError(
-          absl::StrCat("axes '", text, "': more than ", kMaxPlans,
+          absl::StrCat("axes '", text, "': more than ", max_plans,
                        " combinations of strategies"));
     }
   }

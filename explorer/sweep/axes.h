@@ -29,7 +29,8 @@ inline constexpr size_t kMaxPlans = 4096;
 // later axis wins where two overlap; it must leave something to the earlier
 // one. InvalidArgument that names the axis otherwise, or for too many plans.
 absl::StatusOr<std::vector<Axis>> ParseAxes(absl::string_view text,
-                                            size_t num_layers);
+                                            size_t num_layers,
+                                            size_t max_plans = kMaxPlans);
 
 // All combinations of levels, an index per axis, the last varying fastest.
 std::vector<std::vector<size_t>> Factorial(const std::vector<Axis>& axes);

@@ -12,6 +12,8 @@ const JOINED_BY = {
              states: ["layer", "normed"], causes: ["id"], presets: ["name"]},
   trace_pair: {pair_points: ["layer", "op", "name_a"],
                pair_states: ["layer", "normed"]},
+  recommend: {plans: ["plan"], strategies: ["axis", "strategy"],
+              layers: ["plan", "tokens", "layer"], changes: ["name"]},
 };
 
 // What results.json may have in a column of a type.

@@ -9,6 +9,8 @@ const MODES = {
              state: diagnosisState, sections: diagnosisSections},
   trace_pair: {title: () => "Where two traces part",
                state: tracePairState, sections: tracePairSections},
+  recommend: {title: c => `The fastest plan within \`${c.budget}\``,
+              state: recommendState, sections: recommendSections},
 };
 
 const page = {
@@ -116,6 +118,10 @@ function askedText(c, mode) {
     case "trace_pair":
       return `Asked: where the trace A, \`${c.reference}\`, and the trace B, ` +
           `\`${c.against_trace}\`, part, on ${tokens(c.tokens)}.`;
+    case "recommend":
+      return `Asked: which plan of \`${c.axes}\` is the fastest in ${
+          c.phase} that keeps \`${c.budget}\`, on ${tokens(c.prompt)} and, ` +
+          `to confirm it, on ${tokens(c.other_prompt)}.`;
   }
   return "";
 }

@@ -1,0 +1,128 @@
+#include "explorer/recommend/clock.h"
+
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/error/archive.h"
+#include "explorer/error/evaluation.h"
+#include "explorer/error/kept.h"
+#include "explorer/error/replicates.h"
+#include "explorer/error/run.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+namespace {
+
+// The t that |T| exceeds in 5 % of all cases.
+double StudentQuantile(int degrees) {
+  double low = 0, high = 64;  // 12.7 of one degree
+  for (int i = 0; i < 60; ++i) {
+    const double t = (low + high) / 2;
+    (StudentTwoSided(t, degrees) > 0.05 ? low : high) = t;
+  }
+  return high;
+}
+
+double LogOfRound(const TimedRun& run, TimedPhase phase) {
+  const std::vector<double>& seconds =
+      phase == TimedPhase::kDecode ? run.timing.decode : run.timing.prefill;
+  double sum = 0;
+  for (const double s : seconds) sum += std::log(s);
+  return sum / static_cast<double>(seconds.size());
+}
+
+}  // namespace
+
+absl::string_view PhaseName(TimedPhase phase) {
+  return phase == TimedPhase::kDecode ? "decode" : "prefill";
+}
+
+void Visit(Archive& archive, TimedRound& round) {
+  VisitList(archive, "runs", round.runs);
+}
+
+absl::StatusOr<TimedRound> MachineClock::Round(absl::Span<const Plan> plans,
+                                               size_t round) {
+  Subject subject =
+      SubjectOf("recommend_time", run_, prompt_, {{"plan", &plans[0]}});
+  subject.version = kTimedRoundVersion;
+  subject.is_time = true;
+  subject.facts.emplace_back(
+      "plans", absl::StrJoin(plans, "; ", [](auto* text, const Plan& plan) {
+        text->append(plan.Text());
+      }));
+  subject.facts.emplace_back("decode_steps", absl::StrCat(decode_steps_));
+  subject.facts.emplace_back("round", absl::StrCat(round));
+  const auto is_whole = [&](const TimedRound& kept) {
+    return kept.runs.size() == plans.size() &&
+           absl::c_all_of(kept.runs, [&](const TimedRun& timed) {
+             return IsWhole(timed, decode_steps_);
+           });
+  };
+  TimedRound timed;
+  if (Recall(run_.kept, subject, timed, is_whole)) return timed;
+  timed.runs.resize(plans.size());
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const absl::Status status =
+        TimePlan(run_, plans[i], prompt_, decode_steps_, timed.runs[i]);
+    if (!status.ok()) return status;
+  }
+  Retain(run_.kept, subject, timed);
+  return timed;
+}
+
+double TimedPlans::Seconds(size_t plan) const {
+  return std::exp(MeanOf(logs[plan]).mean);
+}
+
+absl::StatusOr<TimedPlans> TimeInRounds(PlanClock& clock, Monitor& monitor,
+                                        absl::string_view task,
+                                        absl::Span<const Plan> plans,
+                                        TimedPhase phase,
+                                        const RoundLimits& limits) {
+  TimedPlans timed;
+  timed.timings.resize(plans.size());
+  timed.logs.resize(plans.size());
+  double spent = 0;  // of all rounds until now, those that are kept included
+  for (size_t round = 0; round < limits.most; ++round) {
+    if (round >= limits.least && spent > limits.seconds) break;
+    monitor.OnProgress(task, round, limits.most,
+                       absl::StrCat(plans.size(), " plans"));
+    auto one = clock.Round(plans, round);
+    if (absl::IsCancelled(one.status()) && round >= limits.least) return timed;
+    if (!one.ok()) return one.status();
+    for (size_t i = 0; i < plans.size(); ++i) {
+      timed.timings[i].Append(one->runs[i].timing);
+      timed.logs[i].push_back(LogOfRound(one->runs[i], phase));
+      spent += one->runs[i].seconds;
+    }
+  }
+  monitor.OnProgress(task, limits.most, limits.most, "");
+  return timed;
+}
+
+TimeRatio RatioOf(absl::Span<const double> logs,
+                  absl::Span<const double> base) {
+  std::vector<double> differences;
+  for (size_t i = 0; i < logs.size(); ++i) {
+    differences.push_back(logs[i] - base[i]);
+  }
+  const Mean mean = MeanOf(differences);
+  TimeRatio ratio = {std::exp(mean.mean), {}, {}};
+  if (!mean.standard_error.has_value()) return ratio;
+  const double reach =
+      *mean.standard_error * StudentQuantile(static_cast<int>(logs.size()) - 1);
+  ratio.low = std::exp(mean.mean - reach);
+  ratio.high = std::exp(mean.mean + reach);
+  return ratio;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,190 @@
+#include "explorer/recommend/levels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "explorer/attribution/upgrade.h"
+#include "explorer/error/budget.h"
+#include "explorer/error/replicates.h"
+#include "explorer/error/run.h"
+#include "explorer/recommend/clock.h"
+#include "explorer/recommend/recommendation.h"
+#include "explorer/recommend/space.h"
+#include "kernels/strategy/strategy.h"
+#include "model/architecture/cell.h"
+#include "model/architecture/config.h"
+#include "model/architecture/plan.h"
+
+namespace ulpscope {
+namespace {
+
+// The axes' cells under these levels.
+Plan PlanOfLevels(absl::Span<const SearchAxis> axes,
+                  const std::vector<size_t>& levels, size_t num_layers) {
+  Plan plan(num_layers);
+  for (size_t a = 0; a < axes.size(); ++a) {
+    plan = WithCells(plan, axes[a].cells, axes[a].levels[levels[a]]);
+  }
+  return plan;
+}
+
+// Of what is not told apart the first.
+bool MakesNeedless(absl::Span<const WeighedLevel> levels, size_t other,
+                   size_t level, double like_error) {
+  const WeighedLevel& a = levels[other];
+  const WeighedLevel& b = levels[level];
+  const double noise = std::max(a.noise, b.noise);
+  const bool faster = a.seconds < b.seconds - noise;
+  const bool slower = b.seconds < a.seconds - noise;
+  const bool better = a.error < b.error * like_error;
+  const bool worse = b.error < a.error * like_error;
+  if (slower || worse) return false;
+  return faster || better || other < level;
+}
+
+}  // namespace
+
+double SizeOf(BudgetMetric metric, double error) {
+  return metric == BudgetMetric::kKl ? error : error * error;
+}
+
+double CostModel::SecondsOf(const ModelConfig& config, const Plan& plan) const {
+  double seconds = f32_seconds;
+  for (size_t a = 0; a < axes.size(); ++a) {
+    double work = 0, sum = 0;
+    for (const Cell& cell : axes[a].cells) {
+      const double share = WorkOf(config, cell.op);
+      work += share;
+      // Costs are beyond f32's, which is none of the strategies where another
+      // one makes it needless.
+      const auto at =
+          absl::c_find(axes[a].levels, plan.Get(cell.layer, cell.op));
+      if (at == axes[a].levels.end()) continue;
+      sum += share *
+             costs[a].seconds[static_cast<size_t>(at - axes[a].levels.begin())];
+    }
+    seconds += sum / work;
+  }
+  return seconds;
+}
+
+std::vector<size_t> WorthSearching(absl::Span<const WeighedLevel> levels,
+                                   double like_error) {
+  std::vector<size_t> kept;
+  for (size_t level = 0; level < levels.size(); ++level) {
+    bool needless = false;
+    for (size_t other = 0; other < levels.size(); ++other) {
+      needless = needless || (other != level &&
+                              MakesNeedless(levels, other, level, like_error));
+    }
+    if (!needless) kept.push_back(level);
+  }
+  // "As good" is no order: each of three may be as good as the next.
+  if (kept.empty()) {
+    kept.push_back(static_cast<size_t>(
+        std::min_element(levels.begin(), levels.end(),
+                         [](const WeighedLevel& a, const WeighedLevel& b) {
+                           return a.error < b.error;
+                         }) -
+        levels.begin()));
+  }
+  absl::c_stable_sort(kept, [&](size_t a, size_t b) {
+    return levels[a].error < levels[b].error;
+  });
+  return kept;
+}
+
+absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
+                        BudgetMeter& meter, PlanClock& clock, size_t num_layers,
+                        CostModel& model, std::vector<LevelCost>& levels) {
+  std::vector<SearchAxis>& axes = model.axes;
+  // All as accurate as can be, and what one axis makes worse.
+  std::vector<size_t> best(axes.size());
+  for (size_t a = 0; a < axes.size(); ++a) {
+    const auto& of = axes[a].levels;
+    best[a] = static_cast<size_t>(std::min_element(of.begin(), of.end(),
+                                                   [](Strategy x, Strategy y) {
+                                                     return Inaccuracy(x) <
+                                                            Inaccuracy(y);
+                                                   }) -
+                                  of.begin());
+  }
+  const Plan accurate = PlanOfLevels(axes, best, num_layers);
+  const Plan f32(num_layers);
+  std::vector<Plan> measured, timed = {f32};
+  for (const SearchAxis& axis : axes) {
+    for (const Strategy level : axis.levels) {
+      levels.push_back(
+          {axis.selector, std::string(level.name()), {}, {}, false});
+      measured.push_back(WithCells(accurate, axis.cells, level));
+      timed.push_back(WithCells(f32, axis.cells, level));
+    }
+  }
+  const auto errors = meter.Measure(measured);
+  if (!errors.ok()) return errors.status();
+  for (size_t i = 0; i < levels.size(); ++i) levels[i].error = (*errors)[i];
+
+  // Equal plans are timed once.
+  std::vector<Plan> distinct;
+  std::vector<size_t> place;  // [timed]
+  for (const Plan& plan : timed) {
+    const auto at = absl::c_find(distinct, plan);
+    place.push_back(static_cast<size_t>(at - distinct.begin()));
+    if (at == distinct.end()) distinct.push_back(plan);
+  }
+  const auto times =
+      TimeInRounds(clock, monitor, "timing strategies", distinct, options.phase,
+                   {2, 8, options.timing_seconds / 2});
+  if (!times.ok()) return times.status();
+  const double f32_seconds = times->Seconds(0);
+  model.f32_seconds = f32_seconds;
+  model.costs.clear();
+  size_t first = 0;  // of the axis' levels
+  for (size_t a = 0; a < axes.size(); ++a) {
+    SearchAxis& axis = axes[a];
+    std::vector<WeighedLevel> weighed;
+    for (size_t l = 0; l < axis.levels.size(); ++l) {
+      const std::vector<double>& logs = times->logs[place[first + l + 1]];
+      const TimeRatio ratio = RatioOf(logs, times->logs[0]);
+      LevelCost& level = levels[first + l];
+      level.time = ratio;
+      std::vector<double> differences;
+      for (size_t r = 0; r < logs.size(); ++r) {
+        differences.push_back(logs[r] - times->logs[0][r]);
+      }
+      const double spread =
+          2 * MeanOf(differences).standard_error.value_or(0.0);
+      // What is far below the budget is not worth any time.
+      weighed.push_back(
+          {(ratio.ratio - 1) * f32_seconds,
+           std::max(options.least_gain, spread) * f32_seconds,
+           std::max(*level.error, options.budget.limit * options.negligible)});
+    }
+    std::vector<Strategy> kept;
+    AxisCosts of_axis;
+    for (const size_t l : WorthSearching(weighed, options.like_error)) {
+      levels[first + l].searched = true;
+      kept.push_back(axis.levels[l]);
+      of_axis.seconds.push_back(weighed[l].seconds);
+      of_axis.harm.push_back(
+          SizeOf(options.budget.metric, *levels[first + l].error));
+    }
+    // Of what breaks down even at its best, nothing is known.
+    const double least = std::isfinite(of_axis.harm[0]) ? of_axis.harm[0] : 0;
+    for (double& harm : of_axis.harm) harm = std::max(harm - least, 0.0);
+    of_axis.harm[0] = 0;
+    first += axis.levels.size();
+    axis.levels = std::move(kept);
+    model.costs.push_back(std::move(of_axis));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ulpscope
