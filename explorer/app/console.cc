@@ -13,8 +13,23 @@
 #include "absl/strings/string_view.h"
 #include "explorer/app/app_monitor.h"
 #include "explorer/report/report_files.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
+
+namespace {
+
+int PrintAll(absl::FunctionRef<void(TextSink)> write) {
+  bool written = true;
+  write([&written](absl::string_view text) {
+    written = written &&
+              std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  });
+  if (written && std::fflush(stdout) == 0) return kDone;
+  return Fail(absl::UnavailableError("stdout: cannot write"), kFailed);
+}
+
+}  // namespace
 
 int Fail(const absl::Status& status, ExitCode code) {
   absl::FPrintF(stderr, "explorer: %s\n", status.message());
@@ -26,11 +41,12 @@ void Warn(absl::string_view text) {
 }
 
 int Print(absl::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-      std::fflush(stdout) != 0) {
-    return Fail(absl::UnavailableError("stdout: cannot write"), kFailed);
-  }
-  return kDone;
+  return PrintAll([text](TextSink sink) { sink(text); });
+}
+
+int PrintReport(const Report& report, OutputFormat format) {
+  return PrintAll(
+      [&](TextSink sink) { WritePrintedReport(report, format, sink); });
 }
 
 int WriteReport(const std::string& folder, const Report& report,
@@ -49,7 +65,7 @@ int WriteReport(const std::string& folder, const Report& report,
           }));
     }
   }
-  const int printed = Print(PrintedReport(report, format));
+  const int printed = PrintReport(report, format);
   return written != kDone ? written : printed;
 }
 

@@ -29,6 +29,7 @@ void Warn(absl::string_view text);
 
 // To stdout, which may be a full disk.
 int Print(absl::string_view text);
+int PrintReport(const Report& report, OutputFormat format);
 
 // Writes the files of the report to the folder, unless that is empty, and
 // prints it. In this order: printing fails where the reader is gone.

@@ -360,6 +360,13 @@ constexpr Flag kFlags[] = {
      "and without, at least five"},
     {"timing", "true", kSweep | kPlan, kBool, &ReadSwitch<&Settings::timing>,
      "time the plans; without, errors are all that is measured", true},
+    {"timed_plans", "", kSweep, "a number from 1 to 2^20",
+     [](Text text, Settings& s) {
+       return ReadOptional(text, 1, s.timed_plans);
+     },
+     "time so many plans at most: half as many of the smallest errors, and "
+     "others at equal distances on the way to the largest (default: all of "
+     "--axes, 256 of a --plan_file)"},
     {"memory", "50%", kReports,
      "bytes, such as 4096, 512M or 1.5G, or a share of the memory that this "
      "process may use, up to 100%",

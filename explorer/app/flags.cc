@@ -102,11 +102,12 @@ absl::Status CheckMany(const Settings& settings,
     return DoesNothing("model", "with", "model_file");
   }
   if (!settings.model_file.empty() && settings.shard.count == 0 &&
-      (settings.format == OutputFormat::kJson ||
-       settings.format == OutputFormat::kCsv)) {
-    return BadFlag("o", settings.format == OutputFormat::kJson ? "json" : "csv",
-                   "md, jsonl or sql with a --model_file, or --out: those of "
-                   "several models one after the other are none");
+      settings.format != OutputFormat::kMarkdown &&
+      settings.format != OutputFormat::kJsonl &&
+      settings.format != OutputFormat::kSql) {
+    return absl::InvalidArgumentError(
+        "-o with --model_file: expected md, jsonl or sql, of which several may "
+        "follow each other, or --out, a folder for each model");
   }
   // The same command line with --shard is a part of it: what says how plans are
   // timed and shown is for whoever does that.
@@ -141,6 +142,9 @@ absl::Status CheckModeTakes(const Settings& settings,
   if (settings.mode == Mode::kTune && !settings.plan.empty() &&
       given.count(FindFlag("axes")) > 0) {
     return DoesNothing("axes", "with", "plan");
+  }
+  if (!settings.plan_file.empty() && given.count(FindFlag("axes")) > 0) {
+    return DoesNothing("axes", "with", "plan_file");
   }
   const bool has_text = given.count(FindFlag("prompt")) > 0 ||
                         given.count(FindFlag("prompt_file")) > 0;

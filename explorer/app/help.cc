@@ -31,10 +31,10 @@ constexpr char kIntroduction[] =
 
 constexpr char kOutput[] =
     "\nResults go to stdout, the rest to stderr. Exit codes: 0 done, 2 bad "
-    "usage, 3 a\n--gate or --fail-on failed, 4 it could compare nothing, 130 "
-    "stopped by Ctrl-C,\n143 by SIGTERM, 1 anything else. Ctrl-C ends a mode "
-    "with what was "
-    "measured until then; a second\none ends it at once.\n";
+    "usage, 3 a\n--gate or --fail-on failed, or a --merge found other bits, 4 "
+    "it could compare\nnothing, 130 stopped by Ctrl-C, 143 by SIGTERM, 1 "
+    "anything else. Ctrl-C ends a\nmode with what was measured until then; a "
+    "second one ends it at once.\n";
 
 std::string UsageText(Mode mode) {
   const ModeInfo& info = InfoOf(mode);

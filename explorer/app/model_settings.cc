@@ -28,6 +28,9 @@
 namespace ulpscope {
 namespace {
 
+// Plans of a file that are timed, unless --timed_plans says how many.
+constexpr size_t kTimedOfFile = 256;
+
 // Another text, after what is there.
 void AddTo(std::string& text, absl::string_view more) {
   absl::StrAppend(&text, text.empty() ? "" : "; ", more);
@@ -173,19 +176,21 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   if (settings.of_axes()) {
     model.axes = settings.axes;
     sweep.axes = *std::move(axes);
-  } else if (!settings.plan_file.empty()) {
+  } else if (settings.plan_file.empty()) {
+    sweep.plans = {settings.plan};
+  } else {
     auto file = ReadPlanFile(settings.plan_file, num_layers);
     if (!file.ok()) return file.status();
     sweep.plans = std::move(file->plans);
+    sweep.most_timed = kTimedOfFile;
     if (file->repeated > 0) {
       AddTo(
           model.warning,
           absl::StrCat("--plan_file=", settings.plan_file, ": ", file->repeated,
                        " lines have a plan that stands above them"));
     }
-  } else {
-    sweep.plans = {settings.plan};
   }
+  if (settings.timed_plans > 0) sweep.most_timed = settings.timed_plans;
   return model;
 }
 

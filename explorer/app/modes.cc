@@ -150,8 +150,9 @@ int Sweep(Session& s) {
         return result->failed;
       },
       [&](const SweepResult& result) -> Report {
-        const Results results = SweepResults(s.info, options, result);
-        return {SweepReport(s.info, options, result, results), results};
+        Results results = SweepResults(s.info, options, result);
+        std::string text = SweepReport(s.info, options, result, results);
+        return {std::move(text), std::move(results)};
       });
 }
 
@@ -186,8 +187,9 @@ int Attribute(Session& s) {
         return Explain(RunOf(s), *worst, options, on_stage);
       },
       [&](const Explanation& explanation) -> Report {
-        const Results results = AttributionTables(s.info, explanation);
-        return {AttributionReport(s.info, explanation, results), results};
+        Results results = AttributionTables(s.info, explanation);
+        std::string text = AttributionReport(s.info, explanation, results);
+        return {std::move(text), std::move(results)};
       });
 }
 
@@ -392,11 +394,10 @@ int Tune(Session& s) {
   s.monitor.Clear();
   s.info.stopped_by = absl::IsCancelled(status) ? InterruptName() : "an error";
   const Results results = TuneResults(s.info, outcome);
-  const int printed =
-      outcome.tuned.empty()
-          ? kDone
-          : Print(PrintedReport({TuneReport(s.info, results), results},
-                                s.settings.format));
+  const int printed = outcome.tuned.empty()
+                          ? kDone
+                          : PrintReport({TuneReport(s.info, results), results},
+                                        s.settings.format);
   if (absl::IsCancelled(status)) {
     return Stopped(absl::StrFormat(
         " in %s: %d of %d kinds of MatMul were tuned%s", outcome.stopped_in,

@@ -52,12 +52,13 @@ struct Settings {
   bool has_prompt = false;            // whether --prompt is given
   bool chat = false;                  // puts texts into the chat template
   WindowOptions windows;
-  size_t seeds = 1;    // prompts that are drawn
-  size_t greedy = 0;   // tokens that are generated to see where plans leave
-  std::string wisdom;  // a path, "none", or empty for the default
-  std::string out;     // or empty
-  std::string store;   // the same
-  bool force = false;  // measures what the store has, too
+  size_t seeds = 1;        // prompts that are drawn
+  size_t timed_plans = 0;  // at most; 0 for the default
+  size_t greedy = 0;       // tokens that are generated to see where plans leave
+  std::string wisdom;      // a path, "none", or empty for the default
+  std::string out;         // or empty
+  std::string store;       // the same
+  bool force = false;      // measures what the store has, too
   ShardFlag shard;
   std::vector<std::string> merge;  // paths
   size_t generate_count = 0;
@@ -81,7 +82,7 @@ struct Settings {
   OutputFormat format = OutputFormat::kMarkdown;
   std::string compare, with, gate, junit;  // paths, or empty
 
-  // Whether it is about the plans of --axes, not about a --plan.
+  // Whether it is about the plans of --axes, not about those that are named.
   bool of_axes() const {
     return plan.empty() && plan_file.empty() &&
            (mode == Mode::kSweep || mode == Mode::kAttribute ||

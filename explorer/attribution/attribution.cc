@@ -19,7 +19,9 @@ absl::Status RunParts(const Run& run, const Baseline& baseline,
   absl::Status status;
   if (parts.layers) status = SplitLayers(run, baseline, result.layers);
   if (!status.ok()) return status;
-  if (parts.causes) status = MapCauses(run, baseline, result);
+  if (parts.causes) {
+    status = MapCauses(run, baseline, parts.logits_of_causes, result);
+  }
   if (!status.ok()) return status;
   if (parts.repairs) status = MapRepairs(run, baseline, result);
   return status;

@@ -98,12 +98,15 @@ struct Attribution {
   Effect plan;                           // the full plan
   std::vector<PositionError> positions;  // [positions], of the full plan
   std::vector<LayerSplit> layers;        // [0 ... num_layers]
-  std::vector<Cause> causes;             // [CellsOf]
-  std::optional<CauseSum> cause_sum;     // none unless all causes are finished
-  std::vector<Repair> repairs;           // [CellsOf]
-  std::vector<Repair> op_repairs;        // per op in a layer, all layers
-  std::vector<Repair> layer_repairs;     // per layer from 1, all ops
-  std::vector<Repair> group_repairs;     // [kNumKernels], as plans' selectors
+  // [CellsOf]. Of many cells and positions only those in no layer and the
+  // largest errors are run to their logits, and all where that says whether
+  // the head has most of them; figures of the others' logits are none.
+  std::vector<Cause> causes;
+  std::optional<CauseSum> cause_sum;  // none unless all causes are finished
+  std::vector<Repair> repairs;        // [CellsOf]
+  std::vector<Repair> op_repairs;     // per op in a layer, all layers
+  std::vector<Repair> layer_repairs;  // per layer from 1, all ops
+  std::vector<Repair> group_repairs;  // [kNumKernels], as plans' selectors
   // How many of `repairs` were not run, and say nothing: of many cells, those
   // of which neither the op in all layers nor the whole layer takes anything
   // away. They cannot be expected to, and what one does by itself is chance.
@@ -118,6 +121,11 @@ struct AttributionParts {
   bool layers = true;
   bool causes = true;
   bool repairs = true;
+  // Whether causes have the errors of their logits: all of a run of few cells
+  // and positions, of others the largest (Attribution::causes). Else as few as
+  // say whether most of these come from final_norm or lm_head: logits are
+  // nearly half of what a cause map takes.
+  bool logits_of_causes = true;
 };
 
 }  // namespace ulpscope

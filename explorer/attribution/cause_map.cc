@@ -1,5 +1,6 @@
 #include "explorer/attribution/cause_map.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <numeric>
@@ -12,6 +13,7 @@
 #include "absl/types/span.h"
 #include "explorer/attribution/archived_attribution.h"
 #include "explorer/attribution/attribution_parts.h"
+#include "explorer/attribution/error_source.h"
 #include "explorer/error/baseline.h"
 #include "explorer/error/effects.h"
 #include "explorer/error/kept.h"
@@ -124,7 +126,10 @@ class KeptCauses {
     std::vector<KeptCause> causes(plans_.size());
     for (size_t s = 0; s < plans_.size(); ++s) {
       const auto is_whole = [this](const KeptCause& cause) {
-        return IsWhole(cause.outcome, baseline_.num_layers()) &&
+        // Its logits are perhaps not measured.
+        const Effect& effect = cause.outcome.effect;
+        return effect.rel_l2.has_value() && cause.outcome.moved.has_value() &&
+               effect.layers.size() == baseline_.num_layers() + 1 &&
                cause.squares.size() == baseline_.positions;
       };
       if (!ulpscope::Recall(run_.kept, SubjectOfCause(s), causes[s],
@@ -177,7 +182,8 @@ class KeptCauses {
 // its single cells are worth their runs.
 constexpr double kPays = 0.25;
 
-// Positions of all their runs. With fewer, all repairs run in one pass.
+// Positions of all their runs. With fewer, all repairs run in one pass, and all
+// causes run to their logits.
 constexpr size_t kManyPositions = 2048;
 
 // The cells that a repair gives to the reference.
@@ -227,10 +233,76 @@ bool MayPay(const Cell& cell, const Attribution& result) {
          Pays(result.layer_repairs[cell.layer - 1]);
 }
 
+// Where the causes of many positions are, those whose logits are measured
+// whatever the head has: so many of the largest errors of the final hidden
+// state, over all positions and over the ordinary ones.
+constexpr size_t kLargest = 16;
+
+// Of some plans, each one's place if the largest come first, by one figure of
+// its cause. What is not finite is no size.
+template <typename ErrorOf>
+std::vector<size_t> PlacesBySize(size_t plans, const ErrorOf& error_of) {
+  const auto size = [&](size_t s) {
+    const std::optional<double> error = error_of(s);
+    return error.has_value() && std::isfinite(*error) ? *error : 0;
+  };
+  std::vector<size_t> order(plans), places(plans);
+  std::iota(order.begin(), order.end(), size_t{0});
+  absl::c_stable_sort(order,
+                      [&](size_t a, size_t b) { return size(a) > size(b); });
+  for (size_t i = 0; i < plans; ++i) places[order[i]] = i;
+  return places;
+}
+
+// Runs some causes to their logits: those in no layer, those that change no bit
+// before the head, where what the stream carries may, and of the others the
+// largest, `largest` by either figure. Then all, unless these have more of the
+// logits' errors than the head.
+absl::Status MeasureSomeLogits(const Run& run, const Baseline& baseline,
+                               const std::vector<Plan>& plans, size_t largest,
+                               const std::vector<size_t>& cause_of,
+                               std::vector<Outcome>& outcomes,
+                               Attribution& result) {
+  const auto effect = [&](size_t s) -> const Effect& {
+    return outcomes[s].effect;
+  };
+  const std::vector<size_t> of_all =
+      PlacesBySize(plans.size(), [&](size_t s) { return effect(s).rel_l2; });
+  const std::vector<size_t> of_ordinary = PlacesBySize(
+      plans.size(), [&](size_t s) { return effect(s).ordinary_rel_l2; });
+  std::vector<bool> comes_first;
+  for (size_t s = 0; s < plans.size(); ++s) {
+    comes_first.push_back(!IsPerLayer(result.causes[cause_of[s]].cell.op) ||
+                          !outcomes[s].changes_bits ||
+                          std::min(of_all[s], of_ordinary[s]) < largest);
+  }
+  for (const bool first : {true, false}) {
+    std::vector<Plan> some;
+    std::vector<size_t> place;  // [some]
+    for (size_t s = 0; s < plans.size(); ++s) {
+      if (comes_first[s] != first) continue;
+      some.push_back(plans[s]);
+      place.push_back(s);
+    }
+    std::vector<Outcome> measured;
+    const absl::Status status = MeasureOutcomes(
+        run, baseline, "logits of causes", some, RunTo::kLogits, {}, measured);
+    if (!status.ok()) return status;
+    for (size_t i = 0; i < some.size(); ++i) {
+      Cause& cause = result.causes[cause_of[place[i]]];
+      cause.effect = measured[i].effect;
+      cause.changes_bits = measured[i].changes_bits;
+      outcomes[place[i]] = std::move(measured[i]);
+    }
+    if (!FindHead(result.causes).has_value()) break;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status MapCauses(const Run& run, const Baseline& baseline,
-                       Attribution& result) {
+                       bool all_logits, Attribution& result) {
   const Plan& reference = baseline.reference_plan;
   std::vector<Plan> plans;
   std::vector<size_t> cause_of;  // [plans]
@@ -249,6 +321,8 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
   }
   const KeptCauses kept(run, baseline, plans);
   if (kept.Recall(cause_of, result)) return absl::OkStatus();
+  const bool to_logits =
+      all_logits && plans.size() * baseline.positions < kManyPositions;
   if (!baseline.is_run()) return NotKept();
   FinalErrors errors(baseline);
   OutcomeWatch watch;
@@ -263,23 +337,29 @@ absl::Status MapCauses(const Run& run, const Baseline& baseline,
       cause.squares = figures.squares;
     }
   };
-  watch.on_outcome = [&](size_t s, const Outcome& outcome) {
-    const Cause& cause = result.causes[cause_of[s]];
-    kept.Retain(
-        s, {outcome, *cause.share, *cause.cosine, cause.peak, cause.squares});
-  };
   std::vector<Outcome> outcomes;
-  const absl::Status status =
-      MeasureOutcomes(run, baseline, "cause map", plans, watch, outcomes);
+  absl::Status status = MeasureOutcomes(
+      run, baseline, "cause map", plans,
+      to_logits ? RunTo::kLogits : RunTo::kFinalHidden, watch, outcomes);
   for (size_t s = 0; s < outcomes.size(); ++s) {
     Cause& cause = result.causes[cause_of[s]];
-    cause.effect = std::move(outcomes[s].effect);
+    cause.effect = outcomes[s].effect;
     cause.changes_bits = outcomes[s].changes_bits;
   }
-  if (status.ok()) {
-    result.cause_sum = errors.Finish();
-    kept.Retain(*result.cause_sum);
+  if (status.ok() && !to_logits) {
+    status = MeasureSomeLogits(run, baseline, plans, all_logits ? kLargest : 1,
+                               cause_of, outcomes, result);
   }
+  if (!status.ok()) return status;
+  result.cause_sum = errors.Finish();
+  // With fewer logits than others may want of these plans.
+  if (!all_logits) return status;
+  for (size_t s = 0; s < outcomes.size(); ++s) {
+    const Cause& cause = result.causes[cause_of[s]];
+    kept.Retain(s, {std::move(outcomes[s]), *cause.share, *cause.cosine,
+                    cause.peak, cause.squares});
+  }
+  kept.Retain(*result.cause_sum);
   return status;
 }
 

@@ -8,11 +8,12 @@
 
 namespace ulpscope {
 
-// Fills causes and how they add up; result.plan is the plan's effect.
+// Fills causes and how they add up; result.plan is the plan's effect. Without
+// `all_logits` (AttributionParts::logits_of_causes) nothing is kept.
 // Cancelled, with a message that says where, if stopped: what is missing is
 // then none.
 absl::Status MapCauses(const Run& run, const Baseline& baseline,
-                       Attribution& result);
+                       bool all_logits, Attribution& result);
 
 // Fills the lists of repairs; result.plan is the plan's effect.
 // Cancelled, with a message that says where, if stopped.

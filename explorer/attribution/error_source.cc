@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/algorithm/container.h"
-#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/attribution_parts.h"
 #include "explorer/error/replicates.h"
 #include "explorer/phenomena/channel_errors.h"
 #include "explorer/phenomena/massive_channel.h"

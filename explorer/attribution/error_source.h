@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "explorer/attribution/attribution.h"
+#include "explorer/attribution/attribution_parts.h"
 #include "explorer/phenomena/phenomena.h"
 #include "kernels/base/format.h"
 #include "kernels/strategy/strategy.h"
@@ -113,7 +113,8 @@ struct ErrorSource {
 // Every op's share, the largest first; ops without any are left out.
 std::vector<OpShare> SharesOfOps(const std::vector<Cause>& causes);
 
-// final_norm or lm_head, if it has half of the logits' squared errors.
+// final_norm or lm_head, if it has half of the logits' squared errors. What is
+// not known of other cells counts as nothing: more of them never make a head.
 std::optional<OpShare> FindHead(const std::vector<Cause>& causes);
 
 // sqrt(sum |c|^2) / |the reference's final hidden state|.

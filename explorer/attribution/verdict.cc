@@ -35,10 +35,12 @@ constexpr double kLeavesLittle = 0.5;
 // A channel that has more than all others together.
 constexpr double kMostly = 0.5;
 
-bool AllComplete(const std::vector<Cause>& causes) {
-  return !causes.empty() && absl::c_all_of(causes, [](const Cause& c) {
-    return c.effect.complete();
-  });
+// To the final hidden state; the logits of some are perhaps not asked for.
+bool AllFinished(const Attribution& attribution) {
+  return attribution.cause_sum.has_value() && !attribution.causes.empty() &&
+         absl::c_all_of(attribution.causes, [](const Cause& cause) {
+           return cause.effect.rel_l2.has_value();
+         });
 }
 
 std::optional<Exposure> FindExposure(const Attribution& attribution,
@@ -185,13 +187,14 @@ Verdict Judge(const Plan& plan, const Plan& reference,
     break;
   }
   for (const Cause& cause : attribution.causes) {
-    if (cause.effect.complete() &&
+    // Logits that are not known are finite where the state is.
+    if (cause.effect.rel_l2.has_value() &&
         !(std::isfinite(*cause.effect.rel_l2) &&
-          std::isfinite(*cause.effect.logits_rel_l2))) {
+          std::isfinite(cause.effect.logits_rel_l2.value_or(0)))) {
       verdict.nonfinite_cells.push_back(cause.cell);
     }
   }
-  const bool causes_known = AllComplete(attribution.causes);
+  const bool causes_known = AllFinished(attribution);
   if (causes_known) {
     verdict.no_effect =
         FindNoEffects(plan, reference, attribution.causes,

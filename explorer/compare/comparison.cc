@@ -86,14 +86,15 @@ void CompareFigures(const Results& base, const Results& now,
 
 void CompareSpeeds(const Results& base, const Results& now,
                    Comparison& comparison) {
+  const TimedRuns of_base(base), of_now(now);
   for (const Table& table : now.tables) {
     if (table.name != "plans") continue;
     const size_t plans = table.Find("plan");
     for (const std::vector<Value>& row : table.rows) {
       const std::string plan = ValueText(row[plans]);
       for (const char* phase : {"decode", "prefill"}) {
-        const auto before = TimedSeconds(base, plan, phase);
-        const auto after = TimedSeconds(now, plan, phase);
+        const std::vector<double>& before = of_base.Of(plan, phase);
+        const std::vector<double>& after = of_now.Of(plan, phase);
         if (before.empty() || after.empty()) continue;
         Comparison::Speed speed = CompareSpeed(before, after);
         speed.plan = plan;

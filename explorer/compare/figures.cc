@@ -49,7 +49,7 @@ std::string Figure::of() const {
 std::vector<Figure> FiguresOf(const Results& results) {
   std::vector<Figure> figures;
   std::map<std::string, size_t> seen;  // how often each name
-  for (const Fact& fact : FactsOf(results)) {
+  ForEachFact(results, [&](const Fact& fact) {
     Figure figure = {fact.table, fact.column, {}, "", fact.value};
     const std::vector<Value>& row = fact.table->rows[fact.row];
     for (const size_t c : fact.table->KeyColumns()) {
@@ -71,7 +71,7 @@ std::vector<Figure> FiguresOf(const Results& results) {
       name_it();
     }
     figures.push_back(std::move(figure));
-  }
+  });
   return figures;
 }
 
@@ -120,22 +120,24 @@ std::string WhyTimesNotComparable(const Results& base, const Results& now) {
   return FirstDifference(base, now, {"cpu", "target", "threads"});
 }
 
-std::vector<double> TimedSeconds(const Results& results, absl::string_view plan,
-                                 absl::string_view phase) {
-  std::vector<double> seconds;
+TimedRuns::TimedRuns(const Results& results) {
   for (const Table& table : results.tables) {
     if (table.name != "timings") continue;
     const size_t plans = table.Find("plan"), phases = table.Find("phase"),
                  values = table.Find("seconds");
     for (const std::vector<Value>& row : table.rows) {
-      if (ValueText(row[plans]) == plan && ValueText(row[phases]) == phase) {
-        if (const double* x = std::get_if<double>(&row[values])) {
-          seconds.push_back(*x);
-        }
+      if (const double* x = std::get_if<double>(&row[values])) {
+        runs_[{ValueText(row[plans]), ValueText(row[phases])}].push_back(*x);
       }
     }
   }
-  return seconds;
+}
+
+const std::vector<double>& TimedRuns::Of(const std::string& plan,
+                                         const std::string& phase) const {
+  static const std::vector<double>& none = *new std::vector<double>;
+  const auto found = runs_.find({plan, phase});
+  return found == runs_.end() ? none : found->second;
 }
 
 }  // namespace ulpscope

@@ -47,10 +47,18 @@ std::string WhyNotComparable(const Results& base, const Results& now);
 // Why times cannot: another machine, or other threads. Empty if they can.
 std::string WhyTimesNotComparable(const Results& base, const Results& now);
 
-// The seconds of each timed run of a plan in a phase, in the order of time;
-// empty where none was timed.
-std::vector<double> TimedSeconds(const Results& results, absl::string_view plan,
-                                 absl::string_view phase);
+// The seconds of each timed run, in the order of time.
+class TimedRuns {
+ public:
+  explicit TimedRuns(const Results& results);
+
+  // Of a plan in a phase; empty where none was timed.
+  const std::vector<double>& Of(const std::string& plan,
+                                const std::string& phase) const;
+
+ private:
+  std::map<std::pair<std::string, std::string>, std::vector<double>> runs_;
+};
 
 }  // namespace ulpscope
 

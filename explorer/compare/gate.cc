@@ -146,12 +146,14 @@ class Checker {
   Checker(const Results* base, const Results& now)
       : base_(base),
         now_(now),
+        now_runs_(now),
         figures_(FiguresOf(now)),
         now_by_name_(ByName(figures_)) {
     if (base == nullptr) {
       not_comparable_ = "there is no base";
       return;
     }
+    base_runs_.emplace(*base);
     base_figures_ = FiguresOf(*base);
     by_name_ = ByName(base_figures_);
     not_comparable_ = WhyNotComparable(*base, now);
@@ -338,8 +340,8 @@ class Checker {
       check.why = "only speeds of plans can be compared with those of a base";
       return;
     }
-    const auto before = TimedSeconds(*base_, *plan, phase);
-    const auto after = TimedSeconds(now_, *plan, phase);
+    const std::vector<double>& before = base_runs_->Of(*plan, phase);
+    const std::vector<double>& after = now_runs_.Of(*plan, phase);
     if (LeastMannWhitneyP(before.size(), after.size()) >= kClearP) {
       check.why = absl::StrCat("runs are too few for a test: ", before.size(),
                                " and ", after.size());
@@ -391,6 +393,8 @@ class Checker {
 
   const Results* base_;
   const Results& now_;
+  const TimedRuns now_runs_;
+  std::optional<TimedRuns> base_runs_;
   std::vector<Figure> figures_, base_figures_;
   std::map<absl::string_view, const Figure*> by_name_;      // of the base
   std::map<absl::string_view, const Figure*> now_by_name_;  // of figures_

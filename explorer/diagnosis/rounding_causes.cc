@@ -121,7 +121,7 @@ absl::StatusOr<RoundingCauses> AttributeRounding(
   const Run run = {weights.original(), setting.memory, setting.monitor,
                    setting.parallel};
   AttributionParts parts;
-  parts.repairs = false;
+  parts.repairs = parts.logits_of_causes = false;
   PhenomenaWatch watch(run.weights.layers.size());
   const Plan oracle = Plan::Oracle(plan.num_layers());
   const auto baseline = MakeBaseline(run, plan, oracle, setting.tokens, &watch);

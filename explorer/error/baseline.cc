@@ -199,7 +199,7 @@ absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
       RunPlans(run.Without(baseline.bytes),
                baseline.is_against_oracle() ? "oracle and the plan"
                                             : "two plans and the oracle",
-               tokens, plans, recorder);
+               tokens, plans, RunTo::kLogits, recorder);
   if (!status.ok() && !absl::IsCancelled(status)) return status;
   if (!status.ok()) baseline.stopped_in = std::string(status.message());
   for (ReferenceRun* of : references) {
@@ -214,17 +214,20 @@ absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
 
 absl::Status RunPlans(const Run& run, absl::string_view part,
                       absl::Span<const int32_t> tokens,
-                      absl::Span<const Plan> plans,
+                      absl::Span<const Plan> plans, RunTo end,
                       LockstepObserver& observer) {
   std::vector<Stream> streams;
   for (const Plan& plan : plans) {
     streams.push_back({plan, tokens});
+    if (end == RunTo::kFinalHidden) {
+      streams.back().last_layer = plan.num_layers();
+    }
   }
   Follower follower(observer);
   const std::string task = absl::StrCat("attribution: ", part);
   LockstepOptions options =
       LockstepOptionsOf(run, task, [&] { return follower.where(); });
-  options.logits = Logits::kAll;
+  options.logits = end == RunTo::kLogits ? Logits::kAll : Logits::kNone;
   const absl::Status status =
       RunLockstep(run.weights, streams, options, follower, run.parallel);
   if (absl::IsCancelled(status)) {

@@ -101,12 +101,17 @@ absl::StatusOr<Baseline> MakeBaseline(const Run& run, const Plan& plan,
                                       absl::Span<const int32_t> tokens,
                                       LockstepObserver* watch = nullptr);
 
-// Runs plans in lockstep, with the logits of all positions and a progress bar.
-// `part` names them all, there and in the message of Cancelled, which also says
-// after which layer the run was stopped.
+// How far plans are run: to the stream after the last layer, or to the logits
+// of all positions.
+enum class RunTo { kFinalHidden, kLogits };
+
+// Runs plans in lockstep, with a progress bar. `part` names them all, there and
+// in the message of Cancelled, which also says after which layer the run was
+// stopped.
 absl::Status RunPlans(const Run& run, absl::string_view part,
                       absl::Span<const int32_t> tokens,
-                      absl::Span<const Plan> plans, LockstepObserver& observer);
+                      absl::Span<const Plan> plans, RunTo end,
+                      LockstepObserver& observer);
 
 }  // namespace ulpscope
 

@@ -303,7 +303,7 @@ absl::StatusOr<Outcome> ReferenceAgainstOracle(const Run& run,
 
 absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
                              absl::string_view part,
-                             absl::Span<const Plan> plans,
+                             absl::Span<const Plan> plans, RunTo end,
                              const OutcomeWatch& watch,
                              std::vector<Outcome>& outcomes) {
   outcomes.assign(plans.size(), Outcome());
@@ -311,11 +311,14 @@ absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
   OutcomeObserver observer(baseline, baseline.reference, baseline.run, watch,
                            &run.monitor, run.parallel, outcomes);
   const absl::Status status =
-      RunPlans(run, part, baseline.tokens, plans, observer);
+      RunPlans(run, part, baseline.tokens, plans, end, observer);
   if (!absl::IsCancelled(status)) return status;
   size_t finished = 0;
   for (const Outcome& outcome : outcomes) {
-    if (outcome.effect.complete()) ++finished;
+    const Effect& effect = outcome.effect;
+    if (end == RunTo::kLogits ? effect.complete() : effect.rel_l2.has_value()) {
+      ++finished;
+    }
   }
   // Only where memory made it several passes.
   if (finished == 0) return status;
@@ -349,8 +352,8 @@ absl::Status MeasureKeptOutcomes(const Run& run, const Baseline& baseline,
     Retain(run.kept, subjects[plan], outcome);
   };
   std::vector<Outcome> measured;
-  const absl::Status status =
-      MeasureOutcomes(run, baseline, part, missing, watch, measured);
+  const absl::Status status = MeasureOutcomes(run, baseline, part, missing,
+                                              RunTo::kLogits, watch, measured);
   for (size_t i = 0; i < measured.size(); ++i) {
     outcomes[place[i]] = std::move(measured[i]);
   }

@@ -74,11 +74,12 @@ struct OutcomeWatch {
 };
 
 // Runs plans in lockstep and measures them against the baseline. Plans with the
-// same first cells should be neighbours. Cancelled, with a message that says
-// where, if stopped: outcomes are then what there is.
+// same first cells should be neighbours. Those that are not run to their logits
+// have outcomes without them, of which none is whole. Cancelled, with a message
+// that says where, if stopped: outcomes are then what there is.
 absl::Status MeasureOutcomes(const Run& run, const Baseline& baseline,
                              absl::string_view part,
-                             absl::Span<const Plan> plans,
+                             absl::Span<const Plan> plans, RunTo end,
                              const OutcomeWatch& watch,
                              std::vector<Outcome>& outcomes);
 

@@ -1,12 +1,12 @@
 #include "explorer/error/error_meter.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <map>
 #include <utility>
 #include <vector>
 
-#include "absl/algorithm/container.h"
 #include "absl/types/span.h"
 #include "explorer/error/massive.h"
 #include "explorer/error/metrics.h"
@@ -30,8 +30,11 @@ ErrorMeter::ErrorMeter(const ModelConfig& config,
       on_measured_(std::move(on_measured)),
       metrics_(measurements_.size()),
       rows_(measurements_.size()) {
-  for (const Measurement& m : measurements_) {
+  for (size_t i = 0; i < measurements_.size(); ++i) {
+    const Measurement& m = measurements_[i];
     references_.try_emplace(m.reference, config);
+    measured_of_.resize(std::max(measured_of_.size(), m.value + 1));
+    measured_of_[m.value].push_back(i);
   }
 }
 
@@ -51,9 +54,11 @@ void ErrorMeter::OnOutput(absl::Span<const size_t> streams, size_t layer, Op op,
     return;
   }
   std::map<size_t, std::vector<size_t>> measured;  // by reference
-  for (size_t i = 0; i < measurements_.size(); ++i) {
-    if (!absl::c_binary_search(streams, measurements_[i].value)) continue;
-    measured[measurements_[i].reference].push_back(i);
+  for (const size_t stream : streams) {
+    if (stream >= measured_of_.size()) continue;
+    for (const size_t i : measured_of_[stream]) {
+      measured[measurements_[i].reference].push_back(i);
+    }
   }
   // What waited was shown before.
   MeasureWaiting();

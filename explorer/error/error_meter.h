@@ -85,6 +85,8 @@ class ErrorMeter : public LockstepObserver {
   bool stopped_ = false;
   Parallel& parallel_;
   const std::vector<Measurement> measurements_;
+  // [streams]: which measurements are of them.
+  std::vector<std::vector<size_t>> measured_of_;
   const OnMeasured on_measured_;
   std::map<size_t, Reference> references_;  // by stream
   std::vector<Waiting> waiting_;            // in the order of their outputs

@@ -54,13 +54,13 @@ struct Missing {
 };
 
 Subject SubjectOfErrors(const Run& run, absl::Span<const Plan> plans,
-                        absl::Span<const Window> windows,
+                        absl::Span<const Window> windows, const Plan& oracle,
                         const ErrorQuery& query) {
   const Plan& plan = plans[query.plan];
   const Plan& reference = plans[query.reference];
   const auto& tokens = windows[query.window].tokens;
   // Errors against the oracle do not name it.
-  Subject subject = reference == Plan::Oracle(reference.num_layers())
+  Subject subject = reference == oracle
                         ? SubjectOf("error", run, tokens, {{"plan", &plan}})
                         : SubjectOf("error", run, tokens,
                                     {{"plan", &plan}, {"against", &reference}});
@@ -123,6 +123,18 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
                    });
   LockstepOptions options = LockstepOptionsOf(run.Without(bytes));
   options.logits = Logits::kAll;
+  // Enough for the weights' way from memory to be nothing beside the
+  // arithmetic: with more streams at once a pass would only hold more.
+  constexpr double kMostPositions = size_t{1} << 15;
+  double positions = 0;
+  for (const Stream& stream : streams) {
+    positions += static_cast<double>(stream.tokens.size());
+  }
+  const double at_once = std::min(1.0, kMostPositions / positions);
+  options.memory = std::min(
+      options.memory,
+      static_cast<size_t>(at_once * LockstepBytes(run.weights.config, streams,
+                                                  options.logits)));
   const std::string what =
       share.count == share.total
           ? absl::StrCat(missing.size(), " runs")
@@ -154,9 +166,10 @@ absl::StatusOr<std::vector<TraceMetrics>> MeasureErrors(
   std::vector<TraceMetrics> metrics(queries.size());
   std::vector<std::vector<Missing>> missing(windows.size());
   size_t total = 0;
+  const Plan oracle = Plan::Oracle(run.weights.layers.size());
   for (size_t q = 0; q < queries.size(); ++q) {
     const Window& window = windows[queries[q].window];
-    Subject subject = SubjectOfErrors(run, plans, windows, queries[q]);
+    Subject subject = SubjectOfErrors(run, plans, windows, oracle, queries[q]);
     const auto fits = [&](const TraceMetrics& kept) {
       return IsWhole(kept, plans[queries[q].plan].num_layers()) &&
              kept.tokens->positions() == window.tokens.size();

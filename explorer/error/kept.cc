@@ -26,13 +26,13 @@ Subject SubjectOf(
                    {"tokens", absl::StrJoin(tokens, ",")}};
   const auto cells = CellsOf(run.weights.config);
   for (const auto& [name, plan] : plans) {
-    subject.facts.emplace_back(std::string(name), plan->Text());
-    for (const PlanPreset& preset : PlanPresets()) {
+    const std::string text = plan->Text();
+    if (const PlanPreset* const preset = FindPlanPreset(text)) {
       // A preset can come to mean something else.
-      if (plan->Text() != preset.name) continue;
       subject.facts.emplace_back(absl::StrCat(name, "_entries"),
-                                 EntriesOf(preset));
+                                 EntriesOf(*preset));
     }
+    subject.facts.emplace_back(std::string(name), text);
     for (const Cell& cell : cells) {
       if (!plan->Get(cell.layer, cell.op).info().fixed_bits) {
         subject.of_target = true;

@@ -104,14 +104,15 @@ std::string Map(const RunInfo& info, const std::vector<MapCell>& cells) {
 std::string CauseMap(const RunInfo& info, const Attribution& a) {
   std::vector<MapCell> cells;
   for (const Cause& c : a.causes) {
-    const bool shown = c.changes_bits && c.effect.complete();
+    const bool shown = c.changes_bits && c.effect.rel_l2.has_value();
     cells.push_back(
         {c.cell,
          shown                 ? Log10(*c.effect.rel_l2)
          : c.effect.complete() ? "."
                                : "?",
-         shown ? absl::StrCat(" (logits ", Log10(*c.effect.logits_rel_l2), ")")
-               : ""});
+         shown && c.effect.complete()
+             ? absl::StrCat(" (logits ", Log10(*c.effect.logits_rel_l2), ")")
+             : ""});
   }
   return absl::StrCat(
       "\n## Cause map\n\n"

@@ -1,11 +1,13 @@
 #ifndef EXPLORER_REPORT_REPORT_FILES_H_
 #define EXPLORER_REPORT_REPORT_FILES_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 
@@ -26,18 +28,19 @@ enum class OutputFormat {
   kGoogleBenchmark  // of times
 };
 
-// The text, results.json, FactsCsv and its like, or what another program reads.
-std::string PrintedReport(const Report& report, OutputFormat format);
+// Writes the text, results.json, the facts, or what another program reads.
+void WritePrintedReport(const Report& report, OutputFormat format,
+                        TextSink sink);
 
 struct ReportFile {
   std::string name;
-  std::string text;
+  std::function<void(TextSink)> write;
 };
 
-// The files of a report: report.md, report.html (not of a comparison),
-// results.json and a CSV file for each table that has rows, "plans.csv". Of a
-// format for another program also its: google_benchmark.json, or
-// model_explorer.json and model_explorer_FIGURE.json of node data.
+// The files of a report, which outlives them: report.md, report.html (not of a
+// comparison), results.json and a CSV file for each table that has rows,
+// "plans.csv". Of a format for another program also its: google_benchmark.json,
+// or model_explorer.json and model_explorer_FIGURE.json of node data.
 std::vector<ReportFile> ReportFiles(
     const Report& report, OutputFormat format = OutputFormat::kMarkdown);
 

@@ -8,11 +8,12 @@
 
 namespace ulpscope {
 
-// What a page embeds of results.json at most, in bytes: browsers take seconds
-// for more.
-inline constexpr size_t kMostPageBytes = size_t{8} << 20;
+// What a page embeds of results.json at most, in bytes, so that the page has at
+// most 8 MB: browsers take seconds for more.
+inline constexpr size_t kMostPageBytes = 7'500'000;
 
-// Whether there is a page of these: of a sweep, an attribution or a diagnosis.
+// Whether there is a page of these: of a sweep, an attribution, a diagnosis or
+// two traces.
 bool HasPage(const Results& results);
 
 // report.html: one file that needs nothing else, neither a network nor a
@@ -20,9 +21,8 @@ bool HasPage(const Results& results);
 // \u003c, so that no name of a model can end it; and from the schema what its
 // columns mean.
 //
-// Of a sweep whose results.json is larger than `most_bytes`, it has the rows of
-// `layers` only of as many plans, the best first, as fit, and says so. Nothing
-// else is left out.
+// Of a results.json that is larger than `most_bytes` it has what CutToFit
+// (explorer/report/page_cut.h) keeps, and says so.
 std::string ReportPage(const Results& results,
                        size_t most_bytes = kMostPageBytes);
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "explorer/report/figures.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/markdown.h"
+#include "explorer/report/sweep_results.h"
 #include "explorer/report/token_report.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/ranking.h"
@@ -27,6 +30,27 @@ namespace ulpscope {
 namespace {
 
 using Row = std::vector<Value>;
+
+// The plans that are printed: all, or of many the first, the Pareto front and
+// the worst.
+std::set<std::string> PrintedPlans(const SweepResult& result) {
+  constexpr size_t kMost = 200;
+  std::set<std::string> printed;
+  const PlanResult* worst = nullptr;
+  for (const PlanResult& plan : result.plans) {
+    if (printed.size() < kMost || plan.pareto) printed.insert(plan.plan);
+    if (plan.measured()) worst = &plan;
+  }
+  if (worst != nullptr) printed.insert(worst->plan);
+  return printed;
+}
+
+// Whether a row's plan is one of them.
+auto IsOf(const Table& table, const std::set<std::string>& printed) {
+  return [at = table.Find("plan"), &printed](const Row& row) {
+    return printed.count(std::get<std::string>(row[at])) > 0;
+  };
+}
 
 std::string TuningLine(const WisdomUse& wisdom) {
   if (wisdom.known == 0) {
@@ -52,7 +76,9 @@ std::string ErrorsAre(const RunInfo& info, const SweepOptions& options) {
 }
 
 // Of another plan than the oracle: how far that is from it.
-std::string Truth(const RunInfo& info, const Results& results) {
+std::string Truth(const RunInfo& info, const std::set<std::string>& printed,
+                  const Results& results) {
+  const Table& plans = results.Find("plans");
   const Table& context = results.tables[0];
   if (info.against == "oracle") return "";
   return absl::StrCat(
@@ -60,8 +86,10 @@ std::string Truth(const RunInfo& info, const Results& results) {
       Markdown(context,
                {"against_oracle_final_rel_l2", "against_oracle_kl_nats"}),
       "\nof the plans, and which of the two is nearer to it:\n\n",
-      Markdown(results.Find("plans"), {"plan", "oracle_final_rel_l2",
-                                       "oracle_kl_nats", "nearer_to_oracle"}));
+      Markdown(
+          plans,
+          {"plan", "oracle_final_rel_l2", "oracle_kl_nats", "nearer_to_oracle"},
+          IsOf(plans, printed)));
 }
 
 // A table of speeds, with the reason in place of one that there is none of.
@@ -80,7 +108,10 @@ Table WithReasons(Table table) {
 }
 
 std::string Ranking(const RunInfo& info, const SweepOptions& options,
-                    const SweepResult& result, const Results& results) {
+                    const SweepResult& result,
+                    const std::set<std::string>& printed,
+                    const Results& results) {
+  const Table& plans = results.Find("plans");
   std::vector<std::string> columns = {
       "rank",
       "pareto",
@@ -114,14 +145,29 @@ std::string Ranking(const RunInfo& info, const SweepOptions& options,
                     "`: by this CPU, whose time says nothing of the plan; it "
                     "is not timed, and in no ranking of speeds.");
   }
+  const auto not_chosen = absl::c_count_if(
+      result.plans, [](const auto& p) { return p.not_chosen; });
+  if (not_chosen > 0) {
+    absl::StrAppend(&more, " `", kNotChosen, "`: of the ", not_chosen,
+                    " plans that --timed_plans leaves out of the timing; the "
+                    "front is of the others.");
+  }
+  const auto of_printed = IsOf(plans, printed);
+  const auto shown = absl::c_count_if(plans.rows, of_printed);
+  const size_t hidden = plans.rows.size() - static_cast<size_t>(shown);
+  if (hidden > 0) {
+    absl::StrAppend(&more, " ", hidden, " of ", plans.rows.size(),
+                    " plans are not printed; results.json and plans.csv of "
+                    "--out have them.");
+  }
   return absl::StrFormat(
              "\nRanked by %s (%s). `*`: on the Pareto front of that metric and "
              "decode speed.%s\n%s; `Ordinary`: without positions that have a "
              "massive activation.\n\n",
              options.metric->name, options.metric->summary, more,
              ErrorsAre(info, options)) +
-         Markdown(WithReasons(results.Find("plans")), columns) +
-         Truth(info, results);
+         Markdown(WithReasons(plans), columns, of_printed) +
+         Truth(info, printed, results);
 }
 
 // Whether a row is of this plan, and on the token alone or on the prompt.
@@ -226,25 +272,32 @@ std::string Effects(const SweepResult& result, const Results& results) {
 
 // Of the plans whose errors were not all measured: what there is.
 std::string UntilStopped(const RunInfo& info, const SweepOptions& options,
-                         const SweepResult& result, const Results& results) {
+                         const SweepResult& result,
+                         const std::set<std::string>& printed,
+                         const Results& results) {
   std::string text =
       absl::StrCat("\n## Until it was stopped\n\n", ErrorsAre(info, options),
                    ", after the last layer that was done.\n\n");
-  Table last = results.Find("layers");
-  std::vector<Row> rows;
+  const Table& layers = results.Find("layers");
+  const size_t plan_at = layers.Find("plan");
+  const auto is_prompt = [tokens = layers.Find("tokens")](const Row& row) {
+    return std::get<std::string>(row[tokens]) == "prompt";
+  };
+  std::map<std::string, const Row*> last_of;  // by plan
+  for (const Row& row : layers.rows) {
+    if (is_prompt(row)) last_of[std::get<std::string>(row[plan_at])] = &row;
+  }
+  Table last = {layers.name, layers.about, layers.single, layers.columns, {}};
   for (const PlanResult& plan : result.plans) {
-    if (plan.measured()) continue;
-    const auto of_plan = Of(last, plan.plan, "prompt");
-    const auto row =
-        std::find_if(last.rows.rbegin(), last.rows.rend(), of_plan);
-    if (row != last.rows.rend()) {
-      rows.push_back(*row);
+    if (plan.measured() || printed.count(plan.plan) == 0) continue;
+    const auto found = last_of.find(plan.plan);
+    if (found != last_of.end()) {
+      last.rows.push_back(*found->second);
       continue;
     }
-    rows.emplace_back(last.columns.size());
-    rows.back()[last.Find("plan")] = plan.plan;
+    last.rows.emplace_back(last.columns.size());
+    last.rows.back()[plan_at] = plan.plan;
   }
-  last.rows = rows;
   return text + Markdown(last, {"plan", "layer", "mean_abs", "rmse", "rel_l2",
                                 "growth"});
 }
@@ -259,11 +312,14 @@ std::string SweepReport(const RunInfo& info, const SweepOptions& options,
                                  static_cast<double>(info.decode_bytes) / 1e6,
                                  TuningLine(info.wisdom)),
                  result.stopped_in);
+  const std::set<std::string> printed = PrintedPlans(result);
   // The measured ones stand first.
   const size_t measured = static_cast<size_t>(
       std::count_if(result.plans.begin(), result.plans.end(),
                     [](const PlanResult& plan) { return plan.measured(); }));
-  if (measured > 0) text += Ranking(info, options, result, results);
+  if (measured > 0) {
+    text += Ranking(info, options, result, printed, results);
+  }
   const auto section = [&](const PlanResult& plan, absl::string_view title) {
     text += TokenSection(info, options, results, plan, title);
   };
@@ -274,10 +330,11 @@ std::string SweepReport(const RunInfo& info, const SweepOptions& options,
     section(result.plans[measured - 1], "Worst plan");
   }
   if (measured > 0) {
-    text += TextSection(info, options, result.plans[measured - 1], results);
+    text += TextSection(info, options, result.plans[measured - 1], printed,
+                        results);
   }
   if (measured < result.plans.size()) {
-    text += UntilStopped(info, options, result, results);
+    text += UntilStopped(info, options, result, printed, results);
   }
   text +=
       "\nAt position 0 the softmax is over a single score: no softmax strategy "

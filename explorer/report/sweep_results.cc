@@ -101,7 +101,16 @@ Fields<PlanResult> PlanFields() {
   AppendSpread(fields, "prefill_tokens_per_second", "Prefill tok/s",
                Unit::kTokensPerSecond, "Speed of the prompt",
                [](const P& p) { return p.prefill_rate; });
-  fields.push_back(NotTimedField<P>(&P::emulated));
+  fields.emplace_back(
+      "not_timed", "Not timed", n,
+      "\"emulated\": its arithmetic is not this CPU's, whose time says nothing "
+      "of it; \"not chosen\": --timed_plans leaves it out; null if it is "
+      "timed.",
+      [](const P& p) {
+        return p.emulated     ? std::optional<std::string>(kEmulated)
+               : p.not_chosen ? std::optional<std::string>(kNotChosen)
+                              : std::nullopt;
+      });
   const auto add = [&fields](const char* name, const char* title, Unit unit,
                              const char* about,
                              std::optional<double> (*of)(const TraceMetrics&),

@@ -7,6 +7,9 @@
 
 namespace ulpscope {
 
+// Why there is no time of a plan that is not among SweepOptions::most_timed.
+inline constexpr char kNotChosen[] = "not chosen";
+
 // "context", "plans" (best first), "evaluations" and "layers" of every plan on
 // the token alone and on the prompt, "timings" and "main_effects".
 Results SweepResults(const RunInfo& info, const SweepOptions& options,

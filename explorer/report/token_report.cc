@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -47,8 +48,7 @@ std::string WindowsLine(const RunInfo& info,
 // The tokens of the largest KL divergence, of one plan.
 Table Worst(const Table& tokens, const std::string& plan) {
   constexpr size_t kShown = 10;
-  Table worst = tokens;
-  worst.rows.clear();
+  Table worst = {tokens.name, tokens.about, tokens.single, tokens.columns, {}};
   absl::c_copy_if(tokens.rows, std::back_inserter(worst.rows),
                   Has(tokens, "plan", plan));
   const size_t kl = tokens.Find("kl_nats");
@@ -63,7 +63,9 @@ Table Worst(const Table& tokens, const std::string& plan) {
 }  // namespace
 
 std::string TextSection(const RunInfo& info, const SweepOptions& options,
-                        const PlanResult& shown, const Results& results) {
+                        const PlanResult& shown,
+                        const std::set<std::string>& printed,
+                        const Results& results) {
   const Table& summaries = results.Find("token_summaries");
   const Table& tokens = results.Find("tokens");
   const size_t scored = summaries.Find("scored_tokens");
@@ -86,6 +88,12 @@ std::string TextSection(const RunInfo& info, const SweepOptions& options,
       "k3_nats",
       "ratio",
       "off_by_twice"};
+  // Of the plans that are printed.
+  const auto of_printed = [&, plan = summaries.Find("plan")](const auto& of) {
+    return [&printed, plan, of](const Row& row) {
+      return of(row) && printed.count(std::get<std::string>(row[plan])) > 0;
+    };
+  };
   const std::string against = info.against;
   std::string text = absl::StrCat(
       "\n## Tokens, against ", against, "\n\n",
@@ -94,7 +102,8 @@ std::string TextSection(const RunInfo& info, const SweepOptions& options,
       "that under ", against,
       "; k3 is the mean of e^d - 1 - d, Mean ratio that of e^abs(d), and ",
       "Off by 2x the share of tokens\nwith abs(d) > ln 2.\n\n",
-      Markdown(summaries, columns, Has(summaries, "positions", "all")));
+      Markdown(summaries, columns,
+               of_printed(Has(summaries, "positions", "all"))));
   // Where no position is massive, both are the same.
   const auto ordinary = Has(summaries, "positions", "ordinary");
   const size_t positions = summaries.Find("scored_positions");
@@ -107,7 +116,7 @@ std::string TextSection(const RunInfo& info, const SweepOptions& options,
     absl::StrAppend(&text,
                     "\nThe same of the positions without a massive "
                     "activation:\n\n",
-                    Markdown(summaries, columns, ordinary));
+                    Markdown(summaries, columns, of_printed(ordinary)));
   }
   const Table& percentiles = results.Find("token_percentiles");
   const auto of_shown = Has(percentiles, "plan", shown.plan);

@@ -58,7 +58,7 @@ void ForEachRow(const Results& results,
   fields.push_back({"unit", Type::kText, {}});
   fields.push_back({"value", Type::kNumber, {}});
   fields.push_back({"text", Type::kText, {}});
-  for (const Fact& fact : FactsOf(results)) {
+  ForEachFact(results, [&](const Fact& fact) {
     fields[table].value = fact.table->name;
     for (size_t f = table + 1; f < index; ++f) fields[f].value = Value();
     for (const size_t c : fact.table->KeyColumns()) {
@@ -77,7 +77,7 @@ void ForEachRow(const Results& results,
     fields[index + 4].value =
         is_number || is_none ? Value() : Value(ValueText(fact.value));
     add(fields);
-  }
+  });
 }
 
 absl::string_view SqlType(Type type) {
@@ -94,8 +94,8 @@ absl::string_view SqlType(Type type) {
 
 }  // namespace
 
-std::vector<Fact> FactsOf(const Results& results) {
-  std::vector<Fact> facts;
+void ForEachFact(const Results& results,
+                 absl::FunctionRef<void(const Fact&)> take) {
   for (size_t t = 1; t < results.tables.size(); ++t) {
     const Table& table = results.tables[t];
     for (size_t r = 0; r < table.rows.size(); ++r) {
@@ -104,9 +104,9 @@ std::vector<Fact> FactsOf(const Results& results) {
         if (!table.single && column.role() == Role::kKey) continue;
         const auto add_list = [&](const auto& list) {
           for (size_t i = 0; i < list.size(); ++i) {
-            Fact& fact =
-                facts.emplace_back(Fact{&table, r, &column, i + 1, {}});
+            Fact fact = {&table, r, &column, i + 1, {}};
             fact.value = list[i];
+            take(fact);
           }
         };
         const Value& value = table.rows[r][c];
@@ -116,37 +116,37 @@ std::vector<Fact> FactsOf(const Results& results) {
                        std::get_if<std::vector<int64_t>>(&value)) {
           add_list(*integers);
         } else {
-          facts.push_back({&table, r, &column, 0, value});
+          take({&table, r, &column, 0, value});
         }
       }
     }
   }
-  return facts;
 }
 
-std::string FactsCsv(const Results& results) {
-  std::string text;
-  ForEachRow(results, [&text](const std::vector<Entry>& fields) {
-    if (text.empty()) {
+void WriteFactsCsv(const Results& results, TextSink sink) {
+  bool is_first = true;
+  ForEachRow(results, [&](const std::vector<Entry>& fields) {
+    std::string text;
+    if (is_first) {
       for (const Entry& field : fields) {
         absl::StrAppend(&text, text.empty() ? "" : ",", field.name);
       }
       text += "\n";
     }
+    is_first = false;
     for (size_t i = 0; i < fields.size(); ++i) {
       const Value& value = fields[i].value;
       absl::StrAppend(
           &text, i == 0 ? "" : ",",
           IsNumber(value) ? NumberText(value) : CsvField(ValueText(value)));
     }
-    text += "\n";
+    sink(text + "\n");
   });
-  return text;
 }
 
-std::string FactsJsonl(const Results& results) {
-  std::string text;
-  ForEachRow(results, [&text](const std::vector<Entry>& fields) {
+void WriteFactsJsonl(const Results& results, TextSink sink) {
+  ForEachRow(results, [&](const std::vector<Entry>& fields) {
+    std::string text;
     const char* before = "{";
     for (const Entry& field : fields) {
       const bool is_none = std::holds_alternative<std::monostate>(field.value);
@@ -158,15 +158,15 @@ std::string FactsJsonl(const Results& results) {
                           : JsonString(ValueText(field.value)));
       before = ",";
     }
-    text += "}\n";
+    sink(text + "}\n");
   });
-  return text;
 }
 
-std::string FactsSql(const Results& results) {
-  std::string text;
-  ForEachRow(results, [&text](const std::vector<Entry>& fields) {
-    if (text.empty()) {
+void WriteFactsSql(const Results& results, TextSink sink) {
+  bool is_first = true;
+  ForEachRow(results, [&](const std::vector<Entry>& fields) {
+    std::string text;
+    if (is_first) {
       const char* before = "CREATE TABLE IF NOT EXISTS results (";
       for (const Entry& field : fields) {
         absl::StrAppend(&text, before, "\"", field.name, "\" ",
@@ -175,6 +175,7 @@ std::string FactsSql(const Results& results) {
       }
       text += ");\nBEGIN;\n";
     }
+    is_first = false;
     const char* before = "INSERT INTO results VALUES (";
     for (const Entry& field : fields) {
       if (std::holds_alternative<std::monostate>(field.value)) {
@@ -188,9 +189,9 @@ std::string FactsSql(const Results& results) {
       }
       before = ",";
     }
-    text += ");\n";
+    sink(text + ");\n");
   });
-  return text.empty() ? text : absl::StrCat(text, "COMMIT;\n");
+  if (!is_first) sink("COMMIT;\n");
 }
 
 }  // namespace ulpscope

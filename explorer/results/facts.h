@@ -2,10 +2,10 @@
 #define EXPLORER_RESULTS_FACTS_H_
 
 #include <cstddef>
-#include <string>
-#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 
@@ -24,19 +24,20 @@ struct Fact {
 
 // Every fact of the tables, in their order. What was not measured is one too,
 // whose value is none. `results` outlives them.
-std::vector<Fact> FactsOf(const Results& results);
+void ForEachFact(const Results& results,
+                 absl::FunctionRef<void(const Fact&)> take);
 
 // The facts as text. Columns: RunColumns, "table", Keys, "index", "metric",
 // "unit", and the value: "value" if it is a number (true is 1), else "text",
 // which has NaN, Infinity and -Infinity too. Both are empty, or null, for what
 // was not measured. Lists of texts have blanks between them.
-std::string FactsCsv(const Results& results);
+void WriteFactsCsv(const Results& results, TextSink sink);
 // An object a line, without the keys that a row does not have.
-std::string FactsJsonl(const Results& results);
+void WriteFactsJsonl(const Results& results, TextSink sink);
 // Statements for SQLite, PostgreSQL or DuckDB that create the table `results`,
 // unless it is there, and insert the facts in one transaction. Its columns are
 // the same for every mode.
-std::string FactsSql(const Results& results);
+void WriteFactsSql(const Results& results, TextSink sink);
 
 }  // namespace ulpscope
 

@@ -49,20 +49,24 @@ std::string CsvField(absl::string_view text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
-std::string ResultsCsv(const Table& context, const Table& table) {
+void WriteResultsCsv(const Table& context, const Table& table, TextSink sink) {
   std::vector<std::string> head, start;
   for (const size_t c : RunColumns(context)) {
     head.push_back(context.columns[c].name);
     start.push_back(CsvField(ValueText(context.rows[0][c])));
   }
   for (const Column& column : table.columns) head.push_back(column.name);
-  std::string text = absl::StrJoin(head, ",") + "\n";
+  sink(absl::StrJoin(head, ",") + "\n");
   for (const std::vector<Value>& row : table.rows) {
     std::vector<std::string> fields = start;
     for (const Value& value : row) fields.push_back(CsvField(ValueText(value)));
-    absl::StrAppend(&text, absl::StrJoin(fields, ","), "\n");
+    sink(absl::StrJoin(fields, ",") + "\n");
   }
-  return text;
+}
+
+std::string ResultsCsv(const Table& context, const Table& table) {
+  return WholeText(
+      [&](TextSink sink) { WriteResultsCsv(context, table, sink); });
 }
 
 }  // namespace ulpscope

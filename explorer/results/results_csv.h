@@ -5,6 +5,7 @@
 
 #include "absl/strings/string_view.h"
 #include "explorer/results/schema.h"
+#include "explorer/results/text_sink.h"
 
 namespace ulpscope {
 
@@ -17,6 +18,7 @@ std::string ValueText(const Value& value);
 std::string CsvField(absl::string_view text);
 
 // A table as CSV, with RunColumns before its own.
+void WriteResultsCsv(const Table& context, const Table& table, TextSink sink);
 std::string ResultsCsv(const Table& context, const Table& table);
 
 }  // namespace ulpscope

@@ -44,25 +44,17 @@ std::string Dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string RowText(const Table& table, const std::vector<Value>& row) {
-  Json json = Json::object();
-  for (size_t c = 0; c < row.size(); ++c) {
-    json[table.columns[c].name] = JsonOf(row[c]);
-  }
-  return Dump(json);
-}
-
 // A row a line, so that a diff shows the rows that changed.
-std::string TableText(const Table& table) {
-  if (table.single) {
-    return table.rows.empty() ? "null" : RowText(table, table.rows[0]);
+void WriteTable(const Table& table, TextSink sink) {
+  if (table.single && table.rows.empty()) return sink("null");
+  const RowJson json(table);
+  const char* before = table.single ? "" : "[\n  ";
+  for (const std::vector<Value>& row : table.rows) {
+    sink(before);
+    sink(json.Of(row));
+    before = ",\n  ";
   }
-  std::string text = "[";
-  for (size_t r = 0; r < table.rows.size(); ++r) {
-    absl::StrAppend(&text, r == 0 ? "\n  " : ",\n  ",
-                    RowText(table, table.rows[r]));
-  }
-  return absl::StrCat(text, table.rows.empty() ? "]" : "\n ]");
+  if (!table.single) sink(table.rows.empty() ? "[]" : "\n ]");
 }
 
 Json SchemaOf(Type type) {
@@ -122,13 +114,33 @@ Json SchemaOf(const Table& table) {
 
 }  // namespace
 
-std::string ResultsJson(const Results& results) {
-  std::string text = absl::StrCat("{\n \"schema\": ", Dump(SchemaName(results)),
-                                  ",\n \"version\": ", kSchemaVersion);
-  for (const Table& table : results.tables) {
-    absl::StrAppend(&text, ",\n ", Dump(table.name), ": ", TableText(table));
+RowJson::RowJson(const Table& table) {
+  for (const Column& column : table.columns) {
+    keys_.push_back(
+        absl::StrCat(keys_.empty() ? "{" : ",", Dump(column.name), ":"));
   }
-  return absl::StrCat(text, "\n}\n");
+}
+
+std::string RowJson::Of(const std::vector<Value>& row) const {
+  std::string text;
+  for (size_t c = 0; c < row.size(); ++c) {
+    absl::StrAppend(&text, keys_[c], Dump(JsonOf(row[c])));
+  }
+  return text + "}";
+}
+
+void WriteResultsJson(const Results& results, TextSink sink) {
+  sink(absl::StrCat("{\n \"schema\": ", Dump(SchemaName(results)),
+                    ",\n \"version\": ", kSchemaVersion));
+  for (const Table& table : results.tables) {
+    sink(absl::StrCat(",\n ", Dump(table.name), ": "));
+    WriteTable(table, sink);
+  }
+  sink("\n}\n");
+}
+
+std::string ResultsJson(const Results& results) {
+  return WholeText([&](TextSink sink) { WriteResultsJson(results, sink); });
 }
 
 std::string JsonSchema(const Results& results) {

@@ -26,6 +26,11 @@ Json JsonOf(double value) {
 
 }  // namespace
 
+std::string JsonWriter::Text() const {
+  return root_.dump(-1, ' ', /*ensure_ascii=*/true,
+                    Json::error_handler_t::replace);
+}
+
 Json& JsonWriter::Member(absl::string_view name) {
   return (*open_.back())[std::string(name)];
 }

@@ -17,6 +17,8 @@ namespace ulpscope {
 class JsonWriter : public Archive {
  public:
   const nlohmann::json& json() const { return root_; }
+  // As Record::result has it.
+  std::string Text() const;
 
   void Figure(absl::string_view name, double& value) override;
   void Figure(absl::string_view name, std::optional<double>& value) override;

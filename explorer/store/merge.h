@@ -63,8 +63,9 @@ struct Merge {
 //   but for results of a key that differ, of which all are kept;
 // and lines are as the processes wrote them, in the order of sources and
 // shards. Nothing is taken from the sources. A line that is damaged or cut off
-// is skipped and said; InvalidArgument names a source that is no store and no
-// shard, or is `into`. Cancelled if stopped; other errors as ReadStore's.
+// is skipped and said. InvalidArgument or NotFound names a source that is no
+// store and no shard, is `into`, or is not there. Cancelled if stopped; other
+// errors as ReadStore's.
 absl::StatusOr<Merge> MergeStores(absl::Span<const std::string> from,
                                   const std::string& into,
                                   absl::string_view created_by,

@@ -33,7 +33,8 @@ struct Record {
   std::string run, time;
   // "model" (its name), "cpu", "target", "threads", "tuning", "build".
   std::map<std::string, std::string> host;
-  std::string result;  // JSON's text
+  // JSON's text: members in the order of their names, ASCII, no blanks.
+  std::string result;
 
   // Of the input or of the host; empty if there is none.
   absl::string_view Input(const std::string& name) const;

@@ -208,17 +208,18 @@ absl::Status MakeStore(const std::string& folder,
 ShardWriter::ShardWriter(const std::string& folder, std::string run)
     : folder_(ShardFolder(folder)),
       run_(std::move(run)),
-      path_(absl::StrCat(folder_, "/", run_, ".jsonl")) {}
+      path_(std::make_shared<std::string>(
+          absl::StrCat(folder_, "/", run_, ".jsonl"))) {}
 
 ShardWriter::~ShardWriter() {
   if (file_ >= 0) close(file_);
 }
 
 absl::Status ShardWriter::Create() {
-  file_ = open(path_.c_str(),
+  file_ = open(path().c_str(),
                O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat(path_, ": cannot create"));
+    return absl::ErrnoToStatus(errno, absl::StrCat(path(), ": cannot create"));
   }
   // Its name is to be on the disk too, where the file system does that.
   const int folder = open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -229,13 +230,14 @@ absl::Status ShardWriter::Create() {
   return absl::OkStatus();
 }
 
-absl::Status ShardWriter::Append(absl::string_view line) {
+absl::StatusOr<LinePlace> ShardWriter::Append(absl::string_view line) {
   if (file_ < 0) {
     const absl::Status created = Create();
     if (!created.ok()) return created;
   }
   // What could not be taken back gets a line of its own.
   const std::string text = absl::StrCat(torn_ ? "\n" : "", line, "\n");
+  const LinePlace place = {path_, size_ + (torn_ ? 1 : 0), line.size()};
   size_t done = 0;
   while (done < text.size()) {
     // The rest after a short write, whose error it then says.
@@ -247,10 +249,10 @@ absl::Status ShardWriter::Append(absl::string_view line) {
   if (done == text.size() && fsync(file_) == 0) {
     size_ += done;
     torn_ = false;
-    return absl::OkStatus();
+    return place;
   }
   const absl::Status status =
-      absl::ErrnoToStatus(errno, absl::StrCat(path_, ": cannot write"));
+      absl::ErrnoToStatus(errno, absl::StrCat(path(), ": cannot write"));
   if (done > 0 && ftruncate(file_, static_cast<off_t>(size_)) != 0) {
     torn_ = true;
     size_ += done;

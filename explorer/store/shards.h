@@ -76,18 +76,19 @@ class ShardWriter {
   ~ShardWriter();
 
   const std::string& run() const { return run_; }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return *path_; }
 
   // Appends the line and its end in one write, and returns when it is on the
-  // disk. After an error, which names the path, no part of it is in the file.
-  absl::Status Append(absl::string_view line);
+  // disk: where it is then. After an error, which names the path, no part of it
+  // is in the file.
+  absl::StatusOr<LinePlace> Append(absl::string_view line);
 
  private:
   absl::Status Create();
 
   const std::string folder_;  // of the shards
   const std::string run_;
-  const std::string path_;
+  const std::shared_ptr<const std::string> path_;
   int file_ = -1;
   size_t size_ = 0;    // of whole lines
   bool torn_ = false;  // something is behind them

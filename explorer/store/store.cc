@@ -22,6 +22,7 @@
 #include "explorer/store/shards.h"
 #include "kernels/strategy/numerics_version.h"
 #include "model/architecture/plan.h"
+#include "model/files/content_hash.h"
 
 namespace ulpscope {
 namespace {
@@ -29,6 +30,10 @@ namespace {
 // Of the host, what times depend on.
 constexpr const char* kFactsOfTimes[] = {"cpu", "target", "threads", "tuning",
                                          "build"};
+
+std::string DigestOf(const Record& record) {
+  return ContentHash(record.result);
+}
 
 std::string WhereOf(const Record& record) {
   return absl::StrCat(record.run, " (", record.Host("cpu"), ", ",
@@ -52,14 +57,14 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& folder,
   const absl::Status made =
       MakeStore(folder, absl::StrCat("ulpscope ", host.build));
   if (!made.ok()) return made;
-  auto contents = ReadStore(folder);
-  if (!contents.ok()) return contents.status();
   std::unique_ptr<Store> store(new Store(folder, host, std::move(options)));
-  for (const std::string& what : contents->skipped) {
+  const auto skipped = ForEachRecord(folder, [&](const Record& record,
+                                                 const LinePlace& place) {
+    store->Add(record, {place, DigestOf(record), record.time, false, nullptr});
+  });
+  if (!skipped.ok()) return skipped.status();
+  for (const std::string& what : *skipped) {
     store->options_.warn(absl::StrCat(what, "; it is skipped"));
-  }
-  for (Record& record : contents->records) {
-    store->Add(std::move(record), /*is_own=*/false);
   }
   return store;
 }
@@ -89,28 +94,40 @@ std::map<std::string, std::string> Store::InputOf(
   return input;
 }
 
-void Store::Compare(const Record& a, const Record& b) {
+absl::StatusOr<Record> Store::RecordOf(const Known& known) {
+  if (known.unwritten != nullptr) return *known.unwritten;
+  return ReadRecord(known.place);
+}
+
+void Store::Compare(const Record& record, const Known& known) {
   constexpr size_t kMostSaid = 10;
-  if (a.result == b.result || ++num_different_ > kMostSaid + 1) return;
+  if (DigestOf(record) == known.digest || ++num_different_ > kMostSaid + 1) {
+    return;
+  }
   if (num_different_ > kMostSaid) {
     options_.warn("more such measurements differ");
     return;
   }
+  const auto before = RecordOf(known);
   options_.warn(absl::StrCat(
-      "a strategy fixes the bits, but two measurements of ", a.kind, " ", a.key,
-      ", plan ", a.Input("plan"), ", differ: ", DifferenceOf(a, b).Text(),
-      ", of ", WhereOf(a), " and ", WhereOf(b)));
+      "a strategy fixes the bits, but two measurements of ", record.kind, " ",
+      record.key, ", plan ", record.Input("plan"), ", differ: ",
+      before.ok() ? absl::StrCat(DifferenceOf(*before, record).Text(), ", of ",
+                                 WhereOf(*before), " and ", WhereOf(record))
+                  : std::string(before.status().message())));
 }
 
-void Store::Add(Record record, bool is_own) {
+void Store::Add(const Record& record, Known known) {
   const auto [it, is_new] = known_.try_emplace(record.key);
-  Known& known = it->second;
-  if (!is_new && record.fixes_bits()) Compare(known.record, record);
+  Known& there = it->second;
+  if (!is_new && record.fixes_bits()) Compare(record, there);
+  known.is_own = known.is_own || there.is_own;
   // Of times the newest counts, of all else what is kept longest.
-  if (is_new || (record.is_time() && record.time >= known.record.time)) {
-    known.record = std::move(record);
+  if (is_new || (record.is_time() && record.time >= there.time)) {
+    there = std::move(known);
+  } else {
+    there.is_own = known.is_own;
   }
-  known.is_own = known.is_own || is_own;
 }
 
 bool Store::Find(const Subject& subject,
@@ -119,9 +136,14 @@ bool Store::Find(const Subject& subject,
   if (found == known_.end()) return false;
   const Known& known = found->second;
   if (options_.force && !known.is_own) return false;
-  if (!ReadResult(known.record, read)) {
-    options_.warn(absl::StrCat("the record ", known.record.key, " of ",
-                               known.record.run,
+  const auto record = RecordOf(known);
+  if (!record.ok()) {
+    options_.warn(absl::StrCat(record.status().message(), "; it is measured"));
+    known_.erase(found);
+    return false;
+  }
+  if (!ReadResult(*record, read)) {
+    options_.warn(absl::StrCat("the record ", record->key, " of ", record->run,
                                " is no result of its kind; it is measured"));
     return false;
   }
@@ -143,28 +165,33 @@ void Store::Keep(const Subject& subject,
   record.host = host_;
   JsonWriter json;
   write(json);
-  record.result = json.json().dump();
+  record.result = json.Text();
+  Known made = {{}, DigestOf(record), record.time, true, nullptr};
   if (known != known_.end() && !options_.force &&
-      record.result == known->second.record.result) {
+      made.digest == known->second.digest) {
     known->second.is_own = true;
     return;
   }
   const std::string line = LineOf(record);
-  const absl::Status status =
-      line.size() <= kMostOfLine
-          ? writer_.Append(line)
-          : absl::ResourceExhaustedError(
-                absl::StrCat(writer_.path(), ": a record of ", line.size(),
-                             " bytes; at most ", kMostOfLine, " are read"));
-  if (status.ok()) {
+  auto place = line.size() <= kMostOfLine
+                   ? writer_.Append(line)
+                   : absl::ResourceExhaustedError(absl::StrCat(
+                         writer_.path(), ": a record of ", line.size(),
+                         " bytes; at most ", kMostOfLine, " are read"));
+  if (place.ok()) {
     ++num_kept_;
-  } else if (status_.ok()) {
-    status_ = status;
-    options_.warn(absl::StrCat(status.message(),
-                               "; what is measured from here on is perhaps not "
-                               "kept there, but is reported"));
+    made.place = *std::move(place);
+  } else {
+    made.unwritten = std::make_shared<Record>(record);
+    if (status_.ok()) {
+      status_ = place.status();
+      options_.warn(absl::StrCat(
+          status_.message(),
+          "; what is measured from here on is perhaps not kept there, but is "
+          "reported"));
+    }
   }
-  Add(std::move(record), /*is_own=*/true);
+  Add(record, std::move(made));
 }
 
 }  // namespace ulpscope

@@ -62,17 +62,23 @@ class Store : public Kept {
   const absl::Status& status() const { return status_; }
 
  private:
+  // A measurement that is there. Its result is read from its shard again when
+  // it is asked for: stores are larger than memory.
   struct Known {
-    Record record;
-    bool is_own = false;  // of this process
+    LinePlace place;
+    std::string digest;  // of the result's text
+    std::string time;
+    bool is_own = false;                      // of this process
+    std::shared_ptr<const Record> unwritten;  // or null: it has no place
   };
 
   Store(const std::string& folder, const StoreHost& host, Options options);
 
   std::map<std::string, std::string> InputOf(const Subject& subject) const;
   // Takes a record that was read or made.
-  void Add(Record record, bool is_own);
-  void Compare(const Record& a, const Record& b);
+  void Add(const Record& record, Known known);
+  void Compare(const Record& record, const Known& known);
+  static absl::StatusOr<Record> RecordOf(const Known& known);
 
   const Options options_;
   std::map<std::string, std::string> host_;

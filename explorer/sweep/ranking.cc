@@ -154,19 +154,22 @@ int ClassOf(const PlanResult& plan) {
   return std::isfinite(*plan.score) ? 0 : std::isnan(*plan.score) ? 3 : 2;
 }
 
-// Errors scatter by factors: their logarithms are compared, unless one is 0.
-std::optional<bool> DifferInScore(const PlanResult& a, const PlanResult& b) {
-  const auto is_positive = [](double x) { return x > 0; };
-  if (!absl::c_all_of(a.replicate_scores, is_positive) ||
-      !absl::c_all_of(b.replicate_scores, is_positive)) {
-    return DifferInMean(a.replicate_scores, b.replicate_scores);
+// What is compared of replicates: errors scatter by factors, so that it is
+// their logarithms unless a score is 0.
+struct Replicates {
+  explicit Replicates(const std::vector<double>& of) : scores(of) {
+    if (!absl::c_all_of(of, [](double x) { return x > 0; })) return;
+    for (const double x : of) logarithms.push_back(std::log(x));
   }
-  const auto logarithms = [](std::vector<double> scores) {
-    for (double& x : scores) x = std::log(x);
-    return scores;
-  };
-  return DifferInMean(logarithms(a.replicate_scores),
-                      logarithms(b.replicate_scores));
+
+  const std::vector<double>& scores;
+  std::vector<double> logarithms;  // or empty
+};
+
+std::optional<bool> Differ(const Replicates& a, const Replicates& b) {
+  return a.logarithms.empty() || b.logarithms.empty()
+             ? DifferInMean(a.scores, b.scores)
+             : DifferInMean(a.logarithms, b.logarithms);
 }
 
 }  // namespace
@@ -201,17 +204,25 @@ void RankPlans(std::vector<PlanResult>& plans) {
   }
 }
 
-void MarkLikeOnes(std::vector<PlanResult>& plans) {
+size_t MarkLikeOnes(std::vector<PlanResult>& plans) {
+  std::vector<Replicates> replicates;
+  for (const PlanResult& plan : plans) {
+    replicates.emplace_back(plan.replicate_scores);
+  }
+  size_t compared = 0;
   for (size_t i = 0; i < plans.size(); ++i) {
     PlanResult& plan = plans[i];
     plan.last_like.reset();
     if (plan.rank == 0 || plan.replicate_scores.empty()) continue;
     plan.last_like = plan.rank;
-    for (size_t j = i + 1; j < plans.size() && plans[j].rank > 0; ++j) {
-      if (DifferInScore(plan, plans[j]).value_or(true)) break;
+    const size_t end = std::min(plans.size(), i + 1 + kMostLikeOnes);
+    for (size_t j = i + 1; j < end && plans[j].rank > 0; ++j) {
+      ++compared;
+      if (Differ(replicates[i], replicates[j]).value_or(true)) break;
       plan.last_like = plans[j].rank;
     }
   }
+  return compared;
 }
 
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,

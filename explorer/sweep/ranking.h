@@ -27,9 +27,11 @@ struct RankMetric {
 absl::Span<const RankMetric> RankMetrics();  // the first is the default
 
 struct PlanResult {
-  std::string plan;                   // canonical text
-  std::vector<size_t> levels;         // per axis
-  TraceMetrics token, prompt;         // errors; of all windows together
+  std::string plan;            // canonical text
+  size_t index = 0;            // its place among the plans before any ranking
+  std::vector<size_t> levels;  // per axis
+  // Errors, of all windows together; those have the prompt's tokens.
+  TraceMetrics token, prompt;
   std::vector<TraceMetrics> windows;  // of each, or empty
   // Of the prompt against the oracle, if errors are against another plan.
   std::optional<TraceMetrics> against_oracle;
@@ -38,6 +40,7 @@ struct PlanResult {
   Nearer nearer = Nearer::kUnknown;
   std::optional<GreedyDivergence> greedy;  // none unless asked for
   bool emulated = false;                   // Plan::emulated: it has no times
+  bool not_chosen = false;  // nor has it as one beyond SweepOptions::most_timed
   PlanTiming timing;
   // Tokens per second; none without times.
   std::optional<Spread> decode_rate, prefill_rate;
@@ -47,7 +50,8 @@ struct PlanResult {
   size_t rank = 0;  // by score, from 1; 0 unless measured
   // The last place from which replicates do not tell this one: from its own
   // rank to there no plan's score, or its logarithm unless one is 0, differs in
-  // the mean (DifferInMean). None without replicates.
+  // the mean (DifferInMean). It is looked for among the next kMostLikeOnes, so
+  // that the time is proportional to the plans. None without replicates.
   std::optional<size_t> last_like;
   // Its score is finite, and no other plan is as good in score and decode speed
   // and better in one of them. Not without times.
@@ -84,8 +88,10 @@ struct MainEffect {
 // measured. Sets rank and pareto.
 void RankPlans(std::vector<PlanResult>& plans);
 
-// Sets last_like of ranked plans.
-void MarkLikeOnes(std::vector<PlanResult>& plans);
+inline constexpr size_t kMostLikeOnes = 256;
+
+// Sets last_like of ranked plans. Returns how many pairs were compared.
+size_t MarkLikeOnes(std::vector<PlanResult>& plans);
 
 std::vector<MainEffect> MainEffects(const std::vector<Axis>& axes,
                                     const std::vector<PlanResult>& plans);

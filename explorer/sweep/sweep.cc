@@ -128,6 +128,7 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
   for (SweptPlan& of : *swept) {
     PlanResult& result = measured.results.emplace_back();
     result.plan = of.plan.Text();
+    result.index = measured.plans.size();
     result.emulated = of.plan.emulated();
     result.levels = std::move(of.levels);
     measured.plans.push_back(std::move(of.plan));
@@ -160,6 +161,7 @@ absl::StatusOr<MeasuredPlans> MeasurePlans(const Run& run,
   for (size_t p = 0; p < num_plans; ++p) {
     PlanResult& result = measured.results[p];
     result.prompt = Pooled(result.windows, windows);
+    result.prompt.tokens.reset();  // a single window's has them already
     if (!truths[p].empty()) result.against_oracle = Pooled(truths[p], windows);
     measured.all = measured.all && result.measured();
   }
@@ -193,40 +195,60 @@ Subject SubjectOfRound(const Run& run, const SweepOptions& options,
   return subject;
 }
 
-// Times the plans that are not emulated, in rounds over all of them, so that a
-// slow spell of the machine hits all alike. Returns the round in which it was
-// stopped, from 1; 0 for none.
+// Places of those ranked plans that are timed; the others that could be are
+// marked.
+std::vector<size_t> ChooseTimed(size_t most, std::vector<PlanResult>& ranked) {
+  std::vector<size_t> all;
+  for (size_t i = 0; i < ranked.size(); ++i) {
+    ranked[i].not_chosen = false;
+    if (!ranked[i].emulated) all.push_back(i);
+  }
+  if (all.size() <= most) return all;
+  for (const size_t i : all) ranked[i].not_chosen = true;
+  const size_t first = most - most / 2, rest = all.size() - first;
+  std::vector<size_t> chosen(all.begin(),
+                             all.begin() + static_cast<ptrdiff_t>(first));
+  for (size_t i = 1; i <= most / 2; ++i) {
+    chosen.push_back(all[first + i * rest / (most / 2) - 1]);
+  }
+  for (const size_t i : chosen) ranked[i].not_chosen = false;
+  return chosen;
+}
+
+// Times ranked plans, in rounds over all that are chosen, so that a slow spell
+// of the machine hits all alike. Returns the round in which it was stopped,
+// from 1; 0 for none.
 absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
                                  const std::vector<Plan>& plans,
-                                 std::vector<PlanResult>& results) {
+                                 std::vector<PlanResult>& ranked) {
   constexpr absl::string_view kTask = "timing";
   constexpr size_t kLeastRounds = 2;
   // Of all runs until now, those that are kept included.
   double spent = 0;
-  std::vector<size_t> timed_plans;
-  for (size_t i = 0; i < plans.size(); ++i) {
-    if (!results[i].emulated) timed_plans.push_back(i);
-  }
+  const std::vector<size_t> timed_plans =
+      ChooseTimed(options.most_timed, ranked);
   if (timed_plans.empty()) return 0;
   const size_t total = options.max_rounds * timed_plans.size();
   size_t done = 0;
   for (size_t round = 0; round < options.max_rounds; ++round) {
     if (round >= kLeastRounds && spent > options.timing_seconds) break;
     for (const size_t i : timed_plans) {
-      run.monitor.OnProgress(kTask, done++, total, results[i].plan);
-      const Subject subject = SubjectOfRound(run, options, plans[i], round);
+      PlanResult& result = ranked[i];
+      const Plan& plan = plans[result.index];
+      run.monitor.OnProgress(kTask, done++, total, result.plan);
+      const Subject subject = SubjectOfRound(run, options, plan, round);
       const auto is_whole = [&](const TimedRun& kept) {
         return IsWhole(kept, options.decode_steps);
       };
       TimedRun timed;
       absl::Status status;
       if (!Recall(run.kept, subject, timed, is_whole)) {
-        status = TimePlan(run, plans[i], options.prompt, options.decode_steps,
-                          timed);
+        status =
+            TimePlan(run, plan, options.prompt, options.decode_steps, timed);
         if (status.ok()) Retain(run.kept, subject, timed);
       }
       spent += timed.seconds;
-      results[i].timing.Append(timed.timing);
+      result.timing.Append(timed.timing);
       if (absl::IsCancelled(status)) return round + 1;
       if (!status.ok()) return status;
     }
@@ -235,20 +257,21 @@ absl::StatusOr<size_t> TimePlans(const Run& run, const SweepOptions& options,
   return 0;
 }
 
-// The metric of each replicate; empty if there are not two with a score.
-std::vector<double> ReplicateScores(const SweepOptions& options,
+// The metric of each replicate of these windows; empty if there are not two
+// with a score.
+std::vector<double> ReplicateScores(const RankMetric& metric,
+                                    absl::Span<const Window> windows,
+                                    absl::Span<const size_t> replicates,
                                     const PlanResult& plan) {
-  const std::vector<Window> windows = WindowsOf(options);
   if (plan.windows.size() != windows.size()) return {};
-  const std::vector<size_t> replicates = ReplicatesOf(windows);
   std::vector<double> scores;
   for (size_t first = 0; first < windows.size();) {
     size_t end = first;
     while (end < windows.size() && replicates[end] == replicates[first]) ++end;
-    const auto score = options.metric->of(
+    const auto score = metric.of(
         plan.token,
         Pooled(absl::MakeConstSpan(plan.windows).subspan(first, end - first),
-               absl::MakeConstSpan(windows).subspan(first, end - first)));
+               windows.subspan(first, end - first)));
     if (!score.has_value()) return {};
     scores.push_back(*score);
     first = end;
@@ -281,10 +304,13 @@ std::vector<Window> WindowsOf(const SweepOptions& options) {
 }
 
 void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans) {
+  const std::vector<Window> windows = WindowsOf(options);
+  const std::vector<size_t> replicates = ReplicatesOf(windows);
   for (PlanResult& plan : plans) {
     if (plan.measured()) {
       plan.score = options.metric->of(plan.token, plan.prompt);
-      plan.replicate_scores = ReplicateScores(options, plan);
+      plan.replicate_scores =
+          ReplicateScores(*options.metric, windows, replicates, plan);
     }
     plan.decode_rate = RateOf(plan.timing.decode, 1);
     plan.prefill_rate =
@@ -301,29 +327,35 @@ absl::StatusOr<SweepResult> RunSweep(
   result.plans = std::move(measured->results);
   result.against_oracle = std::move(measured->against_oracle);
   result.greedy = std::move(measured->greedy);
-  // Sorts the plans of a copy: those that are timed keep their places.
-  const auto ranked = [&](SweepResult of) {
-    ScorePlans(options, of.plans);
-    if (measured->all) of.effects = MainEffects(options.axes, of.plans);
-    RankPlans(of.plans);
-    MarkLikeOnes(of.plans);
-    return of;
-  };
-  if (measured->all) {
-    result.stopped_in = "before plans were timed";
-    if (options.timed) on_measured(ranked(result));
-    result.stopped_in.clear();
-    if (!options.timed) return ranked(std::move(result));
-    const auto round = TimePlans(run, options, measured->plans, result.plans);
-    result.failed = round.status();
-    if (round.ok() && *round > 0) {
-      result.stopped_in = absl::StrCat("in round ", *round, " of timing");
+  const auto rank = [&] {
+    // Sums over plans have the bits of one order.
+    absl::c_sort(result.plans, [](const PlanResult& a, const PlanResult& b) {
+      return a.index < b.index;
+    });
+    ScorePlans(options, result.plans);
+    if (measured->all) {
+      result.effects = MainEffects(options.axes, result.plans);
     }
-  } else {
+    RankPlans(result.plans);
+    MarkLikeOnes(result.plans);
+  };
+  rank();
+  if (!measured->all) {
     result.stopped_in =
         StoppedInErrors(result.plans, run.weights.layers.size());
+    return result;
   }
-  return ranked(std::move(result));
+  if (!options.timed) return result;
+  result.stopped_in = "before plans were timed";
+  on_measured(result);
+  result.stopped_in.clear();
+  const auto round = TimePlans(run, options, measured->plans, result.plans);
+  result.failed = round.status();
+  if (round.ok() && *round > 0) {
+    result.stopped_in = absl::StrCat("in round ", *round, " of timing");
+  }
+  rank();
+  return result;
 }
 
 absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
@@ -337,9 +369,7 @@ absl::StatusOr<Plan> WorstPlan(const Run& run, const SweepOptions& options) {
   RankPlans(results);
   size_t worst = results.size() - 1;
   while (worst > 0 && !results[worst].score.has_value()) --worst;
-  return *absl::c_find_if(measured->plans, [&](const Plan& plan) {
-    return plan.Text() == results[worst].plan;
-  });
+  return measured->plans[results[worst].index];
 }
 
 }  // namespace ulpscope

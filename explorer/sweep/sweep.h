@@ -29,10 +29,11 @@ struct SweepOptions {
   std::optional<Plan> against;     // what errors are against; else the oracle
   size_t greedy = 0;               // tokens that are generated after the prompt
   const RankMetric* metric = nullptr;
-  size_t max_rounds = 5;       // of timing; at least 2 are made
-  double timing_seconds = 60;  // no further round starts after that
-  size_t decode_steps = 3;     // per round
-  bool timed = true;           // else errors are all that is measured
+  size_t most_timed = SIZE_MAX;  // plans that are timed
+  size_t max_rounds = 5;         // of timing; at least 2 are made
+  double timing_seconds = 60;    // no further round starts after that
+  size_t decode_steps = 3;       // per round
+  bool timed = true;             // else errors are all that is measured
 };
 
 struct SweepResult {
@@ -63,11 +64,14 @@ std::vector<Window> WindowsOf(const SweepOptions& options);
 // Sets the scores and rates of plans from their errors and times.
 void ScorePlans(const SweepOptions& options, std::vector<PlanResult>& plans);
 
-// Measures every plan's errors, in lockstep, then times the plans that are not
-// emulated in interleaved rounds, unless the options say otherwise. If it is
-// stopped the result has what was measured until then, and no plan is timed
-// whose errors were not all measured. `on_measured` is given the result before
-// the timing, so that what happens to the program then takes no error away.
+// Measures every plan's errors, in lockstep, then times plans that are not
+// emulated in interleaved rounds, unless the options say otherwise: all, or
+// where these are more than `most_timed` half as many of the smallest errors,
+// and for the other half plans at equal distances on the way from there to the
+// largest error. If it is stopped the result has what was measured until then,
+// and no plan is timed whose errors were not all measured. `on_measured` is
+// given the result before the timing, so that what happens to the program then
+// takes no error away.
 absl::StatusOr<SweepResult> RunSweep(
     const Run& run, const SweepOptions& options,
     absl::FunctionRef<void(const SweepResult&)> on_measured =

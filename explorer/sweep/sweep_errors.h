@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/types/span.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
 #include "explorer/error/windows.h"

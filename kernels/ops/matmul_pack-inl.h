@@ -9,8 +9,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/ops/matmul_prefetch.h"
 #include "kernels/ops/matmul_tile-inl.h"
 #include "kernels/strategy/rounding-inl.h"
 
@@ -72,6 +75,20 @@ HWY_INLINE void StoreInterleaved(D d, const Load& load, size_t count,
   }
 }
 
+// Fetches values [first, first + n) of `count` rows, which may end before: more
+// rows side by side than a CPU's own prefetchers follow.
+template <size_t kRows>
+HWY_INLINE void FetchAhead(const double* const (&rows)[kRows], size_t count,
+                           size_t first, size_t n) {
+  for (size_t r = 0; r < count; ++r) {
+    const uintptr_t from =
+        reinterpret_cast<uintptr_t>(rows[r]) + first * sizeof(double);
+    for (size_t at = 0; at < n * sizeof(double); at += kCacheLine) {
+      hwy::Prefetch(reinterpret_cast<const char*>(from + at));
+    }
+  }
+}
+
 // `count` rows of a tile, k values each: room for kMaxTileRows lanes of step 0,
 // of step 1, ...
 template <class S, class Sum>
@@ -88,6 +105,8 @@ void PackRows(const double* const (&rows)[kMaxTileRows<Sum>], size_t count,
             return LoadSteps<S, Sum>(d, rows[first + r], k, i, left...);
           };
         };
+        const size_t terms = hn::Lanes(d) * Sum::kStepProducts;
+        FetchAhead(rows, count, i * Sum::kStepProducts + 2 * terms, terms);
         size_t r = 0;
         for (; r + 4 <= kRows && r < count; r += 4) {
           StoreInterleaved<4>(d, from(r), lanes, kRows, to + i * kRows + r);

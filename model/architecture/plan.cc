@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/log/check.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
@@ -83,6 +84,38 @@ std::optional<std::pair<size_t, size_t>> ParseLayers(absl::string_view text) {
     return std::nullopt;
   }
   return std::make_pair(first, last);
+}
+
+// The preset that a plan is; null for none. Presets are fixed text that applies
+// to any number of layers: of one layer each says what it is of all.
+const char* PresetNameOf(const Plan& plan) {
+  static const std::vector<Plan>& presets = *[] {
+    auto* const plans = new std::vector<Plan>;
+    for (const PlanPreset& preset : PlanPresets()) {
+      auto of_one_layer = Plan::Parse(preset.name, 1);
+      CHECK(of_one_layer.ok()) << of_one_layer.status();
+      plans->push_back(*std::move(of_one_layer));
+    }
+    return plans;
+  }();
+  const auto is = [&plan](const Plan& preset) {
+    for (size_t i = 0; i < kNumOps; ++i) {
+      const Op op = OpAt(i);
+      const Strategy strategy = preset.Get(1, op);
+      if (!IsPerLayer(op) && plan.Get(0, op) != strategy) return false;
+      for (size_t l = 1; IsPerLayer(op) && l <= plan.num_layers(); ++l) {
+        if (plan.Get(l, op) != strategy) return false;
+      }
+    }
+    for (size_t l = 1; l <= plan.num_layers(); ++l) {
+      if (plan.attention(l) != preset.attention(1)) return false;
+    }
+    return true;
+  };
+  const auto found = std::find_if(presets.begin(), presets.end(), is);
+  return found == presets.end()
+             ? nullptr
+             : PlanPresets()[static_cast<size_t>(found - presets.begin())].name;
 }
 
 }  // namespace
@@ -226,13 +259,7 @@ bool operator==(const Plan& a, const Plan& b) {
 }
 
 std::string Plan::Text() const {
-  for (const PlanPreset& preset : PlanPresets()) {
-    Plan plan(num_layers_);
-    // Presets are fixed text: they apply to any number of layers.
-    if (plan.ApplyPreset(preset.name).ok() && plan == *this) {
-      return preset.name;
-    }
-  }
+  if (const char* const preset = PresetNameOf(*this)) return preset;
   std::vector<std::string> entries;
   // A group's entry is the strategy of most of its cells, the first in order of
   // Strategies() among equals; f32 needs no entry.

@@ -11,6 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
+#include "hwy/base.h"
 #include "kernels/base/matrix.h"
 #include "kernels/base/parallel.h"
 #include "kernels/strategy/strategy.h"
@@ -98,11 +99,13 @@ bool ComputeTasks(std::vector<Task>& tasks, const std::vector<size_t>& cols,
       }
     }
     const size_t rows = positions.size();
+    // Of nearly equal size: a small last one would be slow.
+    const size_t most = hwy::DivCeil(rows, hwy::DivCeil(rows, piece_rows));
     std::vector<Rows> blocks;
     for (const size_t c : cols) blocks.push_back(pool.Allocate(rows, c));
     for (size_t first = 0, count = 0; first < rows; first += count) {
       if (stopped()) return false;
-      count = std::min(piece_rows, rows - first);
+      count = std::min(most, rows - first);
       size_t contiguous = count;
       for (const RowList& list : inputs) {
         contiguous = list.Contiguous(first, contiguous);

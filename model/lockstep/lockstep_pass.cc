@@ -35,9 +35,10 @@
 namespace ulpscope {
 namespace {
 
-// Fewer rows do not make a weight's way from memory worth it; with these, a
-// piece is some of the columns.
-constexpr size_t kLeastPieceRows = 32;
+// Fewer rows do not make it worth bringing a weight from memory and widening it;
+// with these, a piece is some of the columns. As many as MatMul widens a panel
+// for.
+constexpr size_t kLeastPieceRows = 96;
 
 size_t PieceRows(const PanelsView& b) {
   const double products = static_cast<double>(b.n) * static_cast<double>(b.k);

@@ -27,7 +27,7 @@
 namespace ulpscope {
 
 // Logits that are held at once, where a stream has no more.
-inline constexpr size_t kLogitRows = 64;
+inline constexpr size_t kLogitRows = 96;
 
 // A piece of a MatMul, after which the stop is asked for: these many products
 // take the slowest strategy on one core well below a second.

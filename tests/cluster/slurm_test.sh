@@ -63,10 +63,22 @@ submit_all --dry-run
 [[ ! -e cluster ]] || fail "a dry run has made something"
 [[ -z $(squeue -h) ]] || fail "a dry run has submitted something"
 
-echo "== an array of 8, of which a task is cancelled"
-# It begins late enough for that.
-jobs=$(submit_all --errors='-p errors -t 5 --begin=now+3')
+echo "== an array of 8, of which a task is cancelled while it runs"
+# Task 3 has not come to measuring anything by then.
+cat >slow <<SLOW
+#!/bin/bash
+if [[ \${SLURM_ARRAY_TASK_ID:-} == 3 && ! -e $work/hurry ]]; then
+  sleep 60
+fi
+exec $explorer "\$@"
+SLOW
+chmod +x slow
+jobs=$(submit_all --explorer="$work/slow")
 echo "$jobs"
+for ((i = 0; i < 120; ++i)); do
+  [[ $(squeue -h -r -j "$(job errors)" -o '%K %T') == "3 RUNNING" ]] && break
+  sleep 0.25
+done
 scancel "$(job errors)_3"
 wait_for "$(job errors)"
 [[ $(field JobState "$(job errors)") == "CANCELLED COMPLETED" ]] ||
@@ -74,10 +86,12 @@ wait_for "$(job errors)"
 grep -h '^store' cluster/log/errors-*.log
 [[ $(field JobState "$(job merge)") == PENDING ]] ||
   fail "a merge that waits for a lost task is $(field JobState "$(job merge)")"
+[[ ! -e cluster/merged ]] || fail "something was merged"
 scancel "$(job merge)" "$(job timing-big)"
 
 echo "== the task is submitted again, with what comes after it"
-jobs=$(submit_all --again=3)
+touch hurry
+jobs=$(submit_all --explorer="$work/slow" --again=3)
 echo "$jobs"
 # Others want the machine while it is timed.
 for _ in 1 2 3 4; do

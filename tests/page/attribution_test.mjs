@@ -103,3 +103,59 @@ for (const name of ['attribute', 'seed']) {
                 sum.cosine);
   }));
 }
+
+for (const name of ['attribute', 'against', 'seed']) {
+  const results = resultsOf(name);
+  const {effect, sets, set_groups: groups, luck, luck_runs: runs, mechanisms,
+         positions, truth} = results;
+  const on = body => () => withReport(name, body);
+  const texts = (page, table, column) => page.locator(
+      `table[data-table="${table}"] td[data-column="${column}"]`)
+      .allTextContents();
+
+  test(`${name}: sets say what they leave, and are outlined`, on(
+      async page => {
+    if (sets.length + groups.length === 0) {
+      assert.equal(await page.locator('#sets').count(), 0);
+      return;
+    }
+    const left = await texts(page, 'sets', 'left');
+    assert.equal(left.length, sets.length);
+    sets.forEach((set, i) => assertShows(left[i], set.rel_l2 / effect.rel_l2));
+    const smallest = sets.find(set => set.set === 'smallest');
+    const flagged = await page.locator('#cause-grid .cell.flagged').count();
+    assert.equal(flagged > 0, smallest !== undefined);
+    if (smallest !== undefined) assert.equal(flagged, smallest.cells);
+    await page.locator('#sets summary', {hasText: 'groups'}).click();
+    assert.deepEqual(await texts(page, 'set_groups', 'group'),
+                     groups.map(group => group.group));
+  }));
+
+  test(`${name}: whether it is luck has its interval`, on(async page => {
+    if (luck === null) {
+      assert.equal(await page.locator('#luck').count(), 0);
+      return;
+    }
+    const said = await page.locator('#luck').textContent();
+    assert.ok(said.startsWith(luck.distinguishable ? 'It is not luck'
+                                                   : 'It may be luck'));
+    for (const x of [luck.left, luck.left_low, luck.left_high]) {
+      if (x !== null) assertShows(said, x);
+    }
+    assert.equal(await page.locator('#luck circle.point').count(),
+                 luck.left_low === null ? 0 : runs.length);
+  }));
+
+  test(`${name}: mechanisms, positions and the truth are shown`, on(
+      async page => {
+    assert.deepEqual(await texts(page, 'mechanisms', 'kind'),
+                     mechanisms.map(m => m.kind));
+    if (positions.length > 1) {
+      const most = positions.reduce((a, b) => a.kl_share > b.kl_share ? a : b);
+      assertShows((await texts(page, 'positions', 'kl_share'))[0],
+                  most.kl_share);
+    }
+    assert.deepEqual(await texts(page, 'truth', 'whose'),
+                     truth.map(row => row.whose));
+  }));
+}

@@ -8,7 +8,8 @@ import {pathToFileURL} from 'node:url';
 import {chromium} from 'playwright-core';
 
 export const reports = process.env.REPORTS;
-export const ALL = ['sweep', 'attribute', 'diagnose', 'diagnose_bugs', 'seed'];
+export const ALL = ['sweep', 'attribute', 'against', 'diagnose',
+                    'diagnose_bugs', 'pair', 'seed'];
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM, args: ['--no-sandbox']});

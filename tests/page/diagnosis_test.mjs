@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {assertShows, columnTexts, resultsOf, withReport} from './browser.mjs';
+import {assertShows, columnTexts, pageOf, resultsOf, withFile, withReport}
+    from './browser.mjs';
 
 for (const name of ['diagnose', 'diagnose_bugs']) {
   const results = resultsOf(name);
@@ -64,3 +65,41 @@ for (const name of ['diagnose', 'diagnose_bugs']) {
                      causes.map(c => c.advice));
   }));
 }
+
+for (const name of ['diagnose', 'diagnose_bugs']) {
+  const {descriptions, not_finite: first} = resultsOf(name);
+  test(`${name}: differences have their descriptions`, () => withReport(
+      name, async page => {
+    const cards = page.locator('#descriptions [data-point]');
+    assert.equal(await cards.count(), descriptions.length);
+    for (const [i, row] of descriptions.entries()) {
+      const value = column => cards.nth(i).locator(`[data-column=${column}]`)
+          .first().textContent();
+      assert.equal(await value('status'), row.status);
+      if (row.positions_that_differ) {
+        assert.equal(await value('positions_that_differ'),
+                     row.positions_that_differ);
+      }
+      if (row.cosine !== null) assertShows(await value('cosine'), row.cosine);
+    }
+    assert.equal(await page.locator('#not-finite [data-whose]').count(),
+                 first.length);
+  }));
+}
+
+test('The first values that are not finite have their reason', () => {
+  const results = structuredClone(resultsOf('diagnose_bugs'));
+  const row = Object.fromEntries(Object.keys(results.descriptions[0] || {})
+      .map(key => [key, null]));
+  results.not_finite = [{
+    ...row, whose: 'trace', place: 'op down_proj of layer 2', layer: 2,
+    op: 'down_proj', because: 'f16 ends at 65504', nonfinite: 3, nan: 0,
+    elements: 512, positions_nonfinite: '0', magnitude: 70000, largest: 65504}];
+  return withFile(pageOf('diagnose_bugs', results), async page => {
+    const text = await page.locator('#not-finite [data-whose=trace]')
+        .textContent();
+    for (const part of ['The trace', 'f16 ends at 65504', 'down_proj']) {
+      assert.ok(text.includes(part), text);
+    }
+  });
+});

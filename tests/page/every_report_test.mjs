@@ -78,8 +78,10 @@ for (const name of ALL) {
 
   test(`${name}: stays inside a narrow window`, () => withReport(
       name, async page => {
-    await page.setViewportSize({width: 800, height: 900});
-    assert.ok(await page.evaluate(
-        () => document.documentElement.scrollWidth) <= 800);
+    for (const width of [800, 400]) {
+      await page.setViewportSize({width, height: 900});
+      assert.ok(await page.evaluate(
+          () => document.documentElement.scrollWidth) <= width, width);
+    }
   }));
 }

@@ -23,6 +23,15 @@ explore --diagnose --reference=trace --model=synthetic:tiny \
 bugs=qkv_bias_missing+final_norm_missing
 explore --diagnose --reference="$zoo/qwen2-bfloat16-$bugs.safetensors" \
   --model="$zoo/qwen2" --out=reports/diagnose_bugs
+explore --dump-trace=other --plan=torch-f16 --model=synthetic:tiny \
+  --tokens="$tokens"
+explore --diagnose --reference=trace --against-trace=other \
+  --model=synthetic:tiny --tokens="$tokens" --out=reports/pair
+explore --attribute --plan=torch-bf16 --against=f32 --on=prompt --tokens=12 \
+  --model=synthetic:tiny --timing_seconds=0 --out=reports/against
+python3 "$here/../../tools/make_plans.py" "$explorer" 8 1000 >plans.txt
+explore --sweep --plan_file=plans.txt --timed_plans=40 --model=synthetic:tiny \
+  --tokens=8 --timing_seconds=0 --out=reports/many
 explore --attribute --plan=torch-bf16 --timing_seconds=0 --out=reports/seed
 
 cp "$here"/package.json "$here"/*.mjs .

@@ -57,7 +57,7 @@ done
 [[ -z $again || $again =~ ^[0-9,-]+$ ]] ||
   fail "--again=$again: expected tasks, such as 3,17-20"
 for kind in ${timing[@]+"${timing[@]}"}; do
-  [[ ${kind%% *} =~ ^[A-Za-z0-9._-]+$ ]] ||
+  [[ ${kind%% *} =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
     fail "--timing=$kind: expected a name first, of letters and digits"
 done
 [[ $# -gt 0 ]] || fail "expected the program's flags after --"
@@ -71,7 +71,7 @@ done
 # A cluster's limit is its highest index plus 1.
 if command -v scontrol >/dev/null; then
   most=$(scontrol show config 2>/dev/null |
-    sed -n 's/^MaxArraySize *= *\([0-9]*\).*/\1/p')
+    sed -n 's/^MaxArraySize *= *\([0-9]*\).*/\1/p') || most='' # none answers
   [[ -z $most || $shards -le $most ]] ||
     fail "--shards=$shards: expected at most $most, the cluster's MaxArraySize"
 fi

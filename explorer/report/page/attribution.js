@@ -19,8 +19,16 @@ const ATTRIBUTION_MAPS = {
   },
 };
 
+// Whether a cell is one of the set.
+function isInSet(set, layer, op) {
+  return set !== undefined && set.ops.includes(op) &&
+      layer >= set.first_layer && layer <= set.last_layer;
+}
+
 function mapCells(page, map, name, ratios) {
   const column = columnOf(map.table, name);
+  const smallest = rowsOf(page.results, "sets").find(
+      set => set.set === "smallest");
   return map.rows(page.results).map(row => {
     let value = figureOf(row[name]), text = textOf(column, row[name]);
     let kind = !row.complete && value === undefined ? "not-measured"
@@ -40,6 +48,7 @@ function mapCells(page, map, name, ratios) {
                                   : `layer ${row.layer}, ${row.op}`;
     const under = row.strategy === undefined ? "" : ` under ${row.strategy}`;
     return {layer: row.layer, op: row.op, value, kind,
+            flagged: isInSet(smallest, row.layer, row.op),
             text: `${where}${under}: ${titleOf(column)} ${text}` +
                 (kind === "no-bits" ? "; changes no bit of the results" : "")};
   });
@@ -58,6 +67,7 @@ function mapSection(page, key, chosen) {
       cells: mapCells(page, map, state.figure, ratios),
       text: x => ratios ? `${shortNumber(x)}×` : numberText(column, x),
       noBits: "changes no bit", choose: chosen,
+      flagged: "in the smallest set that halves the error",
       isChosen: cell => page.isCell(cell)});
     page.maps[key] = drawn;
     box.replaceChildren(drawn.figure);
@@ -67,19 +77,9 @@ function mapSection(page, key, chosen) {
   const columns = measuredColumns(map.table);
   return section(`${key}-map`, map.title,
       html("p", {class: "muted"}, map.about),
-      html("div", {class: "controls"},
-           chooser("figure", columns.map(
-               c => [c.name, `${titleOf(c)} (${c.name})`, explanationOf(c)]),
-               state, "figure", draw),
-           chooser("colours", [["log", "logarithmic"], ["linear", "linear"]],
-                   state, "scale", () => {
-                     state.log = state.scale === "log";
-                     draw();
-                   }),
-           page.other === null ? null
-               : checkBox(`ratio to ${page.otherName}`, state, "ratios", draw),
-           html("span", {class: "muted keys"},
-                "arrow keys move, Enter keeps a cell")),
+      mapControls(page, columns.map(
+          c => [c.name, `${titleOf(c)} (${c.name})`, explanationOf(c)]),
+          state, draw),
       box,
       folded("The same cells as a table", () => dataTable({
         table: map.table, rows: map.rows(page.results), filter: true,
@@ -205,6 +205,119 @@ function phenomenaSection(page) {
           .map(table => dataTable({table, rows: rowsOf(page.results, table)})));
 }
 
+// Both plans against the oracle, where the reference is another plan.
+function truthSection(page) {
+  const rows = rowsOf(page.results, "truth");
+  if (rows.length === 0) return null;
+  const series = rows.filter(row => Array.isArray(row.layers_rel_l2)).map(
+      (row, i) => ({name: row.whose, look: lookOf(i), short: "",
+                    points: row.layers_rel_l2.map((x, layer) => [layer, x])}));
+  return section("truth", "Who is nearer to the truth",
+      html("p", {class: "muted"}, tableAbout("truth").about),
+      legendOf(series),
+      curveFigure({label: "Error against the oracle, layer by layer", series,
+                   log: true, column: {...columnOf("truth", "layers_rel_l2"),
+                                       title: "Rel L2"}}),
+      dataTable({table: "truth", rows, columns: [
+        "whose", "plan", "rel_l2", "logits_rel_l2", "kl_nats", "nearer"]}));
+}
+
+// What is left of the error by what was there: the interval, and each run.
+function luckFigure(page, luck) {
+  const low = figureOf(luck.left_low), high = figureOf(luck.left_high);
+  const left = figureOf(luck.left);
+  if (![low, high, left].every(Number.isFinite)) return null;
+  const runs = rowsOf(page.results, "luck_runs").map(
+      run => figureOf(run.rel_l2) / figureOf(run.plan_rel_l2))
+      .filter(Number.isFinite);
+  const width = 640, height = 76, end = 24, at_y = 30;
+  const most = Math.max(1, high, ...runs) * 1.05;
+  const x = share => end + share / most * (width - 2 * end);
+  const text = share => numberText({unit: "share of 1"}, share);
+  const said = `The set leaves ${text(left)} of the error on average over ` +
+      `${runs.length + 1} runs; 95 % interval ${text(low)} to ${text(high)}`;
+  const picture = svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height,
+                              role: "img", "aria-label": said});
+  picture.append(
+      svg("line", {class: "grid", x1: x(0), x2: x(most), y1: at_y, y2: at_y}),
+      svg("line", {class: "mark", x1: x(1), x2: x(1), y1: 6, y2: 52}),
+      svg("line", {class: "series", x1: x(Math.max(0, low)), x2: x(high),
+                   y1: at_y, y2: at_y, stroke: "var(--c0)"}),
+      ...runs.map(run => withTip(
+          svg("circle", {class: "point", cx: x(run), cy: at_y, r: 4}),
+          () => `${text(run)} is left`)),
+      svg("circle", {cx: x(left), cy: at_y, r: 6, fill: "var(--c0)"}),
+      svg("text", {class: "axis", x: x(0), y: 68}, "nothing is left"),
+      svg("text", {class: "axis", x: x(1), y: 68, "text-anchor": "end"},
+          "all is left"));
+  return html("figure", {}, scrolling("What the set leaves", picture),
+              html("p", {class: "said"}, `${said}. Rings are single runs.`));
+}
+
+// Sets of cells that halve the error, and whether that is luck.
+function setsSection(page) {
+  const sets = rowsOf(page.results, "sets");
+  const groups = rowsOf(page.results, "set_groups");
+  const luck = rowsOf(page.results, "luck")[0];
+  if (sets.length + groups.length === 0) return null;
+  const effect = rowsOf(page.results, "effect")[0] || {};
+  const whole = figureOf(effect.rel_l2);
+  const left = {name: "left", title: "Is left", unit: "share of 1",
+                type: "number", bar: true,
+                about: "The error with the set upgraded, by the plan's."};
+  const withLeft = rows => rows.map(row => ({
+    ...row, left: figureOf(row.rel_l2) / whole}));
+  return section("sets", "Sets of cells that halve the error",
+      html("p", {class: "muted"}, "What is left of the error when all cells " +
+           "of a set are upgraded at once; outlined in the maps are those of " +
+           "the smallest one."),
+      sets.length === 0
+          ? html("p", {class: "said"}, "No set that was tried halves it.")
+          : dataTable({table: "sets", rows: withLeft(sets), columns: [
+            "set", "ops", "first_layer", "last_layer", "cells", left, "rel_l2",
+            "alone_rel_l2", "kl_nats", "entries"]}),
+      groups.length === 0 ? null : folded(
+          "Whole groups of ops", () => dataTable({
+            table: "set_groups", rows: withLeft(groups),
+            columns: ["group", "ops", left, "rel_l2", "alone_rel_l2"]})),
+      luck === undefined ? null : html("div", {id: "luck"},
+          html("h3", {}, luck.distinguishable === true
+              ? "It is not luck" : "It may be luck"),
+          luckFigure(page, luck),
+          folded("The runs", () => dataTable({
+            table: "luck_runs", rows: rowsOf(page.results, "luck_runs")}))));
+}
+
+// Which of the prompt's positions lose what.
+function positionsSection(page) {
+  const rows = rowsOf(page.results, "positions");
+  if (rows.length < 2) return null;
+  return section("positions", "Which positions lose",
+      html("p", {class: "muted"}, "A position's part of the KL divergence, " +
+           "and of the squared error of the final hidden states: those that " +
+           "are far off need not be those that matter."),
+      dataTable({table: "positions", rows, filter: true,
+                 state: {by: "kl_share", down: true},
+                 columns: ["position", "token", {name: "kl_share", bar: true},
+                           {name: "squared_share", bar: true}, "kl_nats",
+                           "rel_l2", "changes_token", "matters", "massive"]}));
+}
+
+// How the error becomes what it is, and the tables that say so.
+function mechanismsSection(page) {
+  const rows = rowsOf(page.results, "mechanisms");
+  const evidence = ["large_scores", "moved_weights", "attention_sinks", "flips",
+                    "near_ties"].filter(
+      table => rowsOf(page.results, table).length > 0);
+  if (rows.length === 0) return null;
+  return section("mechanisms", "Mechanisms",
+      dataTable({table: "mechanisms", rows}),
+      ...evidence.map(table => folded(
+          tableAbout(table).about,
+          () => dataTable({table, rows: rowsOf(page.results, table),
+                           filter: true}))));
+}
+
 function attributionState(results) {
   // The cell that does most by itself is kept first.
   let cell = null, most = -1;
@@ -222,8 +335,10 @@ function attributionState(results) {
 function attributionSections(page) {
   const chosen = cell => page.keepCell(cell.layer, cell.op);
   return [verdictSection(verdictOf(page, rowsOf(page.results, "cells"))),
-          mapSection(page, "cause", chosen), cellSection(page),
-          mapSection(page, "repair", chosen), layersSection(page),
+          truthSection(page), mapSection(page, "cause", chosen),
+          cellSection(page),
+          mapSection(page, "repair", chosen), setsSection(page),
+          mechanismsSection(page), positionsSection(page), layersSection(page),
           opsSection(page), curesSection(page), repairSection(page),
           phenomenaSection(page)];
 }

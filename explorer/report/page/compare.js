@@ -10,6 +10,8 @@ const JOINED_BY = {
               layer_ops: ["layer", "op"], op_shares: ["op"], effect: []},
   diagnose: {points: ["layer", "op", "name"], error_table: ["layer"],
              states: ["layer", "normed"], causes: ["id"], presets: ["name"]},
+  trace_pair: {pair_points: ["layer", "op", "name_a"],
+               pair_states: ["layer", "normed"]},
 };
 
 // What results.json may have in a column of a type.
@@ -108,7 +110,10 @@ function joinedRows(page, table, name) {
     theirs.delete(key);
     add(row, row[name], other && other[name], other ? "" : "only here");
   }
-  for (const row of theirs.values()) {
+  // What this page lacks of its own is not known to be there alone.
+  const is_whole = countOf(page.results, table) ===
+      rowsOf(page.results, table).length;
+  for (const row of is_whole ? theirs.values() : []) {
     add(row, undefined, row[name], "only there");
   }
   return joined;

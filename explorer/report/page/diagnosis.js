@@ -98,19 +98,8 @@ function pointsSection(page) {
            "a replay of its arithmetic from the trace's own values before it: " +
            "nothing here is inherited. A value above 1 is more than rounding " +
            "explains."),
-      html("div", {class: "controls"},
-           chooser("figure", columns.map(
-               c => [c.name, titleOf(c), explanationOf(c)]), state, "figure",
-               draw),
-           chooser("colours", [["log", "logarithmic"], ["linear", "linear"]],
-                   state, "scale", () => {
-                     state.log = state.scale === "log";
-                     draw();
-                   }),
-           page.other === null ? null
-               : checkBox(`ratio to ${page.otherName}`, state, "ratios", draw),
-           html("span", {class: "muted keys"},
-                "arrow keys move, Enter keeps a cell")),
+      mapControls(page, columns.map(
+          c => [c.name, titleOf(c), explanationOf(c)]), state, draw),
       box,
       folded("The same cells as a table", () => dataTable({
         table: "points", rows, filter: true,
@@ -226,6 +215,51 @@ function causesSection(page) {
         "run_with", {name: "removed", bar: true}]}));
 }
 
+// Whose values are the first that are not finite, and why.
+function notFiniteSection(page) {
+  const rows = rowsOf(page.results, "not_finite");
+  const values = rowsOf(page.results, "finite_values")[0];
+  if (rows.length === 0 &&
+      (values === undefined || values.finite === values.values)) {
+    return null;
+  }
+  const share = part => numberText({unit: "share of 1"},
+                                   values[part] / Math.max(1, values.values));
+  return section("not-finite", "Not finite",
+      values === undefined ? null : html("p", {}, `Of the trace's ${
+          values.values} values ${share("finite")} are finite, and ${
+          share("judged")} are finite and judged.`),
+      html("div", {class: "cards"}, ...rows.map(row => html(
+          "div", {"data-whose": row.whose},
+          html("h3", {}, row.whose === "ours" ? "Ours" : "The trace"),
+          factList("not_finite", row, [
+            "place", "because", "nonfinite", "nan", "elements",
+            "positions_nonfinite", "heads_nonfinite", "channels_nonfinite",
+            "largest", "magnitude", "emulation_first"]),
+          foldedRow("not_finite", row)))));
+}
+
+// What points that differ look like, op by op.
+function descriptionsSection(page) {
+  const rows = rowsOf(page.results, "descriptions");
+  if (rows.length === 0) return null;
+  return section("descriptions", "What the differences look like",
+      html("p", {class: "muted"}, tableAbout("descriptions").about),
+      html("div", {class: "cards"}, ...rows.map(row => html(
+          "div", {"data-point": row.point},
+          html("h3", {}, html("a", {href: `#L${row.layer}.${row.op}`},
+              row.layer === 0 ? row.op : `${row.op}, layer ${row.layer}`)),
+          factList("descriptions", row, [
+            "status", "layers", "place", "ops_to_dump",
+            "positions_that_differ", "positions_that_agree",
+            "heads_that_differ", "heads_that_agree", "kv_heads_that_differ",
+            "channels_that_differ", "constant_factor",
+            "constant_vector_in_all_rows", "same_values_in_another_order",
+            "position_shift", "of_layer", "factor_rows", "factor_least",
+            "factor_largest", "factor_inverse_rms", "best_factor", "cosine"]),
+          foldedRow("descriptions", row)))));
+}
+
 function diagnosisState(results) {
   const points = rowsOf(results, "points");
   const first = points.find(p => p.differs);
@@ -237,6 +271,7 @@ function diagnosisState(results) {
 
 function diagnosisSections(page) {
   return [verdictSection(verdictOf(page, rowsOf(page.results, "points"))),
-          pointsSection(page), errorTableSection(page), statesSection(page),
-          causesSection(page)];
+          causesSection(page), notFiniteSection(page), pointsSection(page),
+          descriptionsSection(page), errorTableSection(page),
+          statesSection(page)];
 }

@@ -186,3 +186,18 @@ function heatMap(options) {
                       mapLegend(scale, kinds, hatch, options), said);
   return {figure, mark, find};
 }
+
+// What is chosen above a map: its figure, of some, and how that is coloured.
+function mapControls(page, figures, state, draw) {
+  return html("div", {class: "controls"},
+      chooser("figure", figures, state, "figure", draw),
+      chooser("colours", [["log", "logarithmic"], ["linear", "linear"]], state,
+              "scale", () => {
+                state.log = state.scale === "log";
+                draw();
+              }),
+      page.other === null ? null
+          : checkBox(`ratio to ${page.otherName}`, state, "ratios", draw),
+      html("span", {class: "muted keys"},
+           "arrow keys move, Enter keeps a cell"));
+}

@@ -7,6 +7,8 @@ const MODES = {
               state: attributionState, sections: attributionSections},
   diagnose: {title: c => `Why \`${c.reference.replace(/.*\//, "")}\` differs`,
              state: diagnosisState, sections: diagnosisSections},
+  trace_pair: {title: () => "Where two traces part",
+               state: tracePairState, sections: tracePairSections},
 };
 
 const page = {
@@ -94,7 +96,7 @@ function askedText(c, mode) {
           list.slice(0, 12).join(", ")}${list.length > 12 ? ", …" : ""})`;
   switch (mode) {
     case "sweep": {
-      const plans = rowsOf(page.results, "plans").length;
+      const plans = countOf(page.results, "plans");
       return `Asked: how fast and how exact ${plans === 1 ? "one plan is"
           : `${plans} plans are`}${c.axes ? ` (\`${c.axes}\`)` : ""}, against ` +
           `an oracle in f64, on a prompt of ${tokens(c.prompt)} and on token ` +
@@ -111,6 +113,9 @@ function askedText(c, mode) {
       return `Asked: why the trace \`${c.reference}\` of another program ` +
           `differs from \`${c.plan}\`, on ${tokens(c.tokens)}${
               c.tokens_are_traces ? " (the trace's own)" : ""}.`;
+    case "trace_pair":
+      return `Asked: where the trace A, \`${c.reference}\`, and the trace B, ` +
+          `\`${c.against_trace}\`, part, on ${tokens(c.tokens)}.`;
   }
   return "";
 }
@@ -153,14 +158,18 @@ function tablesSection() {
         ? () => dataTable({table, rows, filter: true, state: {}})
         : () => oneRow(table, rows[0], Object.keys(
               tableAbout(table).columns));
-    const details = folded(`${table} (${rows.length})`, make);
+    const all = countOf(results, table);
+    const details = folded(`${table} (${
+        all > rows.length ? `${rows.length} of ${all}` : all})`, make);
     details.id = `table-${table}`;
     return details;
   });
   return section("tables", "Every figure",
       html("p", {class: "muted"}, "The tables of results.json. Where a head " +
            "is pointed at it says what its column means. – is what was not " +
-           "measured, which is not the same as NaN."), ...parts);
+           "measured, which is not the same as NaN."),
+      about.left_out ? html("p", {class: "banner"}, about.left_out) : null,
+      ...parts);
 }
 
 function render() {

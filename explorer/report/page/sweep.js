@@ -7,8 +7,16 @@ const STARTING_CURVES = 5;
 
 // The plans that no other one beats in both.
 function frontOf(points) {
-  return points.filter(p => !points.some(
-      o => o.x >= p.x && o.y <= p.y && (o.x > p.x || o.y < p.y)));
+  const sorted = [...points].sort((a, b) => b.x - a.x || a.y - b.y);
+  const front = [];
+  let least = Infinity;  // of what is faster
+  for (const [i, p] of sorted.entries()) {
+    const before = sorted[i - 1];
+    const has_equal = i > 0 && before.x === p.x && before.y === p.y;
+    if (p.y < least || (has_equal && front.at(-1) === before)) front.push(p);
+    least = Math.min(least, p.y);
+  }
+  return front;
 }
 
 function scatterPoints(page, plans, x, y) {
@@ -80,7 +88,7 @@ function rankingSection(page, plans) {
   const draw = () => box.replaceChildren(dataTable({
     table: "plans", rows: plans, state: state.ranking, filter: true,
     caption: `Ranked by ${page.results.context.metric}; errors are against ` +
-        `the f64 oracle, on the prompt.`,
+        `${againstText(page)}, on the prompt.`,
     keep: row => !state.front_only || row.pareto,
     choose: row => choosePlan(page, row),
     chosen: row => row.plan === state.plan,
@@ -91,9 +99,32 @@ function rankingSection(page, plans) {
   draw();
   page.updates.push(draw);
   return section("ranking", "Ranking",
+      about.left_out ? html("p", {class: "banner"}, about.left_out) : null,
       html("div", {class: "controls"},
            checkBox("the Pareto front alone", state, "front_only", draw)),
-      box);
+      box, leftOutPlans(page));
+}
+
+// The plans of which this page has no row, by rank.
+function leftOutPlans(page) {
+  if (about.all_plans === undefined) return null;
+  const score = sweepColumn(page, "score");
+  const number = text => html("th", {scope: "col"}, text);
+  const figure = x => html("td", {class: x === null ? "absent" : ""},
+                           x === null ? "–" : textOf(score, x));
+  return scrolling("Plans that are not in this page", html(
+      "table", {id: "left-out-plans"},
+      html("caption", {}, "Plans that are not in this page, by rank: none of " +
+           `them is timed. The score is ${titleOf(score)}.`),
+      html("thead", {}, html("tr", {},
+          html("th", {scope: "col", class: "text"}, "ranks"), number("plans"),
+          number("smallest score"), number("median"), number("largest"))),
+      html("tbody", {}, ...about.all_plans.left_out.map(group => html(
+          "tr", {},
+          html("th", {scope: "row", class: "text"}, group.first_rank === null
+              ? NOT_MEASURED : `${group.first_rank} to ${group.last_rank}`),
+          html("td", {}, String(group.plans)), figure(group.least_score),
+          figure(group.median_score), figure(group.largest_score))))));
 }
 
 // Of the sweep's own rows, which are of the oracle's stream and so of no plan.
@@ -127,34 +158,49 @@ function sweepMarks(rows) {
   return mergedMarks(marks);
 }
 
+function layersByPlan(rows) {
+  const by_plan = new Map();
+  for (const row of rows) {
+    if (!by_plan.has(row.plan)) by_plan.set(row.plan, []);
+    by_plan.get(row.plan).push(row);
+  }
+  return by_plan;
+}
+
 function curvesSection(page, plans) {
   const state = page.state.sweep;
   const rows = rowsOf(page.results, "layers");
   const box = html("div"), boxes = html("div", {class: "legend"});
-  const look = new Map(plans.map((row, i) => [row.plan, lookOf(i)]));
-  const pointsOf = (from, plan) => rowsOf(from, "layers")
-      .filter(r => r.plan === plan && r.tokens === state.tokens)
+  const own_layers = layersByPlan(rows);
+  const other_layers = layersByPlan(
+      page.other === null ? [] : rowsOf(page.other, "layers"));
+  // Of many plans there are the layers of some.
+  const drawn = about.left_out ? plans.filter(p => own_layers.has(p.plan))
+                               : plans;
+  const look = new Map(drawn.map((row, i) => [row.plan, lookOf(i)]));
+  const pointsOf = (layers, plan) => (layers.get(plan) || [])
+      .filter(r => r.tokens === state.tokens)
       .map(r => [r.layer, r[state.figure]]);
   const drawCurves = () => {
     const column = columnOf("layers", state.figure);
-    const series = plans.filter(p => state.shown.has(p.plan)).flatMap(p => {
+    const series = drawn.filter(p => state.shown.has(p.plan)).flatMap(p => {
       const own = {name: p.plan, look: look.get(p.plan),
                    short: p.rank === null ? "" : `#${p.rank}`,
-                   points: pointsOf(page.results, p.plan)};
+                   points: pointsOf(own_layers, p.plan)};
       if (page.other === null) return [own];
-      const points = pointsOf(page.other, p.plan);
+      const points = pointsOf(other_layers, p.plan);
       return [own, {...own, name: `${p.plan} in ${page.otherName}`, short: "",
                     look: {...own.look, dash: "1 4"}, points}];
     }).filter(s => s.points.length > 0);
-    const any = plans[0] && rows.filter(
-        r => r.tokens === state.tokens && r.plan === plans[0].plan);
+    const any = drawn[0] && (own_layers.get(drawn[0].plan) || []).filter(
+        r => r.tokens === state.tokens);
     box.replaceChildren(curveFigure({
       label: `${titleOf(column)} of the residual stream, layer by layer`,
       series, column, log: state.log, marks: sweepMarks(any || [])}));
   };
   const draw = () => {
     drawCurves();
-    boxes.replaceChildren(...plans.map(p => {
+    boxes.replaceChildren(...drawn.map(p => {
       const input = html("input", {type: "checkbox", "data-plan": p.plan,
         change: () => {
           if (input.checked) state.shown.add(p.plan);
@@ -167,7 +213,7 @@ function curvesSection(page, plans) {
     }));
   };
   const all = which => html("button", {click: () => {
-    state.shown = new Set(which ? plans.map(p => p.plan) : []);
+    state.shown = new Set(which ? drawn.map(p => p.plan) : []);
     draw();
   }}, which ? "all" : "none");
   draw();
@@ -242,11 +288,15 @@ function sweepVerdict(page, plans) {
         `front of error and decode speed: no other is better in both.`,
         "pareto");
   }
-  const reasons = [...new Set(measured.map(p => reasonFor(speed, p))
-      .filter(Boolean))];
-  for (const reason of reasons) {
-    const count = measured.filter(p => reasonFor(speed, p) === reason).length;
-    say(`${count} of ${measured.length} plans ${
+  // The page may lack some of the plans that are not timed.
+  const all = about.all_plans;
+  const not_timed = new Map(all ? Object.entries(all.not_timed) : []);
+  for (const p of all ? [] : measured) {
+    const reason = reasonFor(speed, p);
+    if (reason) not_timed.set(reason, (not_timed.get(reason) || 0) + 1);
+  }
+  for (const [reason, count] of not_timed) {
+    say(`${count} of ${all ? all.measured : measured.length} plans ${
         count === 1 ? "is" : "are"} not timed: ${reason}.`, "ranking");
   }
   const effects = rowsOf(page.results, "main_effects").filter(
@@ -261,8 +311,16 @@ function sweepVerdict(page, plans) {
   return items;
 }
 
+function againstText(page) {
+  const {against} = page.results.context;
+  return against === undefined || against === "oracle" ? "the f64 oracle"
+                                                       : against;
+}
+
 function sweepState(results) {
-  const plans = rowsOf(results, "plans");
+  const with_layers = new Set(rowsOf(results, "layers").map(row => row.plan));
+  const plans = rowsOf(results, "plans").filter(
+      p => !about.left_out || with_layers.has(p.plan));
   const measured = plans.filter(p => p.rank !== null);
   const first = [measured[0], measured[measured.length - 1],
                  plans.find(p => p.plan === "f32"), plans.find(

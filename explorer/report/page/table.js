@@ -121,3 +121,22 @@ function dataTable(options) {
                      html("thead", {}, html("tr", {}, ...heads)), body)),
       more);
 }
+
+// The figures of one row that there are, as a list.
+function factList(table, row, names) {
+  const has = x => x !== null && x !== undefined && x !== "" &&
+      !(Array.isArray(x) && x.length === 0);
+  return html("dl", {}, ...names.filter(name => has(row[name])).flatMap(
+      name => {
+        const column = columnOf(table, name);
+        return [html("dt", {title: explanationOf(column)}, titleOf(column)),
+                html("dd", {"data-column": name}, textOf(column, row[name]))];
+      }));
+}
+
+// All of a row's, folded.
+function foldedRow(table, row) {
+  return folded("All of its figures", () => oneRow(
+      table, row, Object.keys(tableAbout(table).columns).filter(
+          name => row[name] !== null)));
+}

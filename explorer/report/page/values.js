@@ -130,6 +130,11 @@ function rowsOf(results, table) {
   return rows === null || typeof rows !== "object" ? [] : [rows];
 }
 
+// How many rows results.json has of a table, of which a page may have fewer.
+function countOf(results, table) {
+  return tableAbout(table).rows ?? rowsOf(results, table).length;
+}
+
 function modeOf(results) {
   return String(results.schema).replace(/^ulpscope\//, "");
 }

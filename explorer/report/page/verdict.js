@@ -6,6 +6,13 @@ const BEHIND = {
   attribute: [
     [/smallest repair|keeps? the budget/i, "repair"],
     [/cures tried/i, "cures"],
+    [/set of cells|the set (behind|without)|smallest set/i, "sets"],
+    [/luck/i, "luck"],
+    [/^mechanism|^key biases|^softmax weights that|attention sink|threshold /i,
+     "mechanisms"],
+    [/^the most likely next token is another/i, "mechanisms"],
+    [/^of \d+ positions|^far off in the state/i, "positions"],
+    [/nearer to the (truth|oracle)/i, "truth"],
     [/add up/i, "table-cause_sum"],
     [/cancel|spreads it|stream holds/i, "layers"],
     [/source|squared error/i, "ops"],
@@ -13,11 +20,18 @@ const BEHIND = {
   ],
   diagnose: [
     [/^cause /i, "causes"],
+    [/^not finite|^the first values of|^of the trace's values/i, "not-finite"],
+    [/^description of/i, "descriptions"],
     [/^who is right/i, "states"],
     [/^alignment/i, "table-shifts"],
     [/error table/i, "error-table"],
     [/^not measured/i, "table-not_measured"],
     [/^/, "points"],
+  ],
+  trace_pair: [
+    [/^nearer to the oracle/i, "pair-states"],
+    [/^at .* other bits are in|is not finite from/i, "difference"],
+    [/^/, "pair"],
   ],
 };
 

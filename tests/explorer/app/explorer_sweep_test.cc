@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -149,6 +150,39 @@ TEST(ExplorerSweepTest, SweepThatIsStoppedInItsErrorsReportsIt) {
   EXPECT_EQ(Read(folder + "/report.md"), run.out);
   EXPECT_THAT(Read(folder + "/results.json"),
               HasSubstr("\"stopped_by\":\"SIGTERM\""));
+}
+
+TEST(ExplorerSweepTest, PlansOfAFileAreSwept) {
+  const std::string file = WriteTestFile(
+      "plans.txt", "# three plans\n\nf32\n matmul=kahan \nbf16\nmatmul=f32\n");
+  const Outcome run = Explorer(absl::StrCat(
+      "--sweep --timed_plans=1 -o json --plan_file='", file, "'", kQuick));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  for (const char* plan : {"f32", "matmul=kahan", "bf16"}) {
+    EXPECT_THAT(run.out, HasSubstr(absl::StrCat("\"plan\":\"", plan, "\"")));
+  }
+  EXPECT_THAT(run.out, HasSubstr("\"not_timed\":\"not chosen\""));
+  EXPECT_THAT(run.err, HasSubstr("1 lines have a plan that stands above"));
+}
+
+TEST(ExplorerSweepTest, FileWithoutPlansIsAnError) {
+  for (const auto& [text, message] :
+       std::vector<std::pair<std::string, std::string>>{
+           {"", "empty"},
+           {"# nothing\n", "expected a plan a line, found none"},
+           {"f32\n\nmatmul=f33\n", ": line 3: "},
+           {std::string("f32\n\0\n", 6), ": line 2: "}}) {
+    const std::string file = WriteTestFile("no_plans.txt", text);
+    const Outcome run =
+        Explorer(absl::StrCat("--sweep --plan_file='", file, "'", kQuick));
+    EXPECT_EQ(run.exit_code, 2) << run.out;
+    EXPECT_THAT(run.err, HasSubstr("--plan_file"));
+    EXPECT_THAT(run.err, HasSubstr(message));
+  }
+  EXPECT_EQ(Explorer("--sweep --plan_file=/no/such").exit_code, 2);
+  const Outcome both = Explorer("--sweep --plan_file=x --axes=matmul=f32");
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_THAT(both.err, HasSubstr("--axes does nothing with --plan_file"));
 }
 
 }  // namespace

@@ -206,7 +206,7 @@ TEST(ExplorerUsageTest, BadUsageIsExitCode2) {
       {"--plan=f32 --plan_file=x", "--plan_file does nothing"},
       {"--plan=f32 --model_file=x --model=y", "--model does nothing with"},
       {"--attribute --model_file=x", "--model_file does nothing with"},
-      {"--plan=f32 --model_file=x -o json", "--o=json: expected md"},
+      {"--plan=f32 --model_file=x -o json", "expected md, jsonl or sql"},
       {"--plan=f32 --shard=8/8", "--shard=8/8: expected I/N"},
       {"--plan=f32 --shard=auto", "--shard=auto: expected I/N"},
       {"--plan=f32 --shard=0/8", "--store=: expected"},

@@ -9,6 +9,7 @@
 #include "absl/status/status_matchers.h"
 #include "absl/strings/str_cat.h"
 #include "explorer/attribution/attribution.h"
+#include "explorer/attribution/verdict.h"
 #include "explorer/error/metrics.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -22,6 +23,7 @@
 #include "model/decoder/decoder.h"
 #include "model/trace/kept_states.h"
 #include "tests/explorer/attribution/attributed.h"
+#include "tests/explorer/attribution/verdict_figures.h"
 #include "tests/explorer/error/test_monitor.h"
 #include "tests/model/checkpoint/loaded_model.h"
 
@@ -321,6 +323,103 @@ TEST(CauseMapTest, OneRoundingInTwoCellsIsCountedTwice) {
     EXPECT_EQ(repair.gain, is_residual ? 1 : 0);
     EXPECT_EQ(repair.logits_moved, is_residual ? 1 : 0);
   }
+}
+
+// A verdict says the same with the logits of all cells and with few.
+TEST(CauseMapTest, AVerdictNeedsFewLogits) {
+  const Weights& weights = Tiny();
+  const struct {
+    std::string plan;
+    bool has_head;
+  } kCases[] = {
+      {"torch-bf16", false},
+      {"oracle,lm_head=bf16,down_proj=f32", true},
+      {"oracle,final_norm=bf16,down_proj@3=f32,o_proj=f32", true},
+      {"oracle,lm_head=f32,down_proj=bf16", false},
+      {"oracle,lm_head=bf16,q_proj@8=bf16,k_proj@8=bf16", true},
+      {"f32", false},
+      {"oracle,residual=f32", false},
+  };
+  for (const auto& [text, has_head] : kCases) {
+    SCOPED_TRACE(text);
+    const Plan plan = Parsed(text, weights);
+    const Plan oracle = Parsed("oracle", weights);
+    AttributedWith options = TinyPrompt();
+    options.parts.layers = options.parts.repairs = false;
+    const Attribution all = Attributed(weights, text, options);
+    options.parts.logits_of_causes = false;
+    const Attribution few = Attributed(weights, text, options);
+    const Verdict verdict = Judge(plan, oracle, all, nullptr);
+    EXPECT_EQ(verdict.head.has_value(), has_head);
+    EXPECT_EQ(FiguresOf(Judge(plan, oracle, few, nullptr)), FiguresOf(verdict));
+    ASSERT_EQ(few.causes.size(), all.causes.size());
+    size_t with_logits = 0, changing = 0;
+    for (size_t i = 0; i < few.causes.size(); ++i) {
+      const Cause& cause = few.causes[i];
+      EXPECT_EQ(cause.changes_bits, all.causes[i].changes_bits);
+      EXPECT_EQ(cause.effect.layers, all.causes[i].effect.layers);
+      EXPECT_EQ(cause.squares, all.causes[i].squares);
+      if (!cause.changes_bits) continue;
+      ++changing;
+      if (!cause.effect.complete()) continue;
+      ++with_logits;
+      EXPECT_EQ(cause.effect.logits_rel_l2, all.causes[i].effect.logits_rel_l2);
+      EXPECT_EQ(cause.effect.kl, all.causes[i].effect.kl);
+    }
+    // A head is known by all others, and of what has none a few say so.
+    if (has_head) {
+      EXPECT_EQ(with_logits, changing);
+    } else if (text == "torch-bf16") {
+      EXPECT_LE(with_logits, 5u);  // three in no layer, and the largest
+    }
+  }
+}
+
+// Of many cells and positions the largest errors have the logits that a run of
+// each alone has, and what is said of the others is as it would be with all.
+TEST(CauseMapTest, OfManyPositionsTheLargestHaveLogits) {
+  const Weights& weights = Tiny();
+  const Plan plan = Parsed("torch-bf16", weights);
+  const Plan oracle = Parsed("oracle", weights);
+  AttributedWith options = TinyPrompt();
+  for (size_t i = 0; i < 12; ++i) {
+    options.tokens.push_back(static_cast<int32_t>(11 * i));
+  }
+  options.parts.layers = options.parts.repairs = false;
+  const Attribution some = Attributed(weights, "torch-bf16", options);
+  options.parts.logits_of_causes = false;
+  const Attribution few = Attributed(weights, "torch-bf16", options);
+  const KeptStates reference = Traced(weights, oracle, options);
+  double least_with = 1, most_without = 0;
+  size_t with_logits = 0;
+  for (size_t i = 0; i < some.causes.size(); ++i) {
+    const Cause& cause = some.causes[i];
+    EXPECT_EQ(cause.effect.layers, few.causes[i].effect.layers);
+    EXPECT_EQ(cause.changes_bits, few.causes[i].changes_bits);
+    EXPECT_EQ(cause.share, few.causes[i].share);
+    if (!cause.effect.complete()) {
+      EXPECT_FALSE(cause.effect.logits_rel_l2.has_value());
+      most_without = std::max(most_without, *cause.effect.rel_l2);
+      continue;
+    }
+    if (!cause.changes_bits || !IsPerLayer(cause.cell.op)) continue;
+    ++with_logits;
+    least_with = std::min(least_with, *cause.effect.rel_l2);
+    if (with_logits % 8 != 1) continue;
+    Plan alone = oracle;
+    alone.TakeCell(plan, cause.cell.layer, cause.cell.op);
+    ExpectMeasured(cause.effect, Traced(weights, alone, options), reference);
+  }
+  EXPECT_GE(with_logits, 16u);
+  EXPECT_LE(with_logits, 32u);
+  EXPECT_GT(most_without, 0);
+  // Where no position is massive the two figures have one order.
+  if (!some.causes[0].effect.ordinary_rel_l2.has_value() ||
+      some.plan.rel_l2 == some.plan.ordinary_rel_l2) {
+    EXPECT_GE(least_with, most_without);
+  }
+  EXPECT_EQ(FiguresOf(Judge(plan, oracle, some, nullptr)),
+            FiguresOf(Judge(plan, oracle, few, nullptr)));
 }
 
 // The final norm multiplies by 0: all logits are 0.

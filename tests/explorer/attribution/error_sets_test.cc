@@ -47,6 +47,13 @@ class ErrorSetsTest : public testing::Test {
     return outcome->effect.rel_l2.value();
   }
 
+  double KlOf(const Plan& plan) {
+    const Baseline baseline = Based(plan);
+    const auto outcome = OutcomeOfPlan(RunOf(Tiny(), parallel_), baseline);
+    EXPECT_THAT(outcome, IsOk());
+    return outcome->effect.kl.value();
+  }
+
   ErrorSets Found(const Plan& plan) {
     const auto run = RunOf(Tiny(), parallel_);
     const Baseline baseline = Based(plan);
@@ -129,10 +136,26 @@ TEST_F(ErrorSetsTest, FiguresAreThoseOfPlansRunAlone) {
     }
     EXPECT_EQ(set->cells, cells);
     ExpectSame(set->alone_rel_l2.value(), ErrorOf(alone));
-    EXPECT_TRUE(set->kl.has_value());
+    ExpectSame(set->kl.value(), KlOf(*upgraded));
+    ExpectSame(set->alone_kl.value(), KlOf(alone));
   }
   EXPECT_LE(sets.whole->rel_l2, sets.halving[0].rel_l2);
   // Without one of its ops, the smallest no longer halves it.
+  for (size_t left_out = 0; left_out < sets.halving[0].entries.size();
+       ++left_out) {
+    std::vector<std::string> entries = sets.halving[0].entries;
+    entries.erase(entries.begin() + static_cast<ptrdiff_t>(left_out));
+    const auto fewer = plan.With(absl::StrJoin(entries, ","));
+    ASSERT_THAT(fewer, IsOk());
+    EXPECT_GT(ErrorOf(*fewer), error / 2);
+  }
+  // The fewest cells first, and none twice.
+  for (size_t i = 1; i < sets.halving.size(); ++i) {
+    EXPECT_LE(sets.halving[i - 1].cells, sets.halving[i].cells);
+    for (size_t j = 0; j < i; ++j) {
+      EXPECT_NE(sets.halving[i].entries, sets.halving[j].entries);
+    }
+  }
   for (const GroupEffect& group : sets.groups) {
     EXPECT_EQ(group.ops.size() > 1, group.alone_rel_l2.has_value());
   }
@@ -177,7 +200,7 @@ TEST_F(ErrorSetsTest, CanBeStopped) {
 // The dice of stochastic rounding differ, and a set that takes the error away
 // does so whatever they are.
 TEST_F(ErrorSetsTest, LuckHasARunPerSeedAndWindow) {
-  const Plan plan = Parsed("torch-bf16", Tiny());
+  const Plan plan = Parsed("torch-bf16,down_proj=f32", Tiny());
   const Baseline baseline = Based(plan);
   const ErrorSets sets = Found(plan);
   ASSERT_TRUE(sets.whole.has_value());
@@ -193,6 +216,31 @@ TEST_F(ErrorSetsTest, LuckHasARunPerSeedAndWindow) {
   EXPECT_LT(*luck->left_low, *luck->left);
   EXPECT_LT(*luck->left, *luck->left_high);
   EXPECT_EQ(*luck->distinguishable, *luck->left_high < 1);
+
+  // The draws are of what ends in bf16, which the set's own entries replace.
+  const std::string entries = absl::StrJoin(sets.whole->entries, ",");
+  const Plan drawn =
+      *plan.With("matmul=bf16_sr2,qk=bf16_sr2,av=bf16_sr2,down_proj=f32");
+  ExpectSame(luck->runs[1].plan_rel_l2, ErrorOf(drawn));
+  ExpectSame(luck->runs[1].rel_l2, ErrorOf(*drawn.With(entries)));
+  options_.tokens = windows[0];
+  ExpectSame(luck->runs[4].plan_rel_l2, ErrorOf(plan));
+  ExpectSame(luck->runs[4].rel_l2, ErrorOf(*plan.With(entries)));
+
+  // The plan's own run counts too: six logarithms, t of five degrees.
+  std::vector<double> logs = {std::log(
+      sets.whole->rel_l2 /
+      *OutcomeOfPlan(RunOf(Tiny(), parallel_), baseline)->effect.rel_l2)};
+  for (const LuckyRun& run : luck->runs) {
+    logs.push_back(std::log(run.rel_l2 / run.plan_rel_l2));
+  }
+  double mean = 0, squares = 0;
+  for (const double x : logs) mean += x / 6;
+  for (const double x : logs) squares += (x - mean) * (x - mean);
+  const double half = 2.5705818 * std::sqrt(squares / 5 / 6);
+  EXPECT_NEAR(std::log(*luck->left), mean, 1e-12);
+  EXPECT_NEAR(std::log(*luck->left_low), mean - half, 1e-6);
+  EXPECT_NEAR(std::log(*luck->left_high), mean + half, 1e-6);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "explorer/attribution/mechanisms.h"
 
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -88,6 +89,20 @@ TEST_F(MechanismsTest, TheKeyBiasThatMakesThem) {
   EXPECT_THAT(Found(MechanismKind::kKeyBias), IsEmpty());
 }
 
+// Where scores are small it does not matter what makes them.
+TEST_F(MechanismsTest, ABiasMattersByItsScores) {
+  phenomena_.large_scores = {{1, 0, 3, 2, 20, 0.5, Format::kBF16}};
+  EXPECT_THAT(Found(MechanismKind::kLargeScores), IsEmpty());
+  EXPECT_THAT(Found(MechanismKind::kKeyBias), IsEmpty());
+}
+
+TEST_F(MechanismsTest, TheLastLayerOfASetCounts) {
+  phenomena_.large_scores = {{2, 0, 3, 2, 1456, 0.5, Format::kBF16}};
+  const auto scores = Found(MechanismKind::kLargeScores);
+  ASSERT_THAT(scores, SizeIs(1));
+  EXPECT_EQ(scores[0].first_layer, 2u);
+}
+
 TEST_F(MechanismsTest, ScoresAreNoMechanismOfAnotherSource) {
   sets_.whole->ops = {Op::kDownProj};
   EXPECT_THAT(Found(MechanismKind::kLargeScores), IsEmpty());
@@ -112,6 +127,15 @@ TEST_F(MechanismsTest, MovedWeightsAndSinksThatQueriesLeave) {
   EXPECT_EQ(sinks[0].ratio, 0.9);
 }
 
+// What comes to a sink, or leaves another position of its head, has not left
+// it.
+TEST_F(MechanismsTest, ASinkIsOneOnlyWhereWeightsLeaveIt) {
+  phenomena_.sinks = {{1, 0, 0, 5, 0.9}, {2, 1, 0, 5, 0.9}};
+  phenomena_.moved_weights = {{1, 0, 3, 0, 0.1, 0.9}, {2, 1, 2, 1, 0.95, 0.1}};
+  EXPECT_THAT(Found(MechanismKind::kSink), IsEmpty());
+  EXPECT_THAT(Found(MechanismKind::kMovedWeights), SizeIs(2));
+}
+
 TEST_F(MechanismsTest, FlipsOfAChannelAreOne) {
   phenomena_.flips = {{62, 3, 6, true, 152, 9, 63},
                       {62, 1, 6, true, 151, 9, 60},
@@ -123,6 +147,9 @@ TEST_F(MechanismsTest, FlipsOfAChannelAreOne) {
   EXPECT_EQ(flips[0].value, 152);
   EXPECT_EQ(flips[0].ratio, 63.0 / 152);
   EXPECT_EQ(flips[1].first_layer, 2u);
+  // One that is in the other run is another one.
+  phenomena_.flips[1].in_plan = false;
+  EXPECT_THAT(Found(MechanismKind::kFlip), SizeIs(3));
 }
 
 TEST_F(MechanismsTest, TokensThatChange) {
@@ -161,6 +188,34 @@ TEST_F(MechanismsTest, WhatPositionsLose) {
   EXPECT_TRUE(losses[1].has_most);
   EXPECT_FALSE(losses[2].has_most);
   EXPECT_NEAR(losses[1].kl_share, 0.95 / 1.00101, 1e-12);
+}
+
+TEST_F(MechanismsTest, FromWhichLossOnAPositionMatters) {
+  std::vector<PositionError> errors(4);
+  errors[0].kl = kMatters;
+  errors[1].kl = kMatters * (1 - 0x1p-52);
+  errors[2].kl = kMatters / 2;
+  errors[3].kl = 0.9;
+  // One that keeps its token, however near the tie.
+  phenomena_.near_ties = {{2, 5, 6, 0.1, 0.09, false}};
+  std::vector<PositionLoss> losses = LossesOf(errors, phenomena_);
+  EXPECT_TRUE(losses[0].matters);
+  EXPECT_FALSE(losses[1].matters);
+  EXPECT_FALSE(losses[2].changes_token);
+  EXPECT_FALSE(losses[2].matters);
+  EXPECT_TRUE(losses[3].has_most);
+  // 0.9 of 0.925 are most of it, and 0.9 of 1.02 are not.
+  EXPECT_FALSE(losses[0].has_most);
+  errors[0].kl = 0.12;
+  losses = LossesOf(errors, phenomena_);
+  EXPECT_TRUE(losses[3].has_most);
+  EXPECT_TRUE(losses[0].has_most);
+  EXPECT_FALSE(losses[1].has_most);
+  // What is no number has no part, and is no reason to say that all is well.
+  errors[1].kl = std::numeric_limits<double>::quiet_NaN();
+  losses = LossesOf(errors, phenomena_);
+  EXPECT_TRUE(losses[1].matters);
+  for (const PositionLoss& loss : losses) EXPECT_FALSE(loss.has_most);
 }
 
 }  // namespace

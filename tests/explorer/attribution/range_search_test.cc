@@ -97,6 +97,37 @@ TEST(RangeSearchTest, LuckIsNotTaken) {
   EXPECT_EQ((*found)[0].range.end - (*found)[0].range.begin, 5u);
 }
 
+// The shorter of what the two orders of the ends come to, and of equally short
+// ones the one with less error.
+TEST(RangeSearchTest, TheOrderOfTheEndsIsTheBetterOne) {
+  // Layers 0 and 1 together, or any range to the last one that is so long.
+  const auto search = [](size_t needed_at_end, double error_at_end) {
+    return ShortestRanges({{8, 0.5, 0}}, [&](const auto& ranges) {
+      std::vector<double> errors;
+      for (const TaskRange& r : ranges) {
+        const bool at_end =
+            r.range.end == 8 && r.range.end - r.range.begin >= needed_at_end;
+        const bool at_begin = r.range.begin == 0 && r.range.end >= 2;
+        errors.push_back(at_end ? error_at_end : at_begin ? 0.25 : 1);
+      }
+      return absl::StatusOr<std::vector<double>>(errors);
+    });
+  };
+  for (const size_t needed : {size_t{1}, size_t{4}}) {
+    const auto found = search(needed, 0);
+    ASSERT_THAT(found, IsOk());
+    const IndexRange& range = (*found)[0].range;
+    EXPECT_EQ(range.begin, needed == 1 ? 7u : 0u);
+    EXPECT_EQ(range.end, needed == 1 ? 8u : 2u);
+  }
+  for (const double error : {0.125, 0.375}) {
+    const auto found = search(2, error);
+    ASSERT_THAT(found, IsOk());
+    EXPECT_EQ((*found)[0].range.begin, error < 0.25 ? 6u : 0u);
+    EXPECT_EQ((*found)[0].error, error < 0.25 ? error : 0.25);
+  }
+}
+
 TEST(RangeSearchTest, PassesOnWhyItEnded) {
   const auto found =
       ShortestRanges({{8, 0, 0}}, [](const std::vector<TaskRange>&) {

@@ -144,6 +144,20 @@ TEST(VerdictTest, ResultsThatAreNotNumbersHaveNoShares) {
   EXPECT_TRUE(std::isnan(v.rel_l2.value()));
 }
 
+// All states are there, but not the logits that say what the head has.
+TEST(VerdictTest, StoppedBeforeItsLogitsItNamesNoSource) {
+  SeedCase seed;
+  seed.attribution.cause_sum.reset();
+  for (Cause& cause : seed.attribution.causes) {
+    cause.effect.logits_rel_l2.reset();
+    cause.effect.kl.reset();
+  }
+  const Verdict v = Judged(seed.plan, seed.attribution, &seed.phenomena);
+  EXPECT_FALSE(v.source.has_value());
+  EXPECT_FALSE(v.head.has_value());
+  EXPECT_THAT(v.no_effect, IsEmpty());
+}
+
 TEST(VerdictTest, StoppedAttributionNamesNoSource) {
   SeedCase seed;
   seed.attribution.stopped_in = "the cause map, after layer 12";

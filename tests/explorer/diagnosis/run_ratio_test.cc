@@ -1,5 +1,6 @@
 #include "explorer/diagnosis/run_ratio.h"
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -85,6 +86,26 @@ TEST_F(RunRatioTest, IsNoFinerThanTheFormat) {
   EXPECT_THAT(Ratio()->of_points, DoubleNear(1, 0.01));
 }
 
+// Nor is an error smaller than what keeping f32 does on average: of roundings
+// that are uniform within half a spacing, the root mean square.
+TEST_F(RunRatioTest, TheFormatsErrorIsThatOfARounding) {
+  Set(0x1p-24 * kNorm, 0);
+  EXPECT_THAT(Ratio()->of_points, DoubleNear(2, 1e-12));
+}
+
+// A row that has nearly all of a point hides nothing in the others.
+TEST_F(RunRatioTest, RowsCountAlike) {
+  Set(5e-3, 1e-3);
+  for (size_t i = 0; i < oracle_.size(); ++i) {
+    if (oracle_[i].rows.empty()) continue;
+    oracle_[i].rows[0].squares = run_[i].rows[0].own_squares = 1;
+  }
+  EXPECT_LT(Ratio()->of_points, 1.1);
+  EXPECT_LE(Ratio()->largest_row, 8);
+  EXPECT_THAT(Ratio()->of_rows, DoubleNear(std::pow(5, 2.0 / 3), 1e-3));
+  EXPECT_FALSE(Ratio()->within_rounding());
+}
+
 TEST_F(RunRatioTest, OneWrongRowIsSeen) {
   Set(1e-3, 1e-3);
   oracle_.back().rows[1].squares = 1e-2 * 1e-2;
@@ -100,6 +121,10 @@ TEST_F(RunRatioTest, WhatIsNotFiniteOnOneSideIsFarther) {
   // On both it says nothing.
   run_.back().rows[0].own_nonfinite = 1;
   EXPECT_TRUE(Ratio()->within_rounding());
+  // A run that is not cannot have made what is.
+  oracle_.back().rows[0].nonfinite = 0;
+  EXPECT_TRUE(Ratio()->within_rounding());
+  EXPECT_FALSE(Ratio()->plausible());
 }
 
 TEST_F(RunRatioTest, NothingHandedOnHasNone) {

@@ -243,8 +243,10 @@ TEST(SweepResultsTest, EmulatedPlansSayWhyTheyHaveNoSpeeds) {
   }
   // In every format the reason is in one, the number in none.
   EXPECT_THAT(ResultsJson(results), HasSubstr("\"not_timed\":\"emulated\""));
-  EXPECT_THAT(FactsSql(results), HasSubstr("'emulated'"));
-  EXPECT_THAT(FactsJsonl(results), HasSubstr("\"text\":\"emulated\""));
+  EXPECT_THAT(WholeText([&](TextSink sink) { WriteFactsSql(results, sink); }),
+              HasSubstr("'emulated'"));
+  EXPECT_THAT(WholeText([&](TextSink sink) { WriteFactsJsonl(results, sink); }),
+              HasSubstr("\"text\":\"emulated\""));
   EXPECT_THAT(ResultsCsv(results.tables[0], plans),
               HasSubstr(",,,,,emulated,"));
 }

@@ -49,13 +49,17 @@ Results Made() {
   return {"made", {context, MakeTable("layers", "", fields, rows)}};
 }
 
+std::string WrittenBy(void (*write)(const Results&, TextSink)) {
+  return WholeText([&](TextSink sink) { write(Made(), sink); });
+}
+
 TEST(FactsTest, AFigureARow) {
   const Results results = Made();
   std::vector<std::string> found;
-  for (const Fact& fact : FactsOf(results)) {
+  ForEachFact(results, [&](const Fact& fact) {
     found.push_back(fact.column->name + std::to_string(fact.row) +
                     std::to_string(fact.index));
-  }
+  });
   EXPECT_THAT(found, ElementsAre("error00", "growths01", "growths02", "exact00",
                                  "error10", "exact10", "error20", "exact20"));
 }
@@ -63,7 +67,7 @@ TEST(FactsTest, AFigureARow) {
 TEST(FactsTest, JsonlTellsNumbersNaNAndNotMeasuredApart) {
   std::vector<Json> lines;
   for (const auto line :
-       absl::StrSplit(FactsJsonl(Made()), '\n', absl::SkipEmpty())) {
+       absl::StrSplit(WrittenBy(&WriteFactsJsonl), '\n', absl::SkipEmpty())) {
     lines.push_back(Json::parse(line));
   }
   ASSERT_EQ(lines.size(), 8u);
@@ -88,7 +92,7 @@ TEST(FactsTest, JsonlTellsNumbersNaNAndNotMeasuredApart) {
 
 TEST(FactsTest, CsvHasAColumnForEveryKey) {
   const std::vector<std::string> lines =
-      absl::StrSplit(FactsCsv(Made()), '\n', absl::SkipEmpty());
+      absl::StrSplit(WrittenBy(&WriteFactsCsv), '\n', absl::SkipEmpty());
   ASSERT_EQ(lines.size(), 9u);
   EXPECT_EQ(lines[0].rfind("model,threads,table,plan,", 0), 0u);
   EXPECT_EQ(lines[1].rfind("\"it's, \"\"one\"\"\",2,layers,f32,", 0), 0u);
@@ -101,7 +105,7 @@ TEST(FactsTest, CsvHasAColumnForEveryKey) {
 // What databases make of it: .ci/check_outputs.py.
 TEST(FactsTest, SqlCreatesOnceAndInsertsInOneTransaction) {
   const std::vector<std::string> lines =
-      absl::StrSplit(FactsSql(Made()), '\n', absl::SkipEmpty());
+      absl::StrSplit(WrittenBy(&WriteFactsSql), '\n', absl::SkipEmpty());
   ASSERT_EQ(lines.size(), 11u);
   EXPECT_EQ(
       lines[0].rfind("CREATE TABLE IF NOT EXISTS results (\"model\" TEXT, "

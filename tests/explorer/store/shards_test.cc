@@ -166,7 +166,8 @@ TEST(ShardsTest, FileInTheWayIsAnError) {
   Write(absl::StrCat(folder, "/shards"), "x");
   EXPECT_THAT(MakeStore(folder, "a test").message(), HasSubstr("/shards"));
   ShardWriter writer(folder, NewRun());
-  EXPECT_THAT(writer.Append("x").message(), HasSubstr("cannot create"));
+  EXPECT_THAT(writer.Append("x").status().message(),
+              HasSubstr("cannot create"));
 }
 
 // As a user whom the modes of files bind, which root is only without its
@@ -200,7 +201,7 @@ TEST(ShardsTest, AReadOnlyStoreCanBeReadAlone) {
                 AllOf(HasSubstr(folder), HasSubstr("denied")));
     EXPECT_THAT(Contents(folder).records, SizeIs(2));
     ShardWriter writer(folder, NewRun());
-    EXPECT_THAT(writer.Append("x").message(),
+    EXPECT_THAT(writer.Append("x").status().message(),
                 AllOf(HasSubstr(writer.path()), HasSubstr("cannot create"),
                       HasSubstr("denied")));
     EXPECT_THAT(MakeStore(folder + "/below", "a test").message(),

@@ -1,5 +1,6 @@
 #include "explorer/store/store.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -203,6 +204,62 @@ TEST_F(StoreTest, FullDiskIsSaidOnceAndLeavesWholeLines) {
   const auto contents = ReadStore(folder_);
   EXPECT_THAT(contents->skipped, IsEmpty());
   EXPECT_THAT(contents->records, SizeIs(2));
+}
+
+// Of many megabytes of results a store holds where they are.
+TEST_F(StoreTest, HoldsNoResults) {
+  constexpr size_t kRecords = 40, kValues = 20000;  // 16 MB of text
+  const auto visit = [](Archive& archive, std::vector<double>& values) {
+    archive.Figure("values", values);
+  };
+  const auto values_of = [](size_t i) {
+    return std::vector<double>(kValues, 1.0 / static_cast<double>(3 + i));
+  };
+  const auto allocated = [] {
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  const auto expect_all = [&](Store& store) {
+    for (size_t i = 0; i < kRecords; ++i) {
+      std::vector<double> read;
+      EXPECT_TRUE(store.Find(SubjectOf(absl::StrCat(i)),
+                             [&](Archive& archive) { visit(archive, read); }));
+      EXPECT_EQ(read, values_of(i));
+    }
+  };
+  constexpr size_t kMost = size_t{1} << 20;
+  {
+    const auto store = Open();
+    const size_t before = allocated();
+    for (size_t i = 0; i < kRecords; ++i) {
+      store->Keep(SubjectOf(absl::StrCat(i)), [&](Archive& archive) {
+        std::vector<double> values = values_of(i);
+        visit(archive, values);
+      });
+    }
+    EXPECT_LE(allocated() - before, kMost);
+    expect_all(*store);
+  }
+  const size_t before = allocated();
+  const auto store = Open();
+  EXPECT_LE(allocated() - before, kMost);
+  expect_all(*store);
+  EXPECT_EQ(store->num_found(), kRecords);
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+// A shard that changes behind a store's back is measured again.
+TEST_F(StoreTest, LineThatHasGoneIsSaidAndMeasuredAgain) {
+  Retain(Open().get(), SubjectOf("f32"), Figure{1});
+  const auto store = Open();
+  for (const auto& shard :
+       std::filesystem::directory_iterator(folder_ + "/shards")) {
+    std::filesystem::resize_file(shard.path(), 10);
+  }
+  EXPECT_EQ(Of(*store, SubjectOf("f32")), 0);
+  EXPECT_THAT(warnings_, ElementsAre(HasSubstr("has changed")));
+  Retain(store.get(), SubjectOf("f32"), Figure{1});
+  EXPECT_EQ(Of(*store, SubjectOf("f32")), 1);
 }
 
 }  // namespace

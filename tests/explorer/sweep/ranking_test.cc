@@ -375,5 +375,19 @@ TEST(MainEffectsTest, EmulatedPlansHaveNoSpeeds) {
   }
 }
 
+// Of plans that nothing tells apart, the time for it is linear still.
+TEST(MarkLikeOnesTest, LooksAtSoManyPlacesAndNoFurther) {
+  std::vector<PlanResult> plans;
+  for (size_t i = 0; i < 3000; ++i) {
+    PlanResult& plan = plans.emplace_back(
+        Result(absl::StrCat(i), 1 + 1e-9 * static_cast<double>(i), 1));
+    plan.replicate_scores = {0.5, 1.5 + 1e-9 * static_cast<double>(i), 1};
+  }
+  RankPlans(plans);
+  EXPECT_LE(MarkLikeOnes(plans), kMostLikeOnes * plans.size());
+  EXPECT_EQ(plans[0].last_like, 1 + kMostLikeOnes);
+  EXPECT_EQ(plans[2999].last_like, 3000u);
+}
+
 }  // namespace
 }  // namespace ulpscope

@@ -1,5 +1,6 @@
 #include "explorer/sweep/sweep.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -412,6 +413,32 @@ TEST(RunSweepTest, EmulatedPlansHaveErrorsAndNoTimes) {
   ASSERT_THAT(alone, IsOk());
   EXPECT_TRUE(alone->plans[0].measured());
   EXPECT_TRUE(alone->plans[0].timing.decode.empty());
+}
+
+// Half as many of the smallest errors, and some on the way to the largest one.
+TEST(RunSweepTest, TimesSoManyPlansAtMost) {
+  SweepOptions options = DefaultOptions();
+  Parallel parallel(2);
+  for (const size_t most : {1, 2, 7, 26, 27, 1000}) {
+    options.most_timed = most;
+    const auto result = RunSweep(RunOf(Tiny(), parallel), options);
+    ASSERT_THAT(result, IsOk());
+    std::vector<double> scores, timed;
+    for (const PlanResult& plan : result->plans) {
+      scores.push_back(*plan.score);
+      EXPECT_NE(plan.decode_rate.has_value(), plan.not_chosen);
+      if (plan.decode_rate.has_value()) timed.push_back(*plan.score);
+    }
+    ASSERT_EQ(timed.size(), std::min<size_t>(most, 27));
+    const size_t first = most >= 27 ? 27 : most - most / 2;
+    for (size_t i = 0; i < first; ++i) EXPECT_EQ(timed[i], scores[i]);
+    if (most > 1) EXPECT_EQ(timed.back(), scores.back());
+    if (most == 7) {
+      // 4 of 27, and every 23/3rd of the other 23.
+      EXPECT_EQ(timed[4], scores[4 + 23 / 3 - 1]);
+      EXPECT_EQ(timed[5], scores[4 + 2 * 23 / 3 - 1]);
+    }
+  }
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ TEST(TextSweepTest, PositionsOutsideTheScoredOnesDoNotCount) {
 
 TEST(TextSweepTest, ErrorsPerPositionAreThoseOfTheState) {
   const SweepResult result = Swept(OptionsOf({"torch-bf16"}));
-  const TraceMetrics& m = result.plans[0].prompt;
+  const TraceMetrics& m = result.plans[0].windows[0];
   double squares = 0, reference = 0, ordinary = 0, ordinary_reference = 0;
   ASSERT_EQ(m.tokens->error_l2.size(), 5u);
   for (size_t p = 0; p < 5; ++p) {

@@ -116,12 +116,12 @@ TEST(LockstepSharingTest, EqualBitsAreSharedAgain) {
 }
 
 TEST(LockstepPiecesTest, OfColumnsHaveTheSameBitsAndAskForTheStop) {
-  // Of 32 rows, half a billion products are 953 of the 1024 panels of the head
+  // Of 49 rows, half a billion products are 622 of the 1024 panels of the head
   // and of q_proj.
   const Weights weights = OneLayer(512, 64, 32768);
   const Plan plan(1);
   Random random(6);
-  const std::vector<int32_t> tokens = RandomTokens(33, weights, random);
+  const std::vector<int32_t> tokens = RandomTokens(97, weights, random);
   Parallel parallel;
   LockstepOptions options;
   options.logits = Logits::kAll;
@@ -139,10 +139,11 @@ TEST(LockstepPiecesTest, OfColumnsHaveTheSameBitsAndAskForTheStop) {
     expected.erase({1, Op::kSoftmax, position});
   }
   ExpectSame(keep.outputs[0], expected);
-  // Before the head, before each of its pieces of rows, and once within.
+  // Before the head, before each of its two pieces of rows, and once within
+  // each.
   EXPECT_EQ(std::count(shown_when_asked.begin(), shown_when_asked.end(),
                        keep.shown - 1),
-            4);
+            5);
   // And after the logits were shown: what of them was left undone?
   EXPECT_EQ(shown_when_asked.back(), keep.shown);
   const size_t last = shown_when_asked.size() - 1;

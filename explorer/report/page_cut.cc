@@ -1,0 +1,347 @@
+#include "explorer/report/page_cut.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "explorer/results/results_json.h"
+#include "explorer/results/schema.h"
+
+namespace ulpscope {
+namespace {
+
+using Row = std::vector<Value>;
+
+constexpr char kPlans[] = "plans";
+constexpr size_t kMostGroups = 12;
+// Tables of which a plan may have many rows, and how many go with the plan.
+constexpr absl::string_view kLongTables[] = {"tokens", "window_errors"};
+constexpr size_t kRowsOfLongTables = 10;
+
+double NumberOf(const Value& value, double otherwise) {
+  const double* const x = std::get_if<double>(&value);
+  return x == nullptr ? otherwise : *x;
+}
+
+// A table and which of its rows are kept.
+class CutTable {
+ public:
+  explicit CutTable(const Table& table)
+      : table_(table), json_(table), kept_(table.rows.size(), false) {}
+
+  const Table& table() const { return table_; }
+
+  // With what stands between two rows. A page writes "<" in six bytes.
+  size_t BytesOf(size_t row) const {
+    constexpr size_t kBetween = 4;
+    const std::string text = json_.Of(table_.rows[row]);
+    return text.size() + kBetween +
+           5 * static_cast<size_t>(absl::c_count(text, '<'));
+  }
+
+  bool Has(size_t row) const { return kept_[row]; }
+  void Keep(size_t row) { kept_[row] = true; }
+
+  // Keeps it if it fits, and takes it from the room.
+  bool KeepIfFits(size_t row, size_t& room) {
+    const size_t bytes = BytesOf(row);
+    if (bytes > room) return false;
+    room -= bytes;
+    Keep(row);
+    return true;
+  }
+
+  bool whole() const {
+    return absl::c_all_of(kept_, [](bool x) { return x; });
+  }
+
+  Table Take() const {
+    Table table = {
+        table_.name, table_.about, table_.single, table_.columns, {}};
+    for (size_t r = 0; r < kept_.size(); ++r) {
+      if (kept_[r]) table.rows.push_back(table_.rows[r]);
+    }
+    return table;
+  }
+
+ private:
+  const Table& table_;
+  const RowJson json_;
+  std::vector<bool> kept_;
+};
+
+// Rows of tables that are of no plan: all, or as many of the largest ones as
+// fit, from the first on.
+void KeepFirstRows(absl::Span<CutTable* const> tables, size_t& room) {
+  std::vector<std::pair<size_t, CutTable*>> by_bytes;
+  for (CutTable* table : tables) {
+    size_t bytes = 0;
+    for (size_t r = 0; r < table->table().rows.size(); ++r) {
+      bytes += table->BytesOf(r);
+    }
+    by_bytes.emplace_back(bytes, table);
+  }
+  // The smaller ones are whole, and leave what they do not need of an equal
+  // share to the larger ones.
+  absl::c_stable_sort(
+      by_bytes, [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t t = 0; t < by_bytes.size(); ++t) {
+    size_t share = room / (by_bytes.size() - t);
+    const size_t before = share;
+    CutTable& table = *by_bytes[t].second;
+    for (size_t r = 0; r < table.table().rows.size(); ++r) {
+      if (table.table().single) {
+        const size_t bytes = table.BytesOf(r);
+        share -= std::min(share, bytes);
+        table.Keep(r);
+      } else if (!table.KeepIfFits(r, share)) {
+        break;
+      }
+    }
+    room -= std::min(room, before - share);
+  }
+}
+
+// Which of a sweep's plans come first.
+struct PlanOrders {
+  std::vector<size_t> rows;     // of `plans`
+  std::vector<size_t> details;  // the same without a place for the timed ones
+};
+
+PlanOrders OrdersOf(const Table& plans) {
+  const size_t pareto = plans.Find("pareto"), rank = plans.Find("rank"),
+               speed = plans.Find("decode_tokens_per_second");
+  const auto is_none = [&](size_t row, size_t column) {
+    return std::holds_alternative<std::monostate>(plans.rows[row][column]);
+  };
+  size_t worst = plans.rows.size();
+  for (size_t r = 0; r < plans.rows.size(); ++r) {
+    if (!is_none(r, rank)) worst = r;
+  }
+  const auto ordered = [&](bool with_timed) {
+    std::vector<size_t> order(plans.rows.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    const auto place = [&](size_t r) {
+      const bool* const front = std::get_if<bool>(&plans.rows[r][pareto]);
+      return front != nullptr && *front         ? 0
+             : r == worst                       ? 1
+             : with_timed && !is_none(r, speed) ? 2
+                                                : 3;
+    };
+    absl::c_stable_sort(
+        order, [&](size_t a, size_t b) { return place(a) < place(b); });
+    return order;
+  };
+  return {ordered(true), ordered(false)};
+}
+
+// Of the rows of `plans` that are left out, in the order of ranks.
+std::vector<LeftOutPlans> GroupsOf(const CutTable& cut) {
+  const Table& plans = cut.table();
+  const size_t rank = plans.Find("rank"), score = plans.Find("score");
+  std::vector<const Row*> measured;
+  LeftOutPlans others;
+  for (size_t r = 0; r < plans.rows.size(); ++r) {
+    if (cut.Has(r)) continue;
+    if (std::holds_alternative<std::monostate>(plans.rows[r][rank])) {
+      ++others.plans;
+    } else {
+      measured.push_back(&plans.rows[r]);
+    }
+  }
+  std::vector<LeftOutPlans> groups;
+  const size_t count = std::min(kMostGroups, measured.size());
+  for (size_t g = 0; g < count; ++g) {
+    const size_t begin = g * measured.size() / count;
+    const size_t end = (g + 1) * measured.size() / count;
+    LeftOutPlans& group = groups.emplace_back();
+    group.plans = end - begin;
+    const auto rank_of = [&](size_t i) {
+      return static_cast<size_t>(std::get<int64_t>((*measured[i])[rank]));
+    };
+    group.first_rank = rank_of(begin);
+    group.last_rank = rank_of(end - 1);
+    // They rank by it.
+    const auto score_of = [&](size_t i) {
+      const double* const x = std::get_if<double>(&(*measured[i])[score]);
+      return x == nullptr ? std::nullopt : std::optional<double>(*x);
+    };
+    group.least_score = score_of(begin);
+    group.median_score = score_of(begin + (end - begin - 1) / 2);
+    group.largest_score = score_of(end - 1);
+  }
+  if (others.plans > 0) groups.push_back(others);
+  return groups;
+}
+
+void CountPlans(const Table& plans, PageCut& cut) {
+  const size_t rank = plans.Find("rank"), reason = plans.Find("not_timed");
+  cut.plans = plans.rows.size();
+  for (const Row& row : plans.rows) {
+    if (std::holds_alternative<std::monostate>(row[rank])) continue;
+    ++cut.measured;
+    if (const auto* const text = std::get_if<std::string>(&row[reason])) {
+      ++cut.not_timed[*text];
+    }
+  }
+}
+
+// The rows of a table that are of each plan. Of a long one those of the largest
+// KL divergence come first.
+std::unordered_map<std::string, std::vector<size_t>> RowsByPlan(
+    const Table& table) {
+  std::unordered_map<std::string, std::vector<size_t>> rows;
+  const size_t plan = table.Find("plan");
+  for (size_t r = 0; r < table.rows.size(); ++r) {
+    rows[std::get<std::string>(table.rows[r][plan])].push_back(r);
+  }
+  if (!absl::c_linear_search(kLongTables, table.name)) return rows;
+  const size_t kl = table.Find("kl_nats");
+  const auto key = [&](size_t r) {
+    const double x = NumberOf(table.rows[r][kl], -1);
+    return std::isnan(x) ? HUGE_VAL : x;
+  };
+  for (auto& [name, of_plan] : rows) {
+    absl::c_stable_sort(of_plan,
+                        [&](size_t a, size_t b) { return key(a) > key(b); });
+  }
+  return rows;
+}
+
+// Keeps what belongs to plans, plan by plan; returns of how many.
+size_t KeepDetails(const CutTable& plans, const std::vector<size_t>& order,
+                   std::vector<CutTable*> tables, size_t& room) {
+  std::vector<std::unordered_map<std::string, std::vector<size_t>>> rows;
+  for (const CutTable* table : tables) {
+    rows.push_back(RowsByPlan(table->table()));
+  }
+  const size_t name_at = plans.table().Find("plan");
+  const auto name_of = [&](size_t p) {
+    return std::get<std::string>(plans.table().rows[p][name_at]);
+  };
+  const auto is_long = [&](size_t t) {
+    return absl::c_linear_search(kLongTables, tables[t]->table().name);
+  };
+  std::vector<size_t> with_details;
+  for (const size_t p : order) {
+    if (!plans.Has(p)) continue;
+    std::vector<std::pair<CutTable*, size_t>> some;
+    size_t bytes = 0;
+    for (size_t t = 0; t < tables.size(); ++t) {
+      const std::vector<size_t>& of_plan = rows[t][name_of(p)];
+      const size_t count =
+          std::min(of_plan.size(), is_long(t) ? kRowsOfLongTables : SIZE_MAX);
+      for (size_t i = 0; i < count; ++i) {
+        some.emplace_back(tables[t], of_plan[i]);
+        bytes += tables[t]->BytesOf(of_plan[i]);
+      }
+    }
+    if (bytes > room) break;
+    room -= bytes;
+    for (const auto& [table, row] : some) table->Keep(row);
+    with_details.push_back(p);
+  }
+  for (size_t t = 0; t < tables.size(); ++t) {
+    for (const size_t p : with_details) {
+      const std::vector<size_t>& of_plan = rows[t][name_of(p)];
+      for (const size_t r : of_plan) {
+        if (!tables[t]->Has(r) && !tables[t]->KeepIfFits(r, room)) break;
+      }
+    }
+  }
+  return with_details.size();
+}
+
+std::string SweepSentence(const PageCut& cut, size_t here, size_t details) {
+  std::string text =
+      absl::StrCat("results.json, in this page's folder, has all ", cut.plans,
+                   " plans. Here ");
+  if (here < cut.plans) {
+    absl::StrAppend(&text, "are ", here,
+                    " of them: the Pareto front, the worst, those that are "
+                    "timed, and of the others those that rank first. Here ");
+  }
+  absl::StrAppend(&text, "are the layers, tokens and times of ", details,
+                  details == 1 ? " plan" : " plans");
+  return absl::StrCat(
+      text,
+      details == 0 ? "." : ": the front, the worst and those that rank first.");
+}
+
+}  // namespace
+
+PageCut CutToFit(const Results& results, size_t most_bytes) {
+  std::vector<CutTable> tables;
+  for (const Table& table : results.tables) tables.emplace_back(table);
+  CutTable* plans = nullptr;
+  std::vector<CutTable*> details, others;
+  const bool has_plans = results.Has(kPlans);
+  for (CutTable& table : tables) {
+    if (has_plans && table.table().name == kPlans) {
+      plans = &table;
+    } else if (has_plans && !table.table().single &&
+               table.table().Has("plan")) {
+      details.push_back(&table);
+    } else {
+      others.push_back(&table);
+    }
+  }
+  PageCut cut;
+  size_t room = most_bytes;
+  size_t with_details = 0, here = 0;
+  if (plans == nullptr) {
+    KeepFirstRows(others, room);
+  } else {
+    // Half of it is for plans, whatever the others take.
+    size_t for_others = room / 2;
+    const size_t before = for_others;
+    KeepFirstRows(others, for_others);
+    room -= before - for_others;
+    const PlanOrders orders = OrdersOf(plans->table());
+    size_t for_plans = room / 2;
+    const size_t given = for_plans;
+    for (const size_t r : orders.rows) {
+      if (!plans->KeepIfFits(r, for_plans)) break;
+      ++here;
+    }
+    room -= given - for_plans;
+    with_details = KeepDetails(*plans, orders.details, details, room);
+    for (const size_t r : orders.rows) {
+      if (plans->Has(r)) continue;
+      if (!plans->KeepIfFits(r, room)) break;
+      ++here;
+    }
+    CountPlans(plans->table(), cut);
+  }
+  cut.results.mode = results.mode;
+  for (const CutTable& table : tables) {
+    if (!table.whole()) {
+      cut.rows[table.table().name] = table.table().rows.size();
+    }
+    cut.results.tables.push_back(table.Take());
+  }
+  if (cut.rows.empty()) return cut;
+  if (plans == nullptr) {
+    cut.left_out =
+        "results.json, in this page's folder, has all rows. Here the largest "
+        "tables have the first ones alone.";
+  } else {
+    cut.left_out = SweepSentence(cut, here, with_details);
+    cut.groups = GroupsOf(*plans);
+  }
+  return cut;
+}
+
+}  // namespace ulpscope

@@ -1,0 +1,69 @@
+// The page of more plans than it holds.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import {test} from 'node:test';
+import {assertShows, reports, resultsOf, withReport} from './browser.mjs';
+
+const results = resultsOf('many');
+const on = body => () => withReport('many', body);
+const held = page => page.evaluate(
+    () => JSON.parse(document.getElementById('results').textContent));
+
+test('It has at most 8 MB, and says what it lacks', on(async page => {
+  const {size} = fs.statSync(path.join(reports, 'many', 'report.html'));
+  assert.ok(size <= 8e6, size);
+  const {layers} = await held(page);
+  assert.ok(layers.length < results.layers.length);
+  const count = results.plans.length;
+  for (const section of ['ranking', 'curves', 'tables']) {
+    assert.ok((await page.locator(`#${section} .banner`).textContent())
+        .includes(`all ${count} plans`), section);
+  }
+  assert.ok((await page.locator('header').textContent())
+      .includes(`${count} plans are`));
+  const timed = results.plans.filter(p => p.decode_tokens_per_second !== null);
+  const verdict = await page.locator('#verdict').textContent();
+  assert.ok(verdict.includes(`of ${timed.length} plans are on the Pareto`));
+  const others = results.plans.filter(p => p.not_timed === 'not chosen').length;
+  assert.ok(verdict.includes(
+      `${others} of ${count} plans are not timed: not chosen`), verdict);
+}));
+
+test('Every plan is in the ranking or counted below it', on(async page => {
+  const {plans} = await held(page);
+  const counts = await page.locator('#left-out-plans tbody tr').evaluateAll(
+      rows => rows.map(row => Number(row.children[1].textContent)));
+  assert.equal(counts.reduce((a, b) => a + b, plans.length),
+               results.plans.length);
+  for (const plan of results.plans) {
+    if (plan.decode_tokens_per_second === null && !plan.pareto) continue;
+    assert.ok(plans.some(p => p.plan === plan.plan), plan.plan);
+  }
+}));
+
+test('It is drawn and filtered within a second', on(async page => {
+  const points = page.locator('#pareto circle[data-plan]');
+  assert.equal(await points.count(), results.plans.filter(
+      p => p.decode_tokens_per_second !== null).length);
+  const spent = await page.evaluate(() => {
+    const start = performance.now();
+    render();
+    return performance.now() - start;
+  });
+  assert.ok(spent < 1000, spent);
+  const worst = results.plans[results.plans.length - 1];
+  await page.locator('#ranking input[type=search]').fill(worst.plan);
+  const row = page.locator('#ranking tbody tr').first();
+  assertShows(await row.locator('[data-column=final_rel_l2]').textContent(),
+              worst.final_rel_l2);
+  await row.click();
+  assert.ok(await page.locator(
+      `#curves path[data-series="${worst.plan}"]`).count() === 1);
+}));
+
+test('Saved is what it holds', on(async page => {
+  assert.equal(await page.locator('#save').textContent(),
+               'Save what this page holds');
+}));
