@@ -14,25 +14,26 @@ from unittest import mock
 
 import matplotlib.image
 import nbformat
-import numpy
 import schemas
 from nbclient import NotebookClient
 from PIL import Image
 
 NOTEBOOK = schemas.ROOT / "python" / "maps.ipynb"
+# What a picture's title has in it, and how much of the picture is coloured at least:
+# less than its data colour (0.36, 0.026, 0.005 and 0.12), more than a legend or a scale
+# of colours without them.
 PICTURES = {
-    "cause_map": "torch-bf16",
-    "growth": "27 plans",
-    "front": "Pareto",
-    "tokens": "torch-bf16",
+    "cause_map": ("torch-bf16", 0.15),
+    "growth": ("27 plans", 0.01),
+    "front": ("Pareto", 0.002),
+    "tokens": ("torch-bf16", 0.03),
 }
 
 
-def is_drawn(pixels):
-    """Whether an image [height, width, channels] shows more than text on white."""
-    colours = numpy.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)
-    ink = (pixels[..., :3] < 0.99).any(axis=-1)
-    return len(colours) > 100 and 0.01 < ink.mean() < 0.95
+def coloured(pixels):
+    """The share of pixels [height, width, channels] that are no grey."""
+    colours = pixels[..., :3]
+    return float((colours.max(axis=-1) - colours.min(axis=-1) > 0.2).mean())
 
 
 class MapsTest(unittest.TestCase):
@@ -46,12 +47,12 @@ class MapsTest(unittest.TestCase):
             client = NotebookClient(notebook, timeout=600, resources=resources)
             with mock.patch.dict(os.environ, {"ULPSCOPE_MAPS": str(folder)}):
                 client.execute()
-            for picture, title in PICTURES.items():
+            for picture, (title, least) in PICTURES.items():
                 with self.subTest(picture=picture):
                     path = folder / f"{picture}.png"
                     pixels = matplotlib.image.imread(path)
                     self.assertGreaterEqual(min(pixels.shape[:2]), 400)
-                    self.assertTrue(is_drawn(pixels))
+                    self.assertGreater(coloured(pixels), least)
                     with Image.open(path) as image:
                         said = image.text["Title"]
                     self.assertIn(title, said)
@@ -68,13 +69,7 @@ class MapsTest(unittest.TestCase):
             if "image/png" in output.get("data", {})
         ]
         self.assertEqual(len(shown), len(PICTURES))
-        self.assertTrue(all(map(is_drawn, shown)))
-
-    def test_an_empty_picture_is_none(self):
-        blank = numpy.ones((400, 600, 4))
-        self.assertFalse(is_drawn(blank))
-        blank[100:200, 100:500, 0] = 0  # a box
-        self.assertFalse(is_drawn(blank))
+        self.assertGreater(min(map(coloured, shown)), 0.002)
 
 
 if __name__ == "__main__":
