@@ -35,9 +35,9 @@
 namespace ulpscope {
 namespace {
 
-// Fewer rows do not make it worth bringing a weight from memory and widening it;
-// with these, a piece is some of the columns. As many as MatMul widens a panel
-// for.
+// Fewer rows do not make it worth bringing a weight from memory and widening
+// it; with these, a piece is some of the columns. As many as MatMul widens a
+// panel for.
 constexpr size_t kLeastPieceRows = 96;
 
 size_t PieceRows(const PanelsView& b) {
