@@ -107,7 +107,7 @@ class RecommendTest : public testing::Test {
 
   std::vector<double> ErrorsOf(const std::vector<Plan>& plans,
                                const Window& text) {
-    const Run run = RunOf(Tiny(), parallel_);
+    const ulpscope::Run run = RunOf(Tiny(), parallel_);
     const auto baseline =
         MakeBaseline(run, Plan(layers_), Plan::Oracle(layers_), text.tokens);
     EXPECT_THAT(baseline, IsOk());

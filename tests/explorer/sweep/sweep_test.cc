@@ -432,7 +432,9 @@ TEST(RunSweepTest, TimesSoManyPlansAtMost) {
     ASSERT_EQ(timed.size(), std::min<size_t>(most, 27));
     const size_t first = most >= 27 ? 27 : most - most / 2;
     for (size_t i = 0; i < first; ++i) EXPECT_EQ(timed[i], scores[i]);
-    if (most > 1) EXPECT_EQ(timed.back(), scores.back());
+    if (most > 1) {
+      EXPECT_EQ(timed.back(), scores.back());
+    }
     if (most == 7) {
       // 4 of 27, and every 23/3rd of the other 23.
       EXPECT_EQ(timed[4], scores[4 + 23 / 3 - 1]);
