@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,26 @@ Plan PlanOfLevels(absl::Span<const SearchAxis> axes,
     plan = WithCells(plan, axes[a].cells, axes[a].levels[levels[a]]);
   }
   return plan;
+}
+
+// Whether every choice of a level for each cell can be run.
+bool AreFew(absl::Span<const SearchAxis> axes) {
+  double plans = 1;
+  for (const SearchAxis& axis : axes) {
+    plans *= std::pow(static_cast<double>(axis.levels.size()),
+                      static_cast<double>(axis.cells.size()));
+  }
+  return plans <= static_cast<double>(kMostRunPlans);
+}
+
+// All of them, the most accurate first.
+std::vector<size_t> ByError(absl::Span<const WeighedLevel> levels) {
+  std::vector<size_t> order(levels.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  absl::c_stable_sort(order, [&](size_t a, size_t b) {
+    return levels[a].error < levels[b].error;
+  });
+  return order;
 }
 
 // Of what is not told apart the first.
@@ -78,7 +99,7 @@ double CostModel::SecondsOf(const ModelConfig& config, const Plan& plan) const {
 std::vector<size_t> WorthSearching(absl::Span<const WeighedLevel> levels,
                                    double like_error) {
   std::vector<size_t> kept;
-  for (size_t level = 0; level < levels.size(); ++level) {
+  for (const size_t level : ByError(levels)) {
     bool needless = false;
     for (size_t other = 0; other < levels.size(); ++other) {
       needless = needless || (other != level &&
@@ -95,9 +116,6 @@ std::vector<size_t> WorthSearching(absl::Span<const WeighedLevel> levels,
                          }) -
         levels.begin()));
   }
-  absl::c_stable_sort(kept, [&](size_t a, size_t b) {
-    return levels[a].error < levels[b].error;
-  });
   return kept;
 }
 
@@ -146,6 +164,8 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
   const double f32_seconds = times->Seconds(0);
   model.f32_seconds = f32_seconds;
   model.costs.clear();
+  // Luck may choose any of them, where all that it makes can be run.
+  const bool few = AreFew(axes);
   size_t first = 0;  // of the axis' levels
   for (size_t a = 0; a < axes.size(); ++a) {
     SearchAxis& axis = axes[a];
@@ -169,7 +189,8 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
     }
     std::vector<Strategy> kept;
     AxisCosts of_axis;
-    for (const size_t l : WorthSearching(weighed, options.like_error)) {
+    for (const size_t l :
+         few ? ByError(weighed) : WorthSearching(weighed, options.like_error)) {
       levels[first + l].searched = true;
       kept.push_back(axis.levels[l]);
       of_axis.seconds.push_back(weighed[l].seconds);

@@ -45,6 +45,9 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
                         BudgetMeter& meter, PlanClock& clock, size_t num_layers,
                         CostModel& model, std::vector<LevelCost>& levels);
 
+// So many plans can all be run.
+inline constexpr size_t kMostRunPlans = 1024;
+
 // A strategy as it is weighed against others of its axis.
 struct WeighedLevel {
   double seconds = 0, noise = 0;  // beyond f32's, and what of it is noise

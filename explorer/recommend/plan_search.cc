@@ -301,15 +301,61 @@ bool PlanSearch::Halve() {
   return true;
 }
 
+absl::Status PlanSearch::RunAllFaster() {
+  const size_t room =
+      input_.most_plans - std::min(input_.most_plans, plans_.size());
+  const double limit =
+      best_ ? (1 - input_.least_gain) * plans_[*best_].seconds : kInf;
+  // What the units from one on take at least, beyond the base.
+  std::vector<double> least(units_.size() + 1, 0);
+  for (size_t u = units_.size(); u-- > 0;) {
+    const std::vector<double>& of = costs_[units_[u].axis].seconds;
+    least[u] =
+        least[u + 1] + units_[u].share * (*absl::c_min_element(of) - of[0]);
+  }
+  std::vector<Choice> faster;
+  Choice choice(units_.size(), 0);
+  // False if there are too many.
+  std::function<bool(size_t, double)> choose = [&](size_t u, double seconds) {
+    if (!(seconds + least[u] < limit)) return true;
+    if (u == units_.size()) {
+      if (seen_.count(PlanOf(choice).Text()) == 0) faster.push_back(choice);
+      return faster.size() <= room;
+    }
+    const std::vector<double>& of = costs_[units_[u].axis].seconds;
+    for (size_t l = 0; l < of.size(); ++l) {
+      choice[u] = l;
+      if (!choose(u + 1, seconds + units_[u].share * (of[l] - of[0]))) {
+        return false;
+      }
+    }
+    choice[u] = 0;
+    return true;
+  };
+  if (!choose(0, base_seconds_)) return absl::OkStatus();
+  absl::c_stable_sort(faster, [&](const Choice& a, const Choice& b) {
+    return SecondsOf(a) < SecondsOf(b);
+  });
+  const std::optional<size_t> before = best_;
+  for (size_t i = 0; i < faster.size() && best_ == before; i += kBatch) {
+    const size_t end = std::min(i + kBatch, faster.size());
+    const absl::Status status =
+        Measure({faster.begin() + static_cast<ptrdiff_t>(i),
+                 faster.begin() + static_cast<ptrdiff_t>(end)});
+    if (!status.ok() || out_of_time_) return status;
+  }
+  complete_ = true;
+  return absl::OkStatus();
+}
+
 absl::Status PlanSearch::Run() {
   absl::Status status = MeasureUnits();
-  step_ = "chain";
   if (status.ok()) status = RunChain();
-  step_ = "improving";
   do {
     if (status.ok()) status = Improve();
   } while (status.ok() && !out_of_time_ && plans_.size() < input_.most_plans &&
            Halve());
+  if (status.ok() && !out_of_time_) status = RunAllFaster();
   return status;
 }
 

@@ -31,7 +31,7 @@ struct SearchInput {
   const CostModel& model;
   double least_gain = 0;  // RecommendOptions
   double seconds = 120;   // no further errors are measured after that
-  size_t most_plans = 512;
+  size_t most_plans = kMostRunPlans;
   // Units are measured one by one before anything else: so many plans at most.
   size_t most_units = 96;
 };
@@ -63,7 +63,8 @@ class PlanSearch {
   std::optional<size_t> best() const { return best_; }
   std::optional<size_t> least_error() const { return least_; }
   bool out_of_time() const { return out_of_time_; }
-  const std::string& step() const { return step_; }
+  // Whether no plan of the space is expected to be faster and keep the budget.
+  bool complete() const { return complete_; }
 
  private:
   using Choice = std::vector<size_t>;  // [units]: the level
@@ -83,6 +84,7 @@ class PlanSearch {
   // budget, towards less.
   absl::Status Improve();
   bool Halve();
+  absl::Status RunAllFaster();
 
   const SearchInput input_;
   const std::vector<SearchAxis>& axes_;
@@ -97,8 +99,7 @@ class PlanSearch {
   std::vector<Choice> choices_;  // [plans], of the units as they are now
   std::unordered_set<std::string> seen_;
   std::optional<size_t> best_, least_;
-  bool out_of_time_ = false;
-  std::string step_ = "units";
+  bool out_of_time_ = false, complete_ = false;
 };
 
 }  // namespace ulpscope

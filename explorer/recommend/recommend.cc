@@ -140,6 +140,7 @@ class Recommender {
     result_.measured = search.plans().size();
     result_.passes = meter.num_passes();
     result_.out_of_time = search.out_of_time();
+    result_.complete = search.complete();
     // Single strategies everywhere are what everybody would try first.
     std::vector<SearchedPlan> plans = search.plans();
     const bool has_f32 = absl::c_any_of(

@@ -106,7 +106,10 @@ struct Recommendation {
   size_t measured = 0;       // plans whose errors were measured on the text
   size_t passes = 0;         // over the weights, for them
   bool out_of_time = false;  // the search ended by search_seconds
-  std::string stopped_in;    // what was not finished; empty if all was
+  // Whether every plan was run that was expected to be faster: those that are
+  // searched, of units that are single layers in the end.
+  bool complete = false;
+  std::string stopped_in;  // what was not finished; empty if all was
 };
 
 }  // namespace ulpscope

@@ -287,7 +287,8 @@ PageCut CutToFit(const Results& results, size_t most_bytes) {
   for (const Table& table : results.tables) tables.emplace_back(table);
   CutTable* plans = nullptr;
   std::vector<CutTable*> details, others;
-  const bool has_plans = results.Has(kPlans);
+  // A recommendation's are a dozen.
+  const bool has_plans = results.mode == "sweep" && results.Has(kPlans);
   for (CutTable& table : tables) {
     if (has_plans && table.table().name == kPlans) {
       plans = &table;

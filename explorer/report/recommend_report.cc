@@ -199,7 +199,10 @@ std::string RecommendReport(const RunInfo& info,
         absl::StrFormat("The search measured the errors of %d plans in %d "
                         "passes over the weights%s.\n",
                         result.measured, result.passes,
-                        result.out_of_time ? ", until its time was over" : ""));
+                        result.out_of_time ? ", until its time was over"
+                        : result.complete
+                            ? ", all that were expected to be faster among them"
+                            : ""));
   }
   return text + ReportTail(info);
 }

@@ -238,6 +238,10 @@ Table RecommendContext(const RunInfo& info, const RecommendOptions& options,
   AddValue(table, "search_out_of_time", n,
            "Whether the search ended as its time was over.",
            result.out_of_time);
+  AddValue(table, "search_complete", n,
+           "Whether every plan was run that was expected to be faster than the "
+           "fastest that keeps the budget.",
+           result.complete);
   AddValue(table, "prompt", n, "The tokens that were searched on and timed.",
            options.text.tokens);
   AddValue(table, "other_prompt", n, "The tokens that confirm.",

@@ -107,7 +107,7 @@ class RecommendTest : public testing::Test {
 
   std::vector<double> ErrorsOf(const std::vector<Plan>& plans,
                                const Window& text) {
-    const ulpscope::Run run = RunOf(Tiny(), parallel_);
+    const auto run = RunOf(Tiny(), parallel_);
     const auto baseline =
         MakeBaseline(run, Plan(layers_), Plan::Oracle(layers_), text.tokens);
     EXPECT_THAT(baseline, IsOk());
@@ -146,16 +146,18 @@ struct Space {
   Prices prices;
 };
 
+// Six to eight cells each, so that every plan can be run: 64 to 729.
 const Space kSpaces[] = {
     // The cheaper the less accurate.
-    {"q_proj=f32,bf16;down_proj=f32,bf16", {{"bf16", -3}}},
-    {"q_proj=f64,f32,bf16;down_proj=f64,f32,bf16", {{"f64", 2}, {"bf16", -1}}},
-    {"gate_proj=f32,f16,bf16_acc;o_proj=f32,bf16",
+    {"q_proj@1-4=f32,bf16;down_proj@4-7=f32,bf16", {{"bf16", -3}}},
+    {"k_proj@3-5=f64,f32,bf16;down_proj@5-7=f64,f32,bf16",
+     {{"f64", 2}, {"bf16", -1}}},
+    {"gate_proj@6-8=f32,f16,bf16_acc;o_proj@1-4=f32,bf16",
      {{"f16", -1}, {"bf16_acc", -3}, {"bf16", -2}}},
     // A strategy that is of no use, and one of small gain.
-    {"up_proj=f32,kahan,bf16;v_proj=f32,f16",
+    {"up_proj@2-4=f32,kahan,bf16;v_proj@1-4=f32,f16",
      {{"kahan", 5}, {"bf16", -2}, {"f16", -0.1}}},
-    {"residual=f32,bf16;rmsnorm=f32,bf16", {{"bf16", -1}}},
+    {"residual@2-4=f32,bf16;rmsnorm@7=f32,bf16", {{"bf16", -1}}},
 };
 
 // For each space the fastest plan that keeps the budget is found, as if all had
@@ -189,6 +191,7 @@ TEST_F(RecommendTest, FindsTheOptimumOfAnExhaustiveSearch) {
         EXPECT_LE(chosen.error, options_.budget.limit);
         EXPECT_NEAR(clock.SecondsOf(chosen.plan), optimum, 1e-12)
             << chosen.plan.Text();
+        EXPECT_TRUE(result.complete);
       }
     }
   }
