@@ -280,6 +280,18 @@ std::string SweepSentence(const PageCut& cut, size_t here, size_t details) {
       details == 0 ? "." : ": the front, the worst and those that rank first.");
 }
 
+// Of the JSON of tables that have no rows.
+size_t FrameBytes(const Results& results) {
+  Results frame = {results.mode, {}};
+  for (const Table& table : results.tables) {
+    Table& empty = frame.tables.emplace_back();
+    empty.name = table.name;
+    empty.single = table.single;
+    empty.columns = table.columns;
+  }
+  return ResultsJson(frame).size();
+}
+
 }  // namespace
 
 PageCut CutToFit(const Results& results, size_t most_bytes) {
@@ -300,7 +312,8 @@ PageCut CutToFit(const Results& results, size_t most_bytes) {
     }
   }
   PageCut cut;
-  size_t room = most_bytes;
+  const size_t frame = FrameBytes(results);
+  size_t room = most_bytes - std::min(most_bytes, frame);
   size_t with_details = 0, here = 0;
   if (plans == nullptr) {
     KeepFirstRows(others, room);

@@ -153,11 +153,12 @@ TEST(ExplorerHostileFilesTest, AsResultsAndAsAGate) {
 
 // Before the model is loaded, but for what makes a folder.
 TEST(ExplorerHostileFilesTest, AsAnOutput) {
+  int number = 0;
   for (const char* const arguments :
        {"--plan=f32 --out=PATH ", "--plan=f32 --store=PATH ",
         "--tune --plan=f32 --wisdom=PATH ", "--dump_trace=PATH "}) {
-    for (const std::string& path : HostilePaths(absl::StrCat(
-             std::string(arguments).substr(2, 4), ".safetensors"))) {
+    for (const std::string& path :
+         HostilePaths(absl::StrCat(++number, ".safetensors"))) {
       std::error_code ignored;
       if (fs::is_directory(path, ignored)) continue;
       const Outcome run = Explorer(With(absl::StrCat(arguments, kTiny), path));
