@@ -83,7 +83,9 @@ TEST(ExplorerRecommendTest, SaysThatABudgetCannotBeMet) {
     EXPECT_EQ(row["keeps"], false);
   }
   for (const Json& row : json["plans"]) {
-    if (row["chosen"] == true) EXPECT_EQ(row["error"], least);
+    if (row["chosen"] == true) {
+      EXPECT_EQ(row["error"], least);
+    }
   }
 }
 
