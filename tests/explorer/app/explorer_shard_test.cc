@@ -211,8 +211,12 @@ TEST(ExplorerShardTest, MergedStoreIsThatOfOneProcess) {
   EXPECT_EQ(again.exit_code, 0) << again.err;
   EXPECT_EQ(AllCounts(again), std::make_pair(kErrors, size_t{0}));
   for (const char* model : {"/synthetic_tiny", "/synthetic_tiny-qwen3"}) {
-    EXPECT_EQ(Results(Path("report") + model),
-              Results(Single().report + model));
+    auto merged_results = Results(Path("report") + model);
+    auto single_results = Results(Single().report + model);
+    // Each test has a file of prompts of its own.
+    merged_results["context"].erase("text");
+    single_results["context"].erase("text");
+    EXPECT_EQ(merged_results, single_results);
   }
   // Times come on top, and no error is measured for them.
   const Outcome timed =
@@ -300,7 +304,7 @@ TEST(ExplorerShardTest, FilesThatAreWrongAreNamed) {
     std::string flags, message;
     int code;
   } cases[] = {
-      {"--plan_file=" + bad_plan, bad_plan + ": line 2: 'f33'", 2},
+      {"--plan_file=" + bad_plan, bad_plan + ": line 2: plan 'f33': ", 2},
       {"--plan_file=" + none, "expected a plan a line", 2},
       {"--plan_file=" + Path("missing"), "--plan_file: ", 2},
       {"--model_file=" + none, "expected a model a line", 2},

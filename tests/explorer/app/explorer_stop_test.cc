@@ -97,7 +97,7 @@ TEST(ExplorerStopTest, ASearchForTokensStopsWithinTwoSeconds) {
   for (int t = 0; t < kPositions; ++t) tokens.push_back(t);
   const std::string flags =
       absl::StrCat("--tokens=", absl::StrJoin(tokens, ","));
-  const std::string trace = absl::StrCat(TestFolder(), "/trace");
+  const std::string trace = absl::StrCat(TestFolder(), "_trace");
   const Outcome dump =
       Explorer(absl::StrCat("--dump-trace='", trace, "' --model='", model,
                             "' --plan=f32 --wisdom=none ", flags));

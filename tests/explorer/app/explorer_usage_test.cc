@@ -115,7 +115,7 @@ TEST(ExplorerUsageTest, BadUsageIsExitCode2) {
       {"--attribute --tune", "expected one of"},
       {"--attribute --generate=3", "expected one of"},
       {"--sweep --on=prompt", "--on does nothing without --attribute"},
-      {"--plan=f32 '--budget=kl<=1'", "--budget does nothing without"},
+      {"--plan=f32 '--budget=kl<=1'", "--budget does nothing with"},
       {"--attribute --on=both", "--on=both: expected token or prompt"},
       {"'--attribute' '--budget=rmse<=1'", "rmse<=1"},
       {"'--attribute' '--budget=rel_l2'", "rel_l2"},
@@ -206,7 +206,6 @@ TEST(ExplorerUsageTest, BadUsageIsExitCode2) {
       {"--plan=f32 --plan_file=x", "--plan_file does nothing"},
       {"--plan=f32 --model_file=x --model=y", "--model does nothing with"},
       {"--attribute --model_file=x", "--model_file does nothing with"},
-      {"--plan=f32 --model_file=x -o json", "expected md, jsonl or sql"},
       {"--plan=f32 --shard=8/8", "--shard=8/8: expected I/N"},
       {"--plan=f32 --shard=auto", "--shard=auto: expected I/N"},
       {"--plan=f32 --shard=0/8", "--store=: expected"},
@@ -214,10 +213,8 @@ TEST(ExplorerUsageTest, BadUsageIsExitCode2) {
       {"--plan=f32 --shard=0/8 --store=x -o json", "--o does nothing with"},
       {"--plan=f32 --shard=0/8 --store=x --greedy=3", "--greedy does nothing"},
       {"--attribute --shard=0/8", "--shard does nothing with --attribute"},
-      {"--merge=x", "--store=: expected the store into which"},
       {"--merge=x --sweep", "expected one of"},
       {"--merge=x --store=y --model=z", "--model does nothing with --merge"},
-      {"--merge=x --store=y --force", "--force does nothing with --merge"},
       {"--merge=", "expected one of"},
       // Traces.
       {"--diagnose --reference=x --sweep", "expected one of"},
@@ -258,6 +255,23 @@ TEST(ExplorerUsageTest, BadUsageIsExitCode2) {
     SCOPED_TRACE(bad.arguments);
     const Outcome run =
         Explorer(absl::StrCat("--model=synthetic:tiny ", bad.arguments));
+    EXPECT_EQ(run.exit_code, 2);
+    EXPECT_EQ(run.out, "");
+    EXPECT_THAT(run.err,
+                AllOf(StartsWith("explorer: "), HasSubstr(bad.message)));
+  }
+}
+
+// Of modes and flags that name models, or stores, in place of --model.
+TEST(ExplorerUsageTest, BadUsageWithoutAModelIsExitCode2) {
+  const BadUsage cases[] = {
+      {"--plan=f32 --model_file=x -o json", "expected md, jsonl or sql"},
+      {"--merge=x", "--store=: expected the store into which"},
+      {"--merge=x --store=y --force", "--force does nothing with --merge"},
+  };
+  for (const BadUsage& bad : cases) {
+    SCOPED_TRACE(bad.arguments);
+    const Outcome run = Explorer(bad.arguments);
     EXPECT_EQ(run.exit_code, 2);
     EXPECT_EQ(run.out, "");
     EXPECT_THAT(run.err,
