@@ -77,10 +77,16 @@ std::string FileBehind(const std::string& path) {
   return error ? path : file.string();
 }
 
-absl::Status MakeFolderOf(const std::string& path) {
+// Makes the file's folder. What cannot be replaced has no lock beside it
+// either: a link to a device would have it among the devices.
+absl::Status PrepareToWrite(const std::string& path) {
   const std::filesystem::path folder =
       std::filesystem::path(path).parent_path();
-  return folder.empty() ? absl::OkStatus() : MakeFolder(folder.string());
+  if (!folder.empty()) {
+    const absl::Status made = MakeFolder(folder.string());
+    if (!made.ok()) return made;
+  }
+  return CheckReplaceable(path);
 }
 
 }  // namespace
@@ -98,8 +104,8 @@ absl::StatusOr<Wisdom> LoadWisdom(const std::string& path) {
 }
 
 absl::Status AddToWisdom(const Wisdom& wisdom, const std::string& path) {
-  const absl::Status made = MakeFolderOf(path);
-  if (!made.ok()) return made;
+  const absl::Status ready = PrepareToWrite(path);
+  if (!ready.ok()) return ready;
   const std::string file = FileBehind(path);
   const FileLock lock(absl::StrCat(file, ".lock"));
   if (!lock.status().ok()) return lock.status();
@@ -166,8 +172,8 @@ WisdomFile::WisdomFile(const std::string& flag, size_t threads)
 
 absl::Status WisdomFile::CheckKeeps() const {
   if (path_.empty()) return absl::OkStatus();
-  const absl::Status made = MakeFolderOf(path_);
-  if (!made.ok()) return made;
+  const absl::Status ready = PrepareToWrite(path_);
+  if (!ready.ok()) return ready;
   const std::string file = FileBehind(path_);
   const FileLock lock(absl::StrCat(file, ".lock"));
   if (!lock.status().ok()) return lock.status();

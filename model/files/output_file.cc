@@ -155,7 +155,10 @@ absl::Status Output::Commit() {
   return status;
 }
 
-absl::StatusOr<OutputFile> OutputFile::Create(absl::string_view path) {
+namespace {
+
+// The file that is to be replaced: behind links, and a regular one or none yet.
+absl::StatusOr<std::string> ReplaceableFile(absl::string_view path) {
   std::string file(path);
   std::error_code error;
   if (std::filesystem::is_symlink(file, error)) {
@@ -168,13 +171,26 @@ absl::StatusOr<OutputFile> OutputFile::Create(absl::string_view path) {
     }
   }
   struct stat info = {};
-  const bool exists = stat(file.c_str(), &info) == 0;
-  if (exists && !S_ISREG(info.st_mode)) {
+  if (stat(file.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": cannot replace: expected a regular file, found ",
                      FileKindText(info.st_mode)));
   }
-  auto output = Output::Create(file, /*folder=*/false);
+  return file;
+}
+
+}  // namespace
+
+absl::Status CheckReplaceable(absl::string_view path) {
+  return ReplaceableFile(path).status();
+}
+
+absl::StatusOr<OutputFile> OutputFile::Create(absl::string_view path) {
+  const absl::StatusOr<std::string> file = ReplaceableFile(path);
+  if (!file.ok()) return file.status();
+  struct stat info = {};
+  const bool exists = stat(file->c_str(), &info) == 0;
+  auto output = Output::Create(*file, /*folder=*/false);
   if (!output.ok()) return output.status();
   OutputFile result(*std::move(output));
   if (exists && fchmod(result.descriptor_, info.st_mode & 0777) != 0) {

@@ -22,6 +22,10 @@ namespace ulpscope {
 // Replaces the file, or makes it.
 absl::Status WriteFile(absl::string_view path, absl::string_view text);
 
+// An error if it could not replace what is there, which is no regular file
+// behind any links: for those who make other files beside it first.
+absl::Status CheckReplaceable(absl::string_view path);
+
 // Creates the folder, and those above it, if it is missing. It is an error too
 // if no file can be made in it.
 absl::Status MakeFolder(absl::string_view path);

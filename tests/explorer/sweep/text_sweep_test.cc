@@ -77,7 +77,7 @@ TEST(TextSweepTest, EachWindowIsAsItIsAlone) {
       alone.windows = {options.windows[w]};
       const SweepResult one = Swept(alone);
       for (const TraceMetrics* other :
-           {&Find(one, plan).prompt, &Find(in_turn, plan).windows[w]}) {
+           {&Find(one, plan).windows[0], &Find(in_turn, plan).windows[w]}) {
         const TraceMetrics& m = together.windows[w];
         EXPECT_EQ(m.final_hidden().rmse, other->final_hidden().rmse);
         EXPECT_EQ(m.logits->kl, other->logits->kl);
