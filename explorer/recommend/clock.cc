@@ -16,6 +16,7 @@
 #include "explorer/error/kept.h"
 #include "explorer/error/replicates.h"
 #include "explorer/error/run.h"
+#include "kernels/measure/quantile.h"
 #include "model/architecture/plan.h"
 
 namespace ulpscope {
@@ -31,12 +32,11 @@ double StudentQuantile(int degrees) {
   return high;
 }
 
+// Of the median: one step that something interrupted is no time of the plan.
 double LogOfRound(const TimedRun& run, TimedPhase phase) {
-  const std::vector<double>& seconds =
-      phase == TimedPhase::kDecode ? run.timing.decode : run.timing.prefill;
-  double sum = 0;
-  for (const double s : seconds) sum += std::log(s);
-  return sum / static_cast<double>(seconds.size());
+  return std::log(Quantile(
+      phase == TimedPhase::kDecode ? run.timing.decode : run.timing.prefill,
+      0.5));
 }
 
 }  // namespace

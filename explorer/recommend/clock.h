@@ -63,7 +63,7 @@ struct RoundLimits {
 // machine hits all alike.
 struct TimedPlans {
   std::vector<PlanTiming> timings;  // [plans]: every run's
-  // [plans][rounds]: logarithms of the round's seconds, of a token the mean.
+  // [plans][rounds]: logarithms of the round's seconds, of tokens the median.
   std::vector<std::vector<double>> logs;
 
   size_t rounds() const { return logs.empty() ? 0 : logs[0].size(); }

@@ -159,7 +159,7 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
   }
   const auto times =
       TimeInRounds(clock, monitor, "timing strategies", distinct, options.phase,
-                   {2, 8, options.timing_seconds / 2});
+                   {3, 8, options.timing_seconds / 2});
   if (!times.ok()) return times.status();
   const double f32_seconds = times->Seconds(0);
   model.f32_seconds = f32_seconds;
