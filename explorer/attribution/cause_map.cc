@@ -287,13 +287,15 @@ absl::Status MeasureSomeLogits(const Run& run, const Baseline& baseline,
     std::vector<Outcome> measured;
     const absl::Status status = MeasureOutcomes(
         run, baseline, "logits of causes", some, RunTo::kLogits, {}, measured);
-    if (!status.ok()) return status;
-    for (size_t i = 0; i < some.size(); ++i) {
+    for (size_t i = 0; i < measured.size(); ++i) {
+      // One that was stopped has less than is known of it.
+      if (!measured[i].effect.complete()) continue;
       Cause& cause = result.causes[cause_of[place[i]]];
       cause.effect = measured[i].effect;
       cause.changes_bits = measured[i].changes_bits;
       outcomes[place[i]] = std::move(measured[i]);
     }
+    if (!status.ok()) return status;
     if (!FindHead(result.causes).has_value()) break;
   }
   return absl::OkStatus();
