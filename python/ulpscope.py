@@ -49,7 +49,11 @@ Path = Union[str, "os.PathLike[str]"]
 # TABLE.COLUMN, counts. What is not here holds integers, truth values or texts, of which
 # "NaN" is one. A test holds it against docs/schema.
 _UNITS = (
-    (None, "changes_bits *_same_bits nearer_to_oracle order_moved rows_moved"),
+    (
+        None,
+        "changes_bits *_same_bits nearer_to_oracle order_moved rows_moved "
+        "conflicts.figure",
+    ),
     ("bits", "bits *_bits mean_log2_distance"),
     ("bytes", "*_bytes"),  # which are integers
     ("nats", "*_nats *_nats_*_error"),
@@ -60,7 +64,8 @@ _UNITS = (
         "relative",
         "*rel_l2* *_to_oracle *_to_ours *_to_emulation a_to_b added_? allowed "
         "constant_vector_size distance distance_with_causes inherited inherited_after "
-        "last_state_normed last_state_raw main_effects.error mismatch norm *_norm rest "
+        "last_state_normed last_state_raw main_effects.error changes.error_without "
+        "context.limit plans.error plans.other_error strategies.error mismatch norm *_norm rest "
         "sum_rest replay_* run_with run_without score_standard_error",
     ),
     (
@@ -72,7 +77,7 @@ _UNITS = (
     ),
     (
         "ratio",
-        "ratio ratio_* *_ratio *_ratio_half_iqr growth mean_growth *_mean_growth "
+        "ratio ratio_* *_ratio *_ratio_half_iqr time_ratio_* growth mean_growth *_mean_growth "
         "growth_* *amplification *cancellation *_factor factor factor_least "
         "factor_largest excess_? *_by_best speedup speedup_half_iqr luck.left* "
         "pair_difference.cosine tolerance",
