@@ -69,6 +69,13 @@ absl::StatusOr<TimedRound> MachineClock::Round(absl::Span<const Plan> plans,
   };
   TimedRound timed;
   if (Recall(run_.kept, subject, timed, is_whole)) return timed;
+  if (!is_warm_) {
+    TimedRun cold;
+    const absl::Status status =
+        TimePlan(run_, plans[0], prompt_, decode_steps_, cold);
+    if (!status.ok()) return status;
+    is_warm_ = true;
+  }
   timed.runs.resize(plans.size());
   for (size_t i = 0; i < plans.size(); ++i) {
     const absl::Status status =

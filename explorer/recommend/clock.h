@@ -38,8 +38,9 @@ class PlanClock {
                                            size_t round) = 0;
 };
 
-// This machine's. A round that is kept is not made again. What the run refers
-// to must outlive it.
+// This machine's. A round that is kept is not made again. A plan is run before
+// the first that is made: what is cold then is cold for no plan. What the run
+// refers to must outlive it.
 class MachineClock : public PlanClock {
  public:
   MachineClock(const Run& run, std::vector<int32_t> prompt, size_t decode_steps)
@@ -52,6 +53,7 @@ class MachineClock : public PlanClock {
   const Run run_;
   const std::vector<int32_t> prompt_;
   const size_t decode_steps_;
+  bool is_warm_ = false;
 };
 
 struct RoundLimits {

@@ -128,7 +128,7 @@ class Recommender {
     Begin("what strategies cost");
     what_ = "strategies";
     absl::Status status = FindLevels(options_, run_.monitor, meter, clock_,
-                                     num_layers_, model_, result_.levels);
+                                     num_layers_, model_, result_.time_noise, result_.levels);
     if (!status.ok()) return status;
     Begin("the search");
     what_ = "plans";

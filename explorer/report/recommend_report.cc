@@ -190,12 +190,15 @@ std::string RecommendReport(const RunInfo& info,
     absl::StrAppend(
         &text, "\n## What strategies cost\n\n",
         Markdown(results.Find("strategies"),
-                 {"axis", "strategy", "error", "time_ratio", "time_ratio_low",
-                  "time_ratio_high", "searched"}),
+                 {"axis", "strategy", "error", "time_ratio±time_ratio_half_iqr",
+                  "searched"}),
         "\nError: with the most accurate strategies elsewhere. Time: of the "
         "f32 plan with it, by the f32 plan's. Searched: worth a choice by op "
         "and range of layers; others are as fast and as accurate as those "
-        "that are not.\n\n",
+        "that are not.",
+        absl::StrFormat(" Times that differ by less than %s of f32's count as "
+                        "equal.\n\n",
+                        Percent(result.time_noise)),
         absl::StrFormat("The search measured the errors of %d plans in %d "
                         "passes over the weights%s.\n",
                         result.measured, result.passes,
