@@ -72,8 +72,8 @@ absl::Status TryCures(const Run& run, const Baseline& baseline,
         Upgrade upgrade = Choose(of_op, &strategy);
         upgrade.layers.erase(
             std::remove_if(upgrade.layers.begin(), upgrade.layers.end(),
-                           [&](size_t layer) {
-                             return !filter({layer, upgrade.op});
+                           [&, &keeps = filter](size_t layer) {
+                             return !keeps({layer, upgrade.op});
                            }),
             upgrade.layers.end());
         if (!upgrade.layers.empty()) upgrades.push_back(std::move(upgrade));
