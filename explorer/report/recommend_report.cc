@@ -61,6 +61,12 @@ std::string Speed(const Finalist& plan, TimedPhase phase) {
   return text + ".";
 }
 
+// Whether it ties as its rounds say little.
+bool IsScattered(const Finalist& plan) {
+  return plan.tied && plan.time && plan.time->low && plan.time->high &&
+         *plan.time->high > 1.2 * *plan.time->low;
+}
+
 std::string VerdictText(const RecommendOptions& options,
                         const Recommendation& result) {
   const std::string budget = BudgetText(options.budget);
@@ -82,6 +88,11 @@ std::string VerdictText(const RecommendOptions& options,
         absl::StrAppend(&text, "\n", ties,
                         " finalists are as fast within the rounds' noise; it "
                         "has the least error of them.\n");
+        if (absl::c_any_of(result.finalists, IsScattered)) {
+          text +=
+              "\nTheir times scatter by more than a fifth: a quiet machine may "
+              "tell them apart.\n";
+        }
       }
       if (result.failed_confirmations > 0) {
         absl::StrAppend(
