@@ -2,16 +2,15 @@
 
 #include <cmath>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
-#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "explorer/error/archive.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/kept.h"
 #include "explorer/error/replicates.h"
@@ -45,36 +44,34 @@ absl::string_view PhaseName(TimedPhase phase) {
   return phase == TimedPhase::kDecode ? "decode" : "prefill";
 }
 
-void Visit(Archive& archive, TimedRound& round) {
-  VisitList(archive, "runs", round.runs);
-}
-
-absl::StatusOr<TimedRound> MachineClock::Round(absl::Span<const Plan> plans,
-                                               size_t round) {
+absl::StatusOr<TimedRun> MachineClock::Time(absl::Span<const Plan> plans,
+                                            size_t i, size_t round) {
   Subject subject =
-      SubjectOf("recommend_time", run_, prompt_, {{"plan", &plans[0]}});
-  subject.version = kTimedRoundVersion;
+      SubjectOf("recommend_time", run_, prompt_, {{"plan", &plans[i]}});
+  subject.version = kTimedRunVersion;
   subject.is_time = true;
   subject.facts.emplace_back(
       "plans", absl::StrJoin(plans, "; ", [](auto* text, const Plan& plan) {
         text->append(plan.Text());
       }));
+  subject.facts.emplace_back("place", absl::StrCat(i));
   subject.facts.emplace_back("decode_steps", absl::StrCat(decode_steps_));
   subject.facts.emplace_back("round", absl::StrCat(round));
-  const auto is_whole = [&](const TimedRound& kept) {
-    return kept.runs.size() == plans.size() &&
-           absl::c_all_of(kept.runs, [&](const TimedRun& timed) {
-             return IsWhole(timed, decode_steps_);
-           });
+  const auto is_whole = [&](const TimedRun& kept) {
+    return IsWhole(kept, decode_steps_);
   };
-  TimedRound timed;
+  TimedRun timed;
   if (Recall(run_.kept, subject, timed, is_whole)) return timed;
-  timed.runs.resize(plans.size());
-  for (size_t i = 0; i < plans.size(); ++i) {
+  if (!is_warm_) {
+    TimedRun cold;
     const absl::Status status =
-        TimePlan(run_, plans[i], prompt_, decode_steps_, timed.runs[i]);
+        TimePlan(run_, plans[i], prompt_, decode_steps_, cold);
     if (!status.ok()) return status;
+    is_warm_ = true;
   }
+  const absl::Status status =
+      TimePlan(run_, plans[i], prompt_, decode_steps_, timed);
+  if (!status.ok()) return status;
   Retain(run_.kept, subject, timed);
   return timed;
 }
@@ -92,20 +89,27 @@ absl::StatusOr<TimedPlans> TimeInRounds(PlanClock& clock, Monitor& monitor,
   timed.timings.resize(plans.size());
   timed.logs.resize(plans.size());
   double spent = 0;  // of all rounds until now, those that are kept included
+  const size_t total = limits.most * plans.size();
   for (size_t round = 0; round < limits.most; ++round) {
     if (round >= limits.least && spent > limits.seconds) break;
-    monitor.OnProgress(task, round, limits.most,
-                       absl::StrCat(plans.size(), " plans"));
-    auto one = clock.Round(plans, round);
-    if (absl::IsCancelled(one.status()) && round >= limits.least) return timed;
-    if (!one.ok()) return one.status();
+    std::vector<TimedRun> runs;
     for (size_t i = 0; i < plans.size(); ++i) {
-      timed.timings[i].Append(one->runs[i].timing);
-      timed.logs[i].push_back(LogOfRound(one->runs[i], phase));
-      spent += one->runs[i].seconds;
+      monitor.OnProgress(task, round * plans.size() + i, total,
+                         plans[i].Text());
+      auto run = clock.Time(plans, i, round);
+      if (absl::IsCancelled(run.status()) && round >= limits.least) {
+        return timed;
+      }
+      if (!run.ok()) return run.status();
+      spent += run->seconds;
+      runs.push_back(*std::move(run));
+    }
+    for (size_t i = 0; i < plans.size(); ++i) {
+      timed.timings[i].Append(runs[i].timing);
+      timed.logs[i].push_back(LogOfRound(runs[i], phase));
     }
   }
-  monitor.OnProgress(task, limits.most, limits.most, "");
+  monitor.OnProgress(task, total, total, "");
   return timed;
 }
 

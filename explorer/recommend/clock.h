@@ -4,12 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "explorer/error/archive.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
 #include "model/architecture/plan.h"
@@ -20,38 +21,33 @@ namespace ulpscope {
 enum class TimedPhase { kDecode, kPrefill };
 absl::string_view PhaseName(TimedPhase phase);  // "decode", "prefill"
 
-// A round of timing: a run of each plan, one after the other.
-struct TimedRound {
-  std::vector<TimedRun> runs;  // [plans]
-};
-inline constexpr int kTimedRoundVersion = 1;
-void Visit(Archive& archive, TimedRound& round);
-
 // Where a search has its times from: the machine, or what a test says.
 class PlanClock {
  public:
   virtual ~PlanClock() = default;
 
-  // Times each of the plans once; `round` counts those of these plans, from 0.
+  // Times plans[i], in a round over all of these plans; rounds count from 0.
   // Cancelled if stopped on the way.
-  virtual absl::StatusOr<TimedRound> Round(absl::Span<const Plan> plans,
-                                           size_t round) = 0;
+  virtual absl::StatusOr<TimedRun> Time(absl::Span<const Plan> plans, size_t i,
+                                        size_t round) = 0;
 };
 
-// This machine's. A round that is kept is not made again. What the run refers
-// to must outlive it.
+// This machine's. A time that is kept is not taken again. A plan is run before
+// the first that is taken: what is cold then is cold for no plan. What the run
+// refers to must outlive it.
 class MachineClock : public PlanClock {
  public:
   MachineClock(const Run& run, std::vector<int32_t> prompt, size_t decode_steps)
       : run_(run), prompt_(std::move(prompt)), decode_steps_(decode_steps) {}
 
-  absl::StatusOr<TimedRound> Round(absl::Span<const Plan> plans,
-                                   size_t round) override;
+  absl::StatusOr<TimedRun> Time(absl::Span<const Plan> plans, size_t i,
+                                size_t round) override;
 
  private:
   const Run run_;
   const std::vector<int32_t> prompt_;
   const size_t decode_steps_;
+  bool is_warm_ = false;
 };
 
 struct RoundLimits {
@@ -70,8 +66,8 @@ struct TimedPlans {
   double Seconds(size_t plan) const;  // geometric mean; there is a round
 };
 
-// Cancelled if stopped before `least` rounds; later, what was measured is
-// there. `task` is the monitor's.
+// Cancelled if stopped before `least` rounds; later, the rounds that are whole
+// are there. `task` is the monitor's.
 absl::StatusOr<TimedPlans> TimeInRounds(PlanClock& clock, Monitor& monitor,
                                         absl::string_view task,
                                         absl::Span<const Plan> plans,

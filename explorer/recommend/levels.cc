@@ -10,14 +10,16 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "explorer/attribution/upgrade.h"
 #include "explorer/error/budget.h"
-#include "explorer/error/replicates.h"
+#include "explorer/error/evaluation.h"
 #include "explorer/error/run.h"
 #include "explorer/recommend/clock.h"
 #include "explorer/recommend/recommendation.h"
 #include "explorer/recommend/space.h"
+#include "kernels/measure/quantile.h"
 #include "kernels/strategy/strategy.h"
 #include "model/architecture/cell.h"
 #include "model/architecture/config.h"
@@ -35,6 +37,10 @@ Plan PlanOfLevels(absl::Span<const SearchAxis> axes,
   }
   return plan;
 }
+
+// However noisy the machine is: what may be this much faster is searched, and
+// the finalists' rounds say whether it is.
+constexpr double kMostNoise = 0.05;
 
 // Whether every choice of a level for each cell can be run.
 bool AreFew(absl::Span<const SearchAxis> axes) {
@@ -54,6 +60,70 @@ std::vector<size_t> ByError(absl::Span<const WeighedLevel> levels) {
     return levels[a].error < levels[b].error;
   });
   return order;
+}
+
+// How long plans take by f32's time.
+struct LevelTimes {
+  double f32_seconds = 0;
+  std::vector<Spread> ratios;  // [plans], over rounds
+  double noise = 0;            // two standard errors of one, as a share
+};
+
+// In each round f32 is timed in front of the plans from each of `firsts` on,
+// and the median of its times is what the others are compared with: a slow
+// spell then has to last for half of the round to spoil it.
+absl::StatusOr<LevelTimes> TimeLevels(const RecommendOptions& options,
+                                      Monitor& monitor, PlanClock& clock,
+                                      absl::Span<const Plan> plans,
+                                      absl::Span<const size_t> firsts) {
+  const Plan f32(plans[0].num_layers());
+  std::vector<Plan> timed;
+  std::vector<size_t> place;  // [plans]; of f32 itself none
+  std::vector<size_t> of_f32;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    if (absl::c_linear_search(firsts, i)) {
+      of_f32.push_back(timed.size());
+      timed.push_back(f32);
+    }
+    place.push_back(timed.size());
+    if (!(plans[i] == f32)) timed.push_back(plans[i]);
+  }
+  const auto rounds =
+      TimeInRounds(clock, monitor, "timing strategies", timed, options.phase,
+                   {3, 8, options.timing_seconds / 2});
+  if (!rounds.ok()) return rounds.status();
+  std::vector<double> base;  // [rounds]: f32's logarithm
+  for (size_t r = 0; r < rounds->rounds(); ++r) {
+    std::vector<double> of_round;
+    for (const size_t t : of_f32) of_round.push_back(rounds->logs[t][r]);
+    base.push_back(Quantile(of_round, 0.5));
+  }
+  LevelTimes times;
+  times.f32_seconds = std::exp(Quantile(base, 0.5));
+  std::vector<double> deviations;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    if (plans[i] == f32) {
+      times.ratios.push_back({1, 0});
+      continue;
+    }
+    std::vector<double> ratios;
+    for (size_t r = 0; r < base.size(); ++r) {
+      ratios.push_back(std::exp(rounds->logs[place[i]][r] - base[r]));
+    }
+    const double median = Quantile(ratios, 0.5);
+    times.ratios.push_back(
+        {median, (Quantile(ratios, 0.75) - Quantile(ratios, 0.25)) / 2});
+    for (const double ratio : ratios) {
+      if (ratio != median) deviations.push_back(std::fabs(ratio / median - 1));
+    }
+  }
+  // Of normal deviates the median is that part of the standard deviation.
+  constexpr double kMedianDeviate = 0.6745;
+  if (!deviations.empty()) {
+    times.noise = 2 * Quantile(deviations, 0.5) / kMedianDeviate /
+                  std::sqrt(static_cast<double>(base.size()));
+  }
+  return times;
 }
 
 // Of what is not told apart the first.
@@ -121,7 +191,8 @@ std::vector<size_t> WorthSearching(absl::Span<const WeighedLevel> levels,
 
 absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
                         BudgetMeter& meter, PlanClock& clock, size_t num_layers,
-                        CostModel& model, std::vector<LevelCost>& levels) {
+                        CostModel& model, double& noise,
+                        std::vector<LevelCost>& levels) {
   std::vector<SearchAxis>& axes = model.axes;
   // All as accurate as can be, and what one axis makes worse.
   std::vector<size_t> best(axes.size());
@@ -136,8 +207,10 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
   }
   const Plan accurate = PlanOfLevels(axes, best, num_layers);
   const Plan f32(num_layers);
-  std::vector<Plan> measured, timed = {f32};
+  std::vector<Plan> measured, timed;
+  std::vector<size_t> firsts;
   for (const SearchAxis& axis : axes) {
+    firsts.push_back(timed.size());
     for (const Strategy level : axis.levels) {
       levels.push_back(
           {axis.selector, std::string(level.name()), {}, {}, false});
@@ -149,21 +222,11 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
   if (!errors.ok()) return errors.status();
   for (size_t i = 0; i < levels.size(); ++i) levels[i].error = (*errors)[i];
 
-  // Equal plans are timed once.
-  std::vector<Plan> distinct;
-  std::vector<size_t> place;  // [timed]
-  for (const Plan& plan : timed) {
-    const auto at = absl::c_find(distinct, plan);
-    place.push_back(static_cast<size_t>(at - distinct.begin()));
-    if (at == distinct.end()) distinct.push_back(plan);
-  }
-  const auto times =
-      TimeInRounds(clock, monitor, "timing strategies", distinct, options.phase,
-                   {3, 8, options.timing_seconds / 2});
+  const auto times = TimeLevels(options, monitor, clock, timed, firsts);
   if (!times.ok()) return times.status();
-  const double f32_seconds = times->Seconds(0);
-  model.f32_seconds = f32_seconds;
+  model.f32_seconds = times->f32_seconds;
   model.costs.clear();
+  noise = std::max(options.least_gain, std::min(times->noise, kMostNoise));
   // Luck may choose any of them, where all that it makes can be run.
   const bool few = AreFew(axes);
   size_t first = 0;  // of the axis' levels
@@ -171,20 +234,12 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
     SearchAxis& axis = axes[a];
     std::vector<WeighedLevel> weighed;
     for (size_t l = 0; l < axis.levels.size(); ++l) {
-      const std::vector<double>& logs = times->logs[place[first + l + 1]];
-      const TimeRatio ratio = RatioOf(logs, times->logs[0]);
       LevelCost& level = levels[first + l];
-      level.time = ratio;
-      std::vector<double> differences;
-      for (size_t r = 0; r < logs.size(); ++r) {
-        differences.push_back(logs[r] - times->logs[0][r]);
-      }
-      const double spread =
-          2 * MeanOf(differences).standard_error.value_or(0.0);
+      level.time = times->ratios[first + l];
       // What is far below the budget is not worth any time.
       weighed.push_back(
-          {(ratio.ratio - 1) * f32_seconds,
-           std::max(options.least_gain, spread) * f32_seconds,
+          {(level.time->median - 1) * model.f32_seconds,
+           noise * model.f32_seconds,
            std::max(*level.error, options.budget.limit * options.negligible)});
     }
     std::vector<Strategy> kept;

@@ -39,11 +39,13 @@ struct CostModel {
 
 // Measures the error of every strategy of every axis, in all of its cells, then
 // their times. Leaves in the model's axes the strategies that are worth
-// searching, and fills the rest of it. `levels` has what was found, whatever
-// ends it.
+// searching, all if there are few plans of them, and fills the rest of it.
+// `noise` is the share of f32's time below which times count as equal. `levels`
+// has what was found, whatever ends it.
 absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
                         BudgetMeter& meter, PlanClock& clock, size_t num_layers,
-                        CostModel& model, std::vector<LevelCost>& levels);
+                        CostModel& model, double& noise,
+                        std::vector<LevelCost>& levels);
 
 // So many plans can all be run.
 inline constexpr size_t kMostRunPlans = 1024;

@@ -127,8 +127,9 @@ class Recommender {
     BudgetMeter meter = MeterOf(baseline, "recommend: search");
     Begin("what strategies cost");
     what_ = "strategies";
-    absl::Status status = FindLevels(options_, run_.monitor, meter, clock_,
-                                     num_layers_, model_, result_.levels);
+    absl::Status status =
+        FindLevels(options_, run_.monitor, meter, clock_, num_layers_, model_,
+                   result_.time_noise, result_.levels);
     if (!status.ok()) return status;
     Begin("the search");
     what_ = "plans";

@@ -46,8 +46,8 @@ struct LevelCost {
   std::string axis, strategy;
   // Of the plan that has it there and is as accurate as can be elsewhere.
   std::optional<double> error;
-  // Of the f32 plan with it, by that of the f32 plan.
-  std::optional<TimeRatio> time;
+  // Of the f32 plan with it, by that of the f32 plan, over rounds.
+  std::optional<Spread> time;
   // Whether ranges of layers may take it: no strategy of the axis is as fast
   // and as accurate.
   bool searched = false;
@@ -102,6 +102,7 @@ struct Recommendation {
   size_t failed_confirmations = 0;  // of faster finalists
   std::vector<PlanChange> changes;  // of the chosen plan
   std::vector<LayerErrors> layers;
+  double time_noise = 0;     // share of f32's time that strategies' scatter by
   size_t rounds = 0;         // of timing the finalists
   size_t measured = 0;       // plans whose errors were measured on the text
   size_t passes = 0;         // over the weights, for them

@@ -61,6 +61,12 @@ std::string Speed(const Finalist& plan, TimedPhase phase) {
   return text + ".";
 }
 
+// Whether it ties as its rounds say little.
+bool IsScattered(const Finalist& plan) {
+  return plan.tied && plan.time && plan.time->low && plan.time->high &&
+         *plan.time->high > 1.2 * *plan.time->low;
+}
+
 std::string VerdictText(const RecommendOptions& options,
                         const Recommendation& result) {
   const std::string budget = BudgetText(options.budget);
@@ -82,6 +88,11 @@ std::string VerdictText(const RecommendOptions& options,
         absl::StrAppend(&text, "\n", ties,
                         " finalists are as fast within the rounds' noise; it "
                         "has the least error of them.\n");
+        if (absl::c_any_of(result.finalists, IsScattered)) {
+          text +=
+              "\nTheir times scatter by more than a fifth: a quiet machine may "
+              "tell them apart.\n";
+        }
       }
       if (result.failed_confirmations > 0) {
         absl::StrAppend(
@@ -190,12 +201,15 @@ std::string RecommendReport(const RunInfo& info,
     absl::StrAppend(
         &text, "\n## What strategies cost\n\n",
         Markdown(results.Find("strategies"),
-                 {"axis", "strategy", "error", "time_ratio", "time_ratio_low",
-                  "time_ratio_high", "searched"}),
+                 {"axis", "strategy", "error", "time_ratio±time_ratio_half_iqr",
+                  "searched"}),
         "\nError: with the most accurate strategies elsewhere. Time: of the "
         "f32 plan with it, by the f32 plan's. Searched: worth a choice by op "
         "and range of layers; others are as fast and as accurate as those "
-        "that are not.\n\n",
+        "that are not.",
+        absl::StrFormat(" Times that differ by less than %s of f32's count as "
+                        "equal.\n\n",
+                        Percent(result.time_noise)),
         absl::StrFormat("The search measured the errors of %d plans in %d "
                         "passes over the weights%s.\n",
                         result.measured, result.passes,

@@ -72,11 +72,10 @@ Fields<LevelCost> StrategyFields() {
        "By the budget's metric, of the plan with it there and the most "
        "accurate strategy elsewhere.",
        &L::error}};
-  AppendRatio(
-      fields, "Time",
-      "Of the f32 plan with it, by the f32 plan's; of the phase that "
-      "is to be fast",
-      [](const L& l) -> const auto& { return l.time; });
+  AppendSpread(fields, "time_ratio", "Time by f32's", Unit::kRatio,
+               "Of the f32 plan with it, by the f32 plan's; of the phase that "
+               "is to be fast",
+               [](const L& l) { return l.time; });
   fields.emplace_back("searched", "Searched", n,
                       "Whether ranges of layers may take it: no strategy of "
                       "the axis is as fast and as accurate.",
@@ -231,6 +230,10 @@ Table RecommendContext(const RunInfo& info, const RecommendOptions& options,
   AddValue(table, "failed_confirmations", n,
            "Faster finalists that keep the budget on the first text alone.",
            result.failed_confirmations);
+  AddValue(table, "time_noise", Unit::kShare,
+           "The share of f32's time below which strategies' times count as "
+           "equal: their scatter over rounds, at least 1 % and at most 5 %.",
+           result.time_noise);
   AddValue(table, "rounds", n, "Of timing the finalists.", result.rounds);
   AddValue(table, "measured_plans", n, "Whose errors the search measured.",
            result.measured);

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -25,7 +26,7 @@ using Json = nlohmann::json;
 
 constexpr char kFlags[] =
     " --recommend --wisdom=none --model=synthetic:tiny --tokens=5 --threads=2 "
-    "--timing_seconds=0 ";
+    "--timing_seconds=0 --axes='matmul=f32,f64,bf16,f16;rmsnorm=f32,bf16' ";
 
 // What follows "--plan=" on a line of its own.
 std::string PlanIn(const std::string& report) {
@@ -123,10 +124,16 @@ TEST(ExplorerRecommendTest, ASecondRunMeasuresNothing) {
 
 TEST(ExplorerRecommendTest, StoppedItPrintsWhatItFound) {
   const std::string folder = Path("stopped");
-  const Outcome run = StopExplorer(
-      {"--recommend", "--wisdom=none", "--model=synthetic:tiny", "--tokens=5",
-       "--threads=2", "--timing_seconds=600", "--out=" + folder},
-      "timing finalists", SIGINT);
+  // The files say what comes next.
+  const auto is_timing = [&] {
+    return absl::StrContains(Read(folder + "/results.json"),
+                             "the timing of the finalists");
+  };
+  const Outcome run = StopExplorerWhen(
+      {"--recommend", "--wisdom=none", "--model=synthetic:tiny", "--tokens=400",
+       "--threads=2", "--timing_seconds=600",
+       "--axes=matmul=f32,bf16,f16;rmsnorm=f32,bf16", "--out=" + folder},
+      is_timing, SIGINT);
   EXPECT_EQ(run.exit_code, 130) << run.err;
   EXPECT_THAT(run.out, HasSubstr("Stopped by Ctrl-C"));
   EXPECT_THAT(PlanIn(run.out), Not(IsEmpty())) << run.out;

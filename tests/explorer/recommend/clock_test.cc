@@ -45,14 +45,10 @@ TEST(ClockTest, IntervalsAreStudents) {
 class Seconds : public PlanClock {
  public:
   explicit Seconds(size_t stop_in = SIZE_MAX) : stop_in_(stop_in) {}
-  absl::StatusOr<TimedRound> Round(absl::Span<const Plan> plans,
-                                   size_t round) override {
-    if (round == stop_in_) return absl::CancelledError("");
-    TimedRound timed;
-    for (size_t i = 0; i < plans.size(); ++i) {
-      timed.runs.push_back({{{2.0}, {0.5, 0.5}}, 1});
-    }
-    return timed;
+  absl::StatusOr<TimedRun> Time(absl::Span<const Plan> /*plans*/, size_t i,
+                                size_t round) override {
+    if (round == stop_in_ && i == 1) return absl::CancelledError("");
+    return TimedRun{{{2.0}, {0.5, 0.5}}, 1};
   }
 
  private:
@@ -99,14 +95,13 @@ TEST(ClockTest, TheMachinesTimesAreWhole) {
   const Weights& weights = LoadedOnce("synthetic:tiny");
   MachineClock clock(RunOf(weights, parallel), {97, 3, 5}, 2);
   const std::vector<Plan> plans = {Plan(weights.layers.size())};
-  const auto round = clock.Round(plans, 0);
-  ASSERT_THAT(round, IsOk());
-  ASSERT_THAT(round->runs, SizeIs(1));
-  EXPECT_TRUE(IsWhole(round->runs[0], 2));
+  const auto timed = clock.Time(plans, 0, 0);
+  ASSERT_THAT(timed, IsOk());
+  EXPECT_TRUE(IsWhole(*timed, 2));
 
   TestMonitor stopped(size_t{0});
   MachineClock never(RunOf(weights, parallel, stopped), {97, 3, 5}, 2);
-  EXPECT_THAT(never.Round(plans, 0), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(never.Time(plans, 0, 0), StatusIs(absl::StatusCode::kCancelled));
 }
 
 }  // namespace

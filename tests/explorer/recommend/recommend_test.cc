@@ -69,14 +69,10 @@ class PricedClock : public PlanClock {
     return seconds;
   }
 
-  absl::StatusOr<TimedRound> Round(absl::Span<const Plan> plans,
-                                   size_t /*round*/) override {
-    TimedRound timed;
-    for (const Plan& plan : plans) {
-      const double seconds = SecondsOf(plan);
-      timed.runs.push_back({{{seconds}, {seconds}}, 0});
-    }
-    return timed;
+  absl::StatusOr<TimedRun> Time(absl::Span<const Plan> plans, size_t i,
+                                size_t /*round*/) override {
+    const double seconds = SecondsOf(plans[i]);
+    return TimedRun{{{seconds}, {seconds}}, 0};
   }
 
  private:
