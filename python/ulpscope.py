@@ -71,7 +71,7 @@ _UNITS = (
     (
         "share of 1",
         "share share_* *_share *_share_error top1 top8 top1_* *_top1_agreement "
-        "*_top10_overlap gain *_gain moved *_moved same_top* off_by_twice* delta_p* "
+        "*_top10_overlap gain *_gain moved *_moved same_top* off_by_twice* delta_p* time_noise "
         "identical identical_* factor_identical* *_underflow causes.removed "
         "moved_weights.reference weight *_weight",
     ),

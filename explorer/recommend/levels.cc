@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -191,7 +192,7 @@ std::vector<size_t> WorthSearching(absl::Span<const WeighedLevel> levels,
 
 absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
                         BudgetMeter& meter, PlanClock& clock, size_t num_layers,
-                        CostModel& model, double& noise,
+                        CostModel& model, std::optional<double>& noise,
                         std::vector<LevelCost>& levels) {
   std::vector<SearchAxis>& axes = model.axes;
   // All as accurate as can be, and what one axis makes worse.
@@ -239,7 +240,7 @@ absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
       // What is far below the budget is not worth any time.
       weighed.push_back(
           {(level.time->median - 1) * model.f32_seconds,
-           noise * model.f32_seconds,
+           *noise * model.f32_seconds,
            std::max(*level.error, options.budget.limit * options.negligible)});
     }
     std::vector<Strategy> kept;

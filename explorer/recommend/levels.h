@@ -2,6 +2,7 @@
 #define EXPLORER_RECOMMEND_LEVELS_H_
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -44,7 +45,7 @@ struct CostModel {
 // has what was found, whatever ends it.
 absl::Status FindLevels(const RecommendOptions& options, Monitor& monitor,
                         BudgetMeter& meter, PlanClock& clock, size_t num_layers,
-                        CostModel& model, double& noise,
+                        CostModel& model, std::optional<double>& noise,
                         std::vector<LevelCost>& levels);
 
 // So many plans can all be run.

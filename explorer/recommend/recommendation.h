@@ -102,7 +102,9 @@ struct Recommendation {
   size_t failed_confirmations = 0;  // of faster finalists
   std::vector<PlanChange> changes;  // of the chosen plan
   std::vector<LayerErrors> layers;
-  double time_noise = 0;     // share of f32's time that strategies' scatter by
+  // The share of f32's time that strategies' scatter by; none until it is
+  // known.
+  std::optional<double> time_noise;
   size_t rounds = 0;         // of timing the finalists
   size_t measured = 0;       // plans whose errors were measured on the text
   size_t passes = 0;         // over the weights, for them

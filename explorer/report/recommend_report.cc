@@ -207,9 +207,13 @@ std::string RecommendReport(const RunInfo& info,
         "f32 plan with it, by the f32 plan's. Searched: worth a choice by op "
         "and range of layers; others are as fast and as accurate as those "
         "that are not.",
-        absl::StrFormat(" Times that differ by less than %s of f32's count as "
-                        "equal.\n\n",
-                        Percent(result.time_noise)),
+        result.time_noise.has_value()
+            ? absl::StrFormat(
+                  " Times that differ by less than %s of f32's count as "
+                  "equal.",
+                  Percent(*result.time_noise))
+            : "",
+        "\n\n",
         absl::StrFormat("The search measured the errors of %d plans in %d "
                         "passes over the weights%s.\n",
                         result.measured, result.passes,

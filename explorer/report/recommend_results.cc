@@ -230,10 +230,12 @@ Table RecommendContext(const RunInfo& info, const RecommendOptions& options,
   AddValue(table, "failed_confirmations", n,
            "Faster finalists that keep the budget on the first text alone.",
            result.failed_confirmations);
-  AddValue(table, "time_noise", Unit::kShare,
-           "The share of f32's time below which strategies' times count as "
-           "equal: their scatter over rounds, at least 1 % and at most 5 %.",
-           result.time_noise);
+  AddValue(
+      table, "time_noise", Unit::kShare,
+      "The share of f32's time below which strategies' times count as "
+      "equal: their scatter over rounds, at least 1 % and at most 5 %; null "
+      "until they are timed.",
+      result.time_noise);
   AddValue(table, "rounds", n, "Of timing the finalists.", result.rounds);
   AddValue(table, "measured_plans", n, "Whose errors the search measured.",
            result.measured);

@@ -235,15 +235,6 @@ TEST_F(RecommendTest, WhatTheOtherTextRefusesIsNotRecommended) {
   EXPECT_FALSE(*fastest.confirmed);
 }
 
-TEST_F(RecommendTest, OfWhatIsAsFastTheLeastErrorIsTaken) {
-  SetAxes("matmul=f32,bf16");
-  options_.budget.limit = 1;  // everything keeps it
-  PricedClock clock({});
-  const Recommendation result = Found(clock);
-  ASSERT_EQ(result.verdict, RecommendVerdict::kRecommended);
-  EXPECT_EQ(result.finalists[*result.chosen].plan.Text(), "f32");
-}
-
 TEST_F(RecommendTest, SaysWhatEachEntryDoes) {
   SetAxes("down_proj=f32,bf16;o_proj=f32,bf16");
   options_.budget.limit = 1;
