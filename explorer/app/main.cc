@@ -190,7 +190,10 @@ int RunProgram(absl::Span<const char* const> arguments, AppMonitor& monitor) {
     const int of_model = RunModel(model, trace, against_trace,
                                   {wisdom, parallel, monitor, store->get()});
     if (code == kDone) code = of_model;
-    if (Interrupted()) return of_model;
+    if (!Interrupted()) continue;
+    // One that was done before it noticed has left out those behind it.
+    return of_model == kDone && &model != &models.back() ? InterruptExitCode()
+                                                         : code;
   }
   return code;
 }

@@ -20,6 +20,7 @@
 #include "explorer/app/flag_values.h"
 #include "explorer/app/model_settings.h"
 #include "explorer/app/output_paths.h"
+#include "explorer/app/prompts.h"
 #include "explorer/app/settings.h"
 #include "explorer/app/shard_flag.h"
 #include "explorer/sweep/shard.h"
@@ -141,12 +142,20 @@ std::vector<std::string> FoldersOf(const std::vector<std::string>& models) {
   return folders;
 }
 
-int OpenModels(const Settings& settings, std::vector<OpenedModel>& models) {
+int OpenModels(const Settings& asked, std::vector<OpenedModel>& models) {
+  Settings settings = asked;
+  const absl::Status prompts = ReadPromptFile(settings);
+  if (!prompts.ok()) return Fail(prompts, kBadUsage);
   auto of_models = SettingsOfModels(settings);
   if (!of_models.ok()) return Fail(of_models.status(), kBadUsage);
+  // No model's outputs go into another's folder either.
+  for (const Settings& writes : *of_models) {
+    for (const Settings& is_read : *of_models) {
+      const absl::Status outputs = CheckOutputPaths(writes, is_read.model);
+      if (!outputs.ok()) return Fail(outputs, kBadUsage);
+    }
+  }
   for (Settings& of_model : *of_models) {
-    const absl::Status outputs = CheckOutputPaths(of_model);
-    if (!outputs.ok()) return Fail(outputs, kBadUsage);
     auto checkpoint = OpenCheckpoint(of_model.model);
     if (!checkpoint.ok()) return Fail(checkpoint.status(), kFailed);
     auto tokenizer = Tokenizer::Load(of_model.model);

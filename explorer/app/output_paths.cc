@@ -20,7 +20,9 @@ namespace fs = std::filesystem;
 fs::path Resolved(const std::string& path) {
   std::error_code error;
   // Of a relative path that does not exist it would make a relative one.
-  fs::path resolved = fs::weakly_canonical(fs::absolute(path), error);
+  const fs::path absolute = fs::absolute(path, error);
+  if (error) return path;
+  fs::path resolved = fs::weakly_canonical(absolute, error);
   if (error) return path;
   // "out/" is "out".
   return resolved.has_filename() ? resolved : resolved.parent_path();
@@ -35,25 +37,25 @@ bool IsWithin(const fs::path& path, const fs::path& folder) {
 
 }  // namespace
 
-absl::Status CheckOutputPaths(const Settings& settings) {
+absl::Status CheckOutputPaths(const Settings& settings,
+                              const std::string& model_path) {
   std::error_code error;
-  if (!fs::exists(settings.model, error)) return absl::OkStatus();
-  const fs::path model = Resolved(settings.model);
+  if (!fs::exists(model_path, error)) return absl::OkStatus();
+  const fs::path model = Resolved(model_path);
+  const bool writes_wisdom =
+      settings.mode == Mode::kTune && settings.wisdom != "none";
   const struct {
     absl::string_view flag;
     std::string value;
-  } outputs[] = {
-      {"out", settings.out},
-      {"store", settings.store},
-      {"dump_trace", settings.dump_trace},
-      {"wisdom", settings.mode == Mode::kTune ? settings.wisdom : ""}};
+  } outputs[] = {{"out", settings.out},
+                 {"store", settings.store},
+                 {"dump_trace", settings.dump_trace},
+                 {"wisdom", writes_wisdom ? settings.wisdom : ""}};
   for (const auto& [flag, value] : outputs) {
-    if (value.empty() || value == "none" || !IsWithin(Resolved(value), model)) {
-      continue;
-    }
+    if (value.empty() || !IsWithin(Resolved(value), model)) continue;
     return BadFlag(flag, value,
-                   absl::StrCat("a path outside of the model's, ",
-                                settings.model, ", which is only read"));
+                   absl::StrCat("a path outside of the model's, ", model_path,
+                                ", which is only read"));
   }
   return absl::OkStatus();
 }

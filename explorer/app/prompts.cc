@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -165,14 +166,12 @@ class Reader {
   Prompts prompts_;
 };
 
-absl::StatusOr<Prompts> FromFile(const std::string& path, Reader& reader) {
-  constexpr size_t kMostBytes = size_t{1} << 30;
+absl::StatusOr<Prompts> FromFile(const std::string& path,
+                                 absl::string_view text, Reader& reader) {
   const std::string where = absl::StrCat("--prompt_file=", path);
-  const auto text = ReadTextFile(path, kMostBytes);
-  if (!text.ok()) return In("--prompt_file", text.status());
   const absl::Status status = absl::EndsWith(path, ".jsonl")
-                                  ? reader.Lines(where, *text)
-                                  : reader.Text(where, "prompt", *text);
+                                  ? reader.Lines(where, text)
+                                  : reader.Text(where, "prompt", text);
   if (!status.ok()) return status;
   return reader.Take(path);
 }
@@ -205,12 +204,24 @@ const char kOtherBuiltInText[] =
     "When rain fell on the harbour, nobody spoke of the ship.\n"
     "for (int i = 0; i < n; ++i) total += price[i] * count[i];\n";
 
+absl::Status ReadPromptFile(Settings& settings) {
+  if (settings.prompt_file.empty() || settings.prompt_file_text != nullptr) {
+    return absl::OkStatus();
+  }
+  constexpr size_t kMostBytes = size_t{1} << 30;
+  auto text = ReadTextFile(settings.prompt_file, kMostBytes);
+  if (!text.ok()) return In("--prompt_file", text.status());
+  settings.prompt_file_text =
+      std::make_shared<const std::string>(*std::move(text));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Prompts> ReadPrompts(
     const Settings& settings, const Checkpoint& checkpoint, int32_t first_token,
     const absl::StatusOr<Tokenizer>& tokenizer) {
   Reader reader(settings, checkpoint, tokenizer);
-  if (!settings.prompt_file.empty()) {
-    return FromFile(settings.prompt_file, reader);
+  if (settings.prompt_file_text != nullptr) {
+    return FromFile(settings.prompt_file, *settings.prompt_file_text, reader);
   }
   if (settings.has_prompt) {
     const absl::Status status =

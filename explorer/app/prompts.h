@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "explorer/app/settings.h"
@@ -26,9 +27,14 @@ struct Prompts {
   std::vector<std::string> remarks;  // for the user: what --chat made of it
 };
 
-// The prompts of --prompt, --prompt_file or --tokens, or what there is without
-// them. `tokenizer` is the checkpoint's, or why it has none. InvalidArgument
-// names the flag, the file and its line, or the byte at fault.
+// Reads --prompt_file, if there is one, into the settings: once, as it may be a
+// pipe, however many models it is for. InvalidArgument names the flag.
+absl::Status ReadPromptFile(Settings& settings);
+
+// The prompts of --prompt, of what ReadPromptFile has read, of --tokens, or
+// what there is without them. `tokenizer` is the checkpoint's, or why it has
+// none. InvalidArgument names the flag, the file and its line, or the byte at
+// fault.
 absl::StatusOr<Prompts> ReadPrompts(const Settings& settings,
                                     const Checkpoint& checkpoint,
                                     int32_t first_token,

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,8 +53,10 @@ struct Settings {
   std::string layers, token, tokens;  // the same, or empty for their defaults
   bool has_tokens = false;            // whether --tokens or --token is given
   std::string prompt, prompt_file;    // a text, a path, or empty
-  bool has_prompt = false;            // whether --prompt is given
-  bool chat = false;                  // puts texts into the chat template
+  // What the latter has: of a pipe it is there once, for all models.
+  std::shared_ptr<const std::string> prompt_file_text;
+  bool has_prompt = false;  // whether --prompt is given
+  bool chat = false;        // puts texts into the chat template
   WindowOptions windows;
   size_t seeds = 1;        // prompts that are drawn
   size_t timed_plans = 0;  // at most; 0 for the default

@@ -31,6 +31,13 @@ enum class StatesAre {
   kAttnResidual,  // the stream that it is to be added to
 };
 
+// Of a trace's last state, by its index. (Not a member of Alignment: clang 14
+// makes no std::optional of a nested struct whose members have initializers.)
+struct LastStateDistances {
+  size_t index = 0;
+  double raw = 0, normed = 0;
+};
+
 // 1. What of T is to be compared with what.
 struct Alignment {
   // hidden_states[n] is the stream after layer n + state_shift; 0 is right.
@@ -53,10 +60,7 @@ struct Alignment {
   // of its layer, as it is and with the final norm (NaN if it is not finite);
   // absent without such a state.
   bool last_state_normed = false;
-  struct LastState {
-    size_t index = 0;
-    double raw = 0, normed = 0;
-  };
+  using LastState = LastStateDistances;
   std::optional<LastState> last_state;
   // Other readings that these figures do not rule out, as where a mistake of
   // the trace's program is in all layers or in the final norm: tried if this

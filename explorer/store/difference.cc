@@ -3,7 +3,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "explorer/store/record.h"
+#include "model/files/strict_json.h"
 #include "nlohmann/json.hpp"
 
 namespace ulpscope {
@@ -17,15 +20,30 @@ std::string FigureDifference::Text() const {
 
 FigureDifference DifferenceOf(const Record& first, const Record& second) {
   using Json = nlohmann::json;
-  const Json of_first = Json::parse(first.result, nullptr, false).flatten();
-  const Json of_second = Json::parse(second.result, nullptr, false).flatten();
-  for (const auto& [path, value] : of_first.items()) {
-    const auto other = of_second.find(path);
-    if (other == of_second.end()) return {path.substr(1), value.dump(), ""};
-    if (*other != value) return {path.substr(1), value.dump(), other->dump()};
+  const auto of_first = ParseJsonObject(first.result, "the result");
+  const auto of_second = ParseJsonObject(second.result, "the result");
+  if (!of_first.ok() || !of_second.ok()) {
+    const auto kind = [](const auto& result) {
+      return result.ok() ? "an object" : "no object of JSON";
+    };
+    return {"result", kind(of_first), kind(of_second)};
   }
-  for (const auto& [path, value] : of_second.items()) {
-    if (!of_first.contains(path)) return {path.substr(1), "", value.dump()};
+  // By its text a figure shows the sign of a zero too. Of an object without
+  // members flatten makes one that has no path.
+  const Json flat_first = of_first->flatten();
+  const Json flat_second = of_second->flatten();
+  const auto name = [](absl::string_view path) {
+    return std::string(absl::StripPrefix(path, "/"));
+  };
+  for (const auto& [path, value] : flat_first.items()) {
+    const auto other = flat_second.find(path);
+    if (other == flat_second.end()) return {name(path), value.dump(), ""};
+    if (other->dump() != value.dump()) {
+      return {name(path), value.dump(), other->dump()};
+    }
+  }
+  for (const auto& [path, value] : flat_second.items()) {
+    if (!flat_first.contains(path)) return {name(path), "", value.dump()};
   }
   return {};
 }

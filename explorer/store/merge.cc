@@ -23,6 +23,8 @@
 #include "model/files/content_hash.h"
 #include "model/files/mapped_file.h"
 #include "model/files/output_file.h"
+#include "model/files/strict_json.h"
+#include "nlohmann/json.hpp"
 
 namespace ulpscope {
 namespace {
@@ -81,6 +83,12 @@ class Merger {
             Add(record, place);
           });
       if (!status_.ok()) return status_;
+      // What is damaged in it is said, but its measurements are not left out.
+      if (!skipped.empty() && is_store &&
+          std::filesystem::is_regular_file(shards[i], error)) {
+        const auto readable = MappedFile::Open(shards[i]);
+        if (!readable.ok()) return readable.status();
+      }
       if (!skipped.empty()) source.skipped.push_back(std::move(skipped));
     }
     // Any file can be given by its name, such as a report's by mistake.
@@ -115,6 +123,10 @@ class Merger {
         if (monitor_.stopped()) return Stopped();
         const auto record = ReadRecord(line->place);
         if (!record.ok()) return record.status();
+        const auto result = ParseJsonObject(
+            record->result,
+            absl::StrCat(*line->place.path, ": the result of ", record->key));
+        if (!result.ok()) return result.status();
         const std::string text = absl::StrCat(LineOf(*record), "\n");
         const absl::Status written =
             file->Write(size, text.data(), text.size());

@@ -52,7 +52,8 @@ std::string LineOf(const Record& record);
 
 // DataLoss says what is wrong with the line: it is cut off, is no strict JSON,
 // lacks something, is of another version, or its checksum or key is not that of
-// its contents.
+// its contents. The result of a line that LineOf may have written is not parsed
+// yet: the checksum says that nothing changed, not who wrote it.
 absl::StatusOr<Record> ParseLine(absl::string_view line);
 
 // Visits the result with `read`. False if it is something else.

@@ -40,11 +40,12 @@ same merged
 [[ $(ls merged/shards | wc -l) -eq 1 ]]
 
 echo "== report"
-eval "$(block report)" >report.md 2> >(tee report.log >&2)
+eval "$(block report)" >report.md 2>report.log
+cat report.log >&2
 for model in synthetic_tiny synthetic_tiny-qwen3; do
   python3 "$here/same_results.py" single_report/$model report/$model
 done
-! grep '^store' report.log | grep -v ' 0 are new$'
+[[ $(grep -c '^store .* 0 are new$' report.log) -eq 2 ]]
 
 echo "== GNU parallel"
 rm -r store

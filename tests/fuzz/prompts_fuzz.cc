@@ -31,6 +31,8 @@ void Read(const std::string& path, bool chat) {
   Settings settings;
   settings.prompt_file = path;
   settings.chat = chat;
+  const absl::Status read = ReadPromptFile(settings);
+  if (!read.ok()) return RequireNames(read, path);
   const auto prompts =
       ReadPrompts(settings, model.checkpoint, 0, model.tokenizer);
   if (!prompts.ok()) return RequireNames(prompts.status(), path);

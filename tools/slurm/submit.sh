@@ -25,6 +25,7 @@
 # Everything can be submitted again at any time: what is there is not measured
 # again.
 set -euo pipefail
+set -f # '-w node[1-4]' is no file
 
 usage() {
   sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -56,15 +57,20 @@ done
 [[ $shards =~ ^[1-9][0-9]{0,6}$ ]] || fail "--shards=$shards: expected a number"
 [[ -z $again || $again =~ ^[0-9,-]+$ ]] ||
   fail "--again=$again: expected tasks, such as 3,17-20"
+declare -A kinds
 for kind in ${timing[@]+"${timing[@]}"}; do
   [[ ${kind%% *} =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
     fail "--timing=$kind: expected a name first, of letters and digits"
+  [[ -z ${kinds[${kind%% *}]:-} ]] || fail "--timing=$kind: a second ${kind%% *}"
+  kinds[${kind%% *}]=1
 done
 [[ $# -gt 0 ]] || fail "expected the program's flags after --"
 for flag in "$@"; do
   case $flag in
     --store* | -store* | --shard* | -shard* | --out* | -out*)
       fail "$flag: is added here" ;;
+    --greedy* | -greedy* | -o | -o=* | --o=*)
+      fail "$flag: does nothing with --shard" ;;
   esac
 done
 
