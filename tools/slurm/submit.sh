@@ -17,7 +17,8 @@
 #   --timing='NAME FLAGS'  a kind of machine, and sbatch's flags for one of it:
 #                        'genoa -p cpu -C genoa'. Once per kind; none: no times
 #   --again=TASKS        submit these tasks of the array alone, such as 3,17-20,
-#                        and what comes after it: as after some were lost
+#                        and what comes after it: as after some were lost, on
+#                        which Slurm has cancelled what came after them
 #   --dry-run            print the commands that would submit it, and run nothing
 #
 # Prints a line per job: NAME NUMBER. Flags after -- are the program's, but for
@@ -122,9 +123,13 @@ submit errors 'errors-%A_%a.log' \
   "--array=${again:-0-$((shards - 1))} --requeue $errors" \
   "exec $program--shard=auto/$shards --store=$store"
 
+# What waits for a task that was lost is cancelled, or it would wait for ever, beside
+# what is submitted with --again.
+behind='--kill-on-invalid-dep=yes --dependency=afterok'
+
 # Exit code 3 is a finding: machines have measured other bits. The report is made
 # all the same.
-submit merge 'merge-%j.log' "--dependency=afterok:${jobs[errors]} $merge" \
+submit merge 'merge-%j.log' "$behind:${jobs[errors]} $merge" \
   "$(printf '%q ' "$explorer")--merge=$store --store=$merged --out=$report/merge
 "'code=$?
 [ $code -eq 0 ] || [ $code -eq 3 ] || exit $code
@@ -135,6 +140,6 @@ for kind in ${timing[@]+"${timing[@]}"}; do
   name=${kind%% *}
   # A whole machine: nothing else may run there while plans are timed.
   submit "timing-$name" "timing-$name-%j.log" \
-    "--exclusive --dependency=afterok:${jobs[merge]} ${kind#"$name"}" \
+    "--exclusive $behind:${jobs[merge]} ${kind#"$name"}" \
     "exec $program--store=$merged --out=$report/timing-$name"
 done
