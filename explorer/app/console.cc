@@ -34,10 +34,6 @@ std::string Printable(absl::string_view text) {
   return printable;
 }
 
-}  // namespace
-
-namespace {
-
 int PrintAll(absl::FunctionRef<void(TextSink)> write) {
   bool written = true;
   write([&written](absl::string_view text) {

@@ -146,9 +146,6 @@ absl::Status CheckModeTakes(const Settings& settings,
       given.count(FindFlag("axes")) > 0) {
     return DoesNothing("axes", "with", "plan");
   }
-  if (!settings.plan_file.empty() && given.count(FindFlag("axes")) > 0) {
-    return DoesNothing("axes", "with", "plan_file");
-  }
   const bool has_text = given.count(FindFlag("prompt")) > 0 ||
                         given.count(FindFlag("prompt_file")) > 0;
   if (settings.chat && !has_text) {

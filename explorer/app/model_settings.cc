@@ -239,7 +239,8 @@ absl::StatusOr<ModelSettings> ParseModelSettings(
   } else if (settings.plan_file.empty()) {
     sweep.plans = {settings.plan};
   } else {
-    auto file = ReadPlanFile(settings.plan_file, num_layers);
+    auto file =
+        ParsePlanFile(*settings.plan_file_text, settings.plan_file, num_layers);
     if (!file.ok()) return file.status();
     sweep.plans = std::move(file->plans);
     sweep.most_timed = kTimedOfFile;

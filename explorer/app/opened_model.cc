@@ -2,25 +2,20 @@
 
 #include <cstddef>
 #include <cstdlib>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "explorer/app/console.h"
 #include "explorer/app/flag_values.h"
+#include "explorer/app/input_texts.h"
+#include "explorer/app/model_file.h"
 #include "explorer/app/model_settings.h"
 #include "explorer/app/output_paths.h"
-#include "explorer/app/prompts.h"
 #include "explorer/app/settings.h"
 #include "explorer/app/shard_flag.h"
 #include "explorer/sweep/shard.h"
@@ -28,7 +23,6 @@
 #include "explorer/sweep/sweep_errors.h"
 #include "model/architecture/config.h"
 #include "model/checkpoint/checkpoint.h"
-#include "model/files/mapped_file.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace ulpscope {
@@ -38,27 +32,13 @@ namespace {
 absl::StatusOr<std::vector<Settings>> SettingsOfModels(
     const Settings& settings) {
   if (settings.model_file.empty()) return std::vector<Settings>{settings};
-  const auto file = MappedFile::Open(settings.model_file);
-  if (!file.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--model_file: ", file.status().message()));
-  }
-  std::vector<std::string> names;
-  std::set<std::string> known;
-  for (absl::string_view line : absl::StrSplit((*file)->text(), '\n')) {
-    line = absl::StripAsciiWhitespace(line);
-    if (line.empty() || absl::StartsWith(line, "#")) continue;
-    const auto [name, is_new] = known.emplace(line);
-    if (is_new) names.push_back(*name);
-  }
-  if (names.empty()) {
-    return BadFlag("model_file", settings.model_file,
-                   "a model a line, found none");
-  }
-  const std::vector<std::string> folders = FoldersOf(names);
-  std::vector<Settings> of_models(names.size(), settings);
-  for (size_t i = 0; i < names.size(); ++i) {
-    of_models[i].model = CallersPath(names[i]);
+  const auto names =
+      ParseModelFile(*settings.model_file_text, settings.model_file);
+  if (!names.ok()) return names.status();
+  const std::vector<std::string> folders = FoldersOf(*names);
+  std::vector<Settings> of_models(names->size(), settings);
+  for (size_t i = 0; i < names->size(); ++i) {
+    of_models[i].model = CallersPath((*names)[i]);
     if (!settings.out.empty()) {
       of_models[i].out = absl::StrCat(settings.out, "/", folders[i]);
     }
@@ -121,31 +101,10 @@ absl::Status TakeShard(const Settings& settings,
 
 }  // namespace
 
-std::vector<std::string> FoldersOf(const std::vector<std::string>& models) {
-  std::vector<std::string> folders;
-  std::set<std::string> taken;
-  for (absl::string_view name : models) {
-    while (absl::ConsumeSuffix(&name, "/")) {
-    }
-    std::string folder(name.substr(name.rfind('/') + 1));
-    for (char& c : folder) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (!absl::ascii_isalnum(byte) && !absl::StrContains("._-", c)) c = '_';
-    }
-    if (folder.empty() || folder == "." || folder == "..") folder = "model";
-    std::string unique = folder;
-    for (size_t i = 2; !taken.insert(unique).second; ++i) {
-      unique = absl::StrCat(folder, "-", i);
-    }
-    folders.push_back(std::move(unique));
-  }
-  return folders;
-}
-
 int OpenModels(const Settings& asked, std::vector<OpenedModel>& models) {
   Settings settings = asked;
-  const absl::Status prompts = ReadPromptFile(settings);
-  if (!prompts.ok()) return Fail(prompts, kBadUsage);
+  const absl::Status texts = ReadInputTexts(settings);
+  if (!texts.ok()) return Fail(texts, kBadUsage);
   auto of_models = SettingsOfModels(settings);
   if (!of_models.ok()) return Fail(of_models.status(), kBadUsage);
   // No model's outputs go into another's folder either.

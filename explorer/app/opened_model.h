@@ -2,7 +2,6 @@
 #define EXPLORER_APP_OPENED_MODEL_H_
 
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -34,10 +33,6 @@ struct OpenedModel {
 // do with. Tells the user what is wrong, and returns the exit code: all that
 // can be wrong with a flag is found here, for every model, before any is run.
 int OpenModels(const Settings& settings, std::vector<OpenedModel>& models);
-
-// Folders of one --out for these models, called as their files or folders are;
-// a second one of the same name is NAME-2.
-std::vector<std::string> FoldersOf(const std::vector<std::string>& models);
 
 }  // namespace ulpscope
 

@@ -10,7 +10,7 @@ namespace ulpscope {
 
 // A model is somebody else's: InvalidArgument names a flag whose files would
 // come to lie in the folder of a Hugging Face checkpoint at `model_path`, or
-// take the place of the .gguf file there (of a split one, of this part), also
+// take the place of the .gguf file there (of a split one, of any part), also
 // by way of a link. Beside a .gguf file they may lie.
 absl::Status CheckOutputPaths(const Settings& settings,
                               const std::string& model_path);

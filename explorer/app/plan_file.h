@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace ulpscope {
 
@@ -17,12 +18,13 @@ struct PlanFile {
   size_t repeated = 0;             // lines whose plan stands further above
 };
 
-// Reads a plan a line, as Plan::Parse does; blank lines, and those that begin
-// with '#', are none. InvalidArgument names the file and the line: one that is
-// no plan of a model of so many layers, no plans, or more than
+// The plans of --plan_file=PATH, of which each line of its text is one, as
+// Plan::Parse takes it. InvalidArgument names the file and the line: one that
+// is no plan of a model of so many layers, no plans, or more than
 // kMostPlansOfFile.
-absl::StatusOr<PlanFile> ReadPlanFile(const std::string& path,
-                                      size_t num_layers);
+absl::StatusOr<PlanFile> ParsePlanFile(absl::string_view text,
+                                       const std::string& path,
+                                       size_t num_layers);
 
 }  // namespace ulpscope
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +21,6 @@
 #include "model/architecture/config.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/files/strict_json.h"
-#include "model/files/text_file.h"
 #include "model/tokenizer/chat.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -203,18 +201,6 @@ const char kBuiltInText[] =
 const char kOtherBuiltInText[] =
     "When rain fell on the harbour, nobody spoke of the ship.\n"
     "for (int i = 0; i < n; ++i) total += price[i] * count[i];\n";
-
-absl::Status ReadPromptFile(Settings& settings) {
-  if (settings.prompt_file.empty() || settings.prompt_file_text != nullptr) {
-    return absl::OkStatus();
-  }
-  constexpr size_t kMostBytes = size_t{1} << 30;
-  auto text = ReadTextFile(settings.prompt_file, kMostBytes);
-  if (!text.ok()) return In("--prompt_file", text.status());
-  settings.prompt_file_text =
-      std::make_shared<const std::string>(*std::move(text));
-  return absl::OkStatus();
-}
 
 absl::StatusOr<Prompts> ReadPrompts(
     const Settings& settings, const Checkpoint& checkpoint, int32_t first_token,

@@ -27,12 +27,8 @@ struct Prompts {
   std::vector<std::string> remarks;  // for the user: what --chat made of it
 };
 
-// Reads --prompt_file, if there is one, into the settings: once, as it may be a
-// pipe, however many models it is for. InvalidArgument names the flag.
-absl::Status ReadPromptFile(Settings& settings);
-
-// The prompts of --prompt, of what ReadPromptFile has read, of --tokens, or
-// what there is without them. `tokenizer` is the checkpoint's, or why it has
+// The prompts of --prompt, of what --prompt_file has been read to, of --tokens,
+// or what there is without them. `tokenizer` is the checkpoint's, or why it has
 // none. InvalidArgument names the flag, the file and its line, or the byte at
 // fault.
 absl::StatusOr<Prompts> ReadPrompts(const Settings& settings,

@@ -47,16 +47,18 @@ struct Settings {
   std::string against;  // a plan's text
   std::string model;
   std::string model_file;  // a path, or empty
+  // What these and the other files have: of a pipe it is there once, for all
+  // models.
+  std::shared_ptr<const std::string> model_file_text, plan_file_text,
+      prompt_file_text;
   // Read with the model; of --recommend empty for DefaultSearchAxes().
   std::string axes;
   std::string plan_file;              // a path, or empty
   std::string layers, token, tokens;  // the same, or empty for their defaults
   bool has_tokens = false;            // whether --tokens or --token is given
   std::string prompt, prompt_file;    // a text, a path, or empty
-  // What the latter has: of a pipe it is there once, for all models.
-  std::shared_ptr<const std::string> prompt_file_text;
-  bool has_prompt = false;  // whether --prompt is given
-  bool chat = false;        // puts texts into the chat template
+  bool has_prompt = false;            // whether --prompt is given
+  bool chat = false;                  // puts texts into the chat template
   WindowOptions windows;
   size_t seeds = 1;        // prompts that are drawn
   size_t timed_plans = 0;  // at most; 0 for the default

@@ -22,8 +22,8 @@ struct ShardFlag {
 bool ReadShardFlag(absl::string_view text, ShardFlag& flag);
 
 // Where launchers of many processes say which of them one is, counted from 0,
-// in the order in which --shard=auto looks: of a job within a job the inner one
-// counts, but an array's task before what it launches.
+// in the order in which --shard=auto looks: array tasks and Indexed Jobs before
+// what is launched in them, and Slurm's own number of a process last.
 absl::Span<const char* const> TaskVariables();
 
 // The shard of this process. `variable` is the environment's, null for none;

@@ -61,9 +61,6 @@ class RowList {
 // them, if it has so many by then.
 constexpr size_t kPieceWithoutCopies = 256;
 
-// Fewer bytes are hashed before another thread has woken up.
-constexpr size_t kParallelHashBytes = size_t{1} << 18;
-
 // Tasks under the same strategies and variant, in order.
 std::vector<std::vector<Task*>> Batches(std::vector<Task>& tasks) {
   std::vector<std::vector<Task*>> batches;

@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/explorer/app/run_explorer.h"
+#include "tests/explorer/app/stored_runs.h"
 #include "tests/explorer/app/text_model.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
@@ -138,6 +139,23 @@ TEST(ExplorerHostileFilesTest, AsAPrompt) {
   ExpectRefused(flags, ".jsonl");
 }
 
+TEST(ExplorerHostileFilesTest, AsListsOfPlansAndOfModels) {
+  ExpectRefused(absl::StrCat("--sweep --plan_file=PATH ", kTiny), ".plans");
+  ExpectRefused("--plan=f32 --tokens=3 --timing_seconds=0 --model_file=PATH",
+                ".models");
+}
+
+TEST(ExplorerHostileFilesTest, AsAStoreThatIsMerged) {
+  for (const std::string& path : HostilePaths(".jsonl")) {
+    const Outcome run =
+        Explorer(With("--merge=PATH --store=FOLDER/into", path));
+    EXPECT_EQ(run.exit_code, 1) << path << run.err;
+    EXPECT_THAT(run.err, HasSubstr(path));
+    EXPECT_EQ(run.out, "");
+    EXPECT_FALSE(fs::exists(InFolder("into"))) << path;
+  }
+}
+
 TEST(ExplorerHostileFilesTest, AsResultsAndAsAGate) {
   const Outcome made =
       Explorer(With(absl::StrCat("--plan=f32 --out=FOLDER/run ", kTiny), ""));
@@ -208,6 +226,45 @@ TEST(ExplorerHostileFilesTest, TextComesOutOfAFifoThatIsWrittenTo) {
   const Outcome given = Explorer(absl::StrCat(flags, "--prompt='Hello world'"));
   EXPECT_EQ(given.exit_code, 0) << given.err;
   EXPECT_EQ(piped.out, given.out);
+}
+
+// A pipe is read once, however many models what it has is for.
+TEST(ExplorerHostileFilesTest, FifosAreForAllModels) {
+  const std::pair<std::string, std::string> inputs[] = {
+      {"models", "synthetic:tiny\nsynthetic:tiny-qwen3\n"},
+      {"plans", "# two\nf32\ntorch-bf16\n"},
+      // The name says that it has a prompt a line.
+      {"prompts.jsonl", "{\"tokens\": [3, 4]}\n{\"tokens\": [5]}\n"}};
+  std::string before = ":";
+  int reader = 6;
+  for (const auto& [name, text] : inputs) {
+    const std::string file = WriteTestFile(name, text), fifo = file + ".fifo";
+    ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+    // Its writer is done, and has left what it wrote.
+    absl::StrAppend(&before, "; exec 9<>'", fifo, "'; cat '", file, "' >'",
+                    fifo, "'; exec ", reader, "<'", fifo, "' 9<&-");
+    fs::create_directory(InFolder("pipes"));
+    fs::create_symlink(absl::StrCat("/dev/fd/", reader++),
+                       InFolder("pipes/" + name));
+  }
+  const auto run = [&](const std::string& folder) {
+    return Explorer(
+        With(absl::StrReplaceAll(
+                 "--sweep --notiming --threads=1 --wisdom=none -o md "
+                 "--model_file=IN/models --plan_file=IN/plans "
+                 "--prompt_file=IN/prompts.jsonl --store=IN/store",
+                 {{"IN", folder}}),
+             ""),
+        "", before);
+  };
+  const Outcome piped = run("FOLDER/pipes");
+  EXPECT_EQ(piped.exit_code, 0) << piped.err;
+  // All of it was measured, for both.
+  const Outcome files = run("FOLDER");
+  EXPECT_EQ(files.exit_code, 0) << files.err;
+  EXPECT_EQ(Contents(InFolder("pipes/store")).records.size(), 12u);
+  EXPECT_EQ(Keys(Contents(InFolder("pipes/store"))),
+            Keys(Contents(InFolder("store"))));
 }
 
 }  // namespace

@@ -133,6 +133,90 @@ TEST_F(ExplorerModelFolderTest, AFileIsNotReplaced) {
   EXPECT_EQ(Snapshot(outside_), before);
 }
 
+// But beside it there may be anything.
+TEST_F(ExplorerModelFolderTest, BesideAFileIsRoom) {
+  WriteTestFile("beside.gguf", TinyGguf().Bytes());
+  const auto in_folder = [&](const std::string& arguments) {
+    const Outcome run =
+        Explorer(absl::StrCat("--threads=1 --model=beside.gguf --tokens=1, "
+                              "--timing_seconds=0.01 ",
+                              arguments),
+                 "", absl::StrCat("cd '", TestFolder(), "'"));
+    EXPECT_EQ(run.exit_code, 0) << arguments << "\n" << run.err;
+  };
+  in_folder("--plan=f32 --out=beside_out --store=beside_store");
+  EXPECT_TRUE(fs::exists(TestFolder() + "/beside_out/results.json"));
+  EXPECT_TRUE(fs::exists(TestFolder() + "/beside_store/meta.json"));
+  in_folder("--tune --plan=f32 --wisdom=beside_wisdom.json");
+  EXPECT_TRUE(fs::exists(TestFolder() + "/beside_wisdom.json"));
+  EXPECT_EQ(Read(TestFolder() + "/beside.gguf"), TinyGguf().Bytes());
+}
+
+// Whichever part of it is named, all of them are read.
+TEST_F(ExplorerModelFolderTest, NoPartOfASplitFileIsReplaced) {
+  GgufParts parts[2] = {TinyGguf(), {}};
+  parts[1].data_size = parts[0].data_size;
+  const auto half = parts[0].tensors.begin() + 6;
+  parts[1].tensors.assign(half, parts[0].tensors.end());
+  parts[0].tensors.erase(half, parts[0].tensors.end());
+  std::string paths[2], bytes[2];
+  for (uint32_t i = 0; i < 2; ++i) {
+    parts[i].values.push_back(GgufUint32("split.no", i));
+    parts[i].values.push_back(GgufUint32("split.count", 2));
+    bytes[i] = parts[i].Bytes();
+    paths[i] = WriteTestFile(absl::StrCat("m-0000", i + 1, "-of-00002.gguf"),
+                             bytes[i]);
+  }
+  const std::string link = outside_ + "/link.json";
+  fs::create_symlink(paths[1], link);
+  const auto run = [&](const std::string& model, const std::string& output) {
+    return Explorer(
+        absl::StrCat("--tune --plan=f32 --tokens=1, --timing_seconds=0.01 "
+                     "--threads=1 --model='",
+                     model, "' --wisdom='", output, "'"));
+  };
+  for (const std::string& model : paths) {
+    for (const std::string& output : {paths[0], paths[1], link}) {
+      const Outcome refused = run(model, output);
+      EXPECT_EQ(refused.exit_code, 2) << model << " " << output;
+      EXPECT_THAT(refused.err, HasSubstr("explorer: --wisdom="));
+    }
+  }
+  // No part of this model.
+  for (const char* const name : {"/m-00003-of-00002.gguf", "/m.gguf"}) {
+    const Outcome done = run(paths[0], TestFolder() + name);
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+  }
+  for (const int i : {0, 1}) EXPECT_EQ(Read(paths[i]), bytes[i]);
+}
+
+// "none" is no path where there is no file, as for --wisdom, but of all other
+// flags it is a name.
+TEST_F(ExplorerModelFolderTest, NoneIsANameToo) {
+  const Outcome run =
+      Run("--plan=f32 --tokens=3 --timing_seconds=0 --out=none");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("explorer: --out="));
+}
+
+// One of several models is read like one alone.
+TEST_F(ExplorerModelFolderTest, NorIsASecondModelWrittenTo) {
+  const std::string models =
+      WriteTestFile("models", absl::StrCat("synthetic:tiny\n", model_, "\n"));
+  for (const std::string& output :
+       {absl::StrCat("--out='", model_, "/report'"),
+        absl::StrCat("--out='", model_, "'"),
+        absl::StrCat("--store='", model_, "/store'")}) {
+    const Outcome run = Explorer(
+        absl::StrCat("--plan=f32 --tokens=3 --timing_seconds=0 --model_file='",
+                     models, "' ", output));
+    EXPECT_EQ(run.exit_code, 2) << output;
+    EXPECT_THAT(run.err, HasSubstr(model_));
+    EXPECT_THAT(run.err, testing::Not(HasSubstr("loading")));
+    EXPECT_EQ(Snapshot(model_), before_) << output;
+  }
+}
+
 // A writer replaces a name, not what other names stand for: a report that takes
 // the place of a hard link to the model leaves the model.
 TEST_F(ExplorerModelFolderTest, AHardLinkToItIsUnlinked) {
