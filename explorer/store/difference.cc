@@ -28,13 +28,18 @@ FigureDifference DifferenceOf(const Record& first, const Record& second) {
     };
     return {"result", kind(of_first), kind(of_second)};
   }
-  // By its text a figure shows the sign of a zero too. Of an object without
-  // members flatten makes one that has no path.
-  const Json flat_first = of_first->flatten();
-  const Json flat_second = of_second->flatten();
+  // Of an object without members flatten makes a null that has no path.
+  const auto flat = [](const Json& result) {
+    Json figures = result.flatten();
+    figures.erase("");
+    return figures;
+  };
+  const Json flat_first = flat(*of_first);
+  const Json flat_second = flat(*of_second);
   const auto name = [](absl::string_view path) {
     return std::string(absl::StripPrefix(path, "/"));
   };
+  // By its text a figure shows the sign of a zero too.
   for (const auto& [path, value] : flat_first.items()) {
     const auto other = flat_second.find(path);
     if (other == flat_second.end()) return {name(path), value.dump(), ""};
@@ -45,6 +50,8 @@ FigureDifference DifferenceOf(const Record& first, const Record& second) {
   for (const auto& [path, value] : flat_second.items()) {
     if (!flat_first.contains(path)) return {name(path), "", value.dump()};
   }
+  // No figure then, but null, [] and {}, which have the same path.
+  if (*of_first != *of_second) return {"result", "an object", "another one"};
   return {};
 }
 

@@ -63,8 +63,20 @@ class Merger {
  public:
   Merger(Merge& merge, Monitor& monitor) : merge_(merge), monitor_(monitor) {}
 
+  // What the store has that all is put into.
+  absl::Status ReadInto(const std::string& path) {
+    std::error_code error;
+    if (std::filesystem::exists(absl::StrCat(path, "/meta.json"), error)) {
+      const absl::Status status = Read(path);
+      num_into_ = num_lines_;
+      return status;
+    }
+    merge_.sources.push_back({path, 0, 0, 0, {}});
+    return absl::OkStatus();
+  }
+
   // All of a store, or a shard.
-  absl::Status Read(const std::string& path, bool is_into) {
+  absl::Status Read(const std::string& path) {
     std::vector<std::string> shards = {path};
     std::error_code error;
     const bool is_store = std::filesystem::is_directory(path, error);
@@ -99,7 +111,6 @@ class Merger {
                        "record in ",
                        source.skipped[0]));
     }
-    if (is_into) num_into_ = num_lines_;
     return absl::OkStatus();
   }
 
@@ -228,14 +239,14 @@ absl::StatusOr<Merge> MergeStores(absl::Span<const std::string> from,
           path, ": expected another store than the one into which it is put"));
     }
   }
-  const absl::Status made = MakeStore(into, created_by);
-  if (!made.ok()) return made;
   Merge merge;
   Merger merger(merge, monitor);
-  absl::Status status = merger.Read(into, /*is_into=*/true);
+  absl::Status status = merger.ReadInto(into);
   for (const std::string& path : from) {
-    if (status.ok()) status = merger.Read(path, /*is_into=*/false);
+    if (status.ok()) status = merger.Read(path);
   }
+  // Not before: of sources that are none, nothing is made.
+  if (status.ok()) status = MakeStore(into, created_by);
   if (status.ok()) {
     status = merger.Write(absl::StrCat(into, "/shards/", NewRun(), ".jsonl"));
   }

@@ -277,16 +277,29 @@ TEST_F(MergeTest, WhatIsNoStoreIsAnError) {
     EXPECT_THAT(merge.status().message(), HasSubstr(bad.message));
   }
   // Nothing of what was right was written.
-  EXPECT_EQ(NumRecords(), 0u);
+  EXPECT_FALSE(std::filesystem::exists(Path("into")));
+  ASSERT_TRUE(MakeStore(Path("into"), "a test").ok());
   const auto itself = Merged({a, Path("into")});
   EXPECT_TRUE(absl::IsInvalidArgument(itself.status())) << itself.status();
+}
+
+// What is wrong with a source is found before there is a store of it.
+TEST_F(MergeTest, NothingIsMadeOfSourcesThatAreNone) {
+  const std::string text = Path("README.md");
+  std::ofstream(text) << "# A file\n\nof no records.\n";
+  std::filesystem::create_directories(Path("folder"));
+  const auto a = MadeStore("a", {MadeRecord(1)});
+  for (const std::string& bad : {Path("missing"), text, Path("folder")}) {
+    EXPECT_FALSE(Merged({a, bad}).ok()) << bad;
+    EXPECT_FALSE(std::filesystem::exists(Path("into"))) << bad;
+  }
 }
 
 TEST_F(MergeTest, StoppedOneWritesNothing) {
   const auto a = MadeStore("a", {MadeRecord(1)});
   monitor_.is_stopped = true;
   EXPECT_TRUE(absl::IsCancelled(Merged({a}).status()));
-  EXPECT_EQ(NumRecords(), 0u);
+  EXPECT_FALSE(std::filesystem::exists(Path("into")));
 }
 
 }  // namespace
