@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -88,9 +90,8 @@ class LargeModel {
   int64_t size_ = 0;
 };
 
-// Runs the program, and does it after `delay`.
-template <typename Do>
-Outcome RunWhile(absl::Duration delay, const Do& change) {
+// Runs the program, and calls `change` once, after `delay`.
+Outcome RunWhile(absl::Duration delay, absl::FunctionRef<void()> change) {
   const absl::Time start = absl::Now();
   bool done = false;
   return StopExplorerWhen(
@@ -106,37 +107,47 @@ Outcome RunWhile(absl::Duration delay, const Do& change) {
       0);
 }
 
-// How often that ends with the message: it may come too early or too late.
-template <typename Do>
-int TimesSaid(const std::string& message, const Do& change) {
+// Runs until one ends with the message: what is done to the model may come too
+// early or too late. It is tried all over the time that a run takes here,
+// which is measured anew with each that was left alone.
+testing::AssertionResult IsSaid(
+    const std::string& message,
+    absl::FunctionRef<void(const LargeModel& model)> change) {
+  constexpr int kTries = 40;
   LargeModel model;
-  int said = 0;
-  for (int i = 0; i < 60 && said < 2; ++i) {
+  absl::Duration takes;
+  for (int i = 0; i < kTries; ++i) {
     model.Write();
-    const Outcome run =
-        RunWhile(absl::Milliseconds(5 * i), [&] { change(model); });
+    if (i % 8 == 0) {
+      const absl::Time start = absl::Now();
+      const Outcome alone = RunWhile(absl::InfiniteDuration(), [] {});
+      EXPECT_EQ(alone.exit_code, 0) << alone.err;
+      takes = absl::Now() - start;
+    }
+    // Of the golden ratio: however few the tries, they lie all over it.
+    const double part = std::fmod(0.5 + 0.6180339887 * i, 1.0);
+    const Outcome run = RunWhile(part * takes, [&] { change(model); });
     EXPECT_GE(run.exit_code, 0) << "a signal";
     EXPECT_LE(run.exit_code, 1) << run.err;
     if (!absl::StrContains(run.err, message)) continue;
-    ++said;
     EXPECT_EQ(run.exit_code, 1);
     EXPECT_EQ(run.out, "");
     EXPECT_THAT(run.err, testing::HasSubstr(absl::StrCat(
                              TestFolder(), "/model.safetensors: ", message)));
+    return testing::AssertionSuccess() << "at try " << i;
   }
-  return said;
+  return testing::AssertionFailure()
+         << "none of " << kTries << " runs of " << takes << " said " << message;
 }
 
 TEST(ExplorerChangedModelTest, ShortenedIsSaid) {
-  EXPECT_GT(TimesSaid("was truncated while it was read",
-                      [](const LargeModel& model) { model.Shorten(); }),
-            0);
+  EXPECT_TRUE(IsSaid("was truncated while it was read",
+                     [](const LargeModel& model) { model.Shorten(); }));
 }
 
 TEST(ExplorerChangedModelTest, WrittenToIsSaid) {
-  EXPECT_GT(TimesSaid("another process wrote to it",
-                      [](const LargeModel& model) { model.Change(); }),
-            0);
+  EXPECT_TRUE(IsSaid("another process wrote to it",
+                     [](const LargeModel& model) { model.Change(); }));
 }
 
 }  // namespace
