@@ -293,6 +293,9 @@ def add_plans(seeds):
                  "matmul=f32,kahan,bf16;rmsnorm=f32,kahan;softmax@1=f32,bf16",
                  "rel_l2<=1e-3", "kl<=0.5"]:
         seeds.add("plan", plan)
+    seeds.add("lists", "# plans\nf32\n  torch-bf16 \n\nmatmul=kahan\r\nf32\n"
+              "down_proj@2-3=bf16")
+    seeds.add("lists", "synthetic:tiny\n/a/b.gguf\nc/b.gguf/\n..\n")
     for flags in [["--sweep", "--axes=matmul=f32,bf16", "--layers=1-2", "--seeds=3"],
                   ["--plan=torch-bf16", "--tokens=1,2,3", "--window=2", "--stride=1"],
                   ["--attribute", "--on=token", "--budget=kl<=0.1", "--memory=50%"],
@@ -352,9 +355,12 @@ def add_written(seeds):
         for shard in sorted((folder / "store/shards").iterdir()):
             for line in filter(None, shard.read_text().split("\n")):
                 kinds.setdefault(json.loads(line)["kind"], []).append(line)
-        seeds.add("store", "\n".join(lines[0] for lines in kinds.values()))
-        for lines in kinds.values():
-            seeds.add("store", "\n".join(lines[:2]))
+        for target in ["merge", "store"]:
+            seeds.add(target, "\n".join(lines[0] for lines in kinds.values()))
+            for lines in kinds.values():
+                seeds.add(target, "\n".join(lines[:2]))
+        meta = json.loads((folder / "store/meta.json").read_text())
+        seeds.add("store", json.dumps(meta))
 
 
 def main():

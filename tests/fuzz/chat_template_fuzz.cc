@@ -23,7 +23,9 @@ size_t DepthOf(const std::vector<JinjaNode>& nodes) {
   return depth;
 }
 
-void Read(absl::string_view text) {
+}  // namespace
+
+void ReadInput(absl::string_view text) {
   const auto nodes = ParseJinja(text);
   if (nodes.ok()) {
     Require(DepthOf(*nodes) <= kMaxJinjaDepth, "a template is too deep");
@@ -36,10 +38,4 @@ void Read(absl::string_view text) {
           "the user's text is not where it should be");
 }
 
-}  // namespace
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ulpscope::Read(ulpscope::TextOf(data, size));
-  return 0;
-}

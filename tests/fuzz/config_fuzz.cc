@@ -9,7 +9,6 @@
 #include "model/architecture/rope.h"
 #include "model/checkpoint/checkpoint.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "tests/fuzz/json_mutator.h"
 #include "tests/fuzz/use_model.h"
 
 namespace ulpscope {
@@ -21,9 +20,8 @@ constexpr int64_t kMostHeadDim = 1 << 12;
 class Folder {
  public:
   Folder() {
-    folder_.Set(folder_.Add("model.safetensors"),
+    folder_.Set("model.safetensors",
                 ReadTestdata("reference/qwen3_bf16/model.safetensors"));
-    config_ = folder_.Add(kConfig);
   }
 
   void Open(absl::string_view text) {
@@ -37,7 +35,7 @@ class Folder {
       }
       RopeAttentionFactor(*config);
     }
-    folder_.Set(config_, text);
+    folder_.Set(kConfig, text);
     const auto model = OpenCheckpoint(folder_.path());
     if (!model.ok()) return RequireNames(model.status(), folder_.path());
     UseModel(*model, folder_.path());
@@ -45,19 +43,13 @@ class Folder {
 
  private:
   InputFolder folder_;
-  int config_ = 0;
 };
 
 }  // namespace
+
+void ReadInput(absl::string_view input) {
+  static auto& folder = *new Folder();
+  folder.Open(input);
+}
+
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& folder = *new ulpscope::Folder();
-  folder.Open(ulpscope::TextOf(data, size));
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  return ulpscope::MutateJsonText(data, size, max_size, seed);
-}

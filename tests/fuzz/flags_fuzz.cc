@@ -24,7 +24,9 @@ bool IsLong(const Settings& settings) {
                                 settings.tokens.find(',') == std::string::npos);
 }
 
-void Read(absl::string_view text) {
+}  // namespace
+
+void ReadInput(absl::string_view text) {
   const std::vector<std::string> lines = absl::StrSplit(text, '\n');
   std::vector<const char*> arguments;
   for (const std::string& line : lines) arguments.push_back(line.c_str());
@@ -41,7 +43,7 @@ void Read(absl::string_view text) {
               settings->metric != nullptr && settings->seeds > 0,
           "a setting without a value");
   if (settings->mode == Mode::kCompare || IsLong(*settings) ||
-      !settings->prompt_file.empty()) {
+      !settings->prompt_file.empty() || !settings->plan_file.empty()) {
     return;
   }
   Checkpoint checkpoint;
@@ -59,10 +61,4 @@ void Read(absl::string_view text) {
   }
 }
 
-}  // namespace
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ulpscope::Read(ulpscope::TextOf(data, size));
-  return 0;
-}

@@ -3,9 +3,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -74,19 +75,22 @@ std::string InputFolder::PathOf(absl::string_view name) const {
   return absl::StrCat(path_, "/", name);
 }
 
-int InputFolder::Add(absl::string_view name) {
-  const int file = memfd_create("input", 0);
+void InputFolder::Set(const std::string& name, absl::string_view contents) {
+  const auto [it, is_new] = files_.emplace(name, -1);
+  int& file = it->second;
+  if (is_new) file = memfd_create("input", 0);
   Require(file >= 0, "no file in memory");
-  std::filesystem::create_symlink(absl::StrCat("/proc/self/fd/", file),
-                                  PathOf(name));
-  return file;
-}
-
-void InputFolder::Set(int file, absl::string_view contents) {
   Require(ftruncate(file, 0) == 0 &&
               pwrite(file, contents.data(), contents.size(), 0) ==
                   static_cast<ssize_t>(contents.size()),
           "the input cannot be written");
+  std::error_code is_there;
+  std::filesystem::create_symlink(absl::StrCat("/proc/self/fd/", file),
+                                  PathOf(name), is_there);
+}
+
+void InputFolder::Remove(const std::string& name) {
+  std::filesystem::remove(PathOf(name));
 }
 
 std::string ReadTestdata(absl::string_view name) {
@@ -103,11 +107,9 @@ void Mutate(std::string& text, size_t most_more) {
                                text.size()));
 }
 
-size_t PutBack(const std::string& bytes, uint8_t* data, size_t size,
-               size_t max_size) {
-  if (bytes.empty() || bytes.size() > max_size) return size;
-  std::memcpy(data, bytes.data(), bytes.size());
-  return bytes.size();
-}
-
 }  // namespace ulpscope
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  ulpscope::ReadInput({reinterpret_cast<const char*>(data), size});
+  return 0;
+}

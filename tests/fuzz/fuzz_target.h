@@ -3,15 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
 // What libFuzzer calls (llvm.org/docs/LibFuzzer.html), and without it
-// replay_main.cc: each X_fuzz.cc has the first, and where most changes of a
-// byte would be refused for a length or a checksum, the second, which repairs
-// them.
+// replay_main.cc: of ReadInput below, and of MutateInput.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
                                           size_t max_size, unsigned int seed);
@@ -19,6 +19,18 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace ulpscope {
+
+class Choice;
+
+// Reads an input, and uses what was read. Each X_fuzz.cc has it.
+void ReadInput(absl::string_view input);
+
+// Changes an input; none where libFuzzer should change a byte of it. Targets
+// have it for whose inputs most changes of a byte would be refused, for a
+// length or a checksum: it repairs them. It is their own, with :custom_mutator
+// among their dependencies, or comes with :gguf_mutator, :json_text_mutator,
+// :record_mutator or :safetensors_mutator.
+std::optional<std::string> MutateInput(Choice& choice, absl::string_view input);
 
 // A finding, which ends the process, unless it holds.
 void Require(bool holds, absl::string_view what);
@@ -29,12 +41,8 @@ void RequireNames(const absl::Status& status, absl::string_view path);
 // Reads every byte, for AddressSanitizer.
 void ReadBytes(const void* data, size_t size);
 
-inline absl::string_view TextOf(const uint8_t* data, size_t size) {
-  return {reinterpret_cast<const char*>(data), size};
-}
-
-// A file in memory, in a folder of this process' own, which may have others of
-// them. Nothing is written to a disk.
+// Files in memory, in a folder of this process' own. Nothing is written to a
+// disk.
 class InputFolder {
  public:
   InputFolder();
@@ -43,33 +51,33 @@ class InputFolder {
 
   const std::string& path() const { return path_; }
 
-  // Makes a file, of no bytes; returns its number.
-  int Add(absl::string_view name);
-  // Replaces the contents. Nothing may have the file mapped.
-  void Set(int file, absl::string_view contents);
+  // Makes a file, or replaces its contents, while nothing has it mapped.
+  void Set(const std::string& name, absl::string_view contents);
+  // Until it is set again.
+  void Remove(const std::string& name);
   std::string PathOf(absl::string_view name) const;
 
  private:
   std::string path_;
+  std::map<std::string, int> files_;
 };
 
 // The only file of an InputFolder.
 class InputFile {
  public:
   explicit InputFile(absl::string_view name)
-      : file_(folder_.Add(name)), path_(folder_.PathOf(name)) {}
+      : name_(name), path_(folder_.PathOf(name)) {}
 
   const std::string& folder() const { return folder_.path(); }
   // The path of a file that has these bytes, until the next call.
   const std::string& With(absl::string_view contents) {
-    folder_.Set(file_, contents);
+    folder_.Set(name_, contents);
     return path_;
   }
 
  private:
   InputFolder folder_;
-  const int file_;
-  const std::string path_;
+  const std::string name_, path_;
 };
 
 // A committed file under tests/testdata.
@@ -91,10 +99,6 @@ class Choice {
 
 // LLVMFuzzerMutate of a text that may become longer by so much.
 void Mutate(std::string& text, size_t most_more = 64);
-
-// As a custom mutator returns it; what does not fit is not changed.
-size_t PutBack(const std::string& bytes, uint8_t* data, size_t size,
-               size_t max_size);
 
 }  // namespace ulpscope
 

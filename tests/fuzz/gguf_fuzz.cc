@@ -12,7 +12,6 @@
 #include "model/files/gguf_array.h"
 #include "model/files/gguf_file.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "tests/fuzz/gguf_mutator.h"
 #include "tests/fuzz/use_model.h"
 
 namespace ulpscope {
@@ -55,15 +54,10 @@ void Open(const std::string& path) {
 }
 
 }  // namespace
+
+void ReadInput(absl::string_view input) {
+  static auto& file = *new InputFile("model.gguf");
+  Open(file.With(input));
+}
+
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& file = *new ulpscope::InputFile("model.gguf");
-  ulpscope::Open(file.With(ulpscope::TextOf(data, size)));
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  return ulpscope::MutateGguf(data, size, max_size, seed);
-}

@@ -1,4 +1,4 @@
-#include "tests/fuzz/gguf_mutator.h"
+// Of targets whose input is a GGUF file.
 
 #include <algorithm>
 #include <cstddef>
@@ -254,18 +254,17 @@ void Place(const Gguf& before, Gguf& gguf) {
 
 }  // namespace
 
-size_t MutateGguf(uint8_t* data, size_t size, size_t max_size,
-                  unsigned int seed) {
-  Choice choice(seed);
+// One entry of the metadata or of the tensors is changed, left out, doubled or
+// moved, and lengths and counts fit again.
+std::optional<std::string> MutateInput(Choice& choice,
+                                       absl::string_view input) {
   std::optional<Gguf> gguf;
-  if (choice.Below(4) != 0) gguf = Parse(TextOf(data, size));
-  if (!gguf || size < kHeader) return LLVMFuzzerMutate(data, size, max_size);
+  if (choice.Below(4) != 0) gguf = Parse(input);
+  if (!gguf || input.size() < kHeader) return std::nullopt;
   const Gguf before = *gguf;
   const bool of_values =
       gguf->tensors.empty() || (!gguf->values.empty() && choice.Below(2) == 0);
-  if (of_values && gguf->values.empty()) {
-    return LLVMFuzzerMutate(data, size, max_size);
-  }
+  if (of_values && gguf->values.empty()) return std::nullopt;
   if (choice.Below(4) == 0) {
     if (of_values) {
       MutateList(choice, gguf->values);
@@ -278,7 +277,7 @@ size_t MutateGguf(uint8_t* data, size_t size, size_t max_size,
     MutateTensor(choice, gguf->tensors[choice.Below(gguf->tensors.size())]);
     if (choice.Below(8) == 0) Place(before, *gguf);
   }
-  return PutBack(gguf->Text(), data, size, max_size);
+  return gguf->Text();
 }
 
 }  // namespace ulpscope

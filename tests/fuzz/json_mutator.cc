@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
 #include "tests/fuzz/fuzz_target.h"
 
@@ -115,17 +117,12 @@ void MutateJson(Choice& choice, Json& json) {
   }
 }
 
-size_t MutateJsonText(uint8_t* data, size_t size, size_t max_size,
-                      unsigned int seed) {
-  Choice choice(seed);
-  Json json;
-  if (choice.Below(2) == 0) {
-    json = Json::parse(data, data + size, nullptr, /*allow_exceptions=*/false);
-  }
-  if (!json.is_structured()) return LLVMFuzzerMutate(data, size, max_size);
+std::optional<std::string> MutatedJson(Choice& choice, absl::string_view text) {
+  if (choice.Below(2) == 0) return std::nullopt;
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_structured()) return std::nullopt;
   MutateJson(choice, json);
-  return PutBack(json.dump(-1, ' ', false, Json::error_handler_t::replace),
-                 data, size, max_size);
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace ulpscope

@@ -1,9 +1,10 @@
 #ifndef TESTS_FUZZ_JSON_MUTATOR_H_
 #define TESTS_FUZZ_JSON_MUTATOR_H_
 
-#include <cstddef>
-#include <cstdint>
+#include <optional>
+#include <string>
 
+#include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
 #include "tests/fuzz/fuzz_target.h"
 
@@ -13,9 +14,8 @@ namespace ulpscope {
 // an element more or less. Its text is JSON still.
 void MutateJson(Choice& choice, nlohmann::json& json);
 
-// A custom mutator of a text that is JSON, or was.
-size_t MutateJsonText(uint8_t* data, size_t size, size_t max_size,
-                      unsigned int seed);
+// The text of the same; half of the time, and of what is no JSON, none.
+std::optional<std::string> MutatedJson(Choice& choice, absl::string_view text);
 
 }  // namespace ulpscope
 

@@ -28,7 +28,9 @@ std::string TraceBytes() {
   return SafetensorsOf(tensors);
 }
 
-void Read(absl::string_view text) {
+}  // namespace
+
+void ReadInput(absl::string_view text) {
   static auto& file = *new InputFile("names.txt");
   static auto& trace = *new InputFile("trace.safetensors");
   static const std::string& path = trace.With(TraceBytes());
@@ -51,10 +53,4 @@ void Read(absl::string_view text) {
           "an error says nothing");
 }
 
-}  // namespace
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ulpscope::Read(ulpscope::TextOf(data, size));
-  return 0;
-}

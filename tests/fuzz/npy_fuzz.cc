@@ -23,15 +23,14 @@ void ReadFile(const std::string& path) {
 }
 
 }  // namespace
-}  // namespace ulpscope
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& npy = *new ulpscope::InputFile("a.npy");
-  static auto& bin = *new ulpscope::InputFile("after_layer_1.bin");
-  ulpscope::UseArray(
-      ulpscope::ParseNpy(absl::MakeConstSpan(data, size), nullptr));
-  const absl::string_view text = ulpscope::TextOf(data, size);
-  ulpscope::ReadFile(npy.With(text));
-  ulpscope::ReadFile(bin.With(text));
-  return 0;
+void ReadInput(absl::string_view input) {
+  static auto& npy = *new InputFile("a.npy");
+  static auto& bin = *new InputFile("after_layer_1.bin");
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(input.data());
+  UseArray(ParseNpy(absl::MakeConstSpan(bytes, input.size()), nullptr));
+  ReadFile(npy.With(input));
+  ReadFile(bin.With(input));
 }
+
+}  // namespace ulpscope

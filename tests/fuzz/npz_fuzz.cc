@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -93,46 +94,41 @@ std::vector<Member> MembersOf(absl::string_view file) {
   for (const ZipMember& member : zip->members()) {
     const auto bytes = zip->Read(member, kMost);
     if (!bytes.ok()) continue;
-    members.push_back(
-        {member.name.substr(0, 64),
-         std::string(TextOf(bytes->bytes.data(), bytes->bytes.size())),
-         member.method != 0});
+    members.push_back({member.name.substr(0, 64),
+                       std::string(bytes->bytes.begin(), bytes->bytes.end()),
+                       member.method != 0});
   }
   return members;
 }
 
 }  // namespace
-}  // namespace ulpscope
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& file = *new ulpscope::InputFile("a.npz");
-  ulpscope::Open(file.With(ulpscope::TextOf(data, size)));
-  return 0;
+void ReadInput(absl::string_view input) {
+  static auto& file = *new InputFile("a.npz");
+  Open(file.With(input));
 }
 
 // Half of the time the member's bytes change, and all else fits them.
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  ulpscope::Choice choice(seed);
-  if (size == 0 || choice.Below(2) == 0) {
-    return LLVMFuzzerMutate(data, size, max_size);
-  }
-  std::vector<ulpscope::Member> members =
-      ulpscope::MembersOf(ulpscope::TextOf(data, size));
-  if (members.empty()) return LLVMFuzzerMutate(data, size, max_size);
-  ulpscope::Member& member = members[choice.Below(members.size())];
+std::optional<std::string> MutateInput(Choice& choice,
+                                       absl::string_view input) {
+  if (input.empty() || choice.Below(2) == 0) return std::nullopt;
+  std::vector<Member> members = MembersOf(input);
+  if (members.empty()) return std::nullopt;
+  Member& member = members[choice.Below(members.size())];
   switch (choice.Below(8)) {
     case 0:
       member.deflated = !member.deflated;
       break;
     case 1:
-      ulpscope::Mutate(member.name, 8);
+      Mutate(member.name, 8);
       break;
     case 2:
-      members.push_back(ulpscope::Member(member));
+      members.push_back(Member(member));
       break;
     default:
-      ulpscope::Mutate(member.text);
+      Mutate(member.text);
   }
-  return ulpscope::PutBack(ulpscope::ZipOf(members), data, size, max_size);
+  return ZipOf(members);
 }
+
+}  // namespace ulpscope

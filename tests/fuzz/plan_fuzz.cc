@@ -45,18 +45,16 @@ void ReadAxes(absl::string_view text) {
 }
 
 }  // namespace
-}  // namespace ulpscope
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const absl::string_view text = ulpscope::TextOf(data, size);
-  ulpscope::ReadPlan(text);
-  ulpscope::ReadAxes(text);
-  const auto budget = ulpscope::ParseBudget(text);
-  if (budget.ok()) {
-    const std::string written = ulpscope::BudgetText(*budget);
-    const auto again = ulpscope::ParseBudget(written);
-    ulpscope::Require(again.ok() && ulpscope::BudgetText(*again) == written,
-                      "another budget is read back");
-  }
-  return 0;
+void ReadInput(absl::string_view input) {
+  ReadPlan(input);
+  ReadAxes(input);
+  const auto budget = ParseBudget(input);
+  if (!budget.ok()) return;
+  const std::string written = BudgetText(*budget);
+  const auto again = ParseBudget(written);
+  Require(again.ok() && BudgetText(*again) == written,
+          "another budget is read back");
 }
+
+}  // namespace ulpscope

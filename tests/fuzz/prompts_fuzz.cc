@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "explorer/app/input_texts.h"
 #include "explorer/app/prompts.h"
 #include "explorer/app/settings.h"
 #include "explorer/error/windows.h"
@@ -31,7 +32,7 @@ void Read(const std::string& path, bool chat) {
   Settings settings;
   settings.prompt_file = path;
   settings.chat = chat;
-  const absl::Status read = ReadPromptFile(settings);
+  const absl::Status read = ReadInputTexts(settings);
   if (!read.ok()) return RequireNames(read, path);
   const auto prompts =
       ReadPrompts(settings, model.checkpoint, 0, model.tokenizer);
@@ -56,13 +57,12 @@ void Read(const std::string& path, bool chat) {
 }
 
 }  // namespace
-}  // namespace ulpscope
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& lines = *new ulpscope::InputFile("prompts.jsonl");
-  static auto& prompt = *new ulpscope::InputFile("prompt.txt");
-  const absl::string_view text = ulpscope::TextOf(data, size);
-  ulpscope::Read(lines.With(text), false);
-  ulpscope::Read(prompt.With(text), true);
-  return 0;
+void ReadInput(absl::string_view input) {
+  static auto& lines = *new InputFile("prompts.jsonl");
+  static auto& prompt = *new InputFile("prompt.txt");
+  Read(lines.With(input), false);
+  Read(prompt.With(input), true);
 }
+
+}  // namespace ulpscope

@@ -12,7 +12,6 @@
 #include "explorer/results/results_reader.h"
 #include "explorer/results/schema.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "tests/fuzz/json_mutator.h"
 #include "tests/fuzz/made_results.h"
 
 namespace ulpscope {
@@ -24,7 +23,9 @@ constexpr char kGate[] =
     "plan=* bits == base\n"
     "table=plans decode_tokens_per_second >= 0.9 x base\n";
 
-void Read(absl::string_view text) {
+}  // namespace
+
+void ReadInput(absl::string_view text) {
   const auto results = ParseResults(text, kFile, ModeSchemas());
   if (!results.ok()) return RequireNames(results.status(), kFile);
   const std::string written = ResultsJson(*results);
@@ -42,15 +43,4 @@ void Read(absl::string_view text) {
   UseComparison(&*results, MadeResults(false), kGate);
 }
 
-}  // namespace
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ulpscope::Read(ulpscope::TextOf(data, size));
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  return ulpscope::MutateJsonText(data, size, max_size, seed);
-}

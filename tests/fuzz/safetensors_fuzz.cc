@@ -11,7 +11,6 @@
 #include "model/files/safetensors_file.h"
 #include "model/files/tensor.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "tests/fuzz/safetensors_mutator.h"
 
 namespace ulpscope {
 namespace {
@@ -58,19 +57,10 @@ void Open(const std::string& path) {
 }
 
 }  // namespace
+
+void ReadInput(absl::string_view input) {
+  static auto& file = *new InputFile("model.safetensors");
+  Open(file.With(input));
+}
+
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& file = *new ulpscope::InputFile("model.safetensors");
-  ulpscope::Open(file.With(ulpscope::TextOf(data, size)));
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  ulpscope::Choice choice(seed);
-  if (choice.Below(4) == 0) return LLVMFuzzerMutate(data, size, max_size);
-  return ulpscope::PutBack(
-      ulpscope::MutateSafetensors(choice, ulpscope::TextOf(data, size)), data,
-      size, max_size);
-}

@@ -8,9 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/files/safetensors_file.h"
-#include "nlohmann/json.hpp"
 #include "tests/fuzz/fuzz_target.h"
-#include "tests/fuzz/json_mutator.h"
 #include "tests/model/files/checkpoint_bytes.h"
 
 namespace ulpscope {
@@ -21,17 +19,16 @@ constexpr char kIndex[] = "model.safetensors.index.json";
 class Folder {
  public:
   Folder() {
-    const int shard = folder_.Add("a.safetensors");
-    folder_.Set(shard, SafetensorsBytes(R"({"v":{"dtype":"F32","shape":[4],)"
-                                        R"("data_offsets":[0,16]},)"
-                                        R"("w":{"dtype":"BF16","shape":[2,2],)"
-                                        R"("data_offsets":[16,24]}})",
-                                        24));
-    index_ = folder_.Add(kIndex);
+    folder_.Set("a.safetensors",
+                SafetensorsBytes(R"({"v":{"dtype":"F32","shape":[4],)"
+                                 R"("data_offsets":[0,16]},)"
+                                 R"("w":{"dtype":"BF16","shape":[2,2],)"
+                                 R"("data_offsets":[16,24]}})",
+                                 24));
   }
 
   void Open(absl::string_view index) {
-    folder_.Set(index_, index);
+    folder_.Set(kIndex, index);
     const auto shards = ReadSafetensorsIndex(folder_.PathOf(kIndex));
     const auto source = OpenSafetensorsFolder(folder_.path());
     if (!shards.ok()) {
@@ -53,19 +50,13 @@ class Folder {
 
  private:
   InputFolder folder_;
-  int index_ = 0;
 };
 
 }  // namespace
+
+void ReadInput(absl::string_view input) {
+  static auto& folder = *new Folder();
+  folder.Open(input);
+}
+
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& folder = *new ulpscope::Folder();
-  folder.Open(ulpscope::TextOf(data, size));
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  return ulpscope::MutateJsonText(data, size, max_size, seed);
-}

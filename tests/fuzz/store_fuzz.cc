@@ -1,30 +1,48 @@
-// The lines of a store's shard, and what a comparison makes of them.
+// The lines of a store's shard, and what a comparison makes of them; the first
+// of them as the store's meta.json, too.
 
 #include <cstddef>
-#include <cstdint>
 #include <string>
-#include <vector>
 
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "explorer/app/stored_sweep.h"
 #include "explorer/error/archived_metrics.h"
 #include "explorer/error/metrics.h"
 #include "explorer/results/results_json.h"
+#include "explorer/store/difference.h"
 #include "explorer/store/json_archive.h"
 #include "explorer/store/record.h"
 #include "explorer/store/shards.h"
-#include "model/files/content_hash.h"
-#include "nlohmann/json.hpp"
 #include "tests/fuzz/fuzz_target.h"
-#include "tests/fuzz/json_mutator.h"
 
 namespace ulpscope {
 namespace {
 
-using Json = nlohmann::json;
+void UseDifference(const Record& first, const Record& second) {
+  const FigureDifference none = DifferenceOf(first, first);
+  Require(none.figure.empty() || none.first == "no object of JSON",
+          "a result differs from itself");
+  const FigureDifference one = DifferenceOf(first, second);
+  const FigureDifference other = DifferenceOf(second, first);
+  Require(!one.Text().empty() && one.figure.empty() == other.figure.empty(),
+          "results differ in one order only");
+  Require(first.result != second.result || one.figure == none.figure,
+          "equal results differ");
+}
 
-void Read(absl::string_view text) {
+void ReadMeta(absl::string_view text) {
+  static auto& folder = *new InputFolder();
+  folder.Set("meta.json", text);
+  const auto shards = ShardsOf(folder.path());
+  // There is no folder of shards beside it.
+  RequireNames(shards.status(), folder.path());
+}
+
+}  // namespace
+
+void ReadInput(absl::string_view text) {
+  ReadMeta(text.substr(0, text.find('\n')));
   StoreContents contents;
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {
     auto record = ParseLine(line);
@@ -38,6 +56,9 @@ void Read(absl::string_view text) {
             "a record cannot be read back");
     const auto metrics = ResultOf<TraceMetrics>(*record);
     if (metrics.ok()) IsWhole(*metrics, metrics->layers.size());
+    if (!contents.records.empty()) {
+      UseDifference(contents.records.back(), *record);
+    }
     contents.records.push_back(*std::move(record));
   }
   const auto sweep = StoredSweep(contents, "the store", StoredSubject());
@@ -49,45 +70,4 @@ void Read(absl::string_view text) {
   if (same.ok()) ResultsJson(*same);
 }
 
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
-}
-
-// As record.h says.
-std::string WithChecks(Json line) {
-  line.erase("check");
-  if (line.contains("input") && line["input"].is_object()) {
-    line["key"] = ContentHash(Dump(line["input"]));
-    if (line["input"].contains("kind")) line["kind"] = line["input"]["kind"];
-  }
-  line["check"] = ContentHash(Dump(line));
-  return Dump(line);
-}
-
-}  // namespace
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ulpscope::Read(ulpscope::TextOf(data, size));
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  using ulpscope::Json;
-  ulpscope::Choice choice(seed);
-  if (choice.Below(8) == 0) return LLVMFuzzerMutate(data, size, max_size);
-  std::vector<std::string> lines =
-      absl::StrSplit(ulpscope::TextOf(data, size), '\n');
-  std::string& line = lines[choice.Below(lines.size())];
-  Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
-    ulpscope::Mutate(line);
-  } else if (choice.Below(8) == 0) {
-    lines.push_back(std::string(line));
-  } else {
-    ulpscope::MutateJson(choice, json);
-    line = json.is_object() ? ulpscope::WithChecks(std::move(json)) : "{}";
-  }
-  return ulpscope::PutBack(absl::StrJoin(lines, "\n"), data, size, max_size);
-}

@@ -27,7 +27,9 @@ std::vector<Tokenizer> Tokenizers() {
   return tokenizers;
 }
 
-void Read(absl::string_view text) {
+}  // namespace
+
+void ReadInput(absl::string_view text) {
   static const auto& tokenizers = *new std::vector<Tokenizer>(Tokenizers());
   for (const Tokenizer& tokenizer : tokenizers) UseTokenizer(tokenizer, text);
   Require(!FindInvalidUtf8(QuotedBytes(text)).has_value(),
@@ -39,10 +41,4 @@ void Read(absl::string_view text) {
   }
 }
 
-}  // namespace
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ulpscope::Read(ulpscope::TextOf(data, size));
-  return 0;
-}

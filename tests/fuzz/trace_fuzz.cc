@@ -6,7 +6,6 @@
 
 #include "model/trace/reference_trace.h"
 #include "tests/fuzz/fuzz_target.h"
-#include "tests/fuzz/safetensors_mutator.h"
 #include "tests/model/trace/traced_model.h"
 
 namespace ulpscope {
@@ -39,22 +38,13 @@ void Load(const std::string& path, const std::string& mapping, bool with_tokens,
 }
 
 }  // namespace
+
+void ReadInput(absl::string_view input) {
+  static auto& file = *new InputFile("trace.safetensors");
+  const std::string& path = file.With(input);
+  Load(path, "", true, std::nullopt);
+  Load(path, "", false, 1);
+  Load(path, "llama.cpp", true, std::nullopt);
+}
+
 }  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto& file = *new ulpscope::InputFile("trace.safetensors");
-  const std::string& path = file.With(ulpscope::TextOf(data, size));
-  ulpscope::Load(path, "", true, std::nullopt);
-  ulpscope::Load(path, "", false, 1);
-  ulpscope::Load(path, "llama.cpp", true, std::nullopt);
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  ulpscope::Choice choice(seed);
-  if (choice.Below(8) == 0) return LLVMFuzzerMutate(data, size, max_size);
-  return ulpscope::PutBack(
-      ulpscope::MutateSafetensors(choice, ulpscope::TextOf(data, size)), data,
-      size, max_size);
-}

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_format.h"
@@ -29,7 +30,9 @@ void Repair(std::string& text) {
   text.replace(kBegin.size(), kChecksumSize, absl::StrFormat("%016x", hash));
 }
 
-void Read(absl::string_view text) {
+}  // namespace
+
+void ReadInput(absl::string_view text) {
   const auto wisdom = Wisdom::Parse(text, "wisdom.json");
   if (!wisdom.ok()) {
     Require(absl::IsDataLoss(wisdom.status()), "another error");
@@ -45,27 +48,19 @@ void Read(absl::string_view text) {
   wisdom->Find(Machine::This(1));
 }
 
-}  // namespace
-}  // namespace ulpscope
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ulpscope::Read(ulpscope::TextOf(data, size));
-  return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
-                                          size_t max_size, unsigned int seed) {
-  using ulpscope::Json;
-  ulpscope::Choice choice(seed);
-  if (choice.Below(8) == 0) return LLVMFuzzerMutate(data, size, max_size);
-  std::string text(ulpscope::TextOf(data, size));
+std::optional<std::string> MutateInput(Choice& choice,
+                                       absl::string_view input) {
+  if (choice.Below(8) == 0) return std::nullopt;
+  std::string text(input);
   Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_object() && choice.Below(4) != 0) {
-    ulpscope::MutateJson(choice, json);
+    MutateJson(choice, json);
     text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   } else {
-    ulpscope::Mutate(text);
+    Mutate(text);
   }
-  ulpscope::Repair(text);
-  return ulpscope::PutBack(text, data, size, max_size);
+  Repair(text);
+  return text;
 }
+
+}  // namespace ulpscope
