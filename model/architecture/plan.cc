@@ -118,6 +118,19 @@ const char* PresetNameOf(const Plan& plan) {
              : PlanPresets()[static_cast<size_t>(found - presets.begin())].name;
 }
 
+// A plan may be a file's, whose control characters a terminal would obey.
+std::string Escaped(absl::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      absl::StrAppend(&escaped, "\\x", absl::Hex(c, absl::kZeroPad2));
+    } else {
+      escaped.push_back(c);
+    }
+  }
+  return escaped;
+}
+
 }  // namespace
 
 std::string LayerRangeText(size_t first, size_t last) {
@@ -144,7 +157,7 @@ absl::StatusOr<Plan> Plan::With(absl::string_view entries) const {
     const absl::Status status = plan.Apply(absl::StripAsciiWhitespace(entry));
     if (!status.ok()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("plan '", entries, "': ", status.message()));
+          Escaped(absl::StrCat("plan '", entries, "': ", status.message())));
     }
   }
   return plan;

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "model/trace/name_mapping.h"
 #include "model/trace/reference_trace.h"
 #include "tests/fuzz/fuzz_target.h"
@@ -49,8 +50,10 @@ void ReadInput(absl::string_view text) {
   if (text.empty()) return;
   const auto loaded =
       LoadReferenceTrace(path, file.With(text), TracedModel(), TracedTokens());
-  Require(loaded.ok() || !loaded.status().message().empty(),
-          "an error says nothing");
+  if (loaded.ok()) return;
+  const bool of_mapping =
+      absl::StrContains(loaded.status().message(), "names.txt");
+  RequireNames(loaded.status(), of_mapping ? "names.txt" : path);
 }
 
 }  // namespace ulpscope

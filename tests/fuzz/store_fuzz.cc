@@ -62,9 +62,7 @@ void ReadInput(absl::string_view text) {
     contents.records.push_back(*std::move(record));
   }
   const auto sweep = StoredSweep(contents, "the store", StoredSubject());
-  if (!sweep.ok()) {
-    return Require(!sweep.status().message().empty(), "an error says nothing");
-  }
+  if (!sweep.ok()) return RequireNames(sweep.status(), "the store");
   ResultsJson(*sweep);
   const auto same = StoredSweep(contents, "store", SubjectOfResults(*sweep));
   if (same.ok()) ResultsJson(*same);

@@ -25,9 +25,7 @@ void Load(const std::string& path, const std::string& mapping, bool with_tokens,
   const auto trace = LoadReferenceTrace(
       path, mapping, model,
       with_tokens ? TracedTokens() : std::vector<int32_t>(), row);
-  if (!trace.ok()) {
-    return Require(!trace.status().message().empty(), "an error says nothing");
-  }
+  if (!trace.ok()) return RequireNames(trace.status(), path);
   Require(!trace->empty() && !trace->tokens.empty(), "a trace of nothing");
   for (const auto& [index, state] : trace->states) {
     RequireWhole(state, trace->tokens.size());

@@ -224,6 +224,17 @@ TEST(PlanTest, ErrorsNameTheEntryAndWhatIsAccepted) {
   EXPECT_THAT(message("f32,"), HasSubstr("not a preset"));
 }
 
+// Of a file, they may be anything.
+TEST(PlanTest, ErrorsHoldNoControlCharacters) {
+  for (const char* const text :
+       {"f\x1b[2J", "matmul=\x1b[2J", "matmul@\x1b[2J=f32", "attention=\x1b[2J",
+        "\x1b[2J=f32"}) {
+    const std::string message(Plan::Parse(text, 2).status().message());
+    EXPECT_THAT(message, testing::HasSubstr("\\x1b[2J")) << text;
+    EXPECT_THAT(message, testing::Not(testing::HasSubstr("\x1b"))) << text;
+  }
+}
+
 TEST(PlanTest, OracleIsThePreset) {
   EXPECT_EQ(Plan::Oracle(3), *Plan::Parse("oracle", 3));
   EXPECT_EQ(Plan::Oracle(3).Text(), "oracle");
