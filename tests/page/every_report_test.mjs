@@ -83,5 +83,10 @@ for (const name of ALL) {
       assert.ok(await page.evaluate(
           () => document.documentElement.scrollWidth) <= width, width);
     }
+    // Its figures scroll rather than shrink until nothing can be read.
+    for (const svg of await page.locator('.scroll > svg').all()) {
+      assert.ok(await svg.evaluate(
+          x => x.getBoundingClientRect().width >= x.getAttribute('width')));
+    }
   }));
 }
