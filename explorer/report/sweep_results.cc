@@ -279,8 +279,9 @@ Fields<Level> LevelFields(const RankMetric& metric) {
       {"prefill_tokens_per_second", "Prefill tok/s", Unit::kTokensPerSecond,
        "Geometric mean.", [](const L& l) { return l.level->prefill_rate; }},
       NotTimedField<L>(
-          ", of all plans with the strategy; \"not asked\": --notiming; \"not "
-          "chosen\": --timed_plans leaves some plan of the sweep out",
+          " (nor is that of any plan with the strategy); \"not asked\": "
+          "--notiming; \"not chosen\": --timed_plans leaves some plan of the "
+          "sweep out",
           [](const L& l) {
             return l.level->emulated ? kEmulated : l.not_timed;
           }),
