@@ -368,8 +368,9 @@ std::string SweepSentence(const PageCut& cut, const CutTable& plans,
   } else {
     absl::StrAppend(
         &text, " Here are the layers, tokens (of many the worst) and times of ",
-        details,
-        details == 1 ? " plan." : " plans, in that order but for the timed.");
+        details, details == 1 ? " plan" : " plans",
+        ", as many as fit: of those that rank first and last and the fastest, "
+        "then of those of the Pareto front, and of the others as they rank.");
   }
   const std::string rows = RowsText(others);
   if (!rows.empty()) {
