@@ -128,6 +128,7 @@ for (const name of ['attribute', 'against', 'seed']) {
     assert.equal(flagged > 0, smallest !== undefined);
     if (smallest !== undefined) assert.equal(flagged, smallest.cells);
     await page.locator('#sets summary', {hasText: 'groups'}).click();
+    await page.locator('#sets table[data-table="set_groups"]').waitFor();
     assert.deepEqual(await texts(page, 'set_groups', 'group'),
                      groups.map(group => group.group));
   }));

@@ -32,7 +32,14 @@ test('What is not measured is not told as a figure', () => {
 
 test('The front is that of the results, others are of the points', () => {
   const changed = structuredClone(results);
-  for (const plan of changed.plans) plan.pareto = !plan.pareto;
+  const like = (plan, by, on) => ({
+    ...plans[0], plan, pareto: on,
+    decode_tokens_per_second: by * plans[0].decode_tokens_per_second,
+    prefill_tokens_per_second: by * plans[0].prefill_tokens_per_second,
+    error: plans[0].error / by, other_error: by * plans[0].other_error});
+  // By their own figures the first of these is on no front of `error`.
+  changed.plans = [like('slow', 0.5, true), like('middle', 1, false),
+                   like('fast', 2, true)];
   return withFile(pageOf('recommend', changed), async page => {
     assert.deepEqual(await front(page), changed.plans.filter(p => p.pareto)
         .map(p => p.plan).sort());

@@ -250,7 +250,9 @@ function luckFigure(page, luck) {
           () => `${text(run)} is left`)),
       svg("circle", {cx: x(left), cy: at_y, r: 6, fill: "var(--c0)"}),
       svg("text", {class: "axis", x: x(0), y: 68}, "nothing is left"),
-      svg("text", {class: "axis", x: x(1), y: 68, "text-anchor": "end"},
+      // Above, where a large interval leaves no room between the two.
+      svg("text", {class: "axis", ...(x(1) - x(0) > 160
+          ? {x: x(1), y: 68, "text-anchor": "end"} : {x: x(1) + 6, y: 14})},
           "all is left"));
   return html("figure", {}, scrolling("What the set leaves", picture),
               html("p", {class: "said"}, `${said}. Rings are single runs.`));
