@@ -374,20 +374,22 @@ Results SweepResults(const RunInfo& info, const SweepOptions& options,
   }
   Results results = {
       "sweep",
-      {SweepContext(info, options, result),
-       MakeTable("plans", "Every plan, the best first.",
-                 PlanFields(options.timed), result.plans),
-       MakeTable(
-           "evaluations",
-           "Every plan against the reference (--against), after all layers.",
-           EvaluationFields(), evaluations),
-       MakeTable("layers",
-                 "The residual stream of every plan against the reference's.",
-                 LayerFields(), layers),
-       TimingsTable("Every run that was timed.", timed),
-       MakeTable("main_effects",
-                 "How much each axis of the sweep moves the outcome.",
-                 LevelFields(*options.metric), levels)}};
+      TablesOf(
+          SweepContext(info, options, result),
+          MakeTable("plans", "Every plan, the best first.",
+                    PlanFields(options.timed), result.plans),
+          MakeTable(
+              "evaluations",
+              "Every plan against the reference (--against), after all layers.",
+              EvaluationFields(), evaluations),
+          MakeTable(
+              "layers",
+              "The residual stream of every plan against the reference's.",
+              LayerFields(), layers),
+          TimingsTable("Every run that was timed.", timed),
+          MakeTable("main_effects",
+                    "How much each axis of the sweep moves the outcome.",
+                    LevelFields(*options.metric), levels))};
   for (Table& table : TokenTables(info, options, result)) {
     results.tables.push_back(std::move(table));
   }
