@@ -358,6 +358,11 @@ def _parse_results(text: str, path: str) -> tuple[str, Row, dict[str, Any]]:
             f'{path}: "version": expected {SCHEMA_VERSION}, found {version!r}; another '
             "release of ulpscope.py reads it"
         )
+    if "part_of" in whole:
+        raise Error(
+            f'{path}: expected a whole results.json, found "part_of": it is a part, of a '
+            "page that has some rows alone"
+        )
     tables: dict[str, Any] = {}
     for name, rows in whole.items():
         where = f'{path}: "{name}"'

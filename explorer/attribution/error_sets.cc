@@ -332,6 +332,20 @@ class SetSearch {
     return upgrades;
   }
 
+  // Whether these are all ops in all layers: then it says no more than that
+  // the plan rounds.
+  bool IsEverything(const Found& found) const {
+    const auto is_in_layers = [](const OpUpgrades& of_op) {
+      const Op op = of_op[0].op;
+      return op != Op::kFinalNorm && op != Op::kLmHead;
+    };
+    const auto ops =
+        static_cast<size_t>(absl::c_count_if(choices_, is_in_layers));
+    return ops > 1 && found.set.ops.size() == ops &&
+           found.set.first_layer <= 1 &&
+           found.set.last_layer == baseline_.num_layers();
+  }
+
   // The range of the same group that has nearly all of what it can gain.
   absl::Status FindWhole(double error, const Found& first,
                          std::optional<Found>& whole) {
@@ -341,7 +355,9 @@ class SetSearch {
           error * std::pow(candidate.in_all / error, kNearlyAll);
       const auto ranges = Narrowed({&candidate}, {limit});
       if (!ranges.ok()) return ranges.status();
-      whole = Named(candidate, ranges->front().range, ranges->front().error);
+      Found found =
+          Named(candidate, ranges->front().range, ranges->front().error);
+      if (!IsEverything(found)) whole = std::move(found);
     }
     return absl::OkStatus();
   }

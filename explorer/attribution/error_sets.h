@@ -55,7 +55,7 @@ struct ErrorSets {
   std::vector<ErrorSet> halving;
   // The group of the first of these in the range beyond which upgrading more of
   // it gains next to nothing: what the error comes from, rather than what
-  // suffices to be rid of half.
+  // suffices to be rid of half. None if that is all ops in all layers.
   std::optional<ErrorSet> whole;
   std::string stopped_in;  // what was not finished; empty if all was
 };

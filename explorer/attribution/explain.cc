@@ -104,11 +104,13 @@ absl::StatusOr<Explanation> ExplainFrom(const Run& run,
   }
   // Now that it is known where to look.
   find_mechanisms();
-  if (explanation.sets->whole.has_value()) {
+  const ErrorSets& found = *explanation.sets;
+  if (found.whole.has_value() || !found.halving.empty()) {
     constexpr char kLuck[] = "what is luck";
     Tell(kLuck, on_stage, explanation);
-    auto luck =
-        TryLuck(run, baseline, *explanation.sets->whole, options.windows);
+    const ErrorSet& set =
+        found.whole.has_value() ? *found.whole : found.halving.front();
+    auto luck = TryLuck(run, baseline, set, options.windows);
     if (absl::IsCancelled(luck.status())) {
       explanation.stopped_in = kLuck;
       return explanation;

@@ -44,7 +44,7 @@ struct Explanation {
   Attribution attribution;
   Verdict verdict;
   std::optional<ErrorSets> sets;  // none if they were not begun
-  std::optional<Luck> luck;       // of the whole set, if there is one
+  std::optional<Luck> luck;       // of the sets' `whole`, else of the smallest
   std::vector<Mechanism> mechanisms;
   std::optional<RepairResult> repair;  // none if it was not begun
   // The first part that was not finished when it was stopped; what comes

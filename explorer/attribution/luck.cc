@@ -42,16 +42,6 @@ Plan Drawn(const ModelConfig& config, Plan plan, Strategy strategy) {
   return plan;
 }
 
-// P(|T| > t) is 5 %.
-double StudentBound(int degrees) {
-  double low = 0, high = 1000;
-  for (int i = 0; i < 60; ++i) {
-    const double t = (low + high) / 2;
-    (StudentTwoSided(t, degrees) > 0.05 ? low : high) = t;
-  }
-  return high;
-}
-
 void Summarize(double plan, double with, Luck& luck) {
   std::vector<double> logs;
   const auto add = [&logs](double before, double after) {
@@ -66,7 +56,7 @@ void Summarize(double plan, double with, Luck& luck) {
   luck.left = std::exp(mean.mean);
   if (!mean.standard_error.has_value()) return;
   const double half =
-      StudentBound(static_cast<int>(logs.size()) - 1) * *mean.standard_error;
+      StudentReach(static_cast<int>(logs.size()) - 1) * *mean.standard_error;
   luck.left_low = std::exp(mean.mean - half);
   luck.left_high = std::exp(mean.mean + half);
   luck.distinguishable = *luck.left_high < 1;

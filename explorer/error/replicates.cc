@@ -8,6 +8,11 @@
 #include "absl/types/span.h"
 
 namespace ulpscope {
+namespace {
+
+constexpr double kLevel = 0.05;
+
+}  // namespace
 
 Mean MeanOf(absl::Span<const double> values) {
   return WeightedMeanOf(values, std::vector<double>(values.size(), 1));
@@ -53,6 +58,15 @@ double StudentTwoSided(double t, int degrees) {
   return 1 - a < 0 ? 0 : 1 - a;
 }
 
+double StudentReach(int degrees) {
+  double low = 0, high = 64;  // 12.7 of one degree
+  for (int i = 0; i < 60; ++i) {
+    const double t = (low + high) / 2;
+    (StudentTwoSided(t, degrees) > kLevel ? low : high) = t;
+  }
+  return high;
+}
+
 std::optional<bool> DifferInMean(absl::Span<const double> a,
                                  absl::Span<const double> b) {
   if (a.size() < 2) return std::nullopt;
@@ -64,7 +78,6 @@ std::optional<bool> DifferInMean(absl::Span<const double> a,
   const Mean mean = MeanOf(differences);
   // All pairs alike: no spread to tell a difference from.
   if (*mean.standard_error == 0) return mean.mean != 0;
-  constexpr double kLevel = 0.05;
   return StudentTwoSided(mean.mean / *mean.standard_error,
                          static_cast<int>(a.size()) - 1) < kLevel;
 }

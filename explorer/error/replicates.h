@@ -30,6 +30,10 @@ Mean WeightedMeanOf(absl::Span<const double> values,
 // (Abramowitz and Stegun 26.7.3 and 26.7.4). NaN of NaN.
 double StudentTwoSided(double t, int degrees);
 
+// The t for which that is 5 %: the reach of a 95 % confidence interval, in
+// standard errors.
+double StudentReach(int degrees);
+
 // Whether two paired series differ in their means at the 5 % level, by the
 // paired t-test; none of fewer than two pairs, or if some value is not finite.
 std::optional<bool> DifferInMean(absl::Span<const double> a,

@@ -21,16 +21,6 @@
 namespace ulpscope {
 namespace {
 
-// The t that |T| exceeds in 5 % of all cases.
-double StudentQuantile(int degrees) {
-  double low = 0, high = 64;  // 12.7 of one degree
-  for (int i = 0; i < 60; ++i) {
-    const double t = (low + high) / 2;
-    (StudentTwoSided(t, degrees) > 0.05 ? low : high) = t;
-  }
-  return high;
-}
-
 // Of the median: one step that something interrupted is no time of the plan.
 double LogOfRound(const TimedRun& run, TimedPhase phase) {
   return std::log(Quantile(
@@ -123,7 +113,7 @@ TimeRatio RatioOf(absl::Span<const double> logs,
   TimeRatio ratio = {std::exp(mean.mean), {}, {}};
   if (!mean.standard_error.has_value()) return ratio;
   const double reach =
-      *mean.standard_error * StudentQuantile(static_cast<int>(logs.size()) - 1);
+      *mean.standard_error * StudentReach(static_cast<int>(logs.size()) - 1);
   ratio.low = std::exp(mean.mean - reach);
   ratio.high = std::exp(mean.mean + reach);
   return ratio;

@@ -139,7 +139,11 @@ void JudgeFinalists(const TimedPlans& timed, size_t prompt_tokens,
       const bool slower =
           DifferInMean(timed.logs[i], timed.logs[*fastest]).value_or(false);
       finalists[i].tied = holds(i) && !slower;
-      if (finalists[i].tied && finalists[i].error < finalists[*chosen].error) {
+      // Of plans that cannot be told apart in either f32 is the simplest.
+      const double error = finalists[i].error;
+      const double least = finalists[*chosen].error;
+      if (finalists[i].tied &&
+          (error < least || (error == least && i == result.f32))) {
         chosen = i;
       }
     }

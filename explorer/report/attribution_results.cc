@@ -364,7 +364,8 @@ Table MinimalRepairTable(const RepairResult* repair) {
       &RepairCost::prefill_ratio);
   AppendPart(fields, "", costs, true,
              [](const R& r) { return r.cost ? &*r.cost : nullptr; });
-  fields.push_back(NotTimedField<R>(&R::emulated));
+  fields.push_back(NotTimedField<R>(
+      "", [](const R& r) { return r.emulated ? kEmulated : nullptr; }));
   return MakeSingle("minimal_repair",
                     "The search for the smallest set of upgrades that keeps "
                     "the budget.",

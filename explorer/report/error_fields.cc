@@ -51,6 +51,18 @@ const Fields<ErrorMetrics>& ErrorMetricsFields() {
   return *fields;
 }
 
+const Fields<LayerMetrics>& GrowthFields() {
+  using L = LayerMetrics;
+  static const auto* fields = new Fields<LayerMetrics>{
+      {"growth", "Growth Rate", Unit::kRatio,
+       "Ratio of mean_abs to the previous layer's; null where that has none.",
+       &L::growth},
+      {"status", "Status", Unit::kNone,
+       "The seed report's verdict on mean_abs.",
+       [](const L& l) { return StatusOf(l.error.mean_abs); }}};
+  return *fields;
+}
+
 std::vector<std::string> SeedReportColumns() {
   return {"layer", "mean_abs", "rmse", "max_abs", "growth", "status"};
 }

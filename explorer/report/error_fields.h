@@ -1,7 +1,6 @@
 #ifndef EXPLORER_REPORT_ERROR_FIELDS_H_
 #define EXPLORER_REPORT_ERROR_FIELDS_H_
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,17 +26,22 @@ std::optional<double> OrdinaryRelL2(const TraceMetrics& metrics);
 // with a layer, ErrorMetricsFields, "growth" and "status". More may follow.
 std::vector<std::string> SeedReportColumns();
 
+// The growth of the error over the layer before, and the seed report's status.
+const Fields<LayerMetrics>& GrowthFields();
+
 // The field "not_timed": why a row has no speeds though nothing was stopped;
-// none where that is not so. `emulated` is the row's.
-template <typename T, typename Emulated>
-Field<T> NotTimedField(Emulated emulated) {
+// none where that is not so. `reason` is the row's, or null; `others` says what
+// it may be beside kEmulated: "; \"not asked\": ...".
+template <typename T, typename Reason>
+Field<T> NotTimedField(const std::string& others, Reason reason) {
   return {"not_timed", "Not timed", Unit::kNone,
           "\"emulated\": its arithmetic is not this CPU's, whose time says "
-          "nothing of it, so that it has no speeds; null if it is timed.",
-          [emulated](const T& row) {
-            return std::invoke(emulated, row)
-                       ? std::optional<std::string>(kEmulated)
-                       : std::nullopt;
+          "nothing of it" +
+              others + "; null if it is timed.",
+          [reason](const T& row) {
+            const char* const text = reason(row);
+            return text == nullptr ? std::nullopt
+                                   : std::optional<std::string>(text);
           }};
 }
 

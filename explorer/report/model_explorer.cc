@@ -112,11 +112,14 @@ std::vector<Cell> SourcesOf(const Cell& cell, const ModelConfig& config) {
   return sources;
 }
 
-// The figure of one graph, by node.
-std::map<std::string, Value> ValuesOf(const Results& results,
-                                      const NodeFigure& figure,
-                                      const std::string& graph) {
-  std::map<std::string, Value> values;
+using NodeValues = std::map<std::string, Value>;  // by node
+
+// A figure of every graph, by its id: of a sweep a plan's, else of the one.
+std::map<std::string, NodeValues> ValuesOf(const Results& results,
+                                           const NodeFigure& figure) {
+  std::map<std::string, NodeValues> values;
+  const bool by_plan = results.mode == "sweep";
+  const std::string only = by_plan ? "" : GraphIds(results)[0];
   const Table& table = results.Find(figure.table);
   const size_t layer = table.Find("layer"), column = table.Find(figure.column);
   for (const std::vector<Value>& row : table.rows) {
@@ -124,14 +127,14 @@ std::map<std::string, Value> ValuesOf(const Results& results,
       return ValueText(row[table.Find(key)]) == value;
     };
     if (!figure.key.empty() && !is(figure.key, figure.value)) continue;
-    if (results.mode == "sweep" && !is("plan", graph)) continue;
     const auto* const number = std::get_if<int64_t>(&row[layer]);
     if (number == nullptr) continue;
     // The stream before the first layer is what embed gives.
     const std::string op = table.Has("op") ? ValueText(row[table.Find("op")])
                            : *number == 0  ? "embed"
                                            : "mlp_residual";
-    values.emplace(NodeId(static_cast<size_t>(*number), op), row[column]);
+    values[by_plan ? ValueText(row[table.Find("plan")]) : only].emplace(
+        NodeId(static_cast<size_t>(*number), op), row[column]);
   }
   return values;
 }
@@ -140,8 +143,23 @@ Json Attribute(absl::string_view key, absl::string_view value) {
   return {{"key", std::string(key)}, {"value", std::string(value)}};
 }
 
+// What the table of a figure has, by graph.
+struct FigureValues {
+  const NodeFigure* figure;
+  std::map<std::string, NodeValues> values;
+};
+
+std::vector<FigureValues> AllValues(const Results& results) {
+  std::vector<FigureValues> all;
+  for (const NodeFigure& figure : kFigures) {
+    if (figure.mode != results.mode) continue;
+    all.push_back({&figure, ValuesOf(results, figure)});
+  }
+  return all;
+}
+
 Json GraphOf(const Results& results, const ModelConfig& config,
-             const std::string& id) {
+             const std::vector<FigureValues>& all, const std::string& id) {
   // The strategies of a plan that this program knows.
   std::optional<Plan> plan;
   if (results.mode != "trace_pair") {
@@ -150,12 +168,13 @@ Json GraphOf(const Results& results, const ModelConfig& config,
     if (parsed.ok()) plan = *std::move(parsed);
   }
   std::map<std::string, Json> figures;  // attributes, by node
-  for (const NodeFigure& figure : kFigures) {
-    if (figure.mode != results.mode) continue;
-    for (const auto& [node, value] : ValuesOf(results, figure, id)) {
+  for (const auto& [figure, values] : all) {
+    const auto of_graph = values.find(id);
+    if (of_graph == values.end()) continue;
+    for (const auto& [node, value] : of_graph->second) {
       if (std::holds_alternative<std::monostate>(value)) continue;
       figures[node].push_back(Attribute(
-          absl::StrCat(figure.table, ".", figure.column), ValueText(value)));
+          absl::StrCat(figure->table, ".", figure->column), ValueText(value)));
     }
   }
   Json nodes = Json::array(), groups = Json::object();
@@ -225,8 +244,9 @@ std::string ModelExplorerGraphs(const Results& results) {
   Json json = {{"label", absl::StrCat(TextIn(results.tables[0], "model"),
                                       SyntheticLabel(results))},
                {"graphs", Json::array()}};
+  const std::vector<FigureValues> values = AllValues(results);
   for (const std::string& id : GraphIds(results)) {
-    json["graphs"].push_back(GraphOf(results, config, id));
+    json["graphs"].push_back(GraphOf(results, config, values, id));
   }
   return Dump(json);
 }
@@ -239,12 +259,14 @@ std::vector<NodeData> ModelExplorerNodeData(const Results& results) {
                         {"bgColor", std::string(kGradient[i])}});
   }
   std::vector<NodeData> files;
-  for (const NodeFigure& figure : kFigures) {
-    if (figure.mode != results.mode) continue;
+  for (const auto& [of, values] : AllValues(results)) {
+    const NodeFigure& figure = *of;
     Json json;
     for (const std::string& graph : GraphIds(results)) {
+      const auto of_graph = values.find(graph);
+      if (of_graph == values.end()) continue;
       Json nodes = Json::object();
-      for (const auto& [node, value] : ValuesOf(results, figure, graph)) {
+      for (const auto& [node, value] : of_graph->second) {
         Json shown = NodeValue(value, figure.scale);
         if (!shown.is_null()) nodes[node] = std::move(shown);
       }

@@ -14,6 +14,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "explorer/results/results_json.h"
@@ -29,6 +30,8 @@ constexpr size_t kMostGroups = 12;
 // Tables of which a plan may have many rows, and how many go with the plan.
 constexpr absl::string_view kLongTables[] = {"tokens", "window_errors"};
 constexpr size_t kRowsOfLongTables = 10;
+// The table of repairs, of which a cell's are many and say the least each.
+constexpr char kRepairs[] = "repairs";
 
 double NumberOf(const Value& value, double otherwise) {
   const double* const x = std::get_if<double>(&value);
@@ -63,9 +66,10 @@ class CutTable {
     return true;
   }
 
-  bool whole() const {
-    return absl::c_all_of(kept_, [](bool x) { return x; });
+  size_t rows_kept() const {
+    return static_cast<size_t>(absl::c_count(kept_, true));
   }
+  bool whole() const { return rows_kept() == kept_.size(); }
 
   Table Take() const {
     Table table = {
@@ -81,6 +85,20 @@ class CutTable {
   const RowJson json_;
   std::vector<bool> kept_;
 };
+
+// The order in which a table's rows are kept: its own, but of repairs those of
+// single cells come last.
+std::vector<size_t> OrderOf(const Table& table) {
+  std::vector<size_t> order(table.rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  if (table.name == kRepairs) {
+    const size_t scope = table.Find("scope");
+    std::stable_partition(order.begin(), order.end(), [&](size_t r) {
+      return std::get<std::string>(table.rows[r][scope]) != "cell";
+    });
+  }
+  return order;
+}
 
 // Rows of tables that are of no plan: all, or as many of the largest ones as
 // fit, from the first on.
@@ -101,7 +119,7 @@ void KeepFirstRows(absl::Span<CutTable* const> tables, size_t& room) {
     size_t share = room / (by_bytes.size() - t);
     const size_t before = share;
     CutTable& table = *by_bytes[t].second;
-    for (size_t r = 0; r < table.table().rows.size(); ++r) {
+    for (const size_t r : OrderOf(table.table())) {
       if (table.table().single) {
         const size_t bytes = table.BytesOf(r);
         share -= std::min(share, bytes);
@@ -114,31 +132,73 @@ void KeepFirstRows(absl::Span<CutTable* const> tables, size_t& room) {
   }
 }
 
+// What is known of a sweep's plans, by the rows of their table.
+struct PlanColumns {
+  explicit PlanColumns(const Table& plans)
+      : table(plans),
+        rank(plans.Find("rank")),
+        pareto(plans.Find("pareto")),
+        speed(plans.Find("decode_tokens_per_second")),
+        score(plans.Find("score")) {}
+
+  bool IsMeasured(size_t row) const { return Has(row, rank); }
+  bool IsTimed(size_t row) const { return Has(row, speed); }
+  bool IsOnFront(size_t row) const {
+    const bool* const front = std::get_if<bool>(&table.rows[row][pareto]);
+    return front != nullptr && *front;
+  }
+  size_t RankOf(size_t row) const {
+    return static_cast<size_t>(std::get<int64_t>(table.rows[row][rank]));
+  }
+  std::optional<double> ScoreOf(size_t row) const {
+    const double* const x = std::get_if<double>(&table.rows[row][score]);
+    return x == nullptr ? std::nullopt : std::optional<double>(*x);
+  }
+
+  // Of the measured ones; none if none is timed.
+  std::optional<size_t> Fastest() const {
+    std::optional<size_t> fastest;
+    const auto speed_of = [&](size_t row) {
+      return NumberOf(table.rows[row][speed], 0);
+    };
+    for (size_t r = 0; r < table.rows.size(); ++r) {
+      if (!IsMeasured(r) || !IsTimed(r)) continue;
+      if (!fastest || speed_of(r) > speed_of(*fastest)) fastest = r;
+    }
+    return fastest;
+  }
+
+  bool Has(size_t row, size_t column) const {
+    return !std::holds_alternative<std::monostate>(table.rows[row][column]);
+  }
+
+  const Table& table;
+  const size_t rank, pareto, speed, score;
+};
+
 // Which of a sweep's plans come first.
 struct PlanOrders {
   std::vector<size_t> rows;     // of `plans`
   std::vector<size_t> details;  // the same without a place for the timed ones
 };
 
-PlanOrders OrdersOf(const Table& plans) {
-  const size_t pareto = plans.Find("pareto"), rank = plans.Find("rank"),
-               speed = plans.Find("decode_tokens_per_second");
-  const auto is_none = [&](size_t row, size_t column) {
-    return std::holds_alternative<std::monostate>(plans.rows[row][column]);
-  };
-  size_t worst = plans.rows.size();
-  for (size_t r = 0; r < plans.rows.size(); ++r) {
-    if (!is_none(r, rank)) worst = r;
+PlanOrders OrdersOf(const PlanColumns& plans) {
+  const size_t count = plans.table.rows.size();
+  std::optional<size_t> best, worst;  // they stand in the order of their ranks
+  for (size_t r = 0; r < count; ++r) {
+    if (!plans.IsMeasured(r)) continue;
+    if (!best) best = r;
+    worst = r;
   }
+  const std::optional<size_t> fastest = plans.Fastest();
   const auto ordered = [&](bool with_timed) {
-    std::vector<size_t> order(plans.rows.size());
+    std::vector<size_t> order(count);
     std::iota(order.begin(), order.end(), size_t{0});
     const auto place = [&](size_t r) {
-      const bool* const front = std::get_if<bool>(&plans.rows[r][pareto]);
-      return front != nullptr && *front         ? 0
-             : r == worst                       ? 1
-             : with_timed && !is_none(r, speed) ? 2
-                                                : 3;
+      return r == best || r == worst || r == fastest ? 0
+             : plans.IsOnFront(r)                    ? 1
+             : with_timed && plans.IsTimed(r)        ? 2
+                                                     : 3;
     };
     absl::c_stable_sort(
         order, [&](size_t a, size_t b) { return place(a) < place(b); });
@@ -148,17 +208,16 @@ PlanOrders OrdersOf(const Table& plans) {
 }
 
 // Of the rows of `plans` that are left out, in the order of ranks.
-std::vector<LeftOutPlans> GroupsOf(const CutTable& cut) {
-  const Table& plans = cut.table();
-  const size_t rank = plans.Find("rank"), score = plans.Find("score");
-  std::vector<const Row*> measured;
+std::vector<LeftOutPlans> GroupsOf(const CutTable& cut,
+                                   const PlanColumns& plans) {
+  std::vector<size_t> measured;
   LeftOutPlans others;
-  for (size_t r = 0; r < plans.rows.size(); ++r) {
+  for (size_t r = 0; r < plans.table.rows.size(); ++r) {
     if (cut.Has(r)) continue;
-    if (std::holds_alternative<std::monostate>(plans.rows[r][rank])) {
-      ++others.plans;
+    if (plans.IsMeasured(r)) {
+      measured.push_back(r);
     } else {
-      measured.push_back(&plans.rows[r]);
+      ++others.plans;
     }
   }
   std::vector<LeftOutPlans> groups;
@@ -168,33 +227,37 @@ std::vector<LeftOutPlans> GroupsOf(const CutTable& cut) {
     const size_t end = (g + 1) * measured.size() / count;
     LeftOutPlans& group = groups.emplace_back();
     group.plans = end - begin;
-    const auto rank_of = [&](size_t i) {
-      return static_cast<size_t>(std::get<int64_t>((*measured[i])[rank]));
-    };
-    group.first_rank = rank_of(begin);
-    group.last_rank = rank_of(end - 1);
+    for (size_t i = begin; i < end; ++i) {
+      if (plans.IsTimed(measured[i])) ++group.timed;
+    }
+    group.first_rank = plans.RankOf(measured[begin]);
+    group.last_rank = plans.RankOf(measured[end - 1]);
     // They rank by it.
-    const auto score_of = [&](size_t i) {
-      const double* const x = std::get_if<double>(&(*measured[i])[score]);
-      return x == nullptr ? std::nullopt : std::optional<double>(*x);
-    };
-    group.least_score = score_of(begin);
-    group.median_score = score_of(begin + (end - begin - 1) / 2);
-    group.largest_score = score_of(end - 1);
+    group.least_score = plans.ScoreOf(measured[begin]);
+    group.median_score = plans.ScoreOf(measured[begin + (end - begin - 1) / 2]);
+    group.largest_score = plans.ScoreOf(measured[end - 1]);
   }
   if (others.plans > 0) groups.push_back(others);
   return groups;
 }
 
-void CountPlans(const Table& plans, PageCut& cut) {
-  const size_t rank = plans.Find("rank"), reason = plans.Find("not_timed");
-  cut.plans = plans.rows.size();
-  for (const Row& row : plans.rows) {
-    if (std::holds_alternative<std::monostate>(row[rank])) continue;
+void CountPlans(const PlanColumns& plans, PageCut& cut) {
+  const Table& table = plans.table;
+  const size_t reason = table.Find("not_timed");
+  cut.plans = table.rows.size();
+  for (size_t r = 0; r < table.rows.size(); ++r) {
+    if (!plans.IsMeasured(r)) continue;
     ++cut.measured;
-    if (const auto* const text = std::get_if<std::string>(&row[reason])) {
+    if (plans.IsTimed(r)) ++cut.timed;
+    if (plans.IsOnFront(r)) ++cut.front;
+    if (const auto* const text =
+            std::get_if<std::string>(&table.rows[r][reason])) {
       ++cut.not_timed[*text];
     }
+  }
+  if (const auto fastest = plans.Fastest()) {
+    cut.fastest =
+        std::get<std::string>(table.rows[*fastest][table.Find("plan")]);
   }
 }
 
@@ -264,20 +327,56 @@ size_t KeepDetails(const CutTable& plans, const std::vector<size_t>& order,
   return with_details.size();
 }
 
-std::string SweepSentence(const PageCut& cut, size_t here, size_t details) {
+// "3 of 40 rows of `cells`, 5 of 60 rows of `repairs`" of tables that lack
+// some.
+std::string RowsText(absl::Span<CutTable* const> tables) {
+  std::vector<std::string> parts;
+  for (const CutTable* table : tables) {
+    if (table->whole()) continue;
+    parts.push_back(absl::StrCat(table->rows_kept(), " of ",
+                                 table->table().rows.size(), " rows of `",
+                                 table->table().name, "`"));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+std::string Sentence(absl::Span<CutTable* const> cut) {
+  const bool of_repairs = absl::c_any_of(cut, [](const CutTable* table) {
+    return table->table().name == kRepairs && !table->whole();
+  });
+  return absl::StrCat(
+      "results.json, in this page's folder, has all rows. Here are the first ",
+      RowsText(cut),
+      of_repairs ? ", whole ops, groups and layers before cells." : ".");
+}
+
+// Of a sweep. Whatever fits is the beginning of the order that it names.
+std::string SweepSentence(const PageCut& cut, const CutTable& plans,
+                          size_t details, absl::Span<CutTable* const> others) {
   std::string text =
       absl::StrCat("results.json, in this page's folder, has all ", cut.plans,
-                   " plans. Here ");
-  if (here < cut.plans) {
-    absl::StrAppend(&text, "are ", here,
-                    " of them: the Pareto front, the worst, those that are "
-                    "timed, and of the others those that rank first. Here ");
+                   cut.plans == 1 ? " plan." : " plans.");
+  if (!plans.whole()) {
+    absl::StrAppend(
+        &text, " Here are ", plans.rows_kept(),
+        " of them, as many as fit: those that rank first and last and the "
+        "fastest, then those of the Pareto front, those that are timed, and "
+        "the others as they rank.");
   }
-  absl::StrAppend(&text, "are the layers, tokens and times of ", details,
-                  details == 1 ? " plan" : " plans");
-  return absl::StrCat(
-      text,
-      details == 0 ? "." : ": the front, the worst and those that rank first.");
+  if (details == 0) {
+    text += " Here are no plan's layers, tokens and times.";
+  } else {
+    absl::StrAppend(
+        &text, " Here are the layers, tokens (of many the worst) and times of ",
+        details, details == 1 ? " plan" : " plans",
+        ", as many as fit: of those that rank first and last and the fastest, "
+        "then of those of the Pareto front, and of the others as they rank.");
+  }
+  const std::string rows = RowsText(others);
+  if (!rows.empty()) {
+    absl::StrAppend(&text, " Here are the first ", rows, ".");
+  }
+  return text;
 }
 
 // Of the JSON of tables that have no rows.
@@ -314,7 +413,7 @@ PageCut CutToFit(const Results& results, size_t most_bytes) {
   PageCut cut;
   const size_t frame = FrameBytes(results);
   size_t room = most_bytes - std::min(most_bytes, frame);
-  size_t with_details = 0, here = 0;
+  size_t with_details = 0;
   if (plans == nullptr) {
     KeepFirstRows(others, room);
   } else {
@@ -323,21 +422,20 @@ PageCut CutToFit(const Results& results, size_t most_bytes) {
     const size_t before = for_others;
     KeepFirstRows(others, for_others);
     room -= before - for_others;
-    const PlanOrders orders = OrdersOf(plans->table());
+    const PlanColumns columns(plans->table());
+    const PlanOrders orders = OrdersOf(columns);
     size_t for_plans = room / 2;
     const size_t given = for_plans;
     for (const size_t r : orders.rows) {
       if (!plans->KeepIfFits(r, for_plans)) break;
-      ++here;
     }
     room -= given - for_plans;
     with_details = KeepDetails(*plans, orders.details, details, room);
     for (const size_t r : orders.rows) {
       if (plans->Has(r)) continue;
       if (!plans->KeepIfFits(r, room)) break;
-      ++here;
     }
-    CountPlans(plans->table(), cut);
+    CountPlans(columns, cut);
   }
   cut.results.mode = results.mode;
   for (const CutTable& table : tables) {
@@ -348,12 +446,10 @@ PageCut CutToFit(const Results& results, size_t most_bytes) {
   }
   if (cut.rows.empty()) return cut;
   if (plans == nullptr) {
-    cut.left_out =
-        "results.json, in this page's folder, has all rows. Here the largest "
-        "tables have the first ones alone.";
+    cut.left_out = Sentence(others);
   } else {
-    cut.left_out = SweepSentence(cut, here, with_details);
-    cut.groups = GroupsOf(*plans);
+    cut.left_out = SweepSentence(cut, *plans, with_details, others);
+    cut.groups = GroupsOf(*plans, PlanColumns(plans->table()));
   }
   return cut;
 }

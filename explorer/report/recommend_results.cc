@@ -12,6 +12,7 @@
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
 #include "explorer/report/run_info.h"
+#include "explorer/report/timings_table.h"
 #include "explorer/results/schema.h"
 
 namespace ulpscope {
@@ -30,13 +31,6 @@ struct RankedFinalist {
 struct LayerOf {
   const LayerErrors* of;
   const LayerMetrics* metrics;
-};
-
-struct TimedRunOf {
-  const Finalist* finalist;
-  const char* phase;
-  size_t run;
-  double seconds;
 };
 
 // A ratio of times, and the ends of its confidence interval.
@@ -175,27 +169,9 @@ Fields<LayerOf> LayerFields() {
        [](const L& l) { return l.metrics->layer; }}};
   AppendPart(fields, "", ErrorMetricsFields(), false,
              [](const L& l) { return &l.metrics->error; });
-  fields.emplace_back(
-      "growth", "Growth Rate", Unit::kRatio,
-      "Ratio of mean_abs to the previous layer's; null where that has none.",
-      [](const L& l) { return l.metrics->growth; });
-  fields.emplace_back(
-      "status", "Status", n, "The seed report's verdict on mean_abs.",
-      [](const L& l) { return StatusOf(l.metrics->error.mean_abs); });
+  AppendPart(fields, "", GrowthFields(), false,
+             [](const L& l) { return l.metrics; });
   return fields;
-}
-
-Fields<TimedRunOf> TimingFields() {
-  using T = TimedRunOf;
-  return {{"plan", "Plan", Unit::kNone, "The plan's canonical text.",
-           [](const T& t) { return t.finalist->plan.Text(); }},
-          {"phase", "Phase", Unit::kNone,
-           "\"prefill\" (the prompt) or \"decode\" (one token after it).",
-           [](const T& t) { return std::string(t.phase); }},
-          {"run", "Run", Unit::kNone, "From 1, in the order of time.",
-           [](const T& t) { return t.run; }},
-          {"seconds", "Seconds", Unit::kSeconds, "What it took.",
-           [](const T& t) { return t.seconds; }}};
 }
 
 Table RecommendContext(const RunInfo& info, const RecommendOptions& options,
@@ -281,17 +257,11 @@ std::string RecommendVerdictName(RecommendVerdict verdict) {
 Results RecommendResults(const RunInfo& info, const RecommendOptions& options,
                          const Recommendation& result) {
   std::vector<RankedFinalist> plans;
-  std::vector<TimedRunOf> timings;
+  std::vector<TimedPlan> timed;
   for (size_t i = 0; i < result.finalists.size(); ++i) {
     const Finalist& finalist = result.finalists[i];
     plans.push_back({&finalist, i + 1, result.chosen == i});
-    const auto add = [&](const char* phase, const std::vector<double>& runs) {
-      for (size_t r = 0; r < runs.size(); ++r) {
-        timings.push_back({&finalist, phase, r + 1, runs[r]});
-      }
-    };
-    add("prefill", finalist.timing.prefill);
-    add("decode", finalist.timing.decode);
+    timed.push_back({finalist.plan.Text(), &finalist.timing});
   }
   std::vector<LayerOf> layers;
   for (const LayerErrors& of : result.layers) {
@@ -318,8 +288,7 @@ Results RecommendResults(const RunInfo& info, const RecommendOptions& options,
        MakeTable("strategies",
                  "Every strategy of every axis, in all of its cells.",
                  StrategyFields(), result.levels),
-       MakeTable("timings", "Every run of a finalist.", TimingFields(),
-                 timings)}};
+       TimingsTable("Every run of a finalist.", timed)}};
 }
 
 }  // namespace ulpscope

@@ -63,12 +63,16 @@ Json PlansAbout(const PageCut& cut) {
     groups.push_back({{"first_rank", JsonOf(group.first_rank)},
                       {"last_rank", JsonOf(group.last_rank)},
                       {"plans", group.plans},
+                      {"timed", group.timed},
                       {"least_score", JsonOf(group.least_score)},
                       {"median_score", JsonOf(group.median_score)},
                       {"largest_score", JsonOf(group.largest_score)}});
   }
   return {{"plans", cut.plans},
           {"measured", cut.measured},
+          {"timed", cut.timed},
+          {"front", cut.front},
+          {"fastest", cut.fastest.empty() ? Json() : Json(cut.fastest)},
           {"not_timed", cut.not_timed},
           {"left_out", groups}};
 }

@@ -144,6 +144,11 @@ std::vector<std::string> SetSentences(const Verdict& v, const ErrorSets& sets) {
         ". ", Takes(v, set), "."));
   }
   if (!sets.halving.empty()) {
+    if (!sets.whole.has_value() && sets.stopped_in.empty()) {
+      all.push_back(
+          "No group of ops and no range of layers is behind the error: nearly "
+          "all of it goes only with all ops in all layers.");
+    }
     all.push_back(absl::StrCat("The smallest set found that halves it: ",
                                Takes(v, sets.halving.front()), "."));
   } else if (sets.stopped_in.empty()) {

@@ -31,6 +31,9 @@ namespace {
 
 using Row = std::vector<Value>;
 
+constexpr char kNotPrinted[] =
+    "are not printed; results.json and plans.csv of --out have them.";
+
 // The plans that are printed: all, or of many the first, the Pareto front and
 // the worst.
 std::set<std::string> PrintedPlans(const SweepResult& result) {
@@ -145,6 +148,10 @@ std::string Ranking(const RunInfo& info, const SweepOptions& options,
                     "`: by this CPU, whose time says nothing of the plan; it "
                     "is not timed, and in no ranking of speeds.");
   }
+  if (!options.timed) {
+    absl::StrAppend(&more, " `", kNotAsked,
+                    "`: --notiming leaves all times out, and so the front.");
+  }
   const auto not_chosen = absl::c_count_if(
       result.plans, [](const auto& p) { return p.not_chosen; });
   if (not_chosen > 0) {
@@ -156,9 +163,8 @@ std::string Ranking(const RunInfo& info, const SweepOptions& options,
   const auto shown = absl::c_count_if(plans.rows, of_printed);
   const size_t hidden = plans.rows.size() - static_cast<size_t>(shown);
   if (hidden > 0) {
-    absl::StrAppend(&more, " ", hidden, " of ", plans.rows.size(),
-                    " plans are not printed; results.json and plans.csv of "
-                    "--out have them.");
+    absl::StrAppend(&more, " ", hidden, " of ", plans.rows.size(), " plans ",
+                    kNotPrinted);
   }
   return absl::StrFormat(
              "\nRanked by %s (%s). `*`: on the Pareto front of that metric and "
@@ -288,8 +294,11 @@ std::string UntilStopped(const RunInfo& info, const SweepOptions& options,
     if (is_prompt(row)) last_of[std::get<std::string>(row[plan_at])] = &row;
   }
   Table last = {layers.name, layers.about, layers.single, layers.columns, {}};
+  size_t unfinished = 0;
   for (const PlanResult& plan : result.plans) {
-    if (plan.measured() || printed.count(plan.plan) == 0) continue;
+    if (plan.measured()) continue;
+    ++unfinished;
+    if (printed.count(plan.plan) == 0) continue;
     const auto found = last_of.find(plan.plan);
     if (found != last_of.end()) {
       last.rows.push_back(*found->second);
@@ -298,8 +307,14 @@ std::string UntilStopped(const RunInfo& info, const SweepOptions& options,
     last.rows.emplace_back(last.columns.size());
     last.rows.back()[plan_at] = plan.plan;
   }
-  return text + Markdown(last, {"plan", "layer", "mean_abs", "rmse", "rel_l2",
-                                "growth"});
+  absl::StrAppend(&text, Markdown(last, {"plan", "layer", "mean_abs", "rmse",
+                                         "rel_l2", "growth"}));
+  const size_t hidden = unfinished - last.rows.size();
+  if (hidden > 0) {
+    absl::StrAppend(&text, "\n", hidden, " of these ", unfinished, " plans ",
+                    kNotPrinted, "\n");
+  }
+  return text;
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
 #include "explorer/error/evaluation.h"
 #include "explorer/error/metrics.h"
 #include "explorer/error/nearer.h"
@@ -14,6 +16,7 @@
 #include "explorer/error/windows.h"
 #include "explorer/report/error_fields.h"
 #include "explorer/report/frame.h"
+#include "explorer/report/timings_table.h"
 #include "explorer/report/token_results.h"
 #include "explorer/results/schema.h"
 #include "explorer/sweep/greedy.h"
@@ -35,16 +38,11 @@ struct Layer {
   const LayerMetrics* metrics;
 };
 
-struct Timing {
-  const PlanResult* plan;
-  const char* phase;
-  size_t run;
-  double seconds;
-};
-
 struct Level {
   const MainEffect* effect;
   const MainEffect::Level* level;
+  // Why no plan of the level that is not emulated counts; null if they do.
+  const char* not_timed;
 };
 
 const char kPlanAbout[] = "The plan's canonical text.";
@@ -82,7 +80,8 @@ std::optional<std::string> NearerName(Nearer nearer) {
   return std::nullopt;
 }
 
-Fields<PlanResult> PlanFields() {
+// `timed`: whether plans were to be.
+Fields<PlanResult> PlanFields(bool timed) {
   using P = PlanResult;
   const auto n = Unit::kNone;
   Fields<PlanResult> fields = {
@@ -101,16 +100,15 @@ Fields<PlanResult> PlanFields() {
   AppendSpread(fields, "prefill_tokens_per_second", "Prefill tok/s",
                Unit::kTokensPerSecond, "Speed of the prompt",
                [](const P& p) { return p.prefill_rate; });
-  fields.emplace_back(
-      "not_timed", "Not timed", n,
-      "\"emulated\": its arithmetic is not this CPU's, whose time says nothing "
-      "of it; \"not chosen\": --timed_plans leaves it out; null if it is "
-      "timed.",
-      [](const P& p) {
-        return p.emulated     ? std::optional<std::string>(kEmulated)
-               : p.not_chosen ? std::optional<std::string>(kNotChosen)
-                              : std::nullopt;
-      });
+  fields.push_back(
+      NotTimedField<P>("; \"not asked\": --notiming; \"not chosen\": "
+                       "--timed_plans leaves it out",
+                       [timed](const P& p) {
+                         return p.emulated     ? kEmulated
+                                : !timed       ? kNotAsked
+                                : p.not_chosen ? kNotChosen
+                                               : nullptr;
+                       }));
   const auto add = [&fields](const char* name, const char* title, Unit unit,
                              const char* about,
                              std::optional<double> (*of)(const TraceMetrics&),
@@ -146,8 +144,10 @@ Fields<PlanResult> PlanFields() {
       });
   fields.emplace_back(
       "rank_last_like", "Like", n,
-      "The last place from its own on whose plans these do not tell apart from "
-      "it, by a paired t-test at 5 %; null without them.",
+      absl::StrCat("The last place from its own on whose plans these do not "
+                   "tell apart from it, by a paired t-test at 5 %, looked for "
+                   "among the next ",
+                   kMostLikeOnes, " places; null without them."),
       [](const P& p) { return p.last_like; });
   const auto truth = [&fields](
                          const char* name, const char* title, Unit unit,
@@ -245,12 +245,9 @@ Fields<Layer> LayerFields() {
        [](const L& l) { return l.metrics->layer; }}};
   AppendPart(fields, "", ErrorMetricsFields(), false,
              [](const L& l) { return &l.metrics->error; });
+  AppendPart(fields, "", GrowthFields(), false,
+             [](const L& l) { return l.metrics; });
   const Fields<LayerMetrics> more = {
-      {"growth", "Growth Rate", Unit::kRatio,
-       "Ratio of mean_abs to the previous layer's; null where that has none.",
-       &LayerMetrics::growth},
-      {"status", "Status", n, "The seed report's verdict on mean_abs.",
-       [](const LayerMetrics& m) { return StatusOf(m.error.mean_abs); }},
       {"std", "Std", Unit::kActivation,
        "Standard deviation of the reference's stream.", &LayerMetrics::std},
       {"max_activation", "Largest Activation", n,
@@ -268,19 +265,6 @@ Fields<Layer> LayerFields() {
   return fields;
 }
 
-Fields<Timing> TimingFields() {
-  using T = Timing;
-  return {{"plan", "Plan", Unit::kNone, kPlanAbout,
-           [](const T& t) { return t.plan->plan; }},
-          {"phase", "Phase", Unit::kNone,
-           "\"prefill\" (the prompt) or \"decode\" (one token after it).",
-           [](const T& t) { return std::string(t.phase); }},
-          {"run", "Run", Unit::kNone, "From 1, in the order of time.",
-           [](const T& t) { return t.run; }},
-          {"seconds", "Seconds", Unit::kSeconds, "What it took.",
-           [](const T& t) { return t.seconds; }}};
-}
-
 Fields<Level> LevelFields(const RankMetric& metric) {
   using L = Level;
   return {
@@ -294,7 +278,13 @@ Fields<Level> LevelFields(const RankMetric& metric) {
        "Geometric mean.", [](const L& l) { return l.level->decode_rate; }},
       {"prefill_tokens_per_second", "Prefill tok/s", Unit::kTokensPerSecond,
        "Geometric mean.", [](const L& l) { return l.level->prefill_rate; }},
-      NotTimedField<L>([](const L& l) { return l.level->emulated; }),
+      NotTimedField<L>(
+          " (nor is that of any plan with the strategy); \"not asked\": "
+          "--notiming; \"not chosen\": --timed_plans leaves some plan of the "
+          "sweep out",
+          [](const L& l) {
+            return l.level->emulated ? kEmulated : l.not_timed;
+          }),
       {"error_share", "Share of error", Unit::kShare,
        "Of the variance of the metric's logarithm, that the axis explains (eta "
        "squared); null where nothing varies.",
@@ -359,7 +349,7 @@ Results SweepResults(const RunInfo& info, const SweepOptions& options,
                      const SweepResult& result) {
   std::vector<Evaluation> evaluations;
   std::vector<Layer> layers;
-  std::vector<Timing> timings;
+  std::vector<TimedPlan> timed;
   for (const PlanResult& plan : result.plans) {
     for (const Evaluation& evaluation :
          {Evaluation{&plan, "token", &plan.token},
@@ -369,37 +359,37 @@ Results SweepResults(const RunInfo& info, const SweepOptions& options,
         layers.push_back({evaluation, &metrics});
       }
     }
-    const auto add = [&](const char* phase, const std::vector<double>& runs) {
-      for (size_t i = 0; i < runs.size(); ++i) {
-        timings.push_back({&plan, phase, i + 1, runs[i]});
-      }
-    };
-    add("prefill", plan.timing.prefill);
-    add("decode", plan.timing.decode);
+    timed.push_back({plan.plan, &plan.timing});
   }
+  const bool some_not_chosen = absl::c_any_of(
+      result.plans, [](const PlanResult& plan) { return plan.not_chosen; });
+  const char* const not_timed = !options.timed    ? kNotAsked
+                                : some_not_chosen ? kNotChosen
+                                                  : nullptr;
   std::vector<Level> levels;
   for (const MainEffect& effect : result.effects) {
     for (const MainEffect::Level& level : effect.levels) {
-      levels.push_back({&effect, &level});
+      levels.push_back({&effect, &level, not_timed});
     }
   }
   Results results = {
       "sweep",
-      {SweepContext(info, options, result),
-       MakeTable("plans", "Every plan, the best first.", PlanFields(),
-                 result.plans),
-       MakeTable(
-           "evaluations",
-           "Every plan against the reference (--against), after all layers.",
-           EvaluationFields(), evaluations),
-       MakeTable("layers",
-                 "The residual stream of every plan against the reference's.",
-                 LayerFields(), layers),
-       MakeTable("timings", "Every run that was timed.", TimingFields(),
-                 timings),
-       MakeTable("main_effects",
-                 "How much each axis of the sweep moves the outcome.",
-                 LevelFields(*options.metric), levels)}};
+      TablesOf(
+          SweepContext(info, options, result),
+          MakeTable("plans", "Every plan, the best first.",
+                    PlanFields(options.timed), result.plans),
+          MakeTable(
+              "evaluations",
+              "Every plan against the reference (--against), after all layers.",
+              EvaluationFields(), evaluations),
+          MakeTable(
+              "layers",
+              "The residual stream of every plan against the reference's.",
+              LayerFields(), layers),
+          TimingsTable("Every run that was timed.", timed),
+          MakeTable("main_effects",
+                    "How much each axis of the sweep moves the outcome.",
+                    LevelFields(*options.metric), levels))};
   for (Table& table : TokenTables(info, options, result)) {
     results.tables.push_back(std::move(table));
   }

@@ -7,7 +7,9 @@
 
 namespace ulpscope {
 
-// Why there is no time of a plan that is not among SweepOptions::most_timed.
+// Why there is no time of a plan: SweepOptions::timed is false, or the plan is
+// not among most_timed.
+inline constexpr char kNotAsked[] = "not asked";
 inline constexpr char kNotChosen[] = "not chosen";
 
 // "context", "plans" (best first), "evaluations" and "layers" of every plan on

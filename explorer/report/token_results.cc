@@ -454,7 +454,7 @@ std::vector<Table> TokenTables(const RunInfo& info, const SweepOptions& options,
       percentiles.push_back({&summary, &of});
     }
   }
-  return {
+  return TablesOf(
       MakeTable("windows", "The parts of the text, each run from position 0.",
                 WindowFields(), WindowRows(windows, result)),
       MakeTable("window_errors", "Every plan on each window.",
@@ -467,7 +467,7 @@ std::vector<Table> TokenTables(const RunInfo& info, const SweepOptions& options,
       MakeTable("tokens",
                 "Scored tokens: all of a single plan; of each of several, "
                 "those of the largest KL divergence, the largest first.",
-                TokenFields(), TokenRows(info, windows, result))};
+                TokenFields(), TokenRows(info, windows, result)));
 }
 
 }  // namespace ulpscope

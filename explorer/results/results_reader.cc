@@ -162,6 +162,14 @@ absl::StatusOr<Results> ParseResults(absl::string_view text,
   };
   const Json name = json->value("schema", Json());
   const Json version = json->value("version", Json());
+  // What a page that lacks rows saves: a gate or a comparison would take them
+  // for gone.
+  if (json->contains(kPartOf)) {
+    return error(absl::StrCat("expected a whole results.json, found \"",
+                              kPartOf,
+                              "\": it is a part, of a page that has some rows "
+                              "alone"));
+  }
   std::string expected;
   for (const Results& schema : schemas) {
     absl::StrAppend(&expected, expected.empty() ? "" : ", ", "\"",

@@ -10,10 +10,14 @@
 
 namespace ulpscope {
 
+// The key of results_part.json, which a page saves that has some rows alone:
+// how many rows the tables have that lack some, by their names.
+inline constexpr char kPartOf[] = "part_of";
+
 // What ResultsJson wrote, bit for bit: `schemas` are those of the modes, whose
 // rows have no part in it. Errors name `file` and the table, row and key at
 // fault: text that is no JSON object, another schema or version, a key that is
-// missing, unknown or of another type.
+// missing, unknown or of another type, a part of such a text.
 absl::StatusOr<Results> ParseResults(absl::string_view text,
                                      absl::string_view file,
                                      absl::Span<const Results> schemas);

@@ -233,6 +233,7 @@ Table MakeTable(std::string name, std::string about, const Fields<T>& fields,
   for (const Field<T>& field : fields) table.columns.push_back(field.column);
   for (const T& row : rows) {
     std::vector<Value>& values = table.rows.emplace_back();
+    values.reserve(fields.size());
     for (const Field<T>& field : fields) values.push_back(field.get(row));
   }
   return table;
@@ -247,6 +248,15 @@ Table MakeSingle(std::string name, std::string about, const Fields<T>& fields,
   Table table = MakeTable<T>(std::move(name), std::move(about), fields, rows);
   table.single = true;
   return table;
+}
+
+// These tables. (An initializer list of them is copied, with all rows.)
+template <typename... Tables>
+std::vector<Table> TablesOf(Tables... tables) {
+  std::vector<Table> all;
+  all.reserve(sizeof...(tables));
+  (all.push_back(std::move(tables)), ...);
+  return all;
 }
 
 // Appends a column to a table that is single, and its value if there is a row.

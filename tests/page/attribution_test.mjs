@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {assertShows, resultsOf, withReport} from './browser.mjs';
+import {assertShows, pageOf, resultsOf, withFile, withReport}
+    from './browser.mjs';
 
 for (const name of ['attribute', 'seed']) {
   const {cells, repairs, cause_sum: sum} = resultsOf(name);
@@ -127,6 +128,7 @@ for (const name of ['attribute', 'against', 'seed']) {
     assert.equal(flagged > 0, smallest !== undefined);
     if (smallest !== undefined) assert.equal(flagged, smallest.cells);
     await page.locator('#sets summary', {hasText: 'groups'}).click();
+    await page.locator('#sets table[data-table="set_groups"]').waitFor();
     assert.deepEqual(await texts(page, 'set_groups', 'group'),
                      groups.map(group => group.group));
   }));
@@ -137,8 +139,8 @@ for (const name of ['attribute', 'against', 'seed']) {
       return;
     }
     const said = await page.locator('#luck').textContent();
-    assert.ok(said.startsWith(luck.distinguishable ? 'It is not luck'
-                                                   : 'It may be luck'));
+    assert.ok(said.startsWith({true: 'It is not luck', false: 'It may be luck'}[
+        luck.distinguishable] ?? 'Whether it is luck was not measured'), said);
     for (const x of [luck.left, luck.left_low, luck.left_high]) {
       if (x !== null) assertShows(said, x);
     }
@@ -159,3 +161,18 @@ for (const name of ['attribute', 'against', 'seed']) {
                      truth.map(row => row.whose));
   }));
 }
+
+test('Luck that was not measured is neither, and no share is NaN', () => {
+  const results = resultsOf('against');
+  Object.assign(results.luck, {left: null, left_low: null, left_high: null,
+                               distinguishable: null});
+  results.sets[0].rel_l2 = null;
+  return withFile(pageOf('against', results), async page => {
+    assert.equal(await page.locator('#luck h3').textContent(),
+                 'Whether it is luck was not measured');
+    assert.equal(await page.locator('#luck figure').count(), 0);
+    assert.equal(await page.locator(
+        'table[data-table="sets"] td[data-column="left"]').first()
+        .textContent(), '–');
+  });
+});

@@ -9,7 +9,7 @@ import {chromium} from 'playwright-core';
 
 export const reports = process.env.REPORTS;
 export const ALL = ['sweep', 'attribute', 'against', 'diagnose',
-                    'diagnose_bugs', 'pair', 'seed'];
+                    'diagnose_bugs', 'pair', 'recommend', 'seed'];
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM, args: ['--no-sandbox']});
@@ -46,17 +46,45 @@ export function withReport(name, test, options) {
   return withFile(path.join(reports, name, 'report.html'), test, options);
 }
 
-// The report's page with other results, in a file of its own.
-export function pageOf(name, results) {
-  const html = fs.readFileSync(path.join(reports, name, 'report.html'), 'utf8');
-  const open = '<script type="application/json" id="results">';
+// Puts what `change` makes of the JSON between two texts of a page.
+function changed(html, open, close, change) {
   const start = html.indexOf(open) + open.length;
-  const end = html.indexOf('</script', start);
+  const end = html.indexOf(close, start);
+  return html.slice(0, start) +
+      JSON.stringify(change(JSON.parse(html.slice(start, end))))
+          .replaceAll('<', '\\u003c').replaceAll('&', '\\u0026') +
+      html.slice(end);
+}
+
+// The report's page with other results, in a file of its own; changeAbout
+// returns what it says of them.
+export function pageOf(name, results, changeAbout = about => about) {
+  let html = fs.readFileSync(path.join(reports, name, 'report.html'), 'utf8');
+  html = changed(html, '<script type="application/json" id="results">',
+                 '</script', () => results);
+  html = changed(html, '<template id="about">', '</template', changeAbout);
   const folder = fs.mkdtempSync(path.join(reports, 'made-'));
   const file = path.join(folder, 'report.html');
-  fs.writeFileSync(file, html.slice(0, start) +
-      JSON.stringify(results).replaceAll('<', '\\u003c') + html.slice(end));
+  fs.writeFileSync(file, html);
   return file;
+}
+
+export const LEFT_OUT = 'Rows of `some` tables are left out.';
+
+// The report's page with the first rows alone of some tables, {table: rows},
+// as of a result that is too large.
+export function cutPageOf(name, kept, more = {}) {
+  const all = resultsOf(name), part = structuredClone(all);
+  for (const [table, count] of Object.entries(kept)) {
+    part[table] = part[table].slice(0, count);
+  }
+  return pageOf(name, part, about => {
+    Object.assign(about, more, {left_out: LEFT_OUT});
+    for (const table of Object.keys(kept)) {
+      about.tables[table].rows = all[table].length;
+    }
+    return about;
+  });
 }
 
 // Drops a file on the page, as from a file manager.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {assertShows, drop, resultsOf, resultsText, withReport}
-    from './browser.mjs';
+import {assertShows, cutPageOf, drop, resultsOf, resultsText, withFile,
+        withReport} from './browser.mjs';
 
 const said = page => page.locator('#comparison .said').textContent();
 
@@ -72,6 +72,44 @@ test('A diagnosis is compared point by point', () => withReport(
   assert.match(await said(page), /^2 of /);
 }));
 
+test('What makes two runs others is said', async () => {
+  for (const [name, other] of [
+    ['sweep', {metric: 'kl', against: 'f32'}],
+    ['attribute', {against: 'f32'}],
+    ['recommend', {budget: 'kl<=1', phase: 'prefill'}],
+    ['pair', {against_trace: 'another'}]]) {
+    const results = resultsOf(name);
+    Object.assign(results.context, other);
+    await withReport(name, async page => {
+      await drop(page, 'other.json', JSON.stringify(results));
+      const banner = await page.locator('#comparison .banner').textContent();
+      for (const key of Object.keys(other)) {
+        assert.ok(banner.includes(key), `${banner} ${key}`);
+      }
+    });
+  }
+});
+
+test('Of a page that lacks rows nothing is said to be in one file alone', () =>
+    withFile(cutPageOf('sweep', {plans: 2}), async page => {
+  const {plans} = resultsOf('sweep');
+  await drop(page, 'all.json', resultsText('sweep'));
+  assert.match(await said(page), new RegExp(
+      '^0 of 2 differ by more than 0 %, 2 are equal; 0 are only in this ' +
+      `report\\. ${plans.length - 2} rows are not compared: this page may`));
+}));
+
+test('Nor of a part that such a page saved', () => withReport(
+    'sweep', async page => {
+  const part = resultsOf('sweep'), count = part.plans.length;
+  part.plans.length = 3;
+  part.part_of = {plans: count};
+  await drop(page, 'part.json', JSON.stringify(part));
+  assert.match(await said(page), new RegExp(
+      '^0 of 3 differ by more than 0 %, 3 are equal; 0 only in part.json\\. ' +
+      `${count - 3} rows are not compared: part.json may`));
+}));
+
 test('A file that cannot be compared is refused in a sentence', () =>
     withReport('sweep', async page => {
   const with_ = change => {
@@ -86,6 +124,7 @@ test('A file that cannot be compared is refused in a sentence', () =>
     [resultsText('attribute'), /another mode, attribute/],
     [with_(r => r.version = 1), /version 1, this page's of version 2/],
     [with_(r => delete r.layers), /no "layers"/],
+    [with_(r => r.part_of = {plans: 'many'}), /"part_of" does not say/],
     [with_(r => r.plans[2] = 7), /"plans" has a row/],
     [with_(r => delete r.plans[2].rank), /"plans" has a row whose "rank"/],
     [with_(r => r.layers[9].rel_l2 = {}), /"layers" has a row whose "rel_l2"/],

@@ -83,5 +83,14 @@ for (const name of ALL) {
       assert.ok(await page.evaluate(
           () => document.documentElement.scrollWidth) <= width, width);
     }
+    for (const control of await page.locator('.controls select').all()) {
+      const {x, width} = await control.boundingBox();
+      assert.ok(x + width <= 400 - 20, x + width);  // the body's padding
+    }
+    // Its figures scroll rather than shrink until nothing can be read.
+    for (const svg of await page.locator('.scroll > svg').all()) {
+      assert.ok(await svg.evaluate(
+          x => x.getBoundingClientRect().width >= x.getAttribute('width')));
+    }
   }));
 }

@@ -17,15 +17,23 @@ test('It has at most 8 MB, and says what it lacks', on(async page => {
   const {layers} = await held(page);
   assert.ok(layers.length < results.layers.length);
   const count = results.plans.length;
-  for (const section of ['ranking', 'curves', 'tables']) {
-    assert.ok((await page.locator(`#${section} .banner`).textContent())
-        .includes(`all ${count} plans`), section);
-  }
+  const banner = await page.locator('header .banner').textContent();
+  assert.ok(banner.includes(`all ${count} plans`), banner);
+  const cut = await page.locator('#curves > .cut').textContent();
+  assert.ok(cut.includes(`${layers.length} of ${results.layers.length} rows`),
+            cut);
   assert.ok((await page.locator('header').textContent())
       .includes(`${count} plans are`));
   const timed = results.plans.filter(p => p.decode_tokens_per_second !== null);
+  const front = timed.filter(p => p.pareto);
   const verdict = await page.locator('#verdict').textContent();
-  assert.ok(verdict.includes(`of ${timed.length} plans are on the Pareto`));
+  assert.ok(verdict.includes(
+      `${front.length} of ${timed.length} plans are on the Pareto`), verdict);
+  const fastest = timed.reduce((a, b) => b.decode_tokens_per_second >
+      a.decode_tokens_per_second ? b : a);
+  for (const plan of [results.plans[0], fastest, results.plans[count - 1]]) {
+    assert.ok(verdict.includes(plan.plan), plan.plan);
+  }
   const others = results.plans.filter(p => p.not_timed === 'not chosen').length;
   assert.ok(verdict.includes(
       `${others} of ${count} plans are not timed: not chosen`), verdict);
@@ -63,7 +71,13 @@ test('It is drawn and filtered within a second', on(async page => {
       `#curves path[data-series="${worst.plan}"]`).count() === 1);
 }));
 
-test('Saved is what it holds', on(async page => {
-  assert.equal(await page.locator('#save').textContent(),
-               'Save what this page holds');
+test('Saved is a part, which says so', on(async page => {
+  const [download] = await Promise.all(
+      [page.waitForEvent('download'), page.click('#save')]);
+  assert.equal(download.suggestedFilename(), 'results_part.json');
+  const saved = JSON.parse(fs.readFileSync(await download.path(), 'utf8'));
+  assert.equal(saved.part_of.layers, results.layers.length);
+  assert.equal(saved.part_of.main_effects, undefined);
+  delete saved.part_of;
+  assert.deepEqual(saved, await held(page));
 }));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {assertShows, resultsOf, withReport} from './browser.mjs';
+import {assertShows, pageOf, resultsOf, withFile, withReport}
+    from './browser.mjs';
 
 const {pair, pair_difference: difference, pair_points: points,
        pair_states: states} = resultsOf('pair');
@@ -46,3 +47,35 @@ test('Distances to the oracle are said, state by state', on(async page => {
     await page.keyboard.press('ArrowRight');
   }
 }));
+
+test('Of several outputs of an op the worst is shown, but not what is not ' +
+     'measured', async () => {
+  const worst = async (figure, values) => {
+    const results = resultsOf('pair');
+    const point = results.pair_points.find(p => p.distance > 0);
+    const others = values.map((value, i) => ({
+      ...structuredClone(point), name_a: `a${i}`, [figure]: value}));
+    results.pair_points = results.pair_points.filter(p => p !== point);
+    results.pair_points.push(...others);
+    let found;
+    await withFile(pageOf('pair', results), async page => {
+      await page.locator('#pair select').first().selectOption(figure);
+      const cell = page.locator(
+          `#pair-grid [data-cell="L${point.layer}.${point.op}"]`);
+      const fill = () => cell.evaluate(rect => rect.getAttribute('class') +
+          rect.dataset.kind + rect.getAttribute('fill'));
+      found = await fill();
+    });
+    return found;
+  };
+  const large = await worst('distance', [0.5]);
+  for (const values of [[0.5, null], [null, 0.5], [0.5, 1e-3], [1e-3, 0.5]]) {
+    assert.equal(await worst('distance', values), large, values);
+  }
+  assert.ok((await worst('distance', ['NaN', 0.5])).includes('not-finite'));
+  assert.ok((await worst('distance', [0.5, 'NaN'])).includes('not-finite'));
+  // Fewer of the same bits are worse.
+  const few = await worst('identical', [0.25]);
+  assert.equal(await worst('identical', [0.25, 0.75]), few);
+  assert.equal(await worst('identical', [0.75, 0.25]), few);
+});

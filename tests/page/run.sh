@@ -29,6 +29,9 @@ explore --diagnose --reference=trace --against-trace=other \
   --model=synthetic:tiny --tokens="$tokens" --out=reports/pair
 explore --attribute --plan=torch-bf16 --against=f32 --on=prompt --tokens=12 \
   --model=synthetic:tiny --timing_seconds=0 --out=reports/against
+explore --recommend --budget='rel_l2<=1e-1' --model=synthetic:tiny --tokens=5 \
+  --axes='matmul=f32,f64,bf16,f16;rmsnorm=f32,bf16' --timing_seconds=0 \
+  --out=reports/recommend
 python3 "$here/../../tools/make_plans.py" "$explorer" 8 1000 >plans.txt
 explore --sweep --plan_file=plans.txt --timed_plans=40 --model=synthetic:tiny \
   --tokens=8 --timing_seconds=0 --out=reports/many

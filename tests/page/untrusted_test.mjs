@@ -41,7 +41,7 @@ const opened = async page => {
   assert.ok(await page.locator('main section').count() > 1);
 };
 
-for (const name of ['sweep', 'attribute', 'diagnose']) {
+for (const name of ['sweep', 'attribute', 'diagnose', 'pair', 'recommend']) {
   test(`${name}: markup in names stays text`, () => withFile(
       pageOf(name, everyText(resultsOf(name), HOSTILE)), async page => {
     await opened(page);

@@ -118,6 +118,7 @@ class LoadTest(WithFolder):
             ({"plans": [{"kl_nats": "many"}]}, ("kl_nats", "many")),
             ({"plans": [{"kl_nats": True}]}, "kl_nats"),
             ({"plans": [{"kl_nats": [None, {}]}]}, "kl_nats"),
+            ({"part_of": {"plans": 9}}, "part_of"),
         ]:
             with self.subTest(changes=changes):
                 path = written(self.folder, **changes)

@@ -80,7 +80,7 @@ function mapSection(page, key, chosen) {
       mapControls(page, columns.map(
           c => [c.name, `${titleOf(c)} (${c.name})`, explanationOf(c)]),
           state, draw),
-      box,
+      box, cutNote(page, map.table),
       folded("The same cells as a table", () => dataTable({
         table: map.table, rows: map.rows(page.results), filter: true,
         columns: ["layer", "op",
@@ -137,7 +137,7 @@ function layersSection(page) {
       html("p", {class: "muted"}, "What a layer makes of the error that it " +
            "gets, and what its own roundings add. Marks are where a massive " +
            "activation is born and removed, and where an add cancels."),
-      legendOf(series),
+      cutNote(page, "layers"), legendOf(series),
       curveFigure({label: "Error after every layer, inherited and own", series,
                    column: columnOf("layers", "total_rel_l2"), log: true,
                    marks: phenomenaMarks(page.results)}),
@@ -234,8 +234,10 @@ function luckFigure(page, luck) {
   const most = Math.max(1, high, ...runs) * 1.05;
   const x = share => end + share / most * (width - 2 * end);
   const text = share => numberText({unit: "share of 1"}, share);
+  // The plan's own run is none of the table's.
+  const count = countOf(page.results, "luck_runs") + 1;
   const said = `The set leaves ${text(left)} of the error on average over ` +
-      `${runs.length + 1} runs; 95 % interval ${text(low)} to ${text(high)}`;
+      `${count} runs; 95 % interval ${text(low)} to ${text(high)}`;
   const picture = svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height,
                               role: "img", "aria-label": said});
   picture.append(
@@ -248,7 +250,9 @@ function luckFigure(page, luck) {
           () => `${text(run)} is left`)),
       svg("circle", {cx: x(left), cy: at_y, r: 6, fill: "var(--c0)"}),
       svg("text", {class: "axis", x: x(0), y: 68}, "nothing is left"),
-      svg("text", {class: "axis", x: x(1), y: 68, "text-anchor": "end"},
+      // Above, where a large interval leaves no room between the two.
+      svg("text", {class: "axis", ...(x(1) - x(0) > 160
+          ? {x: x(1), y: 68, "text-anchor": "end"} : {x: x(1) + 6, y: 14})},
           "all is left"));
   return html("figure", {}, scrolling("What the set leaves", picture),
               html("p", {class: "said"}, `${said}. Rings are single runs.`));
@@ -261,17 +265,16 @@ function setsSection(page) {
   const luck = rowsOf(page.results, "luck")[0];
   if (sets.length + groups.length === 0) return null;
   const effect = rowsOf(page.results, "effect")[0] || {};
-  const whole = figureOf(effect.rel_l2);
   const left = {name: "left", title: "Is left", unit: "share of 1",
                 type: "number", bar: true,
                 about: "The error with the set upgraded, by the plan's."};
   const withLeft = rows => rows.map(row => ({
-    ...row, left: figureOf(row.rel_l2) / whole}));
+    ...row, left: ratioOf(row.rel_l2, effect.rel_l2) ?? null}));
   return section("sets", "Sets of cells that halve the error",
       html("p", {class: "muted"}, "What is left of the error when all cells " +
            "of a set are upgraded at once; outlined in the maps are those of " +
            "the smallest one."),
-      sets.length === 0
+      countOf(page.results, "sets") === 0
           ? html("p", {class: "said"}, "No set that was tried halves it.")
           : dataTable({table: "sets", rows: withLeft(sets), columns: [
             "set", "ops", "first_layer", "last_layer", "cells", left, "rel_l2",
@@ -281,8 +284,9 @@ function setsSection(page) {
             table: "set_groups", rows: withLeft(groups),
             columns: ["group", "ops", left, "rel_l2", "alone_rel_l2"]})),
       luck === undefined ? null : html("div", {id: "luck"},
-          html("h3", {}, luck.distinguishable === true
-              ? "It is not luck" : "It may be luck"),
+          html("h3", {}, luck.distinguishable === true ? "It is not luck"
+              : luck.distinguishable === false ? "It may be luck"
+              : "Whether it is luck was not measured"),
           luckFigure(page, luck),
           folded("The runs", () => dataTable({
             table: "luck_runs", rows: rowsOf(page.results, "luck_runs")}))));

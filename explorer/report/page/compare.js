@@ -51,6 +51,10 @@ function readOther(text, file, own) {
     refuse(`its schema is of version ${other.version}, this page's of ` +
            `version ${own.version}`);
   }
+  const part = other.part_of ?? {};
+  if (typeof part !== "object" || !Object.values(part).every(FITS.integer)) {
+    refuse('its "part_of" does not say how many rows its tables lack');
+  }
   for (const [table, {columns}] of Object.entries(about.tables)) {
     if (!Object.hasOwn(other, table)) refuse(`it has no "${table}"`);
     for (const row of rowsOf(other, table)) {
@@ -99,7 +103,17 @@ function tolerance(page) {
   return page.state.compare.percent / 100;
 }
 
+// Whether the other file has all rows of a table; a part that a page saved may
+// not.
+function otherIsWhole(page, table) {
+  const {part_of = {}} = page.other;
+  return !Object.hasOwn(part_of, table) ||
+      rowsOf(page.other, table).length >= part_of[table];
+}
+
 // Rows of one figure in both files: {key columns, ours, theirs, ratio, status}.
+// A row that only one of them has is there alone if the other has all of its;
+// else that is not known, and `unknown` counts them.
 function joinedRows(page, table, name) {
   const by = JOINED_BY[modeOf(page.results)][table];
   const theirs = otherRows(page, table), joined = [];
@@ -107,18 +121,35 @@ function joinedRows(page, table, name) {
     ...Object.fromEntries(by.map(key => [key, row[key]])), ours: a ?? null,
     theirs: b ?? null, ratio: ratioOf(a, b) ?? null,
     status: status || (isEqual(a, b, tolerance(page)) ? "equal" : "differs")});
+  const own_whole = isWhole(page.results, table);
+  const other_whole = otherIsWhole(page, table);
+  let unknown = 0;
   for (const row of rowsOf(page.results, table)) {
     const key = keyOf(row, by), other = theirs.get(key);
     theirs.delete(key);
-    add(row, row[name], other && other[name], other ? "" : "only here");
+    if (other === undefined && !other_whole) ++unknown;
+    else add(row, row[name], other && other[name], other ? "" : "only here");
   }
-  // What this page lacks of its own is not known to be there alone.
-  const is_whole = countOf(page.results, table) ===
-      rowsOf(page.results, table).length;
-  for (const row of is_whole ? theirs.values() : []) {
-    add(row, undefined, row[name], "only there");
+  for (const row of theirs.values()) {
+    if (own_whole) add(row, undefined, row[name], "only there");
+    else ++unknown;
   }
-  return joined;
+  return {joined, unknown, own_whole, other_whole};
+}
+
+// How many rows of two files differ, as far as they can be compared.
+function joinedText(page, {joined, unknown, own_whole, other_whole}) {
+  const count = status => joined.filter(r => r.status === status).length;
+  const alone = [
+    ...(other_whole ? [`${count("only here")} are only in this report`] : []),
+    ...(own_whole ? [`${count("only there")} only in ${page.otherName}`] : [])];
+  return `${count("differs")} of ${joined.length} differ by more than ` +
+      `${page.state.compare.percent} %, ${count("equal")} are equal` +
+      `${alone.length === 0 ? "" : `; ${alone.join(", ")}`}.` +
+      (unknown === 0 ? "" : ` ${unknown} rows are not compared: ${[
+        ...(own_whole ? [] : ["this page"]),
+        ...(other_whole ? [] : [page.otherName])].join(" and ")} may lack ` +
+          "their partners.");
 }
 
 const TOLERANCES =
@@ -131,17 +162,14 @@ function compareSection(page) {
   const draw = () => {
     const column = columnOf(state.table, state.figure);
     const rows = joinedRows(page, state.table, state.figure);
-    const count = status => rows.filter(r => r.status === status).length;
     const by = JOINED_BY[modeOf(page.results)][state.table];
     const of = (name, title, what) => ({...column, name, title, about: what});
     box.replaceChildren(
         html("p", {class: "said", "aria-live": "polite"},
-             `${count("differs")} of ${rows.length} differ by more than ` +
-             `${state.percent} %, ${count("equal")} are equal; ` +
-             `${count("only here")} are only in this report, ` +
-             `${count("only there")} only in ${page.otherName}.`),
+             joinedText(page, rows)),
         dataTable({
-          table: state.table, rows, state: state.sort, filter: true,
+          table: state.table, rows: rows.joined, state: state.sort,
+          filter: true,
           caption: `${column.name} here and in ${page.otherName}`,
           keep: row => !state.hide || row.status !== "equal",
           columns: [...by, of("ours", "This report", "Its figure."),
@@ -189,8 +217,10 @@ function compareSection(page) {
   showOnSlider();
   chooseTable();
   const warnings = ["model", "architecture", "num_hidden_layers", "hidden_size",
-                    "plan", "axes", "tokens", "prompt", "token", "reference"]
-      .filter(name => Object.hasOwn(page.results.context, name) &&
+                    "plan", "axes", "metric", "budget", "phase", "tokens",
+                    "prompt", "other_prompt", "token", "against", "reference",
+                    "against_trace"].filter(
+          name => Object.hasOwn(page.results.context, name) &&
               JSON.stringify(page.results.context[name]) !==
                   JSON.stringify(page.other.context[name]));
   return section(

@@ -56,17 +56,8 @@ function pointCells(page, column, ratios) {
              ? `, ${textOf(EXCESS, get(point) ?? null)} of what is allowed`
              : `, ${titleOf(column)} ${of(column.name)}`) +
         `${point.status ? `; ${point.status}` : ""}${more}`;
-    const cell = {layer: point.layer, op: point.op, value, kind, text,
-                  flagged: point.differs};
-    // Where a trace has several of an op's outputs, the worst one is shown.
-    const key = `L${point.layer}.${point.op}`, there = cells.get(key);
-    if (there === undefined) {
-      cells.set(key, cell);
-    } else {
-      const worse = !(there.value >= value) ? cell : there;
-      cells.set(key, {...worse, flagged: there.flagged || cell.flagged,
-                      text: `${there.text}\n${cell.text}`});
-    }
+    addOutput(cells, {layer: point.layer, op: point.op, value, kind, text,
+                      flagged: point.differs}, column.name);
   }
   return [...cells.values()];
 }
@@ -100,7 +91,7 @@ function pointsSection(page) {
            "explains."),
       mapControls(page, columns.map(
           c => [c.name, titleOf(c), explanationOf(c)]), state, draw),
-      box,
+      box, cutNote(page, "points"),
       folded("The same cells as a table", () => dataTable({
         table: "points", rows, filter: true,
         columns: ["layer", "op", "name", "held_by", "distance", "allowed",
@@ -195,7 +186,9 @@ function statesSection(page) {
            "found, with all causes."),
       found === undefined ? null : html("p", {},
           `The trace is nearer to the oracle at ${found.states_nearer_trace} ` +
-          `of ${rows.length} states, ours at ${found.states_nearer_ours}.`),
+          `of ${countOf(page.results, "states")} states, ours at ${
+              found.states_nearer_ours}.`),
+      cutNote(page, "states"),
       legendOf(series),
       curveFigure({label: "Distances after every layer", series, log: true,
                    column: {...columnOf("states", "trace_to_oracle"),

@@ -7,7 +7,7 @@ set -euo pipefail
 
 html=$(<"$1")
 # Without comments and indentation, which are for readers of these files.
-style=$(sed -E '/^\/\*/,/\*\/$/d; s/^ +//' "$2")
+style=$(sed -E '/^\/\*.*\*\/$/d; /^\/\*/,/\*\/$/d; s/^ +//' "$2")
 script=$(echo '"use strict";' && sed -E '/^ *\/\//d; s/^ +//' "${@:3}")
 
 # As Content-Security-Policy has it.

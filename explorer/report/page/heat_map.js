@@ -58,6 +58,29 @@ function mapLegend(scale, kinds, hatch, options) {
                             : null);
 }
 
+// The figures that say the less good the smaller they are.
+const GOOD_IF_LARGE = ["identical", "cosine"];
+
+// Of two outputs of one op the one that looks worse by a figure: NaN before any
+// number, and what has none behind them.
+function worseCell(a, b, figure) {
+  const place = cell => cell.kind === "not-measured" ||
+      cell.value === undefined ? 2 : Number.isNaN(cell.value) ? 0 : 1;
+  if (place(a) !== place(b)) return place(a) < place(b) ? a : b;
+  const is_worse = GOOD_IF_LARGE.includes(figure) ? b.value < a.value
+                                                  : b.value > a.value;
+  return is_worse ? b : a;
+}
+
+// Puts a cell to others, by its place; where a trace has several of an op's
+// outputs the worst one is shown, and all are said.
+function addOutput(cells, cell, figure) {
+  const key = `L${cell.layer}.${cell.op}`, there = cells.get(key);
+  cells.set(key, there === undefined ? cell : {
+    ...worseCell(there, cell, figure), flagged: there.flagged || cell.flagged,
+    text: `${there.text}\n${cell.text}`});
+}
+
 // options: {id, label, cells: [{layer, op, value, kind, flagged, text}], where
 // a kind is "value", "no-bits", "equal" or "not-measured", log, text(x) of
 // figures, noBits and flagged: what these mean, choose(cell), isChosen(cell)}.

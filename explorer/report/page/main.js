@@ -61,13 +61,25 @@ function oneRow(table, row, names) {
           valueCell(columnOf(table, name), row))))));
 }
 
+// results.json, or the part of it that is here, which says of which tables it
+// lacks rows, so that nobody takes it for the whole.
 function saveButton() {
+  const name = about.left_out ? "results_part.json" : "results.json";
+  const text = () => {
+    if (!about.left_out) return embeddedText();
+    const part = Object.keys(about.tables).filter(
+        table => !isWhole(page.results, table)).map(
+        table => [table, countOf(page.results, table)]);
+    return embeddedText().replace("{", () => `{\n "part_of": ${
+        JSON.stringify(Object.fromEntries(part))},`);
+  };
   return html("button", {id: "save", click: () => {
-    const link = html("a", {download: "results.json", href: URL.createObjectURL(
-        new Blob([embeddedText()], {type: "application/json"}))});
+    const link = html("a", {download: name, href: URL.createObjectURL(
+        new Blob([text()], {type: "application/json"}))});
     link.click();
     URL.revokeObjectURL(link.href);
-  }}, about.left_out ? "Save what this page holds" : "Save results.json");
+  }}, about.left_out ? `Save ${name}, the rows that are here`
+                     : `Save ${name}`);
 }
 
 async function openFile(file) {
@@ -138,6 +150,8 @@ function drawHead() {
     c.stopped_in === null ? null : html("p", {class: "banner bad"},
         `Stopped by ${c.stopped_by}: ${c.stopped_in}. What was not measured ` +
         "by then is shown as not measured."),
+    about.left_out ? html("p", {class: "banner"}, ...withCode(about.left_out))
+                   : null,
     html("p", {}, ...withCode(askedText(c, mode))),
     html("p", {class: "facts"}, `Model ${c.model}: ${c.architecture}, ` +
         `${c.num_hidden_layers} layers, hidden ${c.hidden_size}, ` +
@@ -159,12 +173,12 @@ function tablesSection() {
   const {results} = page;
   const parts = Object.keys(about.tables).map(table => {
     const rows = rowsOf(results, table);
-    if (rows.length === 0) return null;
-    const make = Array.isArray(results[table])
+    const all = countOf(results, table);
+    if (all === 0) return null;
+    const make = Array.isArray(results[table]) || rows.length === 0
         ? () => dataTable({table, rows, filter: true, state: {}})
         : () => oneRow(table, rows[0], Object.keys(
               tableAbout(table).columns));
-    const all = countOf(results, table);
     const details = folded(`${table} (${
         all > rows.length ? `${rows.length} of ${all}` : all})`, make);
     details.id = `table-${table}`;
@@ -174,7 +188,6 @@ function tablesSection() {
       html("p", {class: "muted"}, "The tables of results.json. Where a head " +
            "is pointed at it says what its column means. – is what was not " +
            "measured, which is not the same as NaN."),
-      about.left_out ? html("p", {class: "banner"}, about.left_out) : null,
       ...parts);
 }
 

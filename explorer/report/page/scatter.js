@@ -1,13 +1,89 @@
 // Speed against error, a point a plan.
 
+const SWEEP_SPEEDS = ["decode_tokens_per_second", "prefill_tokens_per_second"];
+
+// The plans that no other one beats in both.
+function frontOf(points) {
+  const sorted = [...points].sort((a, b) => b.x - a.x || a.y - b.y);
+  const front = [];
+  let least = Infinity;  // of what is faster
+  for (const [i, p] of sorted.entries()) {
+    const before = sorted[i - 1];
+    const has_equal = i > 0 && before.x === p.x && before.y === p.y;
+    if (p.y < least || (has_equal && front.at(-1) === before)) front.push(p);
+    least = Math.min(least, p.y);
+  }
+  return front;
+}
+
+// `front` has the names of the figures of whose front the results know.
+function scatterPoints(plans, x, y, front) {
+  const points = plans.map(row => ({
+    row, name: row.plan, x: figureOf(row[x.name]), y: figureOf(row[y.name]),
+    spread: figureOf(row[`${x.name}_half_iqr`]), front: row.pareto,
+    label: row.rank === null ? "" : `#${row.rank}`,
+    text: `${row.rank === null ? "" : `#${row.rank} `}${row.plan}\n` +
+        `${textOf(x, row[x.name])} ± ${textOf(x, row[`${x.name}_half_iqr`])} ` +
+        `${titleOf(x)}\n${titleOf(y)} ${textOf(y, row[y.name])}`,
+  }));
+  if (x.name !== front.x || y.name !== front.y) {
+    const found = new Set(frontOf(points.filter(
+        p => p.x !== undefined && Number.isFinite(p.y))));
+    for (const point of points) point.front = found.has(point);
+  }
+  return points;
+}
+
+function choosePlan(page, row) {
+  const state = page.state.sweep;
+  state.plan = state.plan === row.plan ? null : row.plan;
+  if (state.plan !== null) state.shown.add(row.plan);
+  page.goTo(state.plan === null ? ""
+                                : `plan=${encodeURIComponent(state.plan)}`);
+  for (const update of page.updates) update();
+}
+
+// options: {about: what a point is, errors: names of columns, column(name),
+// front: {x, y}, as of scatterPoints}.
+function speedAgainstError(page, plans, options) {
+  const {errors, front, column = name => columnOf("plans", name)} = options;
+  const state = page.state.sweep;
+  const box = html("div");
+  const draw = () => {
+    const x = column(state.x), y = column(state.y);
+    const others = page.other === null ? [] : rowsOf(page.other, "plans");
+    box.replaceChildren(scatterFigure({
+      label: `${titleOf(x)} against ${titleOf(y)}; arrow keys move over plans`,
+      points: scatterPoints(plans, x, y, front), columns: {x, y},
+      base: new Map(scatterPoints(others, x, y, front).map(p => [p.name, p])),
+      all: countOf(page.results, "plans"), against: againstText(page),
+      choose: row => choosePlan(page, row),
+      isChosen: row => row.plan === state.plan}));
+  };
+  draw();
+  page.updates.push(draw);
+  const option = name => [name, titleOf(column(name)),
+                          columnOf("plans", name).about];
+  return section("pareto", "Speed against error",
+      html("p", {class: "muted"}, options.about),
+      html("div", {class: "controls"},
+           chooser("speed", SWEEP_SPEEDS.map(option), state, "x", draw),
+           chooser("error", errors.map(option), state, "y", draw)),
+      box);
+}
+
 // options: {label, points: [{row, x, spread, y, front, name, text}], base: the
-// other file's points, by name, columns {x, y}, choose(row), isChosen(row)}.
+// other file's points, by name, columns {x, y}, all: how many plans there are,
+// of which points may be some, against: what errors are, choose(row),
+// isChosen(row)}.
 function scatterFigure(options) {
   const {points, base, columns} = options;
   const placed = points.filter(p => Number.isFinite(p.x) &&
                                     Number.isFinite(p.y) && p.y > 0);
   if (placed.length === 0) {
-    return html("p", {class: "said"}, "No plan has both a speed and an error.");
+    return html("p", {class: "said"}, `No plan${
+        points.length < options.all ? " of those in this page" : ""} has ` +
+        "both a speed and an error.");
   }
   const others = [...base.values()].filter(
       p => Number.isFinite(p.x) && Number.isFinite(p.y) && p.y > 0);
@@ -39,7 +115,7 @@ function scatterFigure(options) {
       svg("text", {class: "axis", x: width - right, y: height - 6,
                    "text-anchor": "end"}, `${titleOf(columns.x)} → faster`),
       svg("text", {class: "axis", x: left + 6, y: height - bottom - 6},
-          `${titleOf(columns.y)}: lower is nearer to the oracle`));
+          `${titleOf(columns.y)}: lower is nearer to ${options.against}`));
   const front = placed.filter(p => p.front).sort((a, b) => a.x - b.x);
   picture.append(svg("polyline", {class: "front", points: front.map(
       p => `${x(p.x).toFixed(1)},${y(p.y).toFixed(1)}`).join(" ")}));
@@ -97,7 +173,9 @@ function scatterFigure(options) {
   });
   said.textContent =
       `Filled: on the Pareto front, where no plan is both faster and more ` +
-      `accurate. Bars are half the interquartile range of repeated runs.` +
+      `accurate.${points.length < options.all
+          ? ` Here are ${points.length} of ${options.all} plans.` : ""} ` +
+      "Bars are half the interquartile range of repeated runs." +
       (base.size > 0 ? " Dashed: the other file." : "") +
       (placed.length < points.length
            ? ` ${points.length - placed.length} plans without a speed or a ` +

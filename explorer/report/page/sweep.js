@@ -2,40 +2,7 @@
 
 const SWEEP_ERRORS = ["score", "final_rel_l2", "final_rmse", "kl_nats",
                       "token_final_rel_l2", "token_final_rmse"];
-const SWEEP_SPEEDS = ["decode_tokens_per_second", "prefill_tokens_per_second"];
 const STARTING_CURVES = 5;
-
-// The plans that no other one beats in both.
-function frontOf(points) {
-  const sorted = [...points].sort((a, b) => b.x - a.x || a.y - b.y);
-  const front = [];
-  let least = Infinity;  // of what is faster
-  for (const [i, p] of sorted.entries()) {
-    const before = sorted[i - 1];
-    const has_equal = i > 0 && before.x === p.x && before.y === p.y;
-    if (p.y < least || (has_equal && front.at(-1) === before)) front.push(p);
-    least = Math.min(least, p.y);
-  }
-  return front;
-}
-
-function scatterPoints(page, plans, x, y) {
-  const points = plans.map(row => ({
-    row, name: row.plan, x: figureOf(row[x.name]), y: figureOf(row[y.name]),
-    spread: figureOf(row[`${x.name}_half_iqr`]), front: row.pareto,
-    label: row.rank === null ? "" : `#${row.rank}`,
-    text: `${row.rank === null ? "" : `#${row.rank} `}${row.plan}\n` +
-        `${textOf(x, row[x.name])} ± ${textOf(x, row[`${x.name}_half_iqr`])} ` +
-        `${titleOf(x)}\n${titleOf(y)} ${textOf(y, row[y.name])}`,
-  }));
-  // The results know the front of the metric and decode speed alone.
-  if (y.name !== "score" || x.name !== SWEEP_SPEEDS[0]) {
-    const front = new Set(frontOf(points.filter(
-        p => p.x !== undefined && Number.isFinite(p.y))));
-    for (const point of points) point.front = front.has(point);
-  }
-  return points;
-}
 
 function sweepColumn(page, name) {
   const column = columnOf("plans", name);
@@ -45,41 +12,12 @@ function sweepColumn(page, name) {
       : column;
 }
 
-function choosePlan(page, row) {
-  const state = page.state.sweep;
-  state.plan = state.plan === row.plan ? null : row.plan;
-  if (state.plan !== null) state.shown.add(row.plan);
-  page.goTo(state.plan === null ? ""
-                                : `plan=${encodeURIComponent(state.plan)}`);
-  for (const update of page.updates) update();
-}
-
 function paretoSection(page, plans) {
-  const state = page.state.sweep;
-  const box = html("div");
-  const draw = () => {
-    const x = sweepColumn(page, state.x), y = sweepColumn(page, state.y);
-    const others = new Map(scatterPoints(
-        page, page.other === null ? [] : rowsOf(page.other, "plans"), x, y)
-        .map(p => [p.name, p]));
-    box.replaceChildren(scatterFigure({
-      label: `${titleOf(x)} against ${titleOf(y)}; arrow keys move over plans`,
-      points: scatterPoints(page, plans, x, y), base: others, columns: {x, y},
-      choose: row => choosePlan(page, row),
-      isChosen: row => row.plan === state.plan}));
-  };
-  draw();
-  page.updates.push(draw);
-  const option = name => [name, titleOf(sweepColumn(page, name)),
-                          columnOf("plans", name).about];
-  return section("pareto", "Speed against error",
-      html("p", {class: "muted"}, "A point is a plan: a choice of arithmetic " +
-           "for every operation. A click keeps it in the ranking and among " +
-           "the curves."),
-      html("div", {class: "controls"},
-           chooser("speed", SWEEP_SPEEDS.map(option), state, "x", draw),
-           chooser("error", SWEEP_ERRORS.map(option), state, "y", draw)),
-      box);
+  return speedAgainstError(page, plans, {
+    about: "A point is a plan: a choice of arithmetic for every operation. A " +
+        "click keeps it in the ranking and among the curves.",
+    errors: SWEEP_ERRORS, column: name => sweepColumn(page, name),
+    front: {x: SWEEP_SPEEDS[0], y: "score"}});
 }
 
 function rankingSection(page, plans) {
@@ -99,7 +37,6 @@ function rankingSection(page, plans) {
   draw();
   page.updates.push(draw);
   return section("ranking", "Ranking",
-      about.left_out ? html("p", {class: "banner"}, about.left_out) : null,
       html("div", {class: "controls"},
            checkBox("the Pareto front alone", state, "front_only", draw)),
       box, leftOutPlans(page));
@@ -114,16 +51,18 @@ function leftOutPlans(page) {
                            x === null ? "–" : textOf(score, x));
   return scrolling("Plans that are not in this page", html(
       "table", {id: "left-out-plans"},
-      html("caption", {}, "Plans that are not in this page, by rank: none of " +
-           `them is timed. The score is ${titleOf(score)}.`),
+      html("caption", {}, "Plans that are not in this page, by rank. The " +
+           `score is ${titleOf(score)}.`),
       html("thead", {}, html("tr", {},
           html("th", {scope: "col", class: "text"}, "ranks"), number("plans"),
-          number("smallest score"), number("median"), number("largest"))),
+          number("timed"), number("smallest score"), number("median"),
+          number("largest"))),
       html("tbody", {}, ...about.all_plans.left_out.map(group => html(
           "tr", {},
           html("th", {scope: "row", class: "text"}, group.first_rank === null
               ? NOT_MEASURED : `${group.first_rank} to ${group.last_rank}`),
-          html("td", {}, String(group.plans)), figure(group.least_score),
+          html("td", {}, String(group.plans)),
+          html("td", {}, String(group.timed)), figure(group.least_score),
           figure(group.median_score), figure(group.largest_score))))));
 }
 
@@ -218,13 +157,12 @@ function curvesSection(page, plans) {
   }}, which ? "all" : "none");
   draw();
   page.updates.push(draw);
-  const left = about.left_out;
   return section("curves", "Layer by layer",
       html("p", {class: "muted"}, "The error of the residual stream after " +
            "every layer. Marks are of the oracle's own stream: where a " +
            "massive activation is, and where a residual add cancels, which " +
            "makes relative errors larger."),
-      left ? html("p", {class: "banner"}, left) : null,
+      cutNote(page, "layers"),
       html("div", {class: "controls"},
            chooser("figure", measuredColumns("layers").map(
                c => [c.name, titleOf(c), explanationOf(c)]), state, "figure",
@@ -261,47 +199,53 @@ function effectsSection(page) {
                       name => ({name, bar: true}))]}));
 }
 
-function sweepVerdict(page, plans) {
+// Of all plans, those that this page lacks included.
+function countsOf(plans) {
+  if (about.all_plans !== undefined) return about.all_plans;
   const measured = plans.filter(p => p.rank !== null);
+  const speed = columnOf("plans", SWEEP_SPEEDS[0]);
+  const timed = measured.filter(p => figureOf(p[speed.name]) !== undefined);
+  const not_timed = {};
+  for (const reason of measured.map(p => reasonFor(speed, p)).filter(Boolean)) {
+    not_timed[reason] = (not_timed[reason] || 0) + 1;
+  }
+  return {
+    plans: plans.length, measured: measured.length, timed: timed.length,
+    front: timed.filter(p => p.pareto).length, not_timed,
+    fastest: timed.length === 0 ? null : timed.reduce((a, b) =>
+        figureOf(b[speed.name]) > figureOf(a[speed.name]) ? b : a).plan};
+}
+
+function sweepVerdict(page, plans) {
+  const all = countsOf(plans);
   const score = sweepColumn(page, "score");
   const speed = columnOf("plans", SWEEP_SPEEDS[0]);
   const items = [];
   const say = (text, target) => items.push(sentenceItem(text, target, []));
-  if (measured.length === 0) return items;
-  const error = p => `${page.results.context.metric} ${
-      textOf(score, p.score)}`;
-  const rate = p => figureOf(p[speed.name]) === undefined ? ""
-      : ` at ${textOf(speed, p[speed.name])} decoded tokens per second`;
-  const best = measured[0], worst = measured[measured.length - 1];
-  say(`The most accurate plan is \`${best.plan}\`: ${error(best)}${
-      rate(best)}.`, "ranking");
-  if (measured.length === 1) return items;
-  say(`The least accurate is \`${worst.plan}\`: ${error(worst)}${
-      rate(worst)}.`, "ranking");
-  const timed = measured.filter(p => figureOf(p[speed.name]) !== undefined);
-  if (timed.length > 0) {
-    const fastest = timed.reduce((a, b) =>
-        figureOf(b[speed.name]) > figureOf(a[speed.name]) ? b : a);
-    const front = timed.filter(p => p.pareto).length;
-    say(`The fastest in decoding is \`${fastest.plan}\`: ${error(fastest)}${
-        rate(fastest)}. ${front} of ${timed.length} plans are on the Pareto ` +
-        `front of error and decode speed: no other is better in both.`,
-        "pareto");
+  // Of a plan that this page has a row of.
+  const sayOf = (what, plan) => {
+    if (plan === undefined) return;
+    const rate = figureOf(plan[speed.name]) === undefined ? ""
+        : ` at ${textOf(speed, plan[speed.name])} decoded tokens per second`;
+    say(`${what} \`${plan.plan}\`: ${page.results.context.metric} ${
+        textOf(score, plan.score)}${rate}.`, "ranking");
+  };
+  if (all.measured === 0) return items;
+  sayOf("The most accurate plan is", plans.find(p => p.rank === 1));
+  if (all.measured === 1) return items;
+  sayOf("The least accurate is", plans.find(p => p.rank === all.measured));
+  sayOf("The fastest in decoding is", plans.find(p => p.plan === all.fastest));
+  if (all.timed > 0) {
+    say(`${all.front} of ${all.timed} plans are on the Pareto front of error ` +
+        "and decode speed: no other is better in both.", "pareto");
   }
-  // The page may lack some of the plans that are not timed.
-  const all = about.all_plans;
-  const not_timed = new Map(all ? Object.entries(all.not_timed) : []);
-  for (const p of all ? [] : measured) {
-    const reason = reasonFor(speed, p);
-    if (reason) not_timed.set(reason, (not_timed.get(reason) || 0) + 1);
-  }
-  for (const [reason, count] of not_timed) {
-    say(`${count} of ${all ? all.measured : measured.length} plans ${
+  for (const [reason, count] of Object.entries(all.not_timed)) {
+    say(`${count} of ${all.measured} plans ${
         count === 1 ? "is" : "are"} not timed: ${reason}.`, "ranking");
   }
   const effects = rowsOf(page.results, "main_effects").filter(
       e => figureOf(e.error_share) !== undefined);
-  if (effects.length > 0) {
+  if (effects.length > 0 && isWhole(page.results, "main_effects")) {
     const most = effects.reduce((a, b) =>
         figureOf(b.error_share) > figureOf(a.error_share) ? b : a);
     say(`Of all factors \`${most.axis}\` moves the error most: it explains ${

@@ -44,7 +44,9 @@ function valueCell(column, row) {
     cell.title = reason ? `${NOT_MEASURED}: ${reason}` : NOT_MEASURED;
   }
   const spread = column.spread && figureOf(row[column.spread]);
-  if (spread !== undefined && !missing) text += ` ± ${spread.toFixed(1)}`;
+  if (spread !== undefined && !missing) {
+    text += ` ± ${numberText(column, spread)}`;
+  }
   if (column.bar && Number.isFinite(x)) {
     cell.classList.add("barred");
     cell.style.backgroundSize = `${100 * Math.min(1, Math.max(0, x))}% 100%`;
@@ -53,6 +55,14 @@ function valueCell(column, row) {
   cell.append(...text.split(/(?<=,)/).flatMap((part, i) =>
       i === 0 ? [part] : [html("wbr"), part]));
   return cell;
+}
+
+// What the page says of a table that it has not all rows of; null if it has.
+function cutNote(page, table) {
+  if (isWhole(page.results, table)) return null;
+  return html("p", {class: "cut"}, ...withCode(`Cut: of \`${table}\` here are ${
+      rowsOf(page.results, table).length} of ${
+      countOf(page.results, table)} rows.`));
 }
 
 // options: {table, rows, columns: [name or column], caption, state (what is
@@ -100,7 +110,8 @@ function dataTable(options) {
         },
         ...columns.map(column => valueCell(column, row)))));
     count.textContent = kept.length === rows.length
-        ? `${rows.length} rows` : `${kept.length} of ${rows.length} rows`;
+        ? `${rows.length} row${rows.length === 1 ? "" : "s"}`
+        : `${kept.length} of ${rows.length} rows`;
     more.hidden = shown.length === kept.length;
     more.textContent = `Show all ${kept.length} rows`;
   }
@@ -119,7 +130,7 @@ function dataTable(options) {
                      html("caption", {}, options.caption ||
                                          tableAbout(table).about),
                      html("thead", {}, html("tr", {}, ...heads)), body)),
-      more);
+      more, cutNote(page, table));
 }
 
 // The figures of one row that there are, as a list.

@@ -20,19 +20,13 @@ function pairCells(page, name, ratios) {
     const of = key => textOf(columnOf("pair_points", key), point[key]);
     const where = point.layer === 0 ? point.op
                                     : `layer ${point.layer}, ${point.op}`;
-    const cell = {
+    addOutput(cells, {
       layer: point.layer, op: point.op, value, kind,
       flagged: point.origin.startsWith("added_by"),
       text: `${where}: ${point.origin.replaceAll("_", " ")}; distance ${
           of("distance")}, inherited ${of("inherited")}, A adds ${
           of("added_a")}, B adds ${of("added_b")}, same bits ${
-          of("identical")}; ${titleOf(column)} ${of(name)}${more}`};
-    // Where traces have several of an op's outputs, the worst one is shown.
-    const key = `L${point.layer}.${point.op}`, there = cells.get(key);
-    const worse = there !== undefined && !(there.value >= value) ? cell : there;
-    cells.set(key, there === undefined ? cell : {
-      ...worse, flagged: there.flagged || cell.flagged,
-      text: `${there.text}\n${cell.text}`});
+          of("identical")}; ${titleOf(column)} ${of(name)}${more}`}, name);
   }
   return [...cells.values()];
 }
@@ -62,20 +56,9 @@ function pairSection(page) {
       html("p", {class: "muted"}, "Every output that both traces have. What " +
            "is inherited is in the values before it; the rest is added there, " +
            "by A (the reference) or by B."),
-      html("div", {class: "controls"},
-           chooser("figure", measuredColumns("pair_points").map(
-               c => [c.name, titleOf(c), explanationOf(c)]), state, "figure",
-               draw),
-           chooser("colours", [["log", "logarithmic"], ["linear", "linear"]],
-                   state, "scale", () => {
-                     state.log = state.scale === "log";
-                     draw();
-                   }),
-           page.other === null ? null
-               : checkBox(`ratio to ${page.otherName}`, state, "ratios", draw),
-           html("span", {class: "muted keys"},
-                "arrow keys move, Enter keeps a cell")),
-      box,
+      mapControls(page, measuredColumns("pair_points").map(
+          c => [c.name, titleOf(c), explanationOf(c)]), state, draw),
+      box, cutNote(page, "pair_points"),
       folded("The same cells as a table", () => dataTable({
         table: "pair_points", rows, filter: true,
         columns: ["layer", "op", "identical", "distance", "inherited",
@@ -111,7 +94,7 @@ function pairStatesSection(page) {
   return section("pair-states", "Who is nearer to the oracle",
       html("p", {class: "muted"}, "Relative L2 distances of whole runs from " +
            "the tokens on, over what is finite in both."),
-      legendOf(series),
+      cutNote(page, "pair_states"), legendOf(series),
       curveFigure({label: "Distances after every layer", series, log: true,
                    column: {...columnOf("pair_states", "a_to_oracle"),
                             title: "distance"},

@@ -135,6 +135,10 @@ function countOf(results, table) {
   return tableAbout(table).rows ?? rowsOf(results, table).length;
 }
 
+function isWhole(results, table) {
+  return rowsOf(results, table).length >= countOf(results, table);
+}
+
 function modeOf(results) {
   return String(results.schema).replace(/^ulpscope\//, "");
 }

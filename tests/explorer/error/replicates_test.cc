@@ -39,6 +39,7 @@ TEST(StudentTwoSidedTest, AgreesWithTables) {
                {10, 2.2281}, {30, 2.0423}, {120, 1.9799}};
   for (const auto& c : cases) {
     EXPECT_NEAR(StudentTwoSided(c.t, c.degrees), 0.05, 5e-6) << c.degrees;
+    EXPECT_NEAR(StudentReach(c.degrees), c.t, 5e-4) << c.degrees;
     EXPECT_EQ(StudentTwoSided(-c.t, c.degrees),
               StudentTwoSided(c.t, c.degrees));
   }

@@ -72,6 +72,14 @@ TEST(FinalistsTest, OfWhatRoundsDoNotTellApartTheLeastErrorIsChosen) {
   EXPECT_EQ(tied, 2);
 }
 
+TEST(FinalistsTest, OfWhatNothingTellsApartF32IsChosen) {
+  const Recommendation result = Judged({{0.1, true, {2.1, 2, 2.2, 2.1}},
+                                        {0.1, true, {2, 2.2, 2.1, 2}},
+                                        {0.1, true, {2.2, 2.1, 2.2, 2.2}}});
+  EXPECT_EQ(result.chosen, result.f32);
+  EXPECT_EQ(result.f32, 1);  // of the times it is not the first
+}
+
 TEST(FinalistsTest, WithoutAnyThatHoldsTheVerdictSaysWhy) {
   const Recommendation refused =
       Judged({{0.5, false, {1, 1, 1, 1}}, {3, false, {2, 2, 2, 2}}});

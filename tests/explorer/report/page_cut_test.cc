@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "explorer/error/evaluation.h"
 #include "explorer/report/report_page.h"
 #include "explorer/results/results_json.h"
 #include "explorer/results/schema.h"
@@ -123,9 +126,64 @@ TEST(PageCutTest, PageOfThousandsOfPlansHasItsSize) {
   EXPECT_EQ(last, kPlans - kTimed);
   EXPECT_EQ(cut.plans, kPlans);
   EXPECT_EQ(cut.measured, kPlans);
+  EXPECT_EQ(cut.timed, kTimed);
+  EXPECT_EQ(cut.front,
+            static_cast<size_t>(absl::c_count_if(
+                sweep.result.plans, [](const auto& p) { return p.pareto; })));
   EXPECT_THAT(cut.not_timed, Contains(Pair("not chosen", kPlans - kTimed)));
   EXPECT_THAT(cut.left_out, AllOf(HasSubstr(absl::StrCat("all ", kPlans)),
                                   HasSubstr(absl::StrCat(here.size()))));
+}
+
+// Of timed plans that do not fit nothing is said that those here would not bear
+// out; what ranks first and last and the fastest is here, timed or not.
+TEST(PageCutTest, CountsAreOfAllPlans) {
+  constexpr size_t kPlans = 2000;
+  MadeSweep sweep = ManyPlans(kPlans, kPlans - 1);
+  PlanResult& fast = sweep.result.plans[kPlans / 2];
+  fast.decode_rate = Spread{1e6, 1};
+  fast.score = std::numeric_limits<double>::infinity();  // on no front
+  const std::string fastest = fast.plan;
+  sweep.Rank();
+  ASSERT_FALSE(sweep.result.plans[0].decode_rate.has_value());
+  const PageCut cut = CutToFit(sweep.Made(), 300'000);
+  const std::set<std::string> here = SetOf(cut.results.Find("plans"));
+  ASSERT_LT(here.size(), kPlans / 2);
+  for (const std::string& plan : {sweep.result.plans.front().plan,
+                                  sweep.result.plans.back().plan, fastest}) {
+    EXPECT_EQ(here.count(plan), 1u) << plan;
+  }
+  EXPECT_EQ(cut.fastest, fastest);
+  EXPECT_EQ(cut.timed, kPlans - 1);
+  size_t timed_here = 0, timed_elsewhere = 0;
+  for (const PlanResult& plan : sweep.result.plans) {
+    if (plan.decode_rate && here.count(plan.plan) > 0) ++timed_here;
+  }
+  for (const LeftOutPlans& group : cut.groups) timed_elsewhere += group.timed;
+  EXPECT_GT(timed_elsewhere, 0u);
+  EXPECT_EQ(timed_here + timed_elsewhere, cut.timed);
+}
+
+// Those of cells are many, and would take the others' place.
+TEST(PageCutTest, RepairsOfCellsAreCutFirst) {
+  Results results = {"attribute", {}};
+  Table& table = results.tables.emplace_back();
+  table.name = "repairs";
+  table.columns = {
+      MakeColumn("scope", "", Unit::kNone, "", Type::kText, false)};
+  table.rows.assign(1000, {Value("cell")});
+  for (const char* scope : {"op", "group", "layer"}) {
+    table.rows.push_back({Value(scope)});
+  }
+  const PageCut cut = CutToFit(results, 2000);
+  const auto& rows = cut.results.Find("repairs").rows;
+  ASSERT_GT(rows.size(), 3u);
+  ASSERT_LT(rows.size(), 1000u);
+  EXPECT_EQ(rows.front()[0], Value("cell"));
+  EXPECT_EQ(rows[rows.size() - 3][0], Value("op"));
+  EXPECT_EQ(rows[rows.size() - 1][0], Value("layer"));
+  EXPECT_THAT(cut.left_out,
+              HasSubstr(absl::StrCat(rows.size(), " of 1003 rows")));
 }
 
 TEST(PageCutTest, PlansThatWereNotMeasuredAreAGroup) {

@@ -149,6 +149,10 @@ TEST(ReportPageTest, SaysWhatIsLeftOut) {
   const Json none = AboutOf(ReportPage(results, 0));
   EXPECT_EQ(none["all_plans"]["plans"], 4);
   EXPECT_EQ(none["all_plans"]["left_out"][0]["first_rank"], 1);
+  EXPECT_EQ(none["all_plans"]["timed"], 4);
+  EXPECT_GT(none["all_plans"]["front"], 0);
+  EXPECT_TRUE(none["all_plans"]["fastest"].is_string());
+  EXPECT_EQ(none["all_plans"]["left_out"][0]["timed"], 1);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -197,6 +198,24 @@ TEST(SweepReportTest, StoppedSweepShowsWhatThereIs) {
   EXPECT_THAT(Text(sweep), HasSubstr("| - | - |"));
 }
 
+// Of many plans some are printed, and it says how many are not.
+TEST(SweepReportTest, StoppedSweepCountsWhatItDoesNotPrint) {
+  MadeSweep sweep;
+  sweep.Stop(2);
+  const std::vector<PlanResult> made = sweep.result.plans;
+  sweep.result.plans.clear();
+  for (size_t i = 0; i < 300; ++i) {
+    sweep.result.plans.push_back(made[i % made.size()]);
+    sweep.result.plans.back().plan = absl::StrCat("q_proj@", i, "=bf16");
+  }
+  const std::string text = Text(sweep);
+  EXPECT_THAT(text, HasSubstr("q_proj@199=bf16"));
+  EXPECT_THAT(text, Not(HasSubstr("q_proj@200=bf16")));
+  EXPECT_THAT(text, HasSubstr("100 of these 300 plans"));
+  sweep.result.plans.resize(200);
+  EXPECT_THAT(Text(sweep), Not(HasSubstr("of these")));
+}
+
 TEST(SweepReportTest, SaysWhetherKernelsAreTuned) {
   MadeSweep sweep;
   sweep.info.wisdom = {"/cache/w.json", 0, 27, "/cache/w.json knows others"};
@@ -249,6 +268,34 @@ TEST(SweepResultsTest, EmulatedPlansSayWhyTheyHaveNoSpeeds) {
               HasSubstr("\"text\":\"emulated\""));
   EXPECT_THAT(ResultsCsv(results.tables[0], plans),
               HasSubstr(",,,,,emulated,"));
+}
+
+// Without times: as none were asked for, or as some plans are left out.
+TEST(SweepResultsTest, WhyThereIsNoTimeIsSaid) {
+  for (const bool timed : {false, true}) {
+    MadeSweep sweep = WithAnEmulatedPlan();
+    sweep.options.timed = timed;
+    for (PlanResult& plan : sweep.result.plans) {
+      plan.timing = {};
+      plan.decode_rate = plan.prefill_rate = std::nullopt;
+      plan.not_chosen = timed && !plan.emulated;
+    }
+    sweep.Rank();
+    const Value why = timed ? "not chosen" : "not asked";
+    const Results results = sweep.Made();
+    const Table& plans = results.Find("plans");
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(At(plans, i, "not_timed"),
+                sweep.result.plans[i].emulated ? Value("emulated") : why);
+    }
+    const Table& effects = results.Find("main_effects");
+    EXPECT_EQ(At(effects, 0, "not_timed"), why);
+    EXPECT_EQ(At(effects, 1, "not_timed"), Value("emulated"));
+    EXPECT_EQ(At(effects, 2, "not_timed"), why);
+    EXPECT_THAT(Text(sweep),
+                ContainsRegex(absl::StrCat("\\| softmax=bf16 \\| ",
+                                           std::get<std::string>(why))));
+  }
 }
 
 TEST(SweepReportTest, EmulatedPlansAreShownWithoutSpeeds) {

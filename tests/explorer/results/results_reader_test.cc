@@ -79,6 +79,8 @@ TEST(ResultsReaderTest, WhatIsNoResultsIsNamed) {
        "\"plans\"[0]: unknown key \"new\""},
       {absl::StrReplaceAll(text, {{"\"phase\":\"decode\"", "\"phase\":null"}}),
        "\"phase\": null is no value of it"},
+      {absl::StrCat("{\"part_of\": {\"layers\": 9},", text.substr(1)),
+       "expected a whole results.json, found \"part_of\""},
       {absl::StrReplaceAll(text, {{"\"NaN\"", "\"nan\""}}),
        "\"rel_l2\": \"nan\" is no value of it"}};
   for (const auto& [json, message] : spoiled) {
