@@ -258,7 +258,10 @@ absl::StatusOr<Results> StoredSweep(const StoreContents& contents,
   options.prompt = TokensOf(prompt);
 
   auto plans = PlansWithErrors(errors, token, prompt);
-  if (!plans.ok()) return plans.status();
+  if (!plans.ok()) {
+    return absl::DataLossError(
+        absl::StrCat(name, ": ", plans.status().message()));
+  }
   const Record* const timed = AddTimes(times, prompt, *plans);
   const Record& host = timed != nullptr ? *timed : *errors.back();
   RunInfo info;

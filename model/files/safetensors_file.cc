@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/files/strict_json.h"
@@ -250,10 +251,13 @@ absl::StatusOr<std::map<std::string, std::string>> ReadSafetensorsIndex(
       return SafetensorsError(path, tensor, "a file name", value.type_name());
     }
     const std::string& name = value.get_ref<const std::string&>();
-    // The index must not lead out of its folder.
+    // The index must not lead out of its folder, nor its names into a terminal.
+    const auto is_control = [](char c) {
+      return absl::ascii_iscntrl(static_cast<unsigned char>(c));
+    };
     if (!absl::EndsWith(name, ".safetensors") ||
         absl::StrContains(name, "..") || absl::StrContains(name, '/') ||
-        absl::StrContains(name, '\0')) {
+        std::any_of(name.begin(), name.end(), is_control)) {
       return SafetensorsError(
           path, tensor, "a .safetensors file in this folder", NameText(name));
     }
