@@ -107,13 +107,8 @@ int OpenModels(const Settings& asked, std::vector<OpenedModel>& models) {
   if (!texts.ok()) return Fail(texts, kBadUsage);
   auto of_models = SettingsOfModels(settings);
   if (!of_models.ok()) return Fail(of_models.status(), kBadUsage);
-  // No model's outputs go into another's folder either.
-  for (const Settings& writes : *of_models) {
-    for (const Settings& is_read : *of_models) {
-      const absl::Status outputs = CheckOutputPaths(writes, is_read.model);
-      if (!outputs.ok()) return Fail(outputs, kBadUsage);
-    }
-  }
+  const absl::Status outputs = CheckOutputPaths(*of_models);
+  if (!outputs.ok()) return Fail(outputs, kBadUsage);
   for (Settings& of_model : *of_models) {
     auto checkpoint = OpenCheckpoint(of_model.model);
     if (!checkpoint.ok()) return Fail(checkpoint.status(), kFailed);

@@ -1,13 +1,13 @@
 #include "explorer/app/output_paths.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
-#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -23,19 +23,21 @@ namespace {
 namespace fs = std::filesystem;
 
 // Without links, also where it does not exist yet.
-fs::path Resolved(const std::string& path) {
+fs::path Resolved(const std::string &path) {
   std::error_code error;
   // Of a relative path that does not exist it would make a relative one.
   const fs::path absolute = fs::absolute(path, error);
-  if (error) return path;
+  if (error)
+    return path;
   fs::path resolved = fs::weakly_canonical(absolute, error);
-  if (error) return path;
+  if (error)
+    return path;
   // "out/" is "out".
   return resolved.has_filename() ? resolved : resolved.parent_path();
 }
 
 // All of the model's files where it is a part of a split one, or the model.
-std::vector<fs::path> WhatIsRead(const std::string& model_path) {
+std::vector<fs::path> WhatIsRead(const std::string &model_path) {
   std::vector<fs::path> read = {Resolved(model_path)};
   absl::string_view stem = model_path;
   size_t count = 0;
@@ -48,7 +50,8 @@ std::vector<fs::path> WhatIsRead(const std::string& model_path) {
     return read;
   }
   stem.remove_suffix(kDigits);
-  if (!absl::ConsumeSuffix(&stem, kOf)) return read;
+  if (!absl::ConsumeSuffix(&stem, kOf))
+    return read;
   stem.remove_suffix(kDigits);
   for (size_t i = 1; i <= count; ++i) {
     read.push_back(
@@ -57,42 +60,52 @@ std::vector<fs::path> WhatIsRead(const std::string& model_path) {
   return read;
 }
 
-// Whether `path` is the folder or lies in it.
-bool IsWithin(const fs::path& path, const fs::path& folder) {
-  const auto [of_folder, of_path] =
-      std::mismatch(folder.begin(), folder.end(), path.begin(), path.end());
-  return of_folder == folder.end();
-}
+struct Output {
+  absl::string_view flag;
+  std::string value;
+};
 
-}  // namespace
-
-absl::Status CheckOutputPaths(const Settings& settings,
-                              const std::string& model_path) {
-  std::error_code error;
-  if (!fs::exists(model_path, error)) return absl::OkStatus();
-  const std::vector<fs::path> read = WhatIsRead(model_path);
+std::vector<Output> OutputsOf(const Settings &settings) {
   const bool writes_wisdom =
       settings.mode == Mode::kTune && settings.wisdom != "none";
-  const struct {
-    absl::string_view flag;
-    std::string value;
-  } outputs[] = {{"out", settings.out},
-                 {"store", settings.store},
-                 {"dump_trace", settings.dump_trace},
-                 {"wisdom", writes_wisdom ? settings.wisdom : ""}};
-  for (const auto& [flag, value] : outputs) {
-    if (value.empty()) continue;
-    const fs::path output = Resolved(value);
-    if (absl::c_none_of(read, [&](const fs::path& path) {
-          return IsWithin(output, path);
-        })) {
+  return {{"out", settings.out},
+          {"store", settings.store},
+          {"dump_trace", settings.dump_trace},
+          {"wisdom", writes_wisdom ? settings.wisdom : ""}};
+}
+
+} // namespace
+
+absl::Status CheckOutputPaths(const std::vector<Settings> &models) {
+  std::map<fs::path, const std::string *> model_of;
+  for (const Settings &settings : models) {
+    std::error_code error;
+    if (!fs::exists(settings.model, error))
       continue;
+    for (fs::path &path : WhatIsRead(settings.model)) {
+      model_of.emplace(std::move(path), &settings.model);
     }
-    return BadFlag(flag, value,
-                   absl::StrCat("a path outside of the model's, ", model_path,
-                                ", which is only read"));
+  }
+  for (const Settings &settings : models) {
+    for (const auto &[flag, value] : OutputsOf(settings)) {
+      if (value.empty())
+        continue;
+      fs::path path = Resolved(value);
+      // Up to the root, which is its own parent.
+      for (bool is_root = false; !is_root;) {
+        const auto model = model_of.find(path);
+        if (model != model_of.end()) {
+          return BadFlag(flag, value,
+                         absl::StrCat("a path outside of the model's, ",
+                                      *model->second, ", which is only read"));
+        }
+        fs::path parent = path.parent_path();
+        is_root = parent == path;
+        path = std::move(parent);
+      }
+    }
   }
   return absl::OkStatus();
 }
 
-}  // namespace ulpscope
+} // namespace ulpscope
