@@ -23,21 +23,19 @@ namespace {
 namespace fs = std::filesystem;
 
 // Without links, also where it does not exist yet.
-fs::path Resolved(const std::string &path) {
+fs::path Resolved(const std::string& path) {
   std::error_code error;
   // Of a relative path that does not exist it would make a relative one.
   const fs::path absolute = fs::absolute(path, error);
-  if (error)
-    return path;
+  if (error) return path;
   fs::path resolved = fs::weakly_canonical(absolute, error);
-  if (error)
-    return path;
+  if (error) return path;
   // "out/" is "out".
   return resolved.has_filename() ? resolved : resolved.parent_path();
 }
 
 // All of the model's files where it is a part of a split one, or the model.
-std::vector<fs::path> WhatIsRead(const std::string &model_path) {
+std::vector<fs::path> WhatIsRead(const std::string& model_path) {
   std::vector<fs::path> read = {Resolved(model_path)};
   absl::string_view stem = model_path;
   size_t count = 0;
@@ -50,8 +48,7 @@ std::vector<fs::path> WhatIsRead(const std::string &model_path) {
     return read;
   }
   stem.remove_suffix(kDigits);
-  if (!absl::ConsumeSuffix(&stem, kOf))
-    return read;
+  if (!absl::ConsumeSuffix(&stem, kOf)) return read;
   stem.remove_suffix(kDigits);
   for (size_t i = 1; i <= count; ++i) {
     read.push_back(
@@ -65,7 +62,7 @@ struct Output {
   std::string value;
 };
 
-std::vector<Output> OutputsOf(const Settings &settings) {
+std::vector<Output> OutputsOf(const Settings& settings) {
   const bool writes_wisdom =
       settings.mode == Mode::kTune && settings.wisdom != "none";
   return {{"out", settings.out},
@@ -74,22 +71,20 @@ std::vector<Output> OutputsOf(const Settings &settings) {
           {"wisdom", writes_wisdom ? settings.wisdom : ""}};
 }
 
-} // namespace
+}  // namespace
 
-absl::Status CheckOutputPaths(const std::vector<Settings> &models) {
-  std::map<fs::path, const std::string *> model_of;
-  for (const Settings &settings : models) {
+absl::Status CheckOutputPaths(const std::vector<Settings>& models) {
+  std::map<fs::path, const std::string*> model_of;
+  for (const Settings& settings : models) {
     std::error_code error;
-    if (!fs::exists(settings.model, error))
-      continue;
-    for (fs::path &path : WhatIsRead(settings.model)) {
+    if (!fs::exists(settings.model, error)) continue;
+    for (fs::path& path : WhatIsRead(settings.model)) {
       model_of.emplace(std::move(path), &settings.model);
     }
   }
-  for (const Settings &settings : models) {
-    for (const auto &[flag, value] : OutputsOf(settings)) {
-      if (value.empty())
-        continue;
+  for (const Settings& settings : models) {
+    for (const auto& [flag, value] : OutputsOf(settings)) {
+      if (value.empty()) continue;
       fs::path path = Resolved(value);
       // Up to the root, which is its own parent.
       for (bool is_root = false; !is_root;) {
@@ -108,4 +103,4 @@ absl::Status CheckOutputPaths(const std::vector<Settings> &models) {
   return absl::OkStatus();
 }
 
-} // namespace ulpscope
+}  // namespace ulpscope

@@ -13,8 +13,8 @@ namespace ulpscope {
 // a .gguf file, of a split one of any part, also by way of a link: of its own
 // settings or of another's, as several models are read at once. Beside a .gguf
 // file they may lie.
-absl::Status CheckOutputPaths(const std::vector<Settings> &models);
+absl::Status CheckOutputPaths(const std::vector<Settings>& models);
 
-} // namespace ulpscope
+}  // namespace ulpscope
 
-#endif // EXPLORER_APP_OUTPUT_PATHS_H_
+#endif  // EXPLORER_APP_OUTPUT_PATHS_H_
