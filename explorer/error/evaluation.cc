@@ -125,7 +125,7 @@ absl::Status MeasureMissing(const Run& run, absl::Span<const Plan> plans,
   options.logits = Logits::kAll;
   // Enough for the weights' way from memory to be nothing beside the
   // arithmetic: with more streams at once a pass would only hold more.
-  constexpr double kMostPositions = size_t{1} << 13;
+  constexpr double kMostPositions = size_t{1} << 14;
   double positions = 0;
   for (const Stream& stream : streams) {
     positions += static_cast<double>(stream.tokens.size());
