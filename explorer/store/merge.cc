@@ -114,19 +114,30 @@ class Merger {
     return absl::OkStatus();
   }
 
-  // Writes what the store did not have.
+  // Whether all that the store does not have can be put into it: results are
+  // not parsed until then.
+  absl::Status Check() const {
+    for (const Line* const line : NewLines()) {
+      if (monitor_.stopped()) return Stopped();
+      const auto record = ReadRecord(line->place);
+      if (!record.ok()) return record.status();
+      const auto result = ParseJsonObject(
+          record->result,
+          absl::StrCat(*line->place.path, ": the result of ", record->key));
+      if (!result.ok()) return result.status();
+    }
+    return absl::OkStatus();
+  }
+
+  // Writes what the store did not have, which Check has seen.
   absl::Status Write(const std::string& path) {
-    std::vector<const Line*> lines;
     for (const auto& [key, measured] : by_key_) {
       for (const Line& line : measured.lines) {
-        if (line.number >= num_into_) lines.push_back(&line);
         ++merge_.sources[line.source].taken;
       }
     }
+    const std::vector<const Line*> lines = NewLines();
     if (!lines.empty()) {
-      std::sort(lines.begin(), lines.end(), [](const Line* a, const Line* b) {
-        return a->number < b->number;
-      });
       auto file = OutputFile::Create(path);
       if (!file.ok()) return file.status();
       uint64_t size = 0;
@@ -134,10 +145,6 @@ class Merger {
         if (monitor_.stopped()) return Stopped();
         const auto record = ReadRecord(line->place);
         if (!record.ok()) return record.status();
-        const auto result = ParseJsonObject(
-            record->result,
-            absl::StrCat(*line->place.path, ": the result of ", record->key));
-        if (!result.ok()) return result.status();
         const std::string text = absl::StrCat(LineOf(*record), "\n");
         const absl::Status written =
             file->Write(size, text.data(), text.size());
@@ -157,6 +164,20 @@ class Merger {
  private:
   static absl::Status Stopped() {
     return absl::CancelledError("while merging: nothing was written");
+  }
+
+  // What the store does not have, as it was read.
+  std::vector<const Line*> NewLines() const {
+    std::vector<const Line*> lines;
+    for (const auto& [key, measured] : by_key_) {
+      for (const Line& line : measured.lines) {
+        if (line.number >= num_into_) lines.push_back(&line);
+      }
+    }
+    std::sort(lines.begin(), lines.end(), [](const Line* a, const Line* b) {
+      return a->number < b->number;
+    });
+    return lines;
   }
 
   // The machines that have the same index had better measure the same bits.
@@ -245,6 +266,7 @@ absl::StatusOr<Merge> MergeStores(absl::Span<const std::string> from,
   for (const std::string& path : from) {
     if (status.ok()) status = merger.Read(path);
   }
+  if (status.ok()) status = merger.Check();
   // Not before: of sources that are none, nothing is made.
   if (status.ok()) status = MakeStore(into, created_by);
   if (status.ok()) {

@@ -295,6 +295,18 @@ TEST_F(MergeTest, NothingIsMadeOfSourcesThatAreNone) {
   }
 }
 
+// A checksum says that a line did not change, not that its result is one.
+TEST_F(MergeTest, NothingIsMadeWithAResultThatIsNone) {
+  Record bad = MadeRecord(2);
+  bad.result = "{\"value\":1";
+  const std::string from = MadeStore("from", {MadeRecord(1), bad});
+  const auto merge = Merged({from});
+  ASSERT_FALSE(merge.ok());
+  EXPECT_THAT(std::string(merge.status().message()),
+              HasSubstr("from.jsonl: the result of "));
+  EXPECT_FALSE(std::filesystem::exists(Path("into")));
+}
+
 TEST_F(MergeTest, StoppedOneWritesNothing) {
   const auto a = MadeStore("a", {MadeRecord(1)});
   monitor_.is_stopped = true;
