@@ -161,6 +161,16 @@ TEST_F(ErrorSetsTest, FiguresAreThoseOfPlansRunAlone) {
   }
 }
 
+// What all ops make in all layers is no set: it would accuse everybody.
+TEST_F(ErrorSetsTest, AllOpsInAllLayersAreNotBehindAnError) {
+  const Plan plan = Parsed("bf16", Tiny());
+  const ErrorSets sets = Found(plan);
+  ASSERT_FALSE(sets.halving.empty());
+  EXPECT_FALSE(sets.whole.has_value());
+  // There is one that halves it all the same, of some of the cells.
+  EXPECT_LT(sets.halving[0].cells, CellsOf(Tiny().config).size());
+}
+
 TEST_F(ErrorSetsTest, OneCellIsNoSaturation) {
   const ErrorSets one =
       Found(PlanWithFaults(num_layers_, {{3, Op::kDownProj}}));
